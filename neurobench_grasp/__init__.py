@@ -1,0 +1,39 @@
+"""Train and score models of the primate sensorimotor system while it shapes the hand to grasp."""
+
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.hookspecs import hookimpl
+from neurobench_grasp.types import (
+    Activations,
+    Controller,
+    DatasetSpec,
+    DecoderSpec,
+    Goal,
+    Model,
+    ModelSpec,
+    ProtocolSpec,
+    Ragged,
+    ScoreRecord,
+    Session,
+    Tracking,
+    Trials,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Activations",
+    "Controller",
+    "DatasetSpec",
+    "DecoderSpec",
+    "Goal",
+    "Model",
+    "ModelSpec",
+    "NgbError",
+    "ProtocolSpec",
+    "Ragged",
+    "ScoreRecord",
+    "Session",
+    "Tracking",
+    "Trials",
+    "hookimpl",
+]

@@ -1,0 +1,29 @@
+"""Errors a user can act on: each message says what happened, where, and what to do next."""
+
+
+class NgbError(Exception):
+    """Something the user can fix; the command line prints it as one sentence and exits with 1."""
+
+
+class CorruptFileError(NgbError):
+    """A file is damaged, truncated or not what its name says."""
+
+
+class UnsafeFileError(NgbError):
+    """A file reaches outside itself or asks for unreasonable resources; nothing of it was read."""
+
+
+class LayoutError(NgbError):
+    """A file does not have the parts that a layout looks for."""
+
+
+class PluginError(NgbError):
+    """A plugin cannot be loaded, or clashes with another."""
+
+
+class UnknownNameError(NgbError):
+    """A model, dataset, protocol or layout of that name is not registered."""
+
+
+class UnsupportedError(NgbError):
+    """This model, dataset and protocol do not go together; the message says why."""

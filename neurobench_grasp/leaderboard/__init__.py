@@ -1,0 +1,1 @@
+"""Records, provenance, tables."""

@@ -1,0 +1,1 @@
+"""Pure functions from (activations, rates) to scores."""

@@ -1,0 +1,515 @@
+"""The frozen data that travels between stages: recordings in, activations through, scores out.
+
+Dimension names (``n_trials``, ``n_steps``, ``n_units`` …) are in the glossary of CONTRIBUTING.md.
+Arrays are read-only once they are inside one of these classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.errors import NgbError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def _freeze(instance: object) -> None:
+    """Make every array of a dataclass read-only, so that no stage can edit another's data."""
+    for value in vars(instance).values():
+        for item in value.values() if isinstance(value, Mapping) else (value,):
+            if isinstance(item, np.ndarray):
+                item.setflags(write=False)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Trials of unequal length, stored end to end.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_total_steps, n_features)
+        The steps of all trials, one trial after the other.
+    offsets : ndarray of int64, shape (n_trials + 1,)
+        Trial ``i`` holds rows ``offsets[i]:offsets[i + 1]``.
+
+    Raises
+    ------
+    NgbError
+        If the offsets do not cover the rows exactly.
+    """
+
+    values: NDArray[Any]
+    offsets: Ints
+
+    def __post_init__(self) -> None:
+        o = self.offsets
+        if o.ndim != 1 or len(o) == 0 or o[0] != 0 or o[-1] != len(self.values) or np.any(np.diff(o) < 0):
+            raise NgbError(
+                f"Ragged offsets must rise from 0 to the number of rows ({len(self.values)}); "
+                f"got {o[:3].tolist()} … {o[-1:].tolist()}."
+            )
+        _freeze(self)
+
+    @classmethod
+    def of(cls, trials: Sequence[NDArray[Any]]) -> Ragged:
+        """Join arrays of shape (n_steps, n_features), one per trial."""
+        lengths = [len(t) for t in trials]
+        values = np.concatenate(list(trials)) if trials else np.empty((0, 0))
+        return cls(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, trial: int) -> NDArray[Any]:
+        if not -len(self) <= trial < len(self):
+            raise IndexError(trial)
+        trial %= len(self)
+        return self.values[self.offsets[trial] : self.offsets[trial + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def lengths(self) -> Ints:
+        """Steps of each trial, shape (n_trials,)."""
+        return np.diff(self.offsets)
+
+    def select(self, trials: Sequence[int] | Ints) -> Ragged:
+        """The given trials, in the given order."""
+        if len(trials) == 0:
+            return Ragged(self.values[:0], np.zeros(1, np.int64))
+        return Ragged.of([self[int(i)] for i in trials])
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One recorded behavioural signal on the session's clock.
+
+    Parameters
+    ----------
+    name : str
+    role : str
+        ``joint_angle``, ``position``, ``velocity``, ``emg``, ``force`` or ``other``.
+    columns : tuple of str, length n_columns
+    unit : str
+        Unit of ``values`` after the layout's conversion; joint angles are always ``rad``.
+    times : ndarray, shape (n_samples,)
+        Seconds on the session's clock, strictly increasing, at the instant a sample stands for
+        (for binned signals the centre of the bin).
+    values : ndarray, shape (n_samples, n_columns)
+    """
+
+    name: str
+    role: str
+    columns: tuple[str, ...]
+    unit: str
+    times: Floats
+    values: Floats
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+
+@dataclass(frozen=True)
+class Units:
+    """The recorded units: spike times, or counts in bins that the file already made.
+
+    Parameters
+    ----------
+    ids : tuple of str, length n_units
+    areas : tuple of str, length n_units
+        Cortical area of each unit (``M1``, ``S1`` …), ``unknown`` where the file does not say.
+    spike_times : ndarray, shape (n_spikes,), optional
+        Seconds, unit after unit, ascending within a unit.
+    spike_offsets : ndarray of int64, shape (n_units + 1,), optional
+        Unit ``u`` fired at ``spike_times[spike_offsets[u]:spike_offsets[u + 1]]``.
+    counts : ndarray, shape (n_bins, n_units), optional
+    count_times : ndarray, shape (n_bins,), optional
+        Start of each bin in seconds.
+    bin_width : float, optional
+        Seconds; given exactly when ``counts`` is.
+    observed : Ragged, optional
+        Per unit, shape (n_intervals, 2): when the unit was observed, seconds. ``None``: always.
+    """
+
+    ids: tuple[str, ...]
+    areas: tuple[str, ...]
+    spike_times: Floats | None = None
+    spike_offsets: Ints | None = None
+    counts: NDArray[Any] | None = None
+    count_times: Floats | None = None
+    bin_width: float | None = None
+    observed: Ragged | None = None
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """The trials of one session as the file states them.
+
+    Parameters
+    ----------
+    ids : tuple of str, length n_trials
+        Unique within the session.
+    start, stop : ndarray, shape (n_trials,)
+        Seconds.
+    condition : tuple of str, length n_trials
+        Label of the condition (object, target direction …).
+    events : mapping of str to ndarray, shape (n_trials,)
+        Event times in seconds, NaN where a trial lacks the event.
+    """
+
+    ids: tuple[str, ...]
+    start: Floats
+    stop: Floats
+    condition: tuple[str, ...]
+    events: Mapping[str, Floats]
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which part of a trial is scored, and how far around it a model may look.
+
+    Parameters
+    ----------
+    start_event, stop_event : str
+        Names among the trial table's events.
+    start_offset, stop_offset : float
+        Seconds added to the event's time.
+    pad_before, pad_after : float
+        Seconds of behaviour that a model receives around the window.
+    max_lag : float
+        Seconds; the latency grid runs from ``-max_lag`` to ``+max_lag``.
+    signal_lags : tuple of float
+        Seconds before (negative) and after the step that a linear model of recorded signals uses.
+    contiguous : str
+        ``recording``: the file is one unbroken stretch (apart from ``observed``);
+        ``trial``: only the inside of a trial is unbroken, even where trials abut.
+    """
+
+    start_event: str
+    stop_event: str
+    start_offset: float = 0.0
+    stop_offset: float = 0.0
+    pad_before: float = 0.5
+    pad_after: float = 0.5
+    max_lag: float = 0.2
+    signal_lags: tuple[float, float] = (-0.1, 0.2)
+    contiguous: str = "recording"
+
+
+@dataclass(frozen=True)
+class Session:
+    """One recording session, wholly in memory.
+
+    Parameters
+    ----------
+    id : str
+    subject : str
+    layout : str
+        Name and version of the layout it was read by.
+    sha256 : str
+        Digest of the canonical content (:func:`neurobench_grasp.data.session_digest`).
+    synthetic : bool
+        True when a generator made the spikes.
+    units : Units
+    trials : TrialTable
+    signals : mapping of str to Signal
+    window : Window
+    joint_map : mapping of str to tuple
+        Column of the joint-angle signal → (hand joint, sign, offset in rad).
+    true_rates : Signal, optional
+        The generator's rates in spikes/s, one column per unit, where the dataset knows them.
+    notes : tuple of str
+        What the reader changed or left out, in words.
+    """
+
+    id: str
+    subject: str
+    layout: str
+    sha256: str
+    synthetic: bool
+    units: Units
+    trials: TrialTable
+    signals: Mapping[str, Signal]
+    window: Window
+    joint_map: Mapping[str, tuple[str, float, float]] = field(default_factory=dict)
+    true_rates: Signal | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The behaviour of some trials of one session: all that a model ever sees. No neurons.
+
+    Parameters
+    ----------
+    session : str
+    ids : tuple of str, length n_trials
+    condition : tuple of str, length n_trials
+    dt : float
+        Seconds per step.
+    window : ndarray of int64, shape (n_trials, 2)
+        First step of the scored window and the step after its last, within the trial's own steps;
+        what lies outside is padding.
+    offsets : ndarray of int64, shape (n_trials + 1,)
+        Steps of the trials end to end; activations must have exactly these.
+    signals : mapping of str to Ragged
+        Recorded signals, each (trial, step, n_columns), sampled at the centre of the step.
+    joint_angles : Ragged, optional
+        (trial, step, n_joints) in rad, in the hand's joint order and within its limits.
+    events : mapping of str to ndarray, shape (n_trials,)
+        Seconds after the start of the window; NaN where missing.
+    signal_lags : tuple of float
+        See :class:`Window`.
+    """
+
+    session: str
+    ids: tuple[str, ...]
+    condition: tuple[str, ...]
+    dt: float
+    window: Ints
+    offsets: Ints
+    signals: Mapping[str, Ragged]
+    joint_angles: Ragged | None
+    events: Mapping[str, Floats]
+    signal_lags: tuple[float, float] = (-0.1, 0.2)
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, trials: Sequence[int] | Ints) -> Trials:
+        """The given trials, in the given order."""
+        index = np.asarray(trials, dtype=np.int64)
+        return Trials(
+            session=self.session,
+            ids=tuple(self.ids[i] for i in index),
+            condition=tuple(self.condition[i] for i in index),
+            dt=self.dt,
+            window=self.window[index],
+            offsets=np.concatenate([[0], np.cumsum(np.diff(self.offsets)[index])]).astype(np.int64),
+            signals={k: v.select(index) for k, v in self.signals.items()},
+            joint_angles=None if self.joint_angles is None else self.joint_angles.select(index),
+            events={k: v[index] for k, v in self.events.items()},
+            signal_lags=self.signal_lags,
+        )
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What a model computed while it saw the trials.
+
+    Parameters
+    ----------
+    layers : mapping of str to Ragged
+        Layer name → (trial, step, n_features); every layer has exactly the steps of the trials.
+    """
+
+    layers: Mapping[str, Ragged]
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """What the simulated hand did in closed loop.
+
+    Parameters
+    ----------
+    joint_angles : Ragged
+        (trial, step, n_joints), rad.
+    keypoints : Ragged
+        (trial, step, 3 · n_keypoints), metres in the wrist's frame.
+    """
+
+    joint_angles: Ragged
+    keypoints: Ragged
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A signal that takes the place of the reference in closed loop.
+
+    Parameters
+    ----------
+    kind : str
+        ``joint_angles`` or ``embedding``.
+    values : Ragged
+        (trial, step, n_features).
+    """
+
+    kind: str
+    values: Ragged
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Anything that predicts neurons from behaviour."""
+
+    def fit(self, train: Trials, *, seed: int) -> None:
+        """Learn from the training trials' behaviour; stateless models do nothing."""
+
+    def activations(self, trials: Trials) -> Activations:
+        """Activations for every step of every trial, each trial on its own."""
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """All that ``fit`` learned, as named arrays (empty for stateless models)."""
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what ``state`` gave; afterwards the model equals the fitted one."""
+
+
+@runtime_checkable
+class Controller(Model, Protocol):
+    """A model that moves a body; needed for tracking and brain control."""
+
+    def track(self, trials: Trials, *, goal: Goal | None = None) -> Tracking:
+        """Run closed loop; ``goal`` replaces the reference."""
+
+    def embed(self, trials: Trials) -> Ragged:
+        """Embed the reference trajectory, (trial, step, n_features)."""
+
+    def observe(self, trials: Trials) -> Ragged:
+        """Give the observations that the network received in closed loop."""
+
+    def activations_of(self, observations: Ragged) -> Activations:
+        """Run the network openly on given observations, so that an untrained twin gets equal inputs."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A candidate model, as a plugin offers it.
+
+    Parameters
+    ----------
+    name : str
+        Lower case, ``[a-z0-9_]``.
+    build : callable
+        ``build(seed)`` gives an unfitted :class:`Model`; heavy imports belong in here.
+    summary : str
+        One line for ``ngb models``.
+    card : mapping
+        Licence, authors, citation, action space, training data …
+    smoke : mapping
+        Settings that make the model quick to check.
+    """
+
+    name: str
+    build: Callable[[int], Model]
+    summary: str
+    card: Mapping[str, Any] = field(default_factory=dict)
+    smoke: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset, as a plugin offers it.
+
+    Parameters
+    ----------
+    name : str
+    files : callable
+        ``files()`` gives the paths of its NWB files, making or fetching them if need be.
+    layout : str, optional
+        Name of the layout of its files; ``None`` lets the best fit decide.
+    summary : str
+        One line for ``ngb datasets``.
+    licence : str
+    synthetic : bool
+    """
+
+    name: str
+    files: Callable[[], Sequence[Any]]
+    summary: str
+    layout: str | None = None
+    licence: str = "unknown"
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class ProtocolSpec:
+    """A scoring protocol, as a plugin offers it.
+
+    Parameters
+    ----------
+    name : str
+    version : int
+    run : callable
+        ``run(context)`` gives the tidy rows of scores; see ``neurobench_grasp.protocols``.
+    summary : str
+        One line for ``ngb protocols``.
+    settings : mapping
+        Every constant of the protocol; part of each record.
+    """
+
+    name: str
+    version: int
+    run: Callable[..., Any]
+    summary: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DecoderSpec:
+    """A decoder from spikes to a command, as a plugin offers it.
+
+    Parameters
+    ----------
+    name : str
+    build : callable
+        ``build()`` gives an unfitted decoder.
+    summary : str
+    """
+
+    name: str
+    build: Callable[[], Any]
+    summary: str
+
+
+@dataclass(frozen=True)
+class ScoreRecord:
+    """One result: what was scored, the scores, and what produced them.
+
+    Parameters
+    ----------
+    model : str
+    seed : int
+    dataset : mapping
+        ``id``, ``sha256``, ``splits`` (digest), ``synthetic``, ``licence``, ``sessions``.
+    protocol : mapping
+        ``name``, ``version``, ``settings``.
+    scores : sequence of mapping
+        Tidy rows, one number each.
+    dropped : sequence of mapping
+        What was left out and why.
+    provenance : mapping
+    schema : int
+    """
+
+    model: str
+    seed: int
+    dataset: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    scores: Sequence[Mapping[str, Any]]
+    dropped: Sequence[Mapping[str, Any]]
+    provenance: Mapping[str, Any]
+    schema: int = 1
