@@ -1,0 +1,354 @@
+"""Find plugins, keep the broken ones in view, and say who provides what.
+
+pluggy's own loader lets one broken plugin stop the program and silently drops a second plugin of the
+same name. This one loads each entry point by itself, keeps every failure, and refuses a name that two
+plugins offer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import traceback
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+import pluggy
+
+import neurobench_grasp
+from neurobench_grasp import hookspecs
+from neurobench_grasp.errors import PluginError, UnknownNameError
+from neurobench_grasp.types import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
+
+GROUP = hookspecs.PROJECT
+BUILTIN = importlib.metadata.EntryPoint("builtin", "neurobench_grasp.builtin", GROUP)
+HOOKS: Mapping[str, type[Any]] = {
+    "ngb_models": ModelSpec,
+    "ngb_datasets": DatasetSpec,
+    "ngb_protocols": ProtocolSpec,
+    "ngb_decoders": DecoderSpec,
+}
+KINDS: Mapping[type[Any], str] = {
+    ModelSpec: "model",
+    DatasetSpec: "dataset",
+    ProtocolSpec: "protocol",
+    DecoderSpec: "decoder",
+}
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # names become file names
+
+Spec = TypeVar("Spec")
+
+
+@dataclass(frozen=True)
+class Provided(Generic[Spec]):
+    """Something a plugin offers, and who offers it.
+
+    Parameters
+    ----------
+    spec : ModelSpec, DatasetSpec, ProtocolSpec or DecoderSpec
+    distribution, version : str
+        The installed distribution that the plugin belongs to.
+    """
+
+    spec: Spec
+    distribution: str
+    version: str
+
+    @property
+    def provider(self) -> str:
+        """Distribution and version, in words."""
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One plugin, working or not.
+
+    Parameters
+    ----------
+    name : str
+        Name of its entry point.
+    module : str
+        What the entry point refers to.
+    distribution, version : str
+    status : str
+        ``ok``, ``clash``, ``broken`` or ``disabled``.
+    reason : str
+        Why the status is not ``ok``.
+    offers : tuple of str
+        Such as ``"model linear_kinematic"``.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    status: str = "ok"
+    reason: str = ""
+    offers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What all plugins offer together; see :func:`load_registry`."""
+
+    _plugins: tuple[PluginInfo, ...]
+    _provided: Mapping[type, tuple[Provided[Any], ...]]
+
+    def plugins(self) -> tuple[PluginInfo, ...]:
+        """Every plugin that was found, the broken ones too."""
+        return self._plugins
+
+    def models(self) -> tuple[Provided[ModelSpec], ...]:
+        """All models, by name."""
+        return self._provided[ModelSpec]
+
+    def datasets(self) -> tuple[Provided[DatasetSpec], ...]:
+        """All datasets, by name."""
+        return self._provided[DatasetSpec]
+
+    def protocols(self) -> tuple[Provided[ProtocolSpec], ...]:
+        """All protocols, by name."""
+        return self._provided[ProtocolSpec]
+
+    def decoders(self) -> tuple[Provided[DecoderSpec], ...]:
+        """All decoders, by name."""
+        return self._provided[DecoderSpec]
+
+    def model(self, name: str) -> Provided[ModelSpec]:
+        """Give the model of that name.
+
+        Raises
+        ------
+        UnknownNameError
+            If no plugin offers it; the message suggests near names.
+        PluginError
+            If two plugins offer it; the message names both.
+        """
+        return self._one(ModelSpec, name)
+
+    def dataset(self, name: str) -> Provided[DatasetSpec]:
+        """Give the dataset of that name; raises like :meth:`model`."""
+        return self._one(DatasetSpec, name)
+
+    def protocol(self, name: str) -> Provided[ProtocolSpec]:
+        """Give the protocol of that name; raises like :meth:`model`."""
+        return self._one(ProtocolSpec, name)
+
+    def decoder(self, name: str) -> Provided[DecoderSpec]:
+        """Give the decoder of that name; raises like :meth:`model`."""
+        return self._one(DecoderSpec, name)
+
+    def _one(self, kind: type[Spec], name: str) -> Provided[Spec]:
+        found = [p for p in self._provided[kind] if p.spec.name == name]
+        if len(found) > 1:
+            raise PluginError(_clash(found))
+        if not found:
+            raise UnknownNameError(self._unknown(kind, name))
+        return found[0]
+
+    def _unknown(self, kind: type, name: str) -> str:
+        known = list(dict.fromkeys(p.spec.name for p in self._provided[kind]))
+        near = difflib.get_close_matches(name.lower(), known, n=3)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        broken = [p.name for p in self._plugins if p.status == "broken"]
+        blame = f" (plugin {', '.join(broken)} could not be loaded: see `ngb plugins`)" if broken else ""
+        there_is = f"there is {', '.join(known)}" if known else "none is installed"
+        return f"There is no {KINDS[kind]} {name!r}; {hint}{there_is}{blame}."
+
+
+@functools.cache
+def load_registry() -> Registry:
+    """Load every installed plugin once per process.
+
+    The environment variable ``NGB_DISABLE_PLUGINS`` (entry-point names, separated by commas) leaves
+    plugins out. A plugin that fails is kept with its reason and does not stop the others.
+    """
+    disabled = {n.strip() for n in os.environ.get("NGB_DISABLE_PLUGINS", "").split(",")}
+    plugins: list[PluginInfo] = []
+    provided: list[Provided[Any]] = []
+    for info, entry_point in _found():
+        if info.name in disabled:
+            plugins.append(replace(info, status="disabled", reason="named in NGB_DISABLE_PLUGINS"))
+            continue
+        try:
+            if entry_point is None:
+                raise PluginError("its entry_points.txt cannot be read")
+            specs = _offered(entry_point)
+        except (Exception, SystemExit) as error:  # a plugin may fail in any way; none may stop the tool
+            plugins.append(replace(info, status="broken", reason=_reason(error)))
+            continue
+        plugins.append(replace(info, offers=tuple(f"{KINDS[type(s)]} {s.name}" for s in specs)))
+        provided += [Provided(s, info.distribution, info.version) for s in specs]
+    by_kind = {
+        kind: tuple(sorted((p for p in provided if type(p.spec) is kind), key=lambda p: str(p.spec.name)))
+        for kind in KINDS
+    }
+    return Registry(tuple(_mark_clashes(plugins, by_kind)), by_kind)
+
+
+def code_digest(distribution_or_module: str) -> str | None:
+    """Identify the code of a distribution (or of a module that belongs to none) by its content.
+
+    Parameters
+    ----------
+    distribution_or_module : str
+
+    Returns
+    -------
+    str or None
+        SHA-256 over the relative paths and contents of its files, uncommitted edits included; for an
+        editable install, over the source files below its project folder, tests and nested projects
+        left out. ``None`` when the files cannot be told, so nothing that depends on them may be cached.
+    """
+    try:
+        files = _files_of(distribution_or_module)
+        if not files:
+            return None
+        digest = hashlib.sha256()
+        for name, path in sorted(files.items()):
+            digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        return digest.hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+def _found() -> Iterator[tuple[PluginInfo, importlib.metadata.EntryPoint | None]]:
+    """Yield the built-in plugin, then installed ones; ``None`` where the entry points are unreadable."""
+    own = PluginInfo(BUILTIN.name, BUILTIN.value, "neurobench-grasp", neurobench_grasp.__version__)
+    yield own, BUILTIN
+    seen: set[str] = set()
+    for distribution in importlib.metadata.distributions():
+        try:
+            if GROUP not in (distribution.read_text("entry_points.txt") or ""):
+                continue
+            entry_points = distribution.entry_points.select(group=GROUP)
+        except Exception:  # metadata can be damaged in any way; None reports it
+            entry_points = None
+        name, version = distribution.metadata["Name"] or "unknown", distribution.metadata["Version"] or "?"
+        if name in seen:  # a second copy later on the path; Python imports the first
+            continue
+        seen.add(name)
+        if entry_points is None:
+            yield PluginInfo(name, "entry_points.txt", name, version), None
+            continue
+        for entry_point in sorted(entry_points, key=lambda e: e.name):
+            yield PluginInfo(entry_point.name, entry_point.value, name, version), entry_point
+
+
+def _offered(entry_point: importlib.metadata.EntryPoint) -> list[Any]:
+    """Import one plugin and collect what its hooks yield."""
+    plugin = entry_point.load()
+    manager = pluggy.PluginManager(GROUP)  # one each, so that a bad plugin never meets the others
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin, entry_point.name)
+    manager.check_pending()
+    callers = manager.get_hookcallers(plugin)
+    if not callers:
+        raise PluginError("it marks no function with @hookimpl, so it offers nothing")
+    specs: list[Any] = []
+    for caller in callers:
+        kind = HOOKS[caller.name]
+        results = caller()
+        if not results:
+            raise PluginError(f"{caller.name} returned None; it must yield {kind.__name__} objects")
+        for spec in results[0]:
+            _check(spec, kind, caller.name)
+            specs.append(spec)
+    return specs
+
+
+def _check(spec: Any, kind: type, hook: str) -> None:
+    if type(spec) is not kind:
+        raise PluginError(f"{hook} yielded a {type(spec).__name__}; it must yield {kind.__name__} objects")
+    name = getattr(spec, "name", None)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise PluginError(
+            f"{hook} yielded the name {name!r}; names have lower-case letters, digits, '_', '.' and '-' "
+            "and begin with a letter or digit"
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """Exception, message and place, on one line."""
+    message = " ".join(str(error).split())
+    if isinstance(error, PluginError):
+        return message
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")]
+    place = f" ({'/'.join(Path(frames[-1].filename).parts[-2:])}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {message}{place}" if message else f"{type(error).__name__}{place}"
+
+
+def _clash(providers: Iterable[Provided[Any]]) -> str:
+    providers = list(providers)
+    spec = providers[0].spec
+    who = " and ".join(p.provider for p in providers)
+    return (
+        f"{KINDS[type(spec)].capitalize()} {spec.name!r} is offered by {who}; "
+        "uninstall one, or disable its plugin with NGB_DISABLE_PLUGINS."
+    )
+
+
+def _mark_clashes(
+    plugins: Iterable[PluginInfo], provided: Mapping[type, tuple[Provided[Any], ...]]
+) -> Iterator[PluginInfo]:
+    providers: dict[str, list[Provided[Any]]] = defaultdict(list)
+    for kind, offers in provided.items():
+        for offer in offers:
+            providers[f"{KINDS[kind]} {offer.spec.name}"].append(offer)
+    for plugin in plugins:
+        clashes = [_clash(providers[o]) for o in dict.fromkeys(plugin.offers) if len(providers[o]) > 1]
+        yield replace(plugin, status="clash", reason=" ".join(clashes)) if clashes else plugin
+
+
+def _files_of(name: str) -> dict[str, Path]:
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return _module_files(name)
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if origin.get("dir_info", {}).get("editable"):
+        return _source_files(Path(url2pathname(urlparse(origin["url"]).path)))
+    return {
+        str(f): Path(str(distribution.locate_file(f)))
+        for f in distribution.files or ()
+        if f.suffix != ".pyc" and not f.parts[0].endswith(".dist-info") and ".." not in f.parts
+    }
+
+
+def _module_files(name: str) -> dict[str, Path]:
+    try:
+        spec = importlib.util.find_spec(name)
+    except ImportError:
+        return {}
+    if spec is None or spec.origin is None:
+        return {}
+    origin = Path(spec.origin)
+    return _source_files(origin.parent) if spec.submodule_search_locations else {origin.name: origin}
+
+
+def _source_files(root: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [s for s in subfolders if _belongs(Path(folder, s))]
+        paths = [Path(folder, n) for n in names if n.endswith((".py", ".pyx", ".c", ".so", ".pyd"))]
+        files |= {p.relative_to(root).as_posix(): p for p in paths}
+    return files
+
+
+def _belongs(folder: Path) -> bool:
+    """Whether a subfolder is part of its project: not tests, build output, or a project of its own."""
+    if folder.name.startswith(".") or folder.name in {"tests", "build", "dist", "__pycache__"}:
+        return False
+    return not any((folder / mark).exists() for mark in ("pyproject.toml", "pyvenv.cfg"))
