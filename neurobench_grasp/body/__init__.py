@@ -1,1 +1,19 @@
 """The hand as an MjSpec with named sensors. The only code that knows MuJoCo."""
+
+from neurobench_grasp.body.hand import JOINTS, KEYPOINTS, MUSCLES, build_hand, joint_limits
+from neurobench_grasp.body.kinematics import MuscleKinematics, keypoints, muscle_kinematics
+from neurobench_grasp.body.posture import NEUTRAL, Posture, posture
+
+__all__ = [
+    "JOINTS",
+    "KEYPOINTS",
+    "MUSCLES",
+    "NEUTRAL",
+    "MuscleKinematics",
+    "Posture",
+    "build_hand",
+    "joint_limits",
+    "keypoints",
+    "muscle_kinematics",
+    "posture",
+]
