@@ -18,6 +18,8 @@ from neurobench_grasp.errors import NgbError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+ScoreRow = dict[str, Any]
+"""One number of a record with its labels; the published schema of records lists the fields."""
 
 
 def _freeze(instance: object) -> None:
@@ -63,6 +65,11 @@ class Ragged:
         lengths = [len(t) for t in trials]
         values = np.concatenate(list(trials)) if trials else np.empty((0, 0))
         return cls(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
+
+    @classmethod
+    def join(cls, parts: Sequence[Ragged]) -> Ragged:
+        """Trials of several ragged arrays, one array after the other."""
+        return cls.of([trial for part in parts for trial in part])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -258,11 +265,12 @@ class Session:
 
 @dataclass(frozen=True)
 class Trials:
-    """The behaviour of some trials of one session: all that a model ever sees. No neurons.
+    """The behaviour of some trials: all that a model ever sees. No neurons.
 
     Parameters
     ----------
-    session : str
+    sessions : tuple of str, length n_trials
+        Session that each trial comes from.
     ids : tuple of str, length n_trials
     condition : tuple of str, length n_trials
     dt : float
@@ -282,7 +290,7 @@ class Trials:
         See :class:`Window`.
     """
 
-    session: str
+    sessions: tuple[str, ...]
     ids: tuple[str, ...]
     condition: tuple[str, ...]
     dt: float
@@ -303,7 +311,7 @@ class Trials:
         """The given trials, in the given order."""
         index = np.asarray(trials, dtype=np.int64)
         return Trials(
-            session=self.session,
+            sessions=tuple(self.sessions[i] for i in index),
             ids=tuple(self.ids[i] for i in index),
             condition=tuple(self.condition[i] for i in index),
             dt=self.dt,
@@ -313,6 +321,31 @@ class Trials:
             joint_angles=None if self.joint_angles is None else self.joint_angles.select(index),
             events={k: v[index] for k, v in self.events.items()},
             signal_lags=self.signal_lags,
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Trials]) -> Trials:
+        """Trials of several sessions as one; signals that some session lacks are left out."""
+        first = parts[0]
+        if any(p.dt != first.dt for p in parts):
+            raise NgbError(
+                f"Sessions {', '.join(sorted({s for p in parts for s in p.sessions}))} have different "
+                "bin widths and cannot be joined; score them as separate datasets."
+            )
+        angles = [p.joint_angles for p in parts]
+        common = [k for k in first.signals if all(k in p.signals for p in parts)]
+        events = [k for k in first.events if all(k in p.events for p in parts)]
+        return cls(
+            sessions=sum((p.sessions for p in parts), ()),
+            ids=sum((p.ids for p in parts), ()),
+            condition=sum((p.condition for p in parts), ()),
+            dt=first.dt,
+            window=np.concatenate([p.window for p in parts]),
+            offsets=Ragged.join([Ragged(np.empty((p.offsets[-1], 0)), p.offsets) for p in parts]).offsets,
+            signals={k: Ragged.join([p.signals[k] for p in parts]) for k in common},
+            joint_angles=None if any(a is None for a in angles) else Ragged.join([a for a in angles if a]),
+            events={k: np.concatenate([p.events[k] for p in parts]) for k in events},
+            signal_lags=first.signal_lags,
         )
 
 

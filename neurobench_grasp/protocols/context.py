@@ -1,0 +1,60 @@
+"""What a protocol receives: sessions, splits, and a model's activations behind the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neurobench_grasp.protocols.align import AlignedSession
+from neurobench_grasp.scoring.splits import Splits
+from neurobench_grasp.types import Activations, Trials
+
+Stage = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Context:
+    """One model, one seed, one dataset.
+
+    Parameters
+    ----------
+    sessions : tuple of AlignedSession
+    splits : Splits
+    activations : callable
+        ``activations(trials)`` runs the fitted model; fitting happens at the first call.
+    model_key : mapping, optional
+        What identifies the fitted model (code, settings, seed, training behaviour). ``None``: it
+        cannot be identified, so nothing that depends on it is kept.
+    core : str, optional
+        Digest of the package's own code, ``None`` if it cannot be identified.
+    stage : callable
+        See :class:`neurobench_grasp.stages.Stages`.
+    seed : int
+    progress : callable
+        ``progress(text)`` tells the user what is going on.
+    """
+
+    sessions: tuple[AlignedSession, ...]
+    splits: Splits
+    activations: Callable[[Trials], Activations]
+    model_key: Mapping[str, Any] | None
+    core: str | None
+    stage: Stage
+    seed: int
+    progress: Callable[[str], None]
+
+    def key(self, **parts: Any) -> dict[str, Any] | None:
+        """Inputs of a stage that depends on the model, or ``None`` if the model is not identified."""
+        if self.model_key is None or self.core is None:
+            return None
+        return {"model": dict(self.model_key), "core": self.core, **parts}
+
+    def core_key(self, **parts: Any) -> dict[str, Any] | None:
+        """Inputs of a stage that no model takes part in."""
+        return None if self.core is None else {"core": self.core, **parts}
+
+    def index(self, session: AlignedSession, split: Mapping[str, Sequence[str]]) -> list[int]:
+        """Positions of a split's trials among the session's kept trials."""
+        place = {t: i for i, t in enumerate(session.trials.ids)}
+        return [place[t] for t in split[session.id] if t in place]

@@ -1,0 +1,464 @@
+"""Encoding: how much of each unit's activity does a model's inner activity explain (protocol section 3)?
+
+Reads top to bottom: component scores of each session (`_scores`), the map to units (`_predict`), the
+references through the same map (`_references`), then scores and gains as tidy rows (`_rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.protocols.align import AlignedSession
+from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.scoring.components import fit_components
+from neurobench_grasp.scoring.ev import averaged_ev, condition_average, grouped_ev
+from neurobench_grasp.scoring.intervals import MIN_GROUPS, UnitScores, summarise
+from neurobench_grasp.scoring.mapping import Training, choose, predict
+from neurobench_grasp.scoring.references import (
+    at_phase,
+    circular_shift,
+    condition_locked_noise,
+    generator,
+    phase_mean,
+)
+from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial
+from neurobench_grasp.types import Bools, Floats, Ints, Ragged, ScoreRow, Trials
+
+NAME, VERSION = "encoding", 1
+Predictions = dict[str, NDArray[Any]]
+METRICS = ("single_trial_ev", "single_trial_r2", "condition_averaged_ev", "object_tuning_ev")
+GAINS = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
+SPLITS = ("test", "ood", "train_by_object")
+REFERENCES = ("phase_mean", "condition_locked_noise", "circular_shift")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every constant of the protocol; part of each record."""
+
+    n_components: int = 78
+    winsorise_sd: float = 6.0
+    log10_alphas: tuple[float, float, int] = (-2.0, 5.0, 15)
+    n_folds: int = 5
+    max_lag_s: float = 0.2
+    min_repeats: int = 3
+    phase_points: int = 25
+    smoothing_bins: int = 3
+    interval: float = 0.95
+
+    @property
+    def alphas(self) -> Floats:
+        """The grid of ridge penalties."""
+        low, high, n = self.log10_alphas
+        return np.logspace(low, high, n)
+
+
+SETTINGS = Settings()
+
+
+def run(context: Context) -> list[ScoreRow]:
+    """Score one model on one dataset.
+
+    Returns
+    -------
+    list of dict
+        Tidy rows, one number each, as in the published schema of records.
+    """
+    scored: list[_Scored] = []
+    for session in context.sessions:
+        context.progress(f"encoding {session.id}: activations")
+        scores = _scores(context, session)
+        context.progress(f"encoding {session.id}: map to {len(session.units)} units")
+        predictions = {"": _candidate(context, session, scores)}
+        predictions |= _references(context, session, scores)
+        scored.append(_Scored(session, predictions, list(scores.layers), scores.n_winsorised))
+    context.progress("encoding: scores and intervals")
+    return list(_rows(context, scored))
+
+
+# --- component scores -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _LayerScores:
+    """Component scores of every layer at every step of a session's trials."""
+
+    layers: Mapping[str, Ragged]
+    n_winsorised: int
+
+
+def _scores(context: Context, session: AlignedSession) -> _LayerScores:
+    """Run the model on a session, standardise and reduce each layer; kept as a stage."""
+    train = context.index(session, context.splits.train)
+
+    def make() -> dict[str, NDArray[Any]]:
+        activations = context.activations(session.trials)
+        arrays: dict[str, NDArray[Any]] = {"layers": np.array(list(activations.layers)), "n_winsorised": np.array(0)}
+        for i, (name, layer) in enumerate(activations.layers.items()):
+            _check_layer(name, layer, session.trials)
+            reduced, n_cut = _reduce(layer, _window_rows(session.trials, train))
+            arrays[f"scores_{i}"] = reduced.astype(np.float32)
+            arrays["n_winsorised"] = arrays["n_winsorised"] + n_cut
+        return arrays
+
+    key = context.key(stage="activations", session=session.sha256, train=context.splits.sha256, settings=_settings())
+    arrays = context.stage("activations", key, make)
+    layers = {
+        str(name): Ragged(arrays[f"scores_{i}"].astype(np.float64), session.trials.offsets)
+        for i, name in enumerate(arrays["layers"])
+    }
+    return _LayerScores(layers, int(arrays["n_winsorised"]))
+
+
+def _check_layer(name: str, layer: Ragged, trials: Trials) -> None:
+    if not np.array_equal(layer.offsets, trials.offsets):
+        raise NgbError(
+            f"Layer {name!r} of the model has {layer.offsets[-1]} steps in {len(layer)} trials, but the trials have "
+            f"{trials.offsets[-1]} steps in {len(trials)}; return one row for every step of every trial."
+        )
+    if layer.values.ndim != 2 or not np.isfinite(layer.values).all():
+        raise NgbError(f"Layer {name!r} of the model must be finite numbers of shape (steps, features).")
+
+
+def _reduce(layer: Ragged, train_rows: Ints) -> tuple[Floats, int]:
+    values = np.asarray(layer.values, np.float64)
+    components = fit_components(
+        values[train_rows], n_components=SETTINGS.n_components, winsorise_sd=SETTINGS.winsorise_sd
+    )
+    return components.scores(values)
+
+
+def _window_rows(trials: Trials, which: Sequence[int]) -> Ints:
+    """Steps of the scored windows of some trials, trial after trial."""
+    rows = [trials.offsets[i] + np.arange(*trials.window[i]) for i in which]
+    return np.concatenate(rows).astype(np.int64) if rows else np.zeros(0, np.int64)
+
+
+# --- predictions ----------------------------------------------------------------------------------
+
+
+def _candidate(context: Context, session: AlignedSession, scores: _LayerScores) -> Predictions:
+    key = context.key(stage="map", session=session.sha256, splits=context.splits.sha256, settings=_settings())
+    return context.stage("map", key, lambda: _predict(context, session, scores.layers, by_object=True))
+
+
+def _references(context: Context, session: AlignedSession, scores: _LayerScores) -> dict[str, Predictions]:
+    """Predictions of the references that the core computes beside every candidate."""
+    shared = {"session": session.sha256, "splits": context.splits.sha256, "settings": _settings()}
+    trials = session.trials
+
+    def shifted() -> Predictions:
+        rng = generator("circular_shift", context.seed, session.id)
+        rotated = {name: circular_shift(layer, rng) for name, layer in scores.layers.items()}
+        return _predict(context, session, rotated, by_object=False)
+
+    def noise() -> Predictions:
+        layer = condition_locked_noise(trials.condition, np.diff(trials.offsets).tolist(), session.id)
+        reduced, _ = _reduce(layer, _window_rows(trials, context.index(session, context.splits.train)))
+        return _predict(context, session, {"noise": Ragged(reduced, trials.offsets)}, by_object=False)
+
+    noise_key = context.core_key(stage="condition_locked_noise", **shared)
+    shift_key = context.key(stage="circular_shift", **shared)
+    return {
+        "phase_mean": _phase_mean(context, session),
+        "condition_locked_noise": context.stage("reference", noise_key, noise),
+        "circular_shift": context.stage("reference", shift_key, shifted),
+    }
+
+
+def _phase_mean(context: Context, session: AlignedSession) -> Predictions:
+    train = context.index(session, context.splits.train)
+    out: Predictions = {}
+    for split in ("test", "ood"):
+        trials = context.index(session, getattr(context.splits, split))
+        prediction = _empty(session, trials)
+        for units, seen in _unit_groups(session.observed):
+            fitted = [i for i in train if seen[i]]
+            if fitted and trials:
+                rates = session.rates.select(fitted)
+                course = phase_mean(
+                    Ragged(rates.values[:, units], rates.offsets), [session.trials.condition[i] for i in fitted]
+                )
+                prediction[:, units] = at_phase(course, session.rates.lengths[trials].tolist()).values
+        out[split] = prediction
+    return out
+
+
+def _predict(
+    context: Context, session: AlignedSession, layers: Mapping[str, Ragged], *, by_object: bool
+) -> Predictions:
+    """Fit the map on train and predict the other splits, unit group by unit group.
+
+    The map for ``test`` is chosen with folds by trial, the map for ``ood`` with folds by object. With
+    ``by_object``, train itself is predicted fold by fold from maps that have not seen the object.
+    """
+    trials = {s: context.index(session, getattr(context.splits, s)) for s in ("train", "test", "ood")}
+    n_layers, n_units = len(layers), len(session.units)
+    out: Predictions = {}
+    for split in SPLITS if by_object else ("test", "ood"):
+        wanted = trials["train" if split == "train_by_object" else split]
+        out[split] = _empty(session, wanted)
+        out[f"{split}_layers"] = np.full((n_layers, *out[split].shape), np.nan)
+    for mode in ("test", "ood"):
+        out[f"lag_{mode}"] = np.zeros(n_units)
+        out[f"layer_{mode}"] = np.full(n_units, -1)
+        out[f"cv_ev_{mode}"] = np.full((n_layers, n_units), np.nan)
+        out[f"alpha_{mode}"] = np.full((n_layers, n_units), np.nan)
+    for units, seen in _unit_groups(session.observed):
+        fitted = [i for i in trials["train"] if seen[i]]
+        if len(fitted) >= SETTINGS.n_folds:
+            _predict_group(session, layers, units, fitted, trials, out)
+    return out
+
+
+def _predict_group(
+    session: AlignedSession,
+    layers: Mapping[str, Ragged],
+    units: Ints,
+    fitted: Sequence[int],
+    trials: Mapping[str, Sequence[int]],
+    out: Predictions,
+) -> None:
+    """Fill in the predictions of units that were observed in the same trials."""
+    t, n = session.trials, SETTINGS.n_folds
+    conditions = [t.condition[i] for i in fitted]
+    trial_fold = np.array(folds_by_trial([t.ids[i] for i in fitted], conditions, n))
+    object_fold = np.array(folds_by_condition(conditions, n))
+    lengths = session.rates.lengths[list(fitted)]
+    rates = session.rates.select(fitted).values[:, units]
+    centre = rates.mean(0)
+    n_lags = round(SETTINGS.max_lag_s / t.dt)
+    training = Training(
+        layers={name: layer.values for name, layer in layers.items()},
+        rows=_window_rows(t, fitted),
+        rates=rates - centre,
+        cell=np.repeat(object_fold * n + trial_fold, lengths),
+        n_cells=n * n,
+        areas=tuple(session.areas[u] for u in units),
+        lags=tuple(range(-n_lags, n_lags + 1)),
+        alphas=SETTINGS.alphas,
+    )
+    cells = np.arange(n * n).reshape(n, n)
+    by_object = [cells[f].tolist() for f in range(n) if (object_fold == f).any()]
+    plans = {"test": cells.T.tolist(), "ood": by_object}
+    inner = {f"not {f}": [c for g, c in enumerate(by_object) if g != f] for f in range(len(by_object))}
+    nested = "train_by_object" in out and len(by_object) > 2
+    chosen = choose(training, plans | (inner if nested else {}))
+    for mode in ("test", "ood"):
+        choice = chosen[mode]
+        out[f"lag_{mode}"][units] = choice.lag * t.dt
+        out[f"layer_{mode}"][units] = choice.layer
+        out[f"cv_ev_{mode}"][:, units] = choice.cv_ev
+        out[f"alpha_{mode}"][:, units] = choice.alpha
+        prediction = predict(training, choice, cells.ravel().tolist(), _window_rows(t, trials[mode]))
+        _fill(out, mode, units, choice.layer, prediction + centre, np.arange(prediction.shape[1]))
+    if nested:
+        place = np.flatnonzero(np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]]))
+        for f, plan in enumerate(inner.values()):
+            choice = chosen[f"not {f}"]
+            held_out = np.isin(training.cell, by_object[f])
+            prediction = predict(training, choice, [c for fold in plan for c in fold], training.rows[held_out])
+            _fill(out, "train_by_object", units, choice.layer, prediction + centre, place[held_out])
+
+
+def _fill(out: Predictions, split: str, units: Ints, layer: Ints, prediction: Floats, rows: Ints) -> None:
+    """Put (n_layers, n_rows, n_units) predictions in place, and those of each unit's best layer."""
+    out[f"{split}_layers"][:, rows[:, None], units] = prediction
+    out[split][rows[:, None], units] = prediction[layer, :, np.arange(len(units))].T
+
+
+def _unit_groups(observed: Bools) -> Iterator[tuple[Ints, Bools]]:
+    """Units that were observed in the same trials: (positions of the units, seen trials)."""
+    patterns, member = np.unique(observed, axis=1, return_inverse=True)
+    for g in range(patterns.shape[1]):
+        yield np.flatnonzero(member.ravel() == g), patterns[:, g]
+
+
+def _empty(session: AlignedSession, trials: Sequence[int]) -> Floats:
+    return np.full((int(session.rates.lengths[list(trials)].sum()), len(session.units)), np.nan)
+
+
+def _settings() -> dict[str, Any]:
+    return asdict(SETTINGS)
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A session with the predictions of the candidate (named "") and of the references."""
+
+    session: AlignedSession
+    predictions: Mapping[str, Predictions]
+    layers: Sequence[str]
+    n_winsorised: int
+
+
+def _rows(context: Context, scored: Sequence[_Scored]) -> Iterator[ScoreRow]:
+    """All rows of the record: headline first, then references, gains, layers, sessions and bookkeeping."""
+    for area in sorted({a for s in scored for a in s.session.areas}):
+        for split in SPLITS:
+            table = _Table(context, scored, area, split)
+            for metric in METRICS:
+                yield table.row(metric)
+                yield from table.session_rows(metric)
+            if split != "train_by_object":
+                for reference in REFERENCES:
+                    yield from (table.row(m, reference=reference) for m in GAINS)
+                    yield from (table.gain(m, reference) for m in GAINS)
+                yield from table.choices()
+            yield from table.layer_rows()
+            yield table.far_below()
+    for s in scored:
+        yield {"metric": "n_winsorised", "session": s.session.id, "value": s.n_winsorised}
+
+
+class _Table:
+    """Scores of one area on one split."""
+
+    def __init__(self, context: Context, scored: Sequence[_Scored], area: str, split: str) -> None:
+        self.area, self.split = area, split
+        ids = context.splits.train if split == "train_by_object" else getattr(context.splits, split)
+        self.parts = [(s, context.index(s.session, ids)) for s in scored if area in s.session.areas]
+        self.conditions = {s.session.trials.condition[i] for s, trials in self.parts for i in trials}
+
+    def row(self, metric: str, *, reference: str = "", layer: int | None = None) -> ScoreRow:
+        """One aggregate score with its interval, or the reason why there is none."""
+        labels: ScoreRow = {"metric": metric, "split": self.split, "area": self.area}
+        if reference:
+            labels["reference"] = reference
+        if layer is not None:
+            labels["layer"] = self.parts[0][0].layers[layer]
+        scores = [self._unit_scores(s, trials, metric, reference, layer) for s, trials in self.parts]
+        return labels | self._summary(scores, metric)
+
+    def gain(self, metric: str, reference: str) -> ScoreRow:
+        """Gain over a reference, paired unit by unit."""
+        scores = [
+            self._unit_scores(s, t, metric).minus(self._unit_scores(s, t, metric, reference)) for s, t in self.parts
+        ]
+        labels = {"metric": f"gain_over_{reference}", "of": metric, "split": self.split, "area": self.area}
+        return labels | self._summary(scores, metric)
+
+    def session_rows(self, metric: str) -> Iterator[ScoreRow]:
+        """The same score session by session, where there are several."""
+        for s, trials in self.parts if len(self.parts) > 1 else ():
+            labels = {"metric": metric, "split": self.split, "area": self.area, "session": s.session.id}
+            yield labels | self._summary([self._unit_scores(s, trials, metric)], metric)
+
+    def layer_rows(self) -> Iterator[ScoreRow]:
+        """The score of every layer, where there are several."""
+        layers = self.parts[0][0].layers
+        if len(layers) > 1:
+            yield from (self.row("single_trial_ev", layer=i) for i in range(len(layers)))
+
+    def choices(self) -> Iterator[ScoreRow]:
+        """The lag of each session, chosen on train; positive: units lead the model's activations."""
+        for s, _ in self.parts:
+            lags = s.predictions[""][f"lag_{self.split}"][[a == self.area for a in s.session.areas]]
+            labels = {"metric": "lag", "split": self.split, "area": self.area, "session": s.session.id}
+            yield labels | {"value": round(float(lags[0]), 6), "unit": "s"}
+
+    def far_below(self) -> ScoreRow:
+        """Units whose score is below −1: named, never dropped."""
+        names = [
+            f"{s.session.id}/{unit}"
+            for s, trials in self.parts
+            for unit, value in _named(self._unit_scores(s, trials, "single_trial_ev"))
+            if value < -1
+        ]
+        labels: ScoreRow = {"metric": "n_units_below_minus_1", "split": self.split, "area": self.area}
+        return labels | {"value": len(names), "units": names}
+
+    def _unit_scores(
+        self, s: _Scored, trials: Sequence[int], metric: str, reference: str = "", layer: int | None = None
+    ) -> UnitScores:
+        predictions = s.predictions[reference]
+        prediction = predictions[self.split] if layer is None else predictions[f"{self.split}_layers"][layer]
+        by_trial = len(self.conditions) < MIN_GROUPS
+        values, left_out = _score(s.session, trials, prediction, metric, by_trial=by_trial)
+        mine = [i for i, a in enumerate(s.session.areas) if a == self.area]
+        return UnitScores(
+            session=s.session.id,
+            subject=s.session.subject,
+            units=tuple(s.session.units[i] for i in mine),
+            values=values[mine],
+            left_out={g: v[mine] for g, v in left_out.items()},
+        )
+
+    def _summary(self, scores: Sequence[UnitScores], metric: str) -> ScoreRow:
+        n_trials = sum(len(t) for _, t in self.parts)
+        if n_trials == 0:
+            return {"value": None, "reason": f"the split {self.split} has no trials"}
+        total = summarise(scores)
+        if total is None:
+            return {"value": None, "reason": self._why_undefined(metric)}
+        row: ScoreRow = {"value": total.value, "ci": total.ci, "median": total.median, "n_units": total.n_units}
+        row["n_conditions"] = len(self.conditions)
+        few = len(self.conditions) < MIN_GROUPS
+        if total.ci is None:
+            row["reason"] = f"no interval: {len(self.conditions)} conditions, fewer than {MIN_GROUPS}"
+        else:
+            row["ci_over"] = ["trial" if few else "condition", "unit"]
+            if few:
+                row["reason"] = (
+                    f"the interval holds for these {len(self.conditions)} conditions only, too few to generalise over"
+                )
+        return row
+
+    def _why_undefined(self, metric: str) -> str:
+        if metric.startswith("single_trial"):
+            return "no unit varies in the trials of this split"
+        return f"fewer than two conditions have {SETTINGS.min_repeats} trials in this split"
+
+
+def _score(
+    session: AlignedSession, trials: Sequence[int], prediction: Floats, metric: str, *, by_trial: bool
+) -> tuple[Floats, dict[str, Floats]]:
+    """Scores of all units on some trials, and with each condition (or trial) left out.
+
+    ``prediction`` has the window steps of ``trials`` end to end, (n_rows, n_units).
+    """
+    n_units = len(session.units)
+    values = np.full(n_units, np.nan)
+    left_out: dict[str, Floats] = {}
+    if not len(trials):
+        return values, left_out
+    measured = session.rates.select(trials)
+    predicted = Ragged(prediction, measured.offsets)
+    for units, seen in _unit_groups(session.observed):
+        mine = [k for k, i in enumerate(trials) if seen[i]]
+        y, yhat = (_of_units(r.select(mine), units) for r in (measured, predicted))
+        if not mine or not np.isfinite(yhat.values).all():
+            continue
+        conditions = [session.trials.condition[trials[k]] for k in mine]
+        if metric.startswith("single_trial"):
+            trial_labels = [f"{session.id}/{session.trials.ids[trials[k]]}" for k in mine]
+            groups = trial_labels if by_trial else conditions
+            table = grouped_ev(y, yhat, groups, offset_counts=metric == "single_trial_r2")
+            labels = sorted(set(groups))
+        else:
+            labels = [c for c in sorted(set(conditions)) if conditions.count(c) >= SETTINGS.min_repeats]
+            if len(labels) < 2:
+                continue
+            averaged = (condition_average(r, conditions, labels) for r in (y, yhat))
+            table = averaged_ev(*averaged, tuning_only=metric == "object_tuning_ev")
+        values[units] = table[0]
+        for label, row in zip(labels, table[1:], strict=True):
+            left_out.setdefault(label, np.full(n_units, np.nan))[units] = row
+    return values, {g: np.where(np.isnan(v), values, v) for g, v in left_out.items()}
+
+
+def _of_units(rates: Ragged, units: Ints) -> Ragged:
+    return Ragged(rates.values[:, units], rates.offsets)
+
+
+def _named(scores: UnitScores) -> Iterator[tuple[str, float]]:
+    return zip(scores.units, scores.values.tolist(), strict=True)

@@ -1,0 +1,127 @@
+"""Explained variance: signed, per unit, never clipped (section 3).
+
+Every score is a function of the data grouped by condition, so that leaving a condition out (for the
+intervals) is the same code as the score itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from neurobench_grasp.types import Floats, Ragged
+
+PHASE_POINTS = 25
+
+
+def explained_variance(y: Floats, prediction: Floats) -> Floats:
+    """``1 − Var(y − ŷ) / Var(y)`` of each unit.
+
+    Parameters
+    ----------
+    y, prediction : ndarray, shape (n_rows, n_units)
+
+    Returns
+    -------
+    ndarray, shape (n_units,)
+        NaN where a unit does not vary.
+    """
+    return _one_minus_ratio((y - prediction).var(0), y.var(0), (y**2).mean(0))
+
+
+def grouped_ev(y: Ragged, prediction: Ragged, groups: Sequence[str], *, offset_counts: bool) -> Floats:
+    """Single-trial score on all trials, and with each condition left out.
+
+    Parameters
+    ----------
+    y, prediction : Ragged
+        (trial, step, n_units), spikes/s.
+    groups : sequence of str, length n_trials
+        Condition of each trial (or another label to leave out).
+    offset_counts : bool
+        False: explained variance. True: R², for which a constant offset is an error too.
+
+    Returns
+    -------
+    ndarray, shape (n_groups + 1, n_units)
+        First row: all trials. Then one row per left-out group, in sorted order of the labels.
+    """
+    labels = sorted(set(groups))
+    index = np.repeat([labels.index(g) for g in groups], y.lengths)
+    error = y.values - prediction.values
+    # About the overall mean, so that the differences of sums below lose no digits.
+    centred = y.values - y.values.mean(0)
+    sums = [_sums_by_group(q, index, len(labels)) for q in (centred, error, centred**2, error**2)]
+    n = np.bincount(index, minlength=len(labels)).astype(float)[:, None]
+    n, *sums = (np.concatenate([q.sum(0, keepdims=True), q.sum(0) - q]) for q in (n, *sums))
+    y1, e1, y2, e2 = sums
+    n = np.maximum(n, 1.0)
+    variance = np.maximum(y2 / n - (y1 / n) ** 2, 0.0)
+    residual = e2 / n if offset_counts else e2 / n - (e1 / n) ** 2
+    return _one_minus_ratio(residual, variance, y2[0] / n[0] + (y.values.mean(0)) ** 2)
+
+
+def condition_average(rates: Ragged, conditions: Sequence[str], labels: Sequence[str]) -> Floats:
+    """Average over the trials of each condition after resampling to equal phase.
+
+    Parameters
+    ----------
+    rates : Ragged
+        (trial, step, n_units).
+    conditions : sequence of str, length n_trials
+    labels : sequence of str, length n_conditions
+        Conditions wanted, each with at least one trial.
+
+    Returns
+    -------
+    ndarray, shape (n_conditions, 25, n_units)
+    """
+    resampled = np.stack([to_phase(trial) for trial in rates])
+    member = np.array([[c == label for c in conditions] for label in labels], dtype=float)
+    return np.einsum("ct,tpu->cpu", member / member.sum(1, keepdims=True), resampled)
+
+
+def to_phase(trial: Floats, n_points: int = PHASE_POINTS) -> Floats:
+    """Resample (n_steps, n_units) linearly to ``n_points`` equal phases from first to last step."""
+    position = np.linspace(0, len(trial) - 1, n_points)
+    low = np.minimum(position.astype(int), max(len(trial) - 2, 0))
+    high = np.minimum(low + 1, len(trial) - 1)
+    fraction = (position - low)[:, None]
+    return trial[low] * (1 - fraction) + trial[high] * fraction
+
+
+def averaged_ev(y: Floats, prediction: Floats, *, tuning_only: bool) -> Floats:
+    """Condition-averaged score on all conditions, and with each one left out.
+
+    Parameters
+    ----------
+    y, prediction : ndarray, shape (n_conditions, n_phases, n_units)
+    tuning_only : bool
+        True: the mean over conditions is subtracted at each phase first, which leaves object tuning.
+
+    Returns
+    -------
+    ndarray, shape (n_conditions + 1, n_units)
+        First row: all conditions. Then one row per left-out condition.
+    """
+    n = len(y)
+    keeps = [np.ones(n, bool), *(np.arange(n) != i for i in range(n))]
+    return np.stack([_averaged(y[k], prediction[k], tuning_only) for k in keeps])
+
+
+def _averaged(y: Floats, prediction: Floats, tuning_only: bool) -> Floats:
+    if tuning_only:
+        y, prediction = y - y.mean(0), prediction - prediction.mean(0)
+    n_units = y.shape[-1]
+    return explained_variance(y.reshape(-1, n_units), prediction.reshape(-1, n_units))
+
+
+def _sums_by_group(values: Floats, index: Floats, n_groups: int) -> Floats:
+    return np.stack([values[index == g].sum(0) for g in range(n_groups)])
+
+
+def _one_minus_ratio(residual: Floats, variance: Floats, power: Floats) -> Floats:
+    """NaN where the variance is nothing but rounding, compared with the mean square ``power``."""
+    varies = variance > 1e-12 * power
+    return np.where(varies, 1 - residual / np.where(varies, variance, 1), np.nan)

@@ -1,0 +1,146 @@
+"""The map from a model's component scores to units: one lag per area, one layer and alpha per unit.
+
+Training rows are sorted into cells (object fold × trial fold). The moments of a cell are computed once
+per lag and layer; the folds of every cross-validation are sums of cells, so that cross-validation by
+trial, by object, and by object inside each outer object fold all come from one pass over the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurobench_grasp.scoring.ridge import Moments, cv_explained_variance, fold_moments, solve
+from neurobench_grasp.types import Floats, Ints
+
+Plan = Sequence[Sequence[int]]
+"""The folds of a cross-validation, each the cells it consists of."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training rows of some units of a session.
+
+    Parameters
+    ----------
+    layers : mapping of str to ndarray, shape (n_total_steps, n_components)
+        Component scores at every step, padding included.
+    rows : ndarray of int64, shape (n_rows,)
+        Step of each training bin at lag 0.
+    rates : ndarray, shape (n_rows, n_units)
+    cell : ndarray of int64, shape (n_rows,)
+    n_cells : int
+    areas : tuple of str, length n_units
+    lags : tuple of int
+        Candidate lags in steps; positive: the units lead the model's activations.
+    alphas : ndarray, shape (n_alphas,)
+    """
+
+    layers: Mapping[str, Floats]
+    rows: Ints
+    rates: Floats
+    cell: Ints
+    n_cells: int
+    areas: tuple[str, ...]
+    lags: tuple[int, ...]
+    alphas: Floats
+
+    def moments(self, layer: str, lag: int) -> list[Moments]:
+        """Moments of every cell."""
+        return fold_moments(self.layers[layer][self.rows + lag], self.rates, self.cell, self.n_cells)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What cross-validation on train chose.
+
+    Parameters
+    ----------
+    lag : ndarray of int64, shape (n_units,)
+        Steps; equal for the units of an area.
+    layer : ndarray of int64, shape (n_units,)
+        Position of the best layer.
+    alpha, cv_ev : ndarray, shape (n_layers, n_units)
+        At the chosen lag.
+    """
+
+    lag: Ints
+    layer: Ints
+    alpha: Floats
+    cv_ev: Floats
+
+
+def choose(training: Training, plans: Mapping[str, Plan]) -> dict[str, Choice]:
+    """Choose lag, layer and alpha by the mean over folds of held-out explained variance.
+
+    Parameters
+    ----------
+    training : Training
+    plans : mapping of str to Plan
+        Cross-validations by name; a cell that a plan does not mention is not used by it.
+    """
+    n_units, shape = len(training.areas), (len(training.lags), len(training.layers))
+    best = {p: np.full((*shape, n_units), np.nan) for p in plans}
+    alpha = {p: np.full((*shape, n_units), training.alphas[-1]) for p in plans}
+    for i, lag in enumerate(training.lags):
+        for j, layer in enumerate(training.layers):
+            cells = training.moments(layer, lag)
+            for name, plan in plans.items():
+                ev = cv_explained_variance([_total(cells, fold) for fold in plan], training.alphas)
+                ranked = np.where(np.isnan(ev), -np.inf, ev)
+                best[name][i, j] = ev[ranked.argmax(0), np.arange(n_units)]
+                alpha[name][i, j] = training.alphas[ranked.argmax(0)]
+    return {p: _decide(training, best[p], alpha[p]) for p in plans}
+
+
+def _decide(training: Training, ev: Floats, alpha: Floats) -> Choice:
+    """One lag per area (best mean over its units of the best layer), then the best layer per unit."""
+    ranked = np.where(np.isnan(ev), -np.inf, ev)
+    over_layers = ranked.max(1)
+    lag_index = np.zeros(len(training.areas), np.int64)
+    for area in set(training.areas):
+        mine = np.array([a == area for a in training.areas]) & np.isfinite(over_layers).all(0)
+        if mine.any():
+            lag_index[[a == area for a in training.areas]] = over_layers[:, mine].mean(1).argmax()
+    units = np.arange(len(training.areas))
+    return Choice(
+        lag=np.array(training.lags, np.int64)[lag_index],
+        layer=ranked[lag_index, :, units].argmax(1),
+        alpha=alpha[lag_index, :, units].T,
+        cv_ev=ev[lag_index, :, units].T,
+    )
+
+
+def predict(training: Training, choice: Choice, cells: Sequence[int], rows: Ints) -> Floats:
+    """Refit on the given cells with the chosen settings and predict other bins.
+
+    Parameters
+    ----------
+    training : Training
+    choice : Choice
+    cells : sequence of int
+        Cells to fit on.
+    rows : ndarray of int64, shape (n_wanted,)
+        Steps at lag 0 to predict.
+
+    Returns
+    -------
+    ndarray, shape (n_layers, n_wanted, n_units)
+    """
+    out = np.empty((len(training.layers), len(rows), len(training.areas)))
+    for lag in np.unique(choice.lag):
+        units = np.flatnonzero(choice.lag == lag)
+        for j, layer in enumerate(training.layers):
+            moments = _total(training.moments(layer, int(lag)), cells).of_units(units)
+            weights, intercept = solve(moments, choice.alpha[j, units])
+            out[j][:, units] = training.layers[layer][rows + lag] @ weights + intercept
+    return out
+
+
+def _total(cells: Sequence[Moments], which: Sequence[int]) -> Moments:
+    total = cells[which[0]]
+    for c in which[1:]:
+        total = total + cells[c]
+    return total

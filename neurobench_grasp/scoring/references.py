@@ -1,0 +1,91 @@
+"""References that the core computes beside every candidate (section 3)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from neurobench_grasp.scoring.ev import PHASE_POINTS, condition_average
+from neurobench_grasp.types import Floats, Ragged
+
+NOISE_FEATURES = 60
+NOISE_TERMS = 4
+
+
+def generator(*labels: object) -> np.random.Generator:
+    """Random numbers that depend on nothing but the labels."""
+    digest = hashlib.sha256("|".join(map(str, labels)).encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, np.uint32))
+
+
+def circular_shift(features: Ragged, rng: np.random.Generator) -> Ragged:
+    """Activations rotated in time across the session: the null.
+
+    The trials' steps are laid end to end as a circle. Every trial is given the piece of it that begins
+    at a random place, so that neither the trial nor the phase within the movement is kept. (One common
+    rotation would keep the phase wherever trials are of equal length, as in windows cut around an event.)
+
+    Parameters
+    ----------
+    features : Ragged
+        (trial, step, n_features).
+    rng : numpy.random.Generator
+    """
+    n = len(features.values)
+    starts = rng.integers(0, max(n, 1), size=len(features))
+    rows = [(start + np.arange(length)) % n for start, length in zip(starts, features.lengths, strict=True)]
+    return Ragged(features.values[np.concatenate(rows)], features.offsets)
+
+
+def condition_locked_noise(conditions: Sequence[str], lengths: Sequence[int], label: str) -> Ragged:
+    """Random features that know only the object: a random smooth course over the trial for each object.
+
+    Parameters
+    ----------
+    conditions : sequence of str, length n_trials
+    lengths : sequence of int, length n_trials
+    label : str
+        Names the draw.
+
+    Returns
+    -------
+    Ragged
+        (trial, step, 60), equal for trials of one object up to their duration.
+    """
+    weights = {
+        c: generator("condition_locked_noise", label, c).standard_normal((NOISE_TERMS, NOISE_FEATURES))
+        for c in sorted(set(conditions))
+    }
+    trials = []
+    for condition, length in zip(conditions, lengths, strict=True):
+        phase = np.linspace(0, 1, length)[:, None]
+        trials.append(np.cos(np.pi * phase * np.arange(NOISE_TERMS)) @ weights[condition])
+    return Ragged.of(trials)
+
+
+def phase_mean(train: Ragged, conditions: Sequence[str]) -> Floats:
+    """Grand mean over training objects at each phase: what the time course alone explains.
+
+    Parameters
+    ----------
+    train : Ragged
+        Rates, (trial, step, n_units), spikes/s.
+    conditions : sequence of str, length n_trials
+
+    Returns
+    -------
+    ndarray, shape (25, n_units)
+    """
+    return condition_average(train, conditions, sorted(set(conditions))).mean(0)
+
+
+def at_phase(course: Floats, lengths: Sequence[int]) -> Ragged:
+    """Play a course over phase (25, n_units) in trials of the given numbers of steps."""
+    phase = np.linspace(0, 1, PHASE_POINTS)
+    trials = []
+    for length in lengths:
+        x = np.linspace(0, 1, length)
+        trials.append(np.stack([np.interp(x, phase, unit) for unit in course.T], axis=1))
+    return Ragged.of(trials)
