@@ -288,8 +288,9 @@ def _joint_angles(session: Session, sampled: Mapping[str, Ragged]) -> tuple[Ragg
     signal = named[0]
     result = posture(sampled[signal.name].values, signal.columns, session.joint_map)
     notes = []
-    if result.n_clipped.sum():
-        notes.append(f"{int(result.n_clipped.sum())} joint-angle samples beyond the hand's limits were clipped")
+    if result.clipped:
+        n_clipped = sum(result.clipped.values())
+        notes.append(f"{n_clipped} joint-angle samples beyond the hand's limits were clipped ({', '.join(result.clipped)})")
     if result.missing:
         notes.append(f"joints not recorded, held at neutral: {', '.join(result.missing)}")
     return Ragged(result.joint_angles, sampled[signal.name].offsets), notes

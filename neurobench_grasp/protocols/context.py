@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.scoring.splits import Splits
 from neurobench_grasp.types import Activations, Trials
 
-Stage = Callable[..., Any]
+Stage = Callable[..., dict[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from neurobench_grasp.types import Bools, Floats, Ints, Ragged, ScoreRow, Trials
 NAME, VERSION = "encoding", 1
 Predictions = dict[str, NDArray[Any]]
 METRICS = ("single_trial_ev", "single_trial_r2", "condition_averaged_ev", "object_tuning_ev")
-GAINS = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
+COMPARED = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
 SPLITS = ("test", "ood", "train_by_object")
 REFERENCES = ("phase_mean", "condition_locked_noise", "circular_shift")
 
@@ -311,8 +311,8 @@ def _rows(context: Context, scored: Sequence[_Scored]) -> Iterator[ScoreRow]:
                 yield from table.session_rows(metric)
             if split != "train_by_object":
                 for reference in REFERENCES:
-                    yield from (table.row(m, reference=reference) for m in GAINS)
-                    yield from (table.gain(m, reference) for m in GAINS)
+                    yield from (table.row(m, reference=reference) for m in COMPARED)
+                yield from (table.gain(m, "phase_mean") for m in COMPARED)
                 yield from table.choices()
             yield from table.layer_rows()
             yield table.far_below()

@@ -79,7 +79,8 @@ def condition_average(rates: Ragged, conditions: Sequence[str], labels: Sequence
     """
     resampled = np.stack([to_phase(trial) for trial in rates])
     member = np.array([[c == label for c in conditions] for label in labels], dtype=float)
-    return np.einsum("ct,tpu->cpu", member / member.sum(1, keepdims=True), resampled)
+    average: Floats = np.einsum("ct,tpu->cpu", member / member.sum(1, keepdims=True), resampled)
+    return average
 
 
 def to_phase(trial: Floats, n_points: int = PHASE_POINTS) -> Floats:
@@ -88,7 +89,8 @@ def to_phase(trial: Floats, n_points: int = PHASE_POINTS) -> Floats:
     low = np.minimum(position.astype(int), max(len(trial) - 2, 0))
     high = np.minimum(low + 1, len(trial) - 1)
     fraction = (position - low)[:, None]
-    return trial[low] * (1 - fraction) + trial[high] * fraction
+    between: Floats = trial[low] * (1 - fraction) + trial[high] * fraction
+    return between
 
 
 def averaged_ev(y: Floats, prediction: Floats, *, tuning_only: bool) -> Floats:

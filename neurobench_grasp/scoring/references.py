@@ -78,7 +78,8 @@ def phase_mean(train: Ragged, conditions: Sequence[str]) -> Floats:
     -------
     ndarray, shape (25, n_units)
     """
-    return condition_average(train, conditions, sorted(set(conditions))).mean(0)
+    course: Floats = condition_average(train, conditions, sorted(set(conditions))).mean(0)
+    return course
 
 
 def at_phase(course: Floats, lengths: Sequence[int]) -> Ragged:

@@ -1,0 +1,275 @@
+"""The whole flow: recordings in, a model's activations, scores, a record. Read this file first."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurobench_grasp.data import load_session
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.leaderboard.provenance import provenance
+from neurobench_grasp.leaderboard.records import write_record
+from neurobench_grasp.plugins import Provided, Registry, code_digest, load_registry
+from neurobench_grasp.protocols.align import AlignedSession, align
+from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.scoring.splits import Splits, make_splits
+from neurobench_grasp.stages import Stages, content_key
+from neurobench_grasp.types import Activations, Model, ModelSpec, ProtocolSpec, ScoreRecord, Trials
+
+CORE = "neurobench-grasp"
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that is ready to be scored.
+
+    Parameters
+    ----------
+    id, licence : str
+    synthetic : bool
+    sessions : tuple of AlignedSession
+    splits : Splits
+    """
+
+    id: str
+    licence: str
+    synthetic: bool
+    sessions: tuple[AlignedSession, ...]
+    splits: Splits
+
+    @property
+    def sha256(self) -> str:
+        """Digest over the content of all sessions."""
+        return hashlib.sha256("".join(sorted(s.sha256 for s in self.sessions)).encode()).hexdigest()
+
+    def train_behaviour(self) -> Trials:
+        """Training trials of all sessions: what a model is fitted on."""
+        parts = []
+        for session in self.sessions:
+            wanted = set(self.splits.train[session.id])
+            parts.append(session.trials.select([i for i, t in enumerate(session.trials.ids) if t in wanted]))
+        return Trials.join(parts)
+
+
+def evaluate(
+    model: str,
+    dataset: str | Path,
+    *,
+    layout: str | Path | None = None,
+    protocols: Sequence[str] = ("encoding",),
+    seeds: Sequence[int] = (0,),
+    out: str | Path,
+    progress: Progress = lambda text: None,
+) -> list[ScoreRecord]:
+    """Score a model on a dataset.
+
+    Parameters
+    ----------
+    model : str
+        Name of a registered model.
+    dataset : str or path
+        Name of a registered dataset, or an NWB file.
+    layout : str or path, optional
+        Layout of the file; by default the registered dataset's own, or the one that fits best.
+    protocols : sequence of str
+    seeds : sequence of int
+        One network each.
+    out : path
+        Run folder: finished stages are kept in it and found again, records go to ``out/records``.
+    progress : callable
+        Told in words what is being done.
+
+    Returns
+    -------
+    list of ScoreRecord
+        One per seed and protocol, each written as soon as it is complete.
+
+    Raises
+    ------
+    NgbError
+        If something the user can fix is wrong; the message says what.
+    """
+    registry = load_registry()
+    candidate = registry.model(model)
+    wanted = [registry.protocol(name) for name in protocols]
+    stages = Stages(Path(out) / "stages")
+    data = load_dataset(registry, dataset, layout, progress)
+    _store_splits(Path(out), data)
+    records = []
+    for seed in seeds:
+        for protocol in wanted:
+            started = time.monotonic()
+            context, code = _context(candidate, seed, data, stages, progress)
+            rows = _scores(context, protocol, data)
+            record = ScoreRecord(
+                model=model,
+                seed=seed,
+                dataset=_describe(data),
+                protocol=_protocol(protocol.spec),
+                scores=rows,
+                dropped=_dropped(data),
+                provenance=provenance(wall_time_s=time.monotonic() - started, code=code),
+            )
+            write_record(Path(out) / "records", record)
+            records.append(record)
+    return records
+
+
+def load_dataset(
+    registry: Registry, name: str | Path, layout: str | Path | None = None, progress: Progress = lambda text: None
+) -> Dataset:
+    """Read, align and split a registered dataset or an NWB file.
+
+    Raises
+    ------
+    NgbError
+        If there is no such dataset or file, or it cannot be read.
+    """
+    if _is_path(registry, name):
+        path = Path(name)
+        files, layout_name, licence, dataset_id = [path], layout, "as stated by its owner", path.stem
+    else:
+        spec = registry.dataset(str(name)).spec
+        progress(f"dataset {spec.name}: files")
+        files, layout_name, licence, dataset_id = list(spec.files()), layout or spec.layout, spec.licence, spec.name
+    sessions = []
+    for file in files:
+        progress(f"dataset {dataset_id}: reading {Path(file).name}")
+        sessions.append(load_session(file, layout_name))
+    ids = [s.id for s in sessions]
+    if len(set(ids)) < len(ids):
+        raise NgbError(f"Dataset {dataset_id} has two sessions of the same id ({', '.join(sorted(ids))}); rename one.")
+    aligned = tuple(align(s) for s in sessions)
+    splits = make_splits({s.id: s.conditions for s in aligned})
+    return Dataset(dataset_id, licence, any(s.synthetic for s in sessions), aligned, splits)
+
+
+def _is_path(registry: Registry, name: str | Path) -> bool:
+    """A registered name wins over a file of that name; anything that looks like a path is one."""
+    if isinstance(name, Path):
+        return True
+    if any(p.spec.name == name for p in registry.datasets()):
+        return False
+    return Path(name).exists() or "/" in name or "\\" in name or name.endswith(".nwb")
+
+
+def _context(
+    candidate: Provided[ModelSpec], seed: int, data: Dataset, stages: Stages, progress: Progress
+) -> tuple[Context, dict[str, str | None]]:
+    """The model behind the contract: fitted at most once, and only when a stage needs it."""
+    train = data.train_behaviour()
+    code = {CORE: code_digest(CORE), candidate.distribution: code_digest(candidate.distribution)}
+    key: dict[str, Any] | None = {
+        "model": candidate.spec.name,
+        "code": code[candidate.distribution],
+        "seed": seed,
+        "train": _behaviour_digest(train),
+    }
+    if None in code.values():
+        progress(f"the code of {candidate.provider} cannot be identified, so nothing is kept for the next run")
+        key = None
+
+    @functools.cache
+    def fitted() -> Model:
+        def fit() -> dict[str, Any]:
+            progress(f"fitting {candidate.spec.name} (seed {seed}) on {len(train)} trials")
+            model = candidate.spec.build(seed)
+            model.fit(train, seed=seed)
+            return dict(model.state())
+
+        state = stages("fit", None if key is None else {**key, "core": code[CORE]}, fit)
+        model = candidate.spec.build(seed)
+        model.restore(state)
+        return model
+
+    def activations(trials: Trials) -> Activations:
+        return fitted().activations(trials)
+
+    context = Context(data.sessions, data.splits, activations, key, code[CORE], stages, seed, progress)
+    return context, code
+
+
+def _scores(context: Context, protocol: Provided[ProtocolSpec], data: Dataset) -> list[dict[str, Any]]:
+    """Rows of a protocol; kept as the last stage, so that an unchanged score is only read."""
+
+    def make() -> dict[str, Any]:
+        return {"rows": np.array(json.dumps(protocol.spec.run(context)))}
+
+    parts = context.key(
+        stage="score",
+        protocol=_protocol(protocol.spec),
+        provider=code_digest(protocol.distribution),
+        data=data.sha256,
+        splits=data.splits.sha256,
+    )
+    rows: list[dict[str, Any]] = json.loads(str(context.stage("score", parts, make)["rows"]))
+    return rows
+
+
+def _store_splits(out: Path, data: Dataset) -> None:
+    """Keep the split beside the records: which trial was train, test or ood is part of the result."""
+    folder = out / "splits"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{data.splits.sha256[:16]}.json"
+        temporary.write_text(data.splits.as_json())
+        temporary.replace(folder / f"{data.splits.sha256[:16]}.json")
+    except OSError as error:
+        raise NgbError(f"Cannot write to {folder} ({error.strerror}); choose another folder with --out.") from error
+
+
+def _behaviour_digest(trials: Trials) -> str:
+    """Digest of all that a model is given."""
+    digest = hashlib.sha256(
+        content_key(
+            {
+                "trials": [trials.sessions, trials.ids, trials.condition],
+                "dt": trials.dt,
+                "window": trials.window.tolist(),
+                "offsets": trials.offsets.tolist(),
+                "lags": trials.signal_lags,
+                "signals": list(trials.signals),
+            }
+        ).encode()
+    )
+    for ragged in (*trials.signals.values(), trials.joint_angles):
+        if ragged is not None:
+            digest.update(ragged.values.tobytes())
+    return digest.hexdigest()
+
+
+def _describe(data: Dataset) -> dict[str, Any]:
+    return {
+        "id": data.id,
+        "sha256": data.sha256,
+        "splits": data.splits.sha256,
+        "synthetic": data.synthetic,
+        "licence": data.licence,
+        "held_out_conditions": list(data.splits.held_out),
+        "sessions": [{"id": s.id, "subject": s.subject, "sha256": s.sha256} for s in data.sessions],
+    }
+
+
+def _protocol(spec: ProtocolSpec) -> dict[str, Any]:
+    return {"name": spec.name, "version": spec.version, "settings": json.loads(json.dumps(dict(spec.settings)))}
+
+
+def _dropped(data: Dataset) -> list[Mapping[str, Any]]:
+    """What was left out or changed, counted by reason."""
+    rows: list[Mapping[str, Any]] = []
+    for session in data.sessions:
+        reasons = [why for _, why in session.dropped]
+        for why in sorted(set(reasons)):
+            trials = [t for t, w in session.dropped if w == why]
+            rows.append({"session": session.id, "what": "trials", "n": len(trials), "ids": trials, "reason": why})
+        rows += [{"session": session.id, "what": "note", "reason": note} for note in session.notes]
+    return rows
