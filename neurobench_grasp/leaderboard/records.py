@@ -1,0 +1,217 @@
+"""Score records as JSON files, one per (model, seed, dataset, protocol), that follow a published schema."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import os
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurobench_grasp.errors import CorruptFileError, NgbError
+from neurobench_grasp.types import ScoreRecord
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
+
+@functools.cache
+def record_schema() -> Mapping[str, Any]:
+    """JSON Schema (draft 2020-12) of a score record."""
+    text = (files("neurobench_grasp.leaderboard") / "record.schema.json").read_text(encoding="utf-8")
+    schema: Mapping[str, Any] = json.loads(text)
+    return schema
+
+
+def to_json(record: ScoreRecord) -> dict[str, Any]:
+    """Turn a record into plain JSON values and check it.
+
+    A score that is not a finite number becomes ``null`` with a reason.
+
+    Raises
+    ------
+    NgbError
+        If the record does not follow the schema; the message says where.
+    """
+    data: dict[str, Any] = {
+        "schema": record.schema,
+        "model": record.model,
+        "seed": record.seed,
+        "dataset": record.dataset,
+        "protocol": record.protocol,
+        "scores": [_score(row) for row in record.scores],
+        "dropped": record.dropped,
+        "provenance": record.provenance,
+    }
+    where = f"The record of {record.model!r}"
+    try:
+        data = json.loads(json.dumps(data, default=_plain, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise NgbError(f"{where} cannot be written as JSON: {error}.") from error
+    _validate(data, where)
+    return data
+
+
+def from_json(data: Any, where: str = "The record") -> ScoreRecord:
+    """Check JSON values and turn them into a record; the inverse of :func:`to_json`.
+
+    Parameters
+    ----------
+    data : dict
+    where : str
+        What error messages call it.
+
+    Raises
+    ------
+    NgbError
+        If the data do not follow the schema; the message says where.
+    """
+    _validate(data, where)
+    return ScoreRecord(**data)
+
+
+def write_record(folder: str | Path, record: ScoreRecord) -> Path:
+    """Write a record into a folder, whole or not at all.
+
+    The file's name tells model, seed, dataset and protocol, so scoring the same thing again replaces
+    its own record and no other.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    NgbError
+        If the record does not follow the schema or the folder cannot be written to.
+    """
+    text = json.dumps(to_json(record), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    path = Path(folder) / _file_name(record)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise NgbError(
+            f"Cannot write the record {path} ({error.strerror}); choose another folder with --out."
+        ) from error
+    finally:
+        if path.parent.is_dir():
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def read_records(folders: Iterable[str | Path]) -> tuple[tuple[ScoreRecord, ...], tuple[str, ...]]:
+    """Read every record of some folders; a broken file does not stop the rest.
+
+    Parameters
+    ----------
+    folders : iterable of path
+        Folders of records, or run folders that hold a ``records`` folder.
+
+    Returns
+    -------
+    records : tuple of ScoreRecord
+    problems : tuple of str
+        One sentence for each file or folder that could not be read.
+    """
+    records: list[ScoreRecord] = []
+    problems: list[str] = []
+    for folder in map(Path, folders):
+        inside = folder / "records" if (folder / "records").is_dir() else folder
+        if not inside.is_dir():
+            problems.append(f"There is no folder {folder}.")
+        for path in sorted(inside.glob("*.json")):
+            try:
+                records.append(read_record(path))
+            except NgbError as error:
+                problems.append(str(error))
+    return tuple(records), tuple(problems)
+
+
+def read_record(path: str | Path) -> ScoreRecord:
+    """Read one record.
+
+    Raises
+    ------
+    NgbError
+        If the file cannot be read or is not a record.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse)
+    except OSError as error:
+        raise NgbError(f"Cannot read the record {path} ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise CorruptFileError(f"{path} is not valid JSON ({error}); remove it or score again.") from error
+    return from_json(data, where=str(path))
+
+
+def _file_name(record: ScoreRecord) -> str:
+    dataset, protocol = record.dataset, record.protocol
+    scored = [record.model, record.seed, dict(dataset), dict(protocol)]
+    digest = hashlib.sha256(json.dumps(scored, sort_keys=True, default=_plain).encode()).hexdigest()[:8]
+    words = (
+        record.model,
+        f"seed{record.seed}",
+        str(dataset["id"]),
+        f"{protocol['name']}-v{protocol['version']}",
+        digest,
+    )
+    return "-".join(re.sub(r"[^a-z0-9_.-]+", "_", word.lower()).strip(".-")[:60] for word in words) + ".json"
+
+
+def _score(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One row with ``null`` for all that is not finite, and a reason if that is its value."""
+    clean = {name: value if _finite(value) else None for name, value in row.items()}
+    if not _finite(row.get("value")):
+        clean.setdefault("reason", f"the computation gave {row['value']}")
+    return clean
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, np.ndarray | list | tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float | np.floating) or math.isfinite(value)
+
+
+def _plain(value: Any) -> Any:
+    """JSON value of what ``json`` does not know."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Path):
+        return value.name  # never a home folder
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+@functools.cache
+def _validator() -> Draft202012Validator:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(record_schema())
+
+
+def _validate(data: Any, where: str) -> None:
+    errors = list(_validator().iter_errors(data))
+    if errors:
+        first = min(errors, key=lambda e: list(map(str, e.absolute_path)))
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        message = first.message if len(first.message) < 200 else f"{first.message[:200]}…"
+        raise NgbError(f"{where} does not follow the record schema at {first.json_path}: {message}{more}.")
