@@ -1,10 +1,10 @@
 """Records of scores, what produced them, and the tables made of them."""
 
-from neurobench_grasp.leaderboard.provenance import collect_provenance
 from neurobench_grasp.leaderboard.records import (
     from_json,
     read_record,
     read_records,
+    record_path,
     record_schema,
     to_json,
     write_record,
@@ -13,12 +13,12 @@ from neurobench_grasp.leaderboard.tables import RANK_RULE, main_rows, ranking
 
 __all__ = [
     "RANK_RULE",
-    "collect_provenance",
     "from_json",
     "main_rows",
     "ranking",
     "read_record",
     "read_records",
+    "record_path",
     "record_schema",
     "to_json",
     "write_record",

@@ -31,7 +31,7 @@ CPU_FLAGS = ("avx2", "avx512f", "fma")  # those that change results of BLAS and 
 CODE = ("neurobench_grasp", "nwb_schemas")
 
 
-def collect_provenance(*, wall_time_s: float, code: Mapping[str, str | None]) -> dict[str, Any]:
+def provenance(*, wall_time_s: float, code: Mapping[str, str | None]) -> dict[str, Any]:
     """Describe what produced a result.
 
     Parameters

@@ -78,11 +78,26 @@ def from_json(data: Any, where: str = "The record") -> ScoreRecord:
     return ScoreRecord(**data)
 
 
+def record_path(folder: str | Path, record: ScoreRecord) -> Path:
+    """Path of a record in a folder: its name tells model, seed, dataset and protocol."""
+    dataset, protocol = record.dataset, record.protocol
+    scored = [record.model, record.seed, dict(dataset), dict(protocol)]
+    digest = hashlib.sha256(json.dumps(scored, sort_keys=True, default=_plain).encode()).hexdigest()[:8]
+    words = (
+        record.model,
+        f"seed{record.seed}",
+        str(dataset["id"]),
+        f"{protocol['name']}-v{protocol['version']}",
+        digest,
+    )
+    safe = (re.sub(r"[^a-z0-9_.-]+", "_", word.lower()).strip(".-")[:60] for word in words)
+    return Path(folder) / ("-".join(safe) + ".json")
+
+
 def write_record(folder: str | Path, record: ScoreRecord) -> Path:
     """Write a record into a folder, whole or not at all.
 
-    The file's name tells model, seed, dataset and protocol, so scoring the same thing again replaces
-    its own record and no other.
+    Scoring the same thing again replaces its own record and no other.
 
     Returns
     -------
@@ -94,7 +109,7 @@ def write_record(folder: str | Path, record: ScoreRecord) -> Path:
         If the record does not follow the schema or the folder cannot be written to.
     """
     text = json.dumps(to_json(record), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    path = Path(folder) / _file_name(record)
+    path = record_path(folder, record)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,20 +171,6 @@ def read_record(path: str | Path) -> ScoreRecord:
     except (ValueError, RecursionError) as error:
         raise CorruptFileError(f"{path} is not valid JSON ({error}); remove it or score again.") from error
     return from_json(data, where=str(path))
-
-
-def _file_name(record: ScoreRecord) -> str:
-    dataset, protocol = record.dataset, record.protocol
-    scored = [record.model, record.seed, dict(dataset), dict(protocol)]
-    digest = hashlib.sha256(json.dumps(scored, sort_keys=True, default=_plain).encode()).hexdigest()[:8]
-    words = (
-        record.model,
-        f"seed{record.seed}",
-        str(dataset["id"]),
-        f"{protocol['name']}-v{protocol['version']}",
-        digest,
-    )
-    return "-".join(re.sub(r"[^a-z0-9_.-]+", "_", word.lower()).strip(".-")[:60] for word in words) + ".json"
 
 
 def _score(row: Mapping[str, Any]) -> dict[str, Any]:
