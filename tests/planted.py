@@ -1,0 +1,84 @@
+"""Sessions with a known truth, for tests."""
+
+import numpy as np
+
+from neurobench_grasp.protocols.align import AlignedSession
+from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.scoring.splits import make_splits
+from neurobench_grasp.types import Activations, Ragged, Trials
+
+PAD = 10
+DT = 0.02
+
+
+def smooth_latents(n_trials, n_steps, n_latents, rng, width=6):
+    """Autocorrelated latents of unit variance, (n_trials, n_steps, n_latents)."""
+    kernel = np.ones(width) / width
+    raw = rng.standard_normal((n_trials, n_steps + width - 1, n_latents))
+    smoothed = sum(kernel[k] * raw[:, k : k + n_steps] for k in range(width))
+    return smoothed * width**0.5
+
+
+def aligned_session(
+    latents, rates, conditions, *, name="planted", subject="a", areas=None, observed=None, lengths=None
+):
+    """An AlignedSession whose behaviour is ``latents`` (padding included) and whose rates are given.
+
+    ``latents`` (n_trials, n_steps + 2 · PAD, n_latents), ``rates`` (n_trials, n_steps, n_units).
+    """
+    n_trials, n_steps, n_units = rates.shape
+    lengths = np.full(n_trials, n_steps) if lengths is None else lengths
+    behaviour = Ragged.of([x[: n + 2 * PAD] for x, n in zip(latents, lengths, strict=True)])
+    measured = Ragged.of([y[:n] for y, n in zip(rates, lengths, strict=True)])
+    ids = tuple(f"t{i:04d}" for i in range(n_trials))
+    trials = Trials(
+        sessions=(name,) * n_trials,
+        ids=ids,
+        condition=tuple(conditions),
+        dt=DT,
+        window=np.stack([np.full(n_trials, PAD), PAD + lengths], axis=1).astype(np.int64),
+        offsets=behaviour.offsets,
+        signals={"latents": behaviour},
+        joint_angles=None,
+        events={},
+    )
+    return AlignedSession(
+        id=name,
+        subject=subject,
+        sha256="0" * 64,
+        trials=trials,
+        rates=measured,
+        counts=measured,
+        observed=np.ones((n_trials, n_units), bool) if observed is None else observed,
+        units=tuple(f"u{i}" for i in range(n_units)),
+        areas=("M1",) * n_units if areas is None else tuple(areas),
+        conditions=dict(zip(ids, conditions, strict=True)),
+        dropped=(),
+        notes=(),
+    )
+
+
+def context_of(*sessions, activations=None, seed=0):
+    """A context that scores the latents themselves and keeps nothing."""
+    return Context(
+        sessions=sessions,
+        splits=make_splits({s.id: s.conditions for s in sessions}),
+        activations=activations or (lambda trials: Activations({"latents": trials.signals["latents"]})),
+        model_key=None,
+        core=None,
+        stage=lambda name, parts, make: make(),
+        seed=seed,
+        progress=lambda text: None,
+    )
+
+
+def population(rng, *, snr=1.0, n_objects=20, n_repeats=10, n_steps=30, n_units=20, n_latents=5, lag=0):
+    """Units that are linear in the latents plus white noise; returns (session, latents)."""
+    n_trials = n_objects * n_repeats
+    latents = smooth_latents(n_trials, n_steps + 2 * PAD, n_latents, rng)
+    weights = rng.standard_normal((n_latents, n_units))
+    drive = latents[:, PAD + lag : PAD + lag + n_steps] @ weights
+    drive /= drive.std((0, 1))
+    rates = 10 + drive + rng.standard_normal(drive.shape) / snr**0.5
+    conditions = [f"object_{i // n_repeats:02d}" for i in range(n_trials)]
+    return aligned_session(latents, rates, conditions), latents

@@ -1,0 +1,57 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial, make_splits
+
+
+def session(n_objects, n_repeats, name="s"):
+    return {name: {f"t{i}": f"o{i // n_repeats}" for i in range(n_objects * n_repeats)}}
+
+
+@given(st.integers(1, 40), st.integers(1, 16))
+def test_every_trial_is_in_exactly_one_split(n_objects, n_repeats):
+    trials = session(n_objects, n_repeats)
+    splits = make_splits(trials)
+    parts = [splits.train["s"], splits.test["s"], splits.ood["s"]]
+    assert sorted(t for p in parts for t in p) == sorted(trials["s"])
+
+
+def test_the_shares_are_those_of_the_protocol():
+    splits = make_splits(session(35, 15))
+    assert len(splits.held_out) == 7
+    assert (len(splits.train["s"]), len(splits.test["s"]), len(splits.ood["s"])) == (28 * 12, 28 * 3, 7 * 15)
+
+
+def test_held_out_objects_are_in_no_other_split_of_any_session():
+    trials = session(10, 5, "a") | session(10, 5, "b")
+    splits = make_splits(trials)
+    for name in ("a", "b"):
+        for split in (splits.train, splits.test):
+            assert not {trials[name][t] for t in split[name]} & set(splits.held_out)
+        assert {trials[name][t] for t in splits.ood[name]} == set(splits.held_out)
+
+
+def test_the_rule_depends_on_names_only():
+    """Neither the order of files and trials nor another session changes a session's split."""
+    trials = session(10, 5, "a")
+    backwards = {"a": dict(reversed(trials["a"].items()))}
+    alone, reversed_, joined = (make_splits(t) for t in (trials, backwards, trials | session(10, 5, "b")))
+    for other in (reversed_, joined):
+        assert other.held_out == alone.held_out
+        assert set(other.test["a"]) == set(alone.test["a"])
+    assert make_splits(trials).sha256 == alone.sha256 != make_splits(session(10, 6, "a")).sha256
+
+
+def test_too_few_conditions_hold_nothing_out():
+    splits = make_splits(session(2, 10))
+    assert splits.held_out == () and splits.ood["s"] == ()
+
+
+@given(st.integers(2, 20), st.integers(1, 12))
+def test_folds_are_even_and_keep_conditions_whole(n_objects, n_repeats):
+    trials = session(n_objects, n_repeats)["s"]
+    by_trial = folds_by_trial(list(trials), list(trials.values()), 5)
+    sizes = [by_trial.count(f) for f in range(5)]
+    assert max(sizes) - min(sizes) <= 1
+    by_condition = folds_by_condition(list(trials.values()), 5)
+    assert all(len({f for f, c in zip(by_condition, trials.values()) if c == o}) == 1 for o in set(trials.values()))
