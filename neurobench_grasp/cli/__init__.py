@@ -1,1 +1,41 @@
-"""The command line; the only code that prints or exits."""
+"""The command line; the only code that prints or exits. Commands import what they need when they run."""
+
+from typing import Annotated
+
+import typer
+
+from neurobench_grasp import __version__
+from neurobench_grasp.cli import board, data, listing, score
+from neurobench_grasp.cli.terminal import Command
+
+app = typer.Typer(
+    help="Score models of the primate sensorimotor system during grasping.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("score", cls=Command)(score.score)
+app.command("models", cls=Command)(listing.models)
+app.command("datasets", cls=Command)(listing.datasets)
+app.command("protocols", cls=Command)(listing.protocols)
+app.command("plugins", cls=Command)(listing.plugins)
+app.command("leaderboard", cls=Command)(board.leaderboard)
+app.add_typer(data.app, name="data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"ngb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and the warnings of libraries.")
+    ] = False,
+) -> None:
+    """Score models of the primate sensorimotor system during grasping."""

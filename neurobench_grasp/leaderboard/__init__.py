@@ -9,9 +9,10 @@ from neurobench_grasp.leaderboard.records import (
     to_json,
     write_record,
 )
-from neurobench_grasp.leaderboard.tables import RANK_RULE, main_rows, ranking
+from neurobench_grasp.leaderboard.tables import BOARD, RANK_RULE, main_rows, ranking
 
 __all__ = [
+    "BOARD",
     "RANK_RULE",
     "from_json",
     "main_rows",

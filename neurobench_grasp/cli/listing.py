@@ -1,0 +1,74 @@
+"""What is installed: ``ngb models | datasets | protocols | plugins``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from neurobench_grasp.cli.terminal import Json, Result, note, table
+
+
+def models(as_json: Json = False) -> Result:
+    """List the models that can be scored."""
+    from neurobench_grasp.plugins import load_registry
+
+    return _listing("models", load_registry().models(), "card")
+
+
+def datasets(as_json: Json = False) -> Result:
+    """List the datasets that models can be scored on."""
+    from neurobench_grasp.plugins import load_registry
+
+    return _listing("datasets", load_registry().datasets(), "licence", "synthetic")
+
+
+def protocols(as_json: Json = False) -> Result:
+    """List the scoring protocols."""
+    from neurobench_grasp.plugins import load_registry
+
+    return _listing("protocols", load_registry().protocols(), "version", "settings")
+
+
+def plugins(as_json: Json = False) -> Result:
+    """List the installed plugins, the broken ones with the reason."""
+    from neurobench_grasp.plugins import load_registry
+
+    found = load_registry().plugins()
+    rows = [(p.name, f"{p.distribution} {p.version}", p.status, "\n".join(p.offers)) for p in found]
+    reasons = [f"{p.name} ({p.distribution} {p.version}): {p.reason}" for p in found if p.reason]
+    view = [table("plugins", "plugin", "from", "status", "offers", rows=rows), *reasons]
+    return Result([asdict(p) for p in found], view)
+
+
+def _listing(title: str, provided: Sequence[Any], *fields: str) -> Result:
+    """Name, summary and provider of each; ``fields`` are added to the JSON."""
+    _tell_of_troubles()
+    data = [
+        {
+            "name": p.spec.name,
+            "summary": p.spec.summary,
+            **{field: getattr(p.spec, field) for field in fields},
+            "provider": {"distribution": p.distribution, "version": p.version},
+        }
+        for p in provided
+    ]
+    rows = [(p.spec.name, p.spec.summary + _label(p.spec), p.provider) for p in provided]
+    return Result(data, [table(title, "name", "summary", "from", rows=rows)])
+
+
+def _label(spec: Any) -> str:
+    return " (synthetic self-test)" if getattr(spec, "synthetic", False) else ""
+
+
+def _tell_of_troubles() -> None:
+    from neurobench_grasp.plugins import load_registry
+
+    count = Counter(p.status for p in load_registry().plugins())
+    for status, what in (
+        ("broken", "could not be loaded"),
+        ("clash", "offer a name that another offers too"),
+    ):
+        if count[status]:
+            note(f"{count[status]} plugin(s) {what}: see `ngb plugins`.")

@@ -1,0 +1,165 @@
+"""``ngb score``: the main job."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neurobench_grasp.cli.terminal import Json, Result, progress, table
+from neurobench_grasp.types import ScoreRecord
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+SPLITS = ("test", "ood")
+LABELS = {
+    "single_trial_ev": "single-trial EV",
+    "single_trial_r2": "single-trial R²",
+    "condition_averaged_ev": "condition-averaged EV",
+    "object_tuning_ev": "object-tuning EV",
+    "n_units_below_minus_1": "units with EV below −1",
+}
+BOOKKEEPING = "n_units_below_minus_1"  # shown only where it is not zero
+MAX_NOTES = 3
+Row = Mapping[str, Any]
+
+
+def score(
+    model: Annotated[str, typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", help="Name of a dataset, or an NWB file.")
+    ] = "demo",
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Layout of the file [default: the one that fits best].")
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option("--protocol", "-p", help="Protocol; may be repeated [default: encoding]."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Score seeds 0 … N-1.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Score this seed alone [default: 0].")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")
+    ] = Path("ngb-runs"),
+    as_json: Json = False,
+) -> Result:
+    """Score a model on a dataset and write the record."""
+    if seeds is not None and seed is not None:
+        raise typer.BadParameter("give one of --seeds and --seed, not both", param_hint="--seeds")
+    from neurobench_grasp.leaderboard import record_path, to_json
+    from neurobench_grasp.run import evaluate
+
+    with progress() as tell:
+        records = evaluate(
+            model,
+            dataset,
+            layout=layout,
+            protocols=tuple(protocol or ("encoding",)),
+            seeds=tuple(range(seeds)) if seeds is not None else (seed or 0,),
+            out=out,
+            progress=tell,
+        )
+    view = [part for r in records for part in _view(r, record_path(out / "records", r))]
+    return Result([to_json(r) for r in records], view)
+
+
+def _view(record: ScoreRecord, path: Path) -> Iterator[RenderableType]:
+    """One record: its tables, why numbers are missing, what was left out, and where it is."""
+    dataset, protocol = record.dataset, record.protocol
+    kind = "synthetic self-test" if dataset["synthetic"] else "recordings"
+    what = f"{record.model} (seed {record.seed}) on {dataset['id']} ({kind})"
+    yield f"{what}, {protocol['name']} v{protocol['version']}"
+    shown = [row for row in record.scores if _shown(row)]
+    for area in dict.fromkeys(row.get("area", "") for row in shown):
+        yield _table(area, [row for row in shown if row.get("area", "") == area])
+    yield from _footnotes(shown)
+    yield from _left_out(record)
+    yield f"record: {path}"
+
+
+def _shown(row: Row) -> bool:
+    """Whether a row belongs in the printed tables; the record holds them all."""
+    if any(key in row for key in ("session", "layer")) or row.get("split", "test") not in SPLITS:
+        return False
+    if row["metric"] == BOOKKEEPING:
+        return bool(row["value"])
+    headline = row.get("of", row["metric"]) == "single_trial_ev"
+    return headline or not ("reference" in row or "of" in row)
+
+
+def _table(area: str, rows: Sequence[Row]) -> RenderableType:
+    """Scores of one area: the model, then its references, then its gains over them."""
+    columns = [split for split in (*SPLITS, "") if any(row.get("split", "") == split for row in rows)]
+    sections = {
+        "": [r for r in rows if "reference" not in r and "of" not in r],
+        "single-trial EV of": [r for r in rows if "reference" in r],
+        "single-trial EV gained over": [r for r in rows if "of" in r],
+    }
+    cells: list[list[str]] = []
+    for title, members in sections.items():
+        if title and members:
+            cells.append([title, *[""] * (len(columns) + 1)])
+        for label in dict.fromkeys(map(_label, members)):
+            by_split = {r.get("split", ""): r for r in members if _label(r) == label}
+            units = dict.fromkeys(str(r["n_units"]) for r in by_split.values() if "n_units" in r)
+            values = [_value(by_split[c]) if c in by_split else "" for c in columns]
+            cells.append([f" {label}" if title else label, *values, "/".join(units)])
+    heads = [column or "value" for column in columns]
+    return table("", area, *heads, "units", rows=cells, numbers=("units",))
+
+
+def _label(row: Row) -> str:
+    if "reference" in row:
+        return str(row["reference"])
+    if "of" in row:
+        return str(row["metric"]).removeprefix("gain_over_")
+    return LABELS.get(row["metric"], str(row["metric"]))
+
+
+def _value(row: Row) -> str:
+    if row["value"] is None:
+        return "–"
+    unit = f" {row['unit']}" if "unit" in row else ""
+    interval = row.get("ci")
+    return (
+        _number(row["value"])
+        + (f" [{_number(interval[0])}, {_number(interval[1])}]" if interval else "")
+        + unit
+    )
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
+
+
+def _footnotes(rows: Sequence[Row]) -> Iterator[str]:
+    """Why a number or an interval is missing, each reason once."""
+    for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
+        same = [row for row in rows if row.get("reason") == reason]
+        labels = dict.fromkeys(map(_label, same)) if len(same) < 4 else ()
+        words = [
+            " and ".join(dict.fromkeys(str(r["area"]) for r in same if "area" in r)),
+            ", ".join(labels),
+            " and ".join(f"on {s}" for s in dict.fromkeys(r["split"] for r in same if "split" in r)),
+        ]
+        yield f"{' '.join(filter(None, words))}: {reason}"
+
+
+def _left_out(record: ScoreRecord) -> Iterator[str]:
+    """Say what was dropped and why; the names are in the record."""
+    counts: Counter[str] = Counter()
+    for item in record.dropped:
+        if "n" in item:
+            counts[f"{item.get('what', 'items')}: {item['reason']}"] += item["n"]
+    if counts:
+        yield "left out: " + "; ".join(f"{n} {what}" for what, n in counts.items())
+    notes = list(dict.fromkeys(item["reason"] for item in record.dropped if "n" not in item))
+    yield from (f"note: {text}" for text in notes[:MAX_NOTES])
+    if len(notes) > MAX_NOTES:
+        yield f"note: {len(notes) - MAX_NOTES} more in the record"

@@ -1,0 +1,173 @@
+"""What every command shares: results alone on standard output, errors as one sentence, progress."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
+
+import typer
+from typer.core import TyperCommand
+
+from neurobench_grasp.errors import NgbError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Progress = Callable[[str], None]
+HINTS = {
+    errno.ENOSPC: "free some space and run the same command again: it continues where it stopped",
+    errno.EDQUOT: "free some space and run the same command again: it continues where it stopped",
+    errno.EACCES: "choose a file or folder that you may use",
+    errno.EPERM: "choose a file or folder that you may use",
+    errno.EROFS: "choose a folder that you may write to",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command found out.
+
+    Parameters
+    ----------
+    data : object
+        JSON values; printed with ``--json``.
+    view : sequence of rich renderables
+        Printed otherwise.
+    exit_code : int
+    """
+
+    data: Any
+    view: Sequence[RenderableType]
+    exit_code: int = 0
+
+
+class Command(TyperCommand):
+    """A command that returns a :class:`Result`, and whose errors are one sentence."""
+
+    def invoke(self, ctx: Any) -> None:
+        """Do the work, then print its result; everything else that prints goes to standard error."""
+        debug = bool(ctx.find_root().params.get("debug"))
+        try:
+            with _results_only() as stdout, warnings.catch_warnings():
+                if not debug:
+                    warnings.simplefilter("ignore")  # ours are findings and notes, not Python warnings
+                result: Result = super().invoke(ctx)
+                _print(result, stdout, as_json=ctx.params["as_json"])
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except KeyboardInterrupt:
+            _fail("Stopped; nothing is half-written, and the same command continues where it was.", 130)
+        except BrokenPipeError:
+            raise typer.Exit(1) from None  # whoever read the output has gone; there is nobody to tell
+        except (Exception, SystemExit) as error:  # a model may also call sys.exit
+            if debug:
+                traceback.print_exc()
+            _fail(_sentence(error), 1)
+        raise typer.Exit(result.exit_code)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Give a function that tells the user what is being done: a live line on a terminal, else plain lines."""
+    if not sys.stderr.isatty():
+        yield note
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting")
+        yield lambda text: bar.update(task, description=text)
+
+
+def note(text: str) -> None:
+    """Tell the user something that is not a result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(
+    title: str, *columns: str, rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()
+) -> RenderableType:
+    """Make a plain table that is legible without colour; columns named in ``numbers`` stand right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    out = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title_style="bold",
+    )
+    for column in columns:
+        out.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    for row in rows:
+        out.add_row(*map(Text, row))
+    return out
+
+
+def _fail(sentence: str, exit_code: int) -> NoReturn:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True).print(Text(sentence, style="red"))
+    raise typer.Exit(exit_code)
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, NgbError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        hint = HINTS.get(error.errno or 0)
+        return f"{place}{error.strerror}{f'; {hint}' if hint else ''}."
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this; close other programs or take a smaller dataset."
+    return (
+        f"Unexpected {type(error).__name__}: {' '.join(str(error).split())}. "
+        "Please report it with what `ngb --debug …` shows for the same command."
+    )
+
+
+def _print(result: Result, stdout: TextIO, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result.data, indent=1, allow_nan=False), file=stdout)
+        return
+    from rich.console import Console
+
+    console = Console(file=stdout, highlight=False)
+    for part in result.view:
+        console.print(part, markup=False, soft_wrap=isinstance(part, str))
+
+
+@contextmanager
+def _results_only() -> Iterator[TextIO]:
+    """Give the stream of results; all else that prints, in Python or in C, goes to standard error."""
+    stdout = sys.stdout
+    with ExitStack() as stack:
+        if _is_descriptor_1(stdout):
+            stdout.flush()
+            results = os.fdopen(os.dup(1), "w", encoding=stdout.encoding, errors="replace")
+            stdout = stack.enter_context(results)
+            os.dup2(2, 1)  # for good: what C libraries have buffered comes out when the process ends
+        stack.enter_context(redirect_stdout(sys.stderr))
+        yield stdout
+
+
+def _is_descriptor_1(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == 1
+    except (OSError, ValueError):  # replaced, as by a test
+        return False
