@@ -86,7 +86,14 @@ def seconds(function, layers, y, fold):
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in {"rounds": 3, "units": 200, "bins": 20_000, "layers": 12, "features": 256, "sample": 10}.items():
+    for name, default in {
+        "rounds": 3,
+        "units": 200,
+        "bins": 20_000,
+        "layers": 12,
+        "features": 256,
+        "sample": 10,
+    }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     a = parser.parse_args()
     warnings.simplefilter("ignore")

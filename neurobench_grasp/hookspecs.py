@@ -51,7 +51,7 @@ def ngb_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
     >>> from neurobench_grasp import DatasetSpec, hookimpl
     >>> @hookimpl
     ... def ngb_datasets():
-    ...     yield DatasetSpec("our_lab", files=lambda: ["/data/monday.nwb"], summary="two monkeys, 12 objects")
+    ...     yield DatasetSpec("our_lab", files=lambda: ["/data/monday.nwb"], summary="two monkeys")
     >>> [spec.name for spec in ngb_datasets()]
     ['our_lab']
     """

@@ -125,7 +125,10 @@ def evaluate(
 
 
 def load_dataset(
-    registry: Registry, name: str | Path, layout: str | Path | None = None, progress: Progress = lambda text: None
+    registry: Registry,
+    name: str | Path,
+    layout: str | Path | None = None,
+    progress: Progress = lambda text: None,
 ) -> Dataset:
     """Read, align and split a registered dataset or an NWB file.
 
@@ -140,21 +143,28 @@ def load_dataset(
     else:
         spec = registry.dataset(str(name)).spec
         progress(f"dataset {spec.name}: files")
-        files, layout_name, licence, dataset_id = list(spec.files()), layout or spec.layout, spec.licence, spec.name
+        files, layout_name, licence, dataset_id = (
+            list(spec.files()),
+            layout or spec.layout,
+            spec.licence,
+            spec.name,
+        )
     sessions = []
     for file in files:
         progress(f"dataset {dataset_id}: reading {Path(file).name}")
         sessions.append(load_session(file, layout_name))
     ids = [s.id for s in sessions]
     if len(set(ids)) < len(ids):
-        raise NgbError(f"Dataset {dataset_id} has two sessions of the same id ({', '.join(sorted(ids))}); rename one.")
+        raise NgbError(
+            f"Dataset {dataset_id} has two sessions of the same id ({', '.join(sorted(ids))}); rename one."
+        )
     aligned = tuple(align(s) for s in sessions)
     splits = make_splits({s.id: s.conditions for s in aligned})
     return Dataset(dataset_id, licence, any(s.synthetic for s in sessions), aligned, splits)
 
 
 def _is_path(registry: Registry, name: str | Path) -> bool:
-    """A registered name wins over a file of that name; anything that looks like a path is one."""
+    """Tell a path from a name; a registered name wins over a file of that name."""
     if isinstance(name, Path):
         return True
     if any(p.spec.name == name for p in registry.datasets()):
@@ -165,7 +175,7 @@ def _is_path(registry: Registry, name: str | Path) -> bool:
 def _context(
     candidate: Provided[ModelSpec], seed: int, data: Dataset, stages: Stages, progress: Progress
 ) -> tuple[Context, dict[str, str | None]]:
-    """The model behind the contract: fitted at most once, and only when a stage needs it."""
+    """Put the model behind the contract: fitted at most once, and only when a stage needs it."""
     train = data.train_behaviour()
     code = {CORE: code_digest(CORE), candidate.distribution: code_digest(candidate.distribution)}
     key: dict[str, Any] | None = {
@@ -175,7 +185,9 @@ def _context(
         "train": _behaviour_digest(train),
     }
     if None in code.values():
-        progress(f"the code of {candidate.provider} cannot be identified, so nothing is kept for the next run")
+        progress(
+            f"the code of {candidate.provider} cannot be identified, so nothing is kept for the next run"
+        )
         key = None
 
     @functools.cache
@@ -199,7 +211,7 @@ def _context(
 
 
 def _scores(context: Context, protocol: Provided[ProtocolSpec], data: Dataset) -> list[dict[str, Any]]:
-    """Rows of a protocol; kept as the last stage, so that an unchanged score is only read."""
+    """Run a protocol; its rows are kept as the last stage, so that an unchanged score is only read."""
 
     def make() -> dict[str, Any]:
         return {"rows": np.array(json.dumps(protocol.spec.run(context)))}
@@ -224,7 +236,9 @@ def _store_splits(out: Path, data: Dataset) -> None:
         temporary.write_text(data.splits.as_json())
         temporary.replace(folder / f"{data.splits.sha256[:16]}.json")
     except OSError as error:
-        raise NgbError(f"Cannot write to {folder} ({error.strerror}); choose another folder with --out.") from error
+        raise NgbError(
+            f"Cannot write to {folder} ({error.strerror}); choose another folder with --out."
+        ) from error
 
 
 def _behaviour_digest(trials: Trials) -> str:
@@ -260,16 +274,22 @@ def _describe(data: Dataset) -> dict[str, Any]:
 
 
 def _protocol(spec: ProtocolSpec) -> dict[str, Any]:
-    return {"name": spec.name, "version": spec.version, "settings": json.loads(json.dumps(dict(spec.settings)))}
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "settings": json.loads(json.dumps(dict(spec.settings))),
+    }
 
 
 def _dropped(data: Dataset) -> list[Mapping[str, Any]]:
-    """What was left out or changed, counted by reason."""
+    """List what was left out or changed, counted by reason."""
     rows: list[Mapping[str, Any]] = []
     for session in data.sessions:
         reasons = [why for _, why in session.dropped]
         for why in sorted(set(reasons)):
             trials = [t for t, w in session.dropped if w == why]
-            rows.append({"session": session.id, "what": "trials", "n": len(trials), "ids": trials, "reason": why})
+            rows.append(
+                {"session": session.id, "what": "trials", "n": len(trials), "ids": trials, "reason": why}
+            )
         rows += [{"session": session.id, "what": "note", "reason": note} for note in session.notes]
     return rows

@@ -105,8 +105,8 @@ class Stages:
                     raise
         except OSError as error:
             raise NgbError(
-                f"Cannot write the stage {place} ({error.strerror}); free some space or choose another folder "
-                "with --out, then run the same command again: it continues."
+                f"Cannot write the stage {place} ({error.strerror}); free some space or choose another "
+                "folder with --out, then run the same command again: it continues."
             ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

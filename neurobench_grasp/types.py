@@ -89,7 +89,7 @@ class Ragged:
         return np.diff(self.offsets)
 
     def select(self, trials: Sequence[int] | Ints) -> Ragged:
-        """The given trials, in the given order."""
+        """Take the given trials, in the given order."""
         if len(trials) == 0:
             return Ragged(self.values[:0], np.zeros(1, np.int64))
         return Ragged.of([self[int(i)] for i in trials])
@@ -308,7 +308,7 @@ class Trials:
         return len(self.ids)
 
     def select(self, trials: Sequence[int] | Ints) -> Trials:
-        """The given trials, in the given order."""
+        """Take the given trials, in the given order."""
         index = np.asarray(trials, dtype=np.int64)
         return Trials(
             sessions=tuple(self.sessions[i] for i in index),

@@ -35,5 +35,10 @@ def pytest_terminal_summary(terminalreporter):
 
 def pytest_runtest_logreport(report):
     """Where the recordings exist, a skipped test is a failure."""
-    if report.skipped and SHARED.is_dir() and os.environ.get("CI") and "real recordings" in str(report.longrepr):
+    if (
+        report.skipped
+        and SHARED.is_dir()
+        and os.environ.get("CI")
+        and "real recordings" in str(report.longrepr)
+    ):
         report.outcome = "failed"

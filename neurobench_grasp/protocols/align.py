@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -81,7 +82,9 @@ def align(session: Session) -> AlignedSession:
     dropped += [(session.trials.ids[kept[i]], why) for i, why in missing.items()]
     good = np.array([i for i in range(len(kept)) if i not in missing], dtype=np.int64)
     if len(good) == 0:
-        raise UnsupportedError(f"Session {session.id} has no trial that can be scored: the first one {missing[0]}.")
+        raise UnsupportedError(
+            f"Session {session.id} has no trial that can be scored: the first one {missing[0]}."
+        )
     kept = kept[good]
     counts, rates, observed = _rates(session, grid, first[kept], stop[kept], kept)
     return AlignedSession(
@@ -114,14 +117,16 @@ class _Grid:
             self.origin = int(ticks[0])
             self.stored = np.rint((ticks - self.origin) / self.width).astype(np.int64)
             if np.any(np.diff(self.stored) <= 0):
-                raise UnsupportedError(f"Session {session.id} stores two counts for one bin; check its timestamps.")
+                raise UnsupportedError(
+                    f"Session {session.id} stores two counts for one bin; check its timestamps."
+                )
 
     def floor(self, seconds: Floats) -> Ints:
-        """Number of the bin that holds each time."""
+        """Give the number of the bin that holds each time."""
         return np.floor_divide(to_ticks(seconds) - self.origin, self.width)
 
     def centres(self, bins: Ints) -> Floats:
-        """Centre of each bin, s."""
+        """Give the centre of each bin, s."""
         return (self.origin + bins * self.width + self.width / 2) / TICKS_PER_SECOND
 
 
@@ -183,7 +188,7 @@ def _stored_throughout(grid: _Grid, first: int, stop: int) -> bool:
 def _rates(
     session: Session, grid: _Grid, first: Ints, stop: Ints, kept: Ints
 ) -> tuple[Ragged, Ragged, Bools]:
-    """Counts and smoothed rates in the windows, and which units were observed throughout."""
+    """Bin and smooth in the windows, and tell which units were observed throughout."""
     units = session.units
     bins = [np.arange(a - 1, b + 1) for a, b in zip(first, stop, strict=True)]
     flat = np.concatenate(bins)
@@ -201,7 +206,7 @@ def _rates(
     valid &= _observed_bins(session, grid, flat)
     edges = np.concatenate([[0], np.cumsum([len(b) for b in bins])])
     counts, rates, observed = [], [], []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         counts.append(raw[a + 1 : b - 1])
         rates.append(smooth(raw[a:b], valid[a:b]) / grid.dt)
         observed.append(valid[a + 1 : b - 1].all(0))
@@ -209,7 +214,7 @@ def _rates(
 
 
 def _observed_bins(session: Session, grid: _Grid, bins: Ints) -> Bools:
-    """(n_bins, n_units): does the whole bin lie inside one of the unit's observed intervals?"""
+    """Tell whether the whole bin lies inside an observed interval of the unit, (n_bins, n_units)."""
     units = session.units
     if units.observed is None:
         return np.ones((len(bins), len(units)), bool)
@@ -239,7 +244,9 @@ def _behaviour(
     signals = {name: Ragged(_sample(s, at), offsets) for name, s in session.signals.items()}
     notes = []
     if n_held:
-        notes.append(f"{n_held} padding steps of {len(at)} lie outside the contiguous recording: last value held")
+        notes.append(
+            f"{n_held} padding steps of {len(at)} lie outside the contiguous recording: last value held"
+        )
     angles, angle_notes = _joint_angles(session, signals)
     start = grid.centres(first) - grid.dt / 2
     trials = Trials(
@@ -268,7 +275,9 @@ def _unusable(session: Session, signals: Mapping[str, Ragged], at: Floats) -> di
     for name, ragged in signals.items():
         times = session.signals[name].times
         after = np.clip(np.searchsorted(times, at), 1, max(len(times) - 1, 1))
-        nearest = np.minimum(np.abs(at - times[after - 1]), np.abs(times[np.minimum(after, len(times) - 1)] - at))
+        nearest = np.minimum(
+            np.abs(at - times[after - 1]), np.abs(times[np.minimum(after, len(times) - 1)] - at)
+        )
         for bad, why in (
             (~np.isfinite(ragged.values).all(1), f"has missing samples in the signal {name}"),
             (nearest > MAX_SIGNAL_GAP, f"has a gap in the signal {name}"),
@@ -279,7 +288,7 @@ def _unusable(session: Session, signals: Mapping[str, Ragged], at: Floats) -> di
 
 
 def _joint_angles(session: Session, sampled: Mapping[str, Ragged]) -> tuple[Ragged | None, list[str]]:
-    """The hand's joint angles within its limits, where the session recorded any."""
+    """Bring joint angles within the hand's limits, where the session recorded any."""
     named = [s for s in session.signals.values() if s.role == "joint_angle"]
     if not named or not _maps_to_hand(named[0].columns, session):
         return None, []
@@ -290,7 +299,8 @@ def _joint_angles(session: Session, sampled: Mapping[str, Ragged]) -> tuple[Ragg
     notes = []
     if result.clipped:
         n_clipped = sum(result.clipped.values())
-        notes.append(f"{n_clipped} joint-angle samples beyond the hand's limits were clipped ({', '.join(result.clipped)})")
+        joints = ", ".join(result.clipped)
+        notes.append(f"{n_clipped} joint-angle samples beyond the hand's limits were clipped ({joints})")
     if result.missing:
         notes.append(f"joints not recorded, held at neutral: {', '.join(result.missing)}")
     return Ragged(result.joint_angles, sampled[signal.name].offsets), notes

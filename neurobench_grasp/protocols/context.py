@@ -47,13 +47,13 @@ class Context:
     progress: Callable[[str], None]
 
     def key(self, **parts: Any) -> dict[str, Any] | None:
-        """Inputs of a stage that depends on the model, or ``None`` if the model is not identified."""
+        """Name the inputs of a stage that depends on the model; ``None`` if it is not identified."""
         if self.model_key is None or self.core is None:
             return None
         return {"model": dict(self.model_key), "core": self.core, **parts}
 
     def core_key(self, **parts: Any) -> dict[str, Any] | None:
-        """Inputs of a stage that no model takes part in."""
+        """Name the inputs of a stage that no model takes part in."""
         return None if self.core is None else {"core": self.core, **parts}
 
     def index(self, session: AlignedSession, split: Mapping[str, Sequence[str]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Encoding: how much of each unit's activity does a model's inner activity explain (protocol section 3)?
+"""Encoding: how much of each unit's activity a model's inner activity explains (protocol section 3).
 
 Reads top to bottom: component scores of each session (`_scores`), the map to units (`_predict`), the
 references through the same map (`_references`), then scores and gains as tidy rows (`_rows`).
@@ -99,7 +99,10 @@ def _scores(context: Context, session: AlignedSession) -> _LayerScores:
 
     def make() -> dict[str, NDArray[Any]]:
         activations = context.activations(session.trials)
-        arrays: dict[str, NDArray[Any]] = {"layers": np.array(list(activations.layers)), "n_winsorised": np.array(0)}
+        arrays: dict[str, NDArray[Any]] = {
+            "layers": np.array(list(activations.layers)),
+            "n_winsorised": np.array(0),
+        }
         for i, (name, layer) in enumerate(activations.layers.items()):
             _check_layer(name, layer, session.trials)
             reduced, n_cut = _reduce(layer, _window_rows(session.trials, train))
@@ -107,7 +110,9 @@ def _scores(context: Context, session: AlignedSession) -> _LayerScores:
             arrays["n_winsorised"] = arrays["n_winsorised"] + n_cut
         return arrays
 
-    key = context.key(stage="activations", session=session.sha256, train=context.splits.sha256, settings=_settings())
+    key = context.key(
+        stage="activations", session=session.sha256, train=context.splits.sha256, settings=_settings()
+    )
     arrays = context.stage("activations", key, make)
     layers = {
         str(name): Ragged(arrays[f"scores_{i}"].astype(np.float64), session.trials.offsets)
@@ -119,8 +124,8 @@ def _scores(context: Context, session: AlignedSession) -> _LayerScores:
 def _check_layer(name: str, layer: Ragged, trials: Trials) -> None:
     if not np.array_equal(layer.offsets, trials.offsets):
         raise NgbError(
-            f"Layer {name!r} of the model has {layer.offsets[-1]} steps in {len(layer)} trials, but the trials have "
-            f"{trials.offsets[-1]} steps in {len(trials)}; return one row for every step of every trial."
+            f"Layer {name!r} of the model has {layer.offsets[-1]} steps in {len(layer)} trials, but the trials "
+            f"have {trials.offsets[-1]} steps in {len(trials)}; return one row for every step of every trial."
         )
     if layer.values.ndim != 2 or not np.isfinite(layer.values).all():
         raise NgbError(f"Layer {name!r} of the model must be finite numbers of shape (steps, features).")
@@ -135,7 +140,7 @@ def _reduce(layer: Ragged, train_rows: Ints) -> tuple[Floats, int]:
 
 
 def _window_rows(trials: Trials, which: Sequence[int]) -> Ints:
-    """Steps of the scored windows of some trials, trial after trial."""
+    """List the steps of the scored windows of some trials, trial after trial."""
     rows = [trials.offsets[i] + np.arange(*trials.window[i]) for i in which]
     return np.concatenate(rows).astype(np.int64) if rows else np.zeros(0, np.int64)
 
@@ -183,7 +188,8 @@ def _phase_mean(context: Context, session: AlignedSession) -> Predictions:
             if fitted and trials:
                 rates = session.rates.select(fitted)
                 course = phase_mean(
-                    Ragged(rates.values[:, units], rates.offsets), [session.trials.condition[i] for i in fitted]
+                    Ragged(rates.values[:, units], rates.offsets),
+                    [session.trials.condition[i] for i in fitted],
                 )
                 prediction[:, units] = at_phase(course, session.rates.lengths[trials].tolist()).values
         out[split] = prediction
@@ -259,11 +265,15 @@ def _predict_group(
         prediction = predict(training, choice, cells.ravel().tolist(), _window_rows(t, trials[mode]))
         _fill(out, mode, units, choice.layer, prediction + centre, np.arange(prediction.shape[1]))
     if nested:
-        place = np.flatnonzero(np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]]))
+        place = np.flatnonzero(
+            np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
+        )
         for f, plan in enumerate(inner.values()):
             choice = chosen[f"not {f}"]
             held_out = np.isin(training.cell, by_object[f])
-            prediction = predict(training, choice, [c for fold in plan for c in fold], training.rows[held_out])
+            prediction = predict(
+                training, choice, [c for fold in plan for c in fold], training.rows[held_out]
+            )
             _fill(out, "train_by_object", units, choice.layer, prediction + centre, place[held_out])
 
 
@@ -274,7 +284,7 @@ def _fill(out: Predictions, split: str, units: Ints, layer: Ints, prediction: Fl
 
 
 def _unit_groups(observed: Bools) -> Iterator[tuple[Ints, Bools]]:
-    """Units that were observed in the same trials: (positions of the units, seen trials)."""
+    """Group units that were observed in the same trials: (positions of the units, seen trials)."""
     patterns, member = np.unique(observed, axis=1, return_inverse=True)
     for g in range(patterns.shape[1]):
         yield np.flatnonzero(member.ravel() == g), patterns[:, g]
@@ -342,32 +352,33 @@ class _Table:
     def gain(self, metric: str, reference: str) -> ScoreRow:
         """Gain over a reference, paired unit by unit."""
         scores = [
-            self._unit_scores(s, t, metric).minus(self._unit_scores(s, t, metric, reference)) for s, t in self.parts
+            self._unit_scores(s, t, metric).minus(self._unit_scores(s, t, metric, reference))
+            for s, t in self.parts
         ]
         labels = {"metric": f"gain_over_{reference}", "of": metric, "split": self.split, "area": self.area}
         return labels | self._summary(scores, metric)
 
     def session_rows(self, metric: str) -> Iterator[ScoreRow]:
-        """The same score session by session, where there are several."""
+        """Score session by session, where there are several."""
         for s, trials in self.parts if len(self.parts) > 1 else ():
             labels = {"metric": metric, "split": self.split, "area": self.area, "session": s.session.id}
             yield labels | self._summary([self._unit_scores(s, trials, metric)], metric)
 
     def layer_rows(self) -> Iterator[ScoreRow]:
-        """The score of every layer, where there are several."""
+        """Score every layer, where there are several."""
         layers = self.parts[0][0].layers
         if len(layers) > 1:
             yield from (self.row("single_trial_ev", layer=i) for i in range(len(layers)))
 
     def choices(self) -> Iterator[ScoreRow]:
-        """The lag of each session, chosen on train; positive: units lead the model's activations."""
+        """Give the lag of each session, chosen on train; positive: units lead the activations."""
         for s, _ in self.parts:
             lags = s.predictions[""][f"lag_{self.split}"][[a == self.area for a in s.session.areas]]
             labels = {"metric": "lag", "split": self.split, "area": self.area, "session": s.session.id}
             yield labels | {"value": round(float(lags[0]), 6), "unit": "s"}
 
     def far_below(self) -> ScoreRow:
-        """Units whose score is below −1: named, never dropped."""
+        """Name the units whose score is below −1; they are never dropped."""
         names = [
             f"{s.session.id}/{unit}"
             for s, trials in self.parts
@@ -400,7 +411,12 @@ class _Table:
         total = summarise(scores)
         if total is None:
             return {"value": None, "reason": self._why_undefined(metric)}
-        row: ScoreRow = {"value": total.value, "ci": total.ci, "median": total.median, "n_units": total.n_units}
+        row: ScoreRow = {
+            "value": total.value,
+            "ci": total.ci,
+            "median": total.median,
+            "n_units": total.n_units,
+        }
         row["n_conditions"] = len(self.conditions)
         few = len(self.conditions) < MIN_GROUPS
         if total.ci is None:
@@ -409,7 +425,7 @@ class _Table:
             row["ci_over"] = ["trial" if few else "condition", "unit"]
             if few:
                 row["reason"] = (
-                    f"the interval holds for these {len(self.conditions)} conditions only, too few to generalise over"
+                    f"interval for these {len(self.conditions)} conditions only: too few to generalise"
                 )
         return row
 

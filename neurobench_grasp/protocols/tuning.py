@@ -1,4 +1,4 @@
-"""How strongly do units tell the conditions apart around each event of a trial?"""
+"""How strongly units tell the conditions apart around each event of a trial."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEED = 0
 
 
 def event_tuning(session: Session) -> list[ScoreRow]:
-    """Split-half reliability of condition means in the 200 ms around each event.
+    """Measure split-half reliability of condition means in the 200 ms around each event.
 
     Parameters
     ----------
@@ -31,7 +31,9 @@ def event_tuning(session: Session) -> list[ScoreRow]:
     units, table = session.units, session.trials
     if len(units) == 0 or units.spike_times is None or units.spike_offsets is None:
         return []
-    median_time = {e: float(np.nanmedian(t - table.start)) for e, t in table.events.items() if np.isfinite(t).any()}
+    median_time = {
+        e: float(np.nanmedian(t - table.start)) for e, t in table.events.items() if np.isfinite(t).any()
+    }
     rows: list[ScoreRow] = []
     for event in sorted(median_time, key=lambda e: median_time[e]):
         times = table.events[event]
@@ -49,7 +51,7 @@ def event_tuning(session: Session) -> list[ScoreRow]:
 
 
 def _counts_around(spike_times: Floats, spike_offsets: Ints, times: Floats) -> Floats:
-    """Spikes of each unit in the window around each time, (n_trials, n_units)."""
+    """Count spikes in the window around each time, (n_trials, n_units)."""
     counts = np.zeros((len(times), len(spike_offsets) - 1))
     start = to_ticks(np.where(np.isfinite(times), times, 0.0) - WINDOW / 2)
     width = int(to_ticks(WINDOW))
@@ -61,7 +63,7 @@ def _counts_around(spike_times: Floats, spike_offsets: Ints, times: Floats) -> F
 
 
 def _observed_at(session: Session, times: Floats) -> Bools:
-    """Was each unit observed throughout the window around each time? (n_trials, n_units)."""
+    """Tell whether a unit was observed throughout the window around each time, (n_trials, n_units)."""
     units = session.units
     seen = np.ones((len(times), len(units)), bool)
     if units.observed is not None:

@@ -79,7 +79,9 @@ def summarise(parts: Sequence[UnitScores]) -> Summary | None:
     )
     pooled = np.concatenate([p.values for p in defined])
     n_units = int(np.isfinite(pooled).sum())
-    return Summary(value, float(np.nanmedian(pooled)), _interval(value, jackknife, defined), n_units, len(groups))
+    return Summary(
+        value, float(np.nanmedian(pooled)), _interval(value, jackknife, defined), n_units, len(groups)
+    )
 
 
 def _interval(value: float, jackknife: Floats, parts: Sequence[UnitScores]) -> tuple[float, float] | None:

@@ -14,7 +14,7 @@ N_HALVES = 50
 def split_half_reliability(
     responses: Floats, seen: Bools, conditions: Sequence[str], *, min_repeats: int, seed: int
 ) -> tuple[float, int, int]:
-    """How reproducible are the units' condition means from one half of the repeats to the other?
+    """Measure how reproducible condition means are from one half of the repeats to the other.
 
     Parameters
     ----------

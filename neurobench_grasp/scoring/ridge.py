@@ -63,7 +63,7 @@ class Moments:
         )
 
     def of_units(self, units: Ints) -> Moments:
-        """The same rows, some of the units."""
+        """Take some of the units."""
         return Moments(self.n, self.x, self.y[units], self.xx, self.xy[:, units], self.yy[units])
 
     def centred(self) -> tuple[Floats, Floats, Floats]:

@@ -18,7 +18,7 @@ MIN_CONDITIONS = 3
 
 
 def hash_order(kind: str, labels: Sequence[str]) -> list[str]:
-    """The labels in the fixed pseudo-random order of the rule."""
+    """Sort labels into the fixed pseudo-random order of the rule."""
     return sorted(labels, key=lambda x: hashlib.sha256(f"{RULE}|{kind}|{x}".encode()).hexdigest())
 
 

@@ -32,8 +32,8 @@ class LinearKinematic:
             return Activations({"muscle_kinematics": at_lags(now, ahead)})
         if not trials.signals:
             raise NgbError(
-                f"linear_kinematic cannot be scored on {trials.sessions[0]}: it predicts neurons from recorded "
-                "movement, and this session has neither joint angles nor any other behavioural signal."
+                f"linear_kinematic cannot be scored on {trials.sessions[0]}: it predicts neurons from "
+                "recorded movement, and this session has neither joint angles nor other behavioural signals."
             )
         first, last = (round(lag / trials.dt) for lag in trials.signal_lags)
         now = Ragged(np.hstack([with_change(s, trials.dt) for s in trials.signals.values()]), trials.offsets)

@@ -16,7 +16,10 @@ def session(onset, contact, *, spikes=None, trial=None, contiguous="recording", 
     start, stop = trial if trial else (onset - 1, contact + 1)
     times = np.arange(0, 60, 0.01)
     if spikes is not None:
-        units |= {"spike_times": np.sort(np.asarray(spikes, float)), "spike_offsets": np.array([0, len(spikes)])}
+        units |= {
+            "spike_times": np.sort(np.asarray(spikes, float)),
+            "spike_offsets": np.array([0, len(spikes)]),
+        }
     return Session(
         id="s", subject="a", layout="test-1", sha256="0" * 64, synthetic=False,
         units=Units(ids=("u0",), areas=("M1",), **units),
@@ -107,5 +110,5 @@ def test_a_session_without_a_usable_trial_or_event_says_so():
     with pytest.raises(UnsupportedError, match="first one has a window shorter than 8 bins"):
         align(session([5.0], [5.1], spikes=[1.0]))
     s = session([5.0], [6.0], spikes=[1.0])
-    with pytest.raises(UnsupportedError, match="no event 'contact'.*it has off, on"):
+    with pytest.raises(UnsupportedError, match=r"no event 'contact'.*it has off, on"):
         align(dataclasses.replace(s, window=Window("on", "contact")))

@@ -20,7 +20,12 @@ def score(rows, metric="single_trial_ev", split="ood", reference=None, area="M1"
     if reference:
         wanted["reference"] = reference
     found = [r for r in rows if all(r.get(k) == v for k, v in wanted.items())]
-    found = [r for r in found if set(r) & {"session", "layer", "reference", "of"} == set(wanted) & {"session", "layer", "reference", "of"}]
+    found = [
+        r
+        for r in found
+        if set(r) & {"session", "layer", "reference", "of"}
+        == set(wanted) & {"session", "layer", "reference", "of"}
+    ]
     assert len(found) == 1, found
     return found[0]
 
@@ -44,13 +49,19 @@ def test_a_planted_latency_is_found(lag):
 
 def test_the_whole_map_equals_plain_scikit_learn():
     """Lag, layer, alpha, prediction and score of every unit, from loops over scikit-learn objects."""
-    session, latents = population(np.random.default_rng(3), snr=0.5, n_objects=8, n_repeats=5, n_units=4, n_latents=12)
-    noise = Ragged(np.random.default_rng(4).standard_normal((session.trials.offsets[-1], 9)), session.trials.offsets)
+    session, latents = population(
+        np.random.default_rng(3), snr=0.5, n_objects=8, n_repeats=5, n_units=4, n_latents=12
+    )
+    noise = Ragged(
+        np.random.default_rng(4).standard_normal((session.trials.offsets[-1], 9)), session.trials.offsets
+    )
     layers = {"noise": noise, "latents": session.trials.signals["latents"]}
     context = context_of(session, activations=lambda trials: Activations(layers))
     train, test = (context.index(session, s) for s in (context.splits.train, context.splits.test))
     window_rows = encoding._window_rows(session.trials, train)
-    scores = {name: Ragged(encoding._reduce(layer, window_rows)[0], layer.offsets) for name, layer in layers.items()}
+    scores = {
+        name: Ragged(encoding._reduce(layer, window_rows)[0], layer.offsets) for name, layer in layers.items()
+    }
     out = encoding._predict(context, session, scores, by_object=False)
     conditions = [session.trials.condition[i] for i in train]
     fold_of = {
@@ -100,7 +111,9 @@ def test_nothing_of_test_or_ood_reaches_the_map():
     context = context_of(session)
     train = set(context.index(session, context.splits.train))
     rng = np.random.default_rng(6)
-    rates = Ragged.of([y if i in train else rng.standard_normal(y.shape) for i, y in enumerate(session.rates)])
+    rates = Ragged.of(
+        [y if i in train else rng.standard_normal(y.shape) for i, y in enumerate(session.rates)]
+    )
     latents = session.trials.signals["latents"]
     wild = Ragged.of([x if i in train else 100 * rng.standard_normal(x.shape) for i, x in enumerate(latents)])
     other = dataclasses.replace(
@@ -110,7 +123,15 @@ def test_nothing_of_test_or_ood_reaches_the_map():
         encoding._predict(c, s, encoding._scores(c, s).layers, by_object=True)
         for c, s in ((context, session), (context_of(other), other))
     )
-    for name in ("train_by_object", "lag_test", "lag_ood", "layer_ood", "alpha_test", "alpha_ood", "cv_ev_ood"):
+    for name in (
+        "train_by_object",
+        "lag_test",
+        "lag_ood",
+        "layer_ood",
+        "alpha_test",
+        "alpha_ood",
+        "cv_ev_ood",
+    ):
         np.testing.assert_array_equal(a[name], b[name])
     assert not np.allclose(a["test"], b["test"])
 
@@ -118,7 +139,9 @@ def test_nothing_of_test_or_ood_reaches_the_map():
 def test_sign_flipped_predictions_score_below_zero():
     session, _ = population(np.random.default_rng(8), n_objects=10, n_repeats=5, snr=1.0)
     context = context_of(session)
-    predicted = encoding._predict(context, session, encoding._scores(context, session).layers, by_object=False)
+    predicted = encoding._predict(
+        context, session, encoding._scores(context, session).layers, by_object=False
+    )
     ood = context.index(session, context.splits.ood)
     mean = session.rates.values.mean(0)
     values, _ = encoding._score(session, ood, 2 * mean - predicted["ood"], "single_trial_ev", by_trial=False)
@@ -173,7 +196,9 @@ def test_units_observed_in_some_trials_are_scored_on_those():
     observed[1::2, 1] = False
     rates = session.rates.values.copy()
     for i in range(len(session.trials)):
-        rates[session.rates.offsets[i] : session.rates.offsets[i + 1], ~observed[i]] = 1e6  # must not be looked at
+        rates[session.rates.offsets[i] : session.rates.offsets[i + 1], ~observed[i]] = (
+            1e6  # must not be looked at
+        )
     partial = dataclasses.replace(session, rates=Ragged(rates, session.rates.offsets), observed=observed)
     row = score(encoding.run(context_of(partial)))
     assert row["n_units"] == 6
@@ -192,7 +217,9 @@ def test_a_silent_unit_has_no_score_and_the_others_keep_theirs():
 def test_few_conditions_get_an_interval_over_trials_that_says_so():
     session, _ = population(np.random.default_rng(15), n_objects=8, n_repeats=15)
     row = score(encoding.run(context_of(session)))
-    assert row["n_conditions"] == 2 and row["ci_over"] == ["trial", "unit"] and "2 conditions" in row["reason"]
+    assert (
+        row["n_conditions"] == 2 and row["ci_over"] == ["trial", "unit"] and "2 conditions" in row["reason"]
+    )
     averaged = score(encoding.run(context_of(session)), metric="condition_averaged_ev")
     assert averaged["ci"] is None and "fewer than 5" in averaged["reason"]
 
@@ -207,7 +234,9 @@ def test_two_animals_count_equally():
     rng = np.random.default_rng(17)
     many, _ = population(rng, snr=3.0, n_units=30, n_objects=10, n_repeats=6)
     few, _ = population(rng, snr=0.3, n_units=5, n_objects=10, n_repeats=6)
-    few = dataclasses.replace(few, id="other", subject="b", trials=dataclasses.replace(few.trials, sessions=("other",) * 60))
+    few = dataclasses.replace(
+        few, id="other", subject="b", trials=dataclasses.replace(few.trials, sessions=("other",) * 60)
+    )
     rows = encoding.run(context_of(many, few))
     parts = [score(rows, session=s)["value"] for s in ("planted", "other")]
     assert score(rows)["value"] == pytest.approx(np.mean(parts))
@@ -218,13 +247,15 @@ def test_a_layer_with_wrong_steps_is_named():
     session, _ = population(np.random.default_rng(18), n_objects=5, n_repeats=5)
     windows_only = Ragged.of([x[PAD:-PAD] for x in session.trials.signals["latents"]])
     context = context_of(session, activations=lambda trials: Activations({"layer_a": windows_only}))
-    with pytest.raises(NgbError, match="'layer_a'.*one row for every step"):
+    with pytest.raises(NgbError, match=r"'layer_a'.*one row for every step"):
         encoding.run(context)
 
 
 def test_the_best_layer_is_chosen_per_unit_and_every_layer_is_reported():
     session, _ = population(np.random.default_rng(19), snr=1.0)
-    noise = Ragged(np.random.default_rng(0).standard_normal((session.trials.offsets[-1], 5)), session.trials.offsets)
+    noise = Ragged(
+        np.random.default_rng(0).standard_normal((session.trials.offsets[-1], 5)), session.trials.offsets
+    )
     layers = {"noise": noise, "latents": session.trials.signals["latents"]}
     rows = encoding.run(context_of(session, activations=lambda trials: Activations(layers)))
     assert score(rows, layer="noise")["value"] < 0.02

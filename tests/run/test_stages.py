@@ -73,4 +73,8 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
 
 
 def test_the_key_is_a_function_of_content_alone():
-    assert content_key({"a": 1, "b": [1, 2]}) == content_key({"b": [1, 2], "a": 1}) != content_key({"a": 1, "b": [2, 1]})
+    assert (
+        content_key({"a": 1, "b": [1, 2]})
+        == content_key({"b": [1, 2], "a": 1})
+        != content_key({"a": 1, "b": [2, 1]})
+    )

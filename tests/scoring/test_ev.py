@@ -3,7 +3,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import explained_variance_score, r2_score
 
-from neurobench_grasp.scoring.ev import averaged_ev, condition_average, explained_variance, grouped_ev, to_phase
+from neurobench_grasp.scoring.ev import (
+    averaged_ev,
+    condition_average,
+    explained_variance,
+    grouped_ev,
+    to_phase,
+)
 from neurobench_grasp.types import Ragged
 
 
@@ -35,15 +41,22 @@ def test_the_condition_averaged_score_equals_plain_loops():
     def plain(r, label):
         mine = [t for t, c in zip(r, conditions, strict=True) if c == label]
         grid = [
-            [[np.interp(x, np.linspace(0, 1, len(t)), t[:, u]) for u in range(3)] for x in np.linspace(0, 1, 25)]
+            [
+                [np.interp(x, np.linspace(0, 1, len(t)), t[:, u]) for u in range(3)]
+                for x in np.linspace(0, 1, 25)
+            ]
             for t in mine
         ]
         return np.mean(grid, axis=0)
 
     a, b = (np.array([plain(r, label) for label in labels]) for r in (y, p))
     np.testing.assert_allclose(condition_average(y, conditions, labels), a, atol=1e-10)
-    table = averaged_ev(condition_average(y, conditions, labels), condition_average(p, conditions, labels), tuning_only=False)
-    np.testing.assert_allclose(table[0], explained_variance_score(a.reshape(-1, 3), b.reshape(-1, 3), multioutput="raw_values"))
+    table = averaged_ev(
+        condition_average(y, conditions, labels), condition_average(p, conditions, labels), tuning_only=False
+    )
+    np.testing.assert_allclose(
+        table[0], explained_variance_score(a.reshape(-1, 3), b.reshape(-1, 3), multioutput="raw_values")
+    )
     keep = [0, 2, 3]
     np.testing.assert_allclose(table[2], explained_variance(a[keep].reshape(-1, 3), b[keep].reshape(-1, 3)))
 

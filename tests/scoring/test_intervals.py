@@ -84,5 +84,7 @@ def test_split_half_reliability_recovers_the_planted_one():
         )
         assert (n_units, n_conditions) == (40, 30)
         assert r == pytest.approx(expected, abs=0.06)
-    nothing, *_ = split_half_reliability(rng.standard_normal(tuned.shape), seen, conditions, min_repeats=2, seed=0)
+    nothing, *_ = split_half_reliability(
+        rng.standard_normal(tuned.shape), seen, conditions, min_repeats=2, seed=0
+    )
     assert abs(nothing) < 0.05

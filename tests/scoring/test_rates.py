@@ -31,7 +31,8 @@ def test_bins_agree_with_a_plain_loop_in_exact_arithmetic(trains):
     times, offsets = flat(trains)
     bins = np.array([0, 3, 7, 7, 999, 2])
     expected = [
-        [sum(20_000 * b <= int(round(t * 1e6)) < 20_000 * (b + 1) for t in train) for train in trains] for b in bins
+        [sum(20_000 * b <= round(t * 1e6) < 20_000 * (b + 1) for t in train) for train in trains]
+        for b in bins
     ]
     assert bin_spikes(times, offsets, bins, 0.02).tolist() == expected
 

@@ -17,7 +17,11 @@ ALPHAS = np.logspace(-2, 5, 15)
 def data():
     rng = np.random.default_rng(1)
     x = rng.standard_normal((600, 12)) @ rng.standard_normal((12, 12)) + 3
-    y = x @ rng.standard_normal((12, 6)) * np.array([0, 0.05, 0.1, 0.3, 1, 3]) + 5 * rng.standard_normal((600, 6)) + 20
+    y = (
+        x @ rng.standard_normal((12, 6)) * np.array([0, 0.05, 0.1, 0.3, 1, 3])
+        + 5 * rng.standard_normal((600, 6))
+        + 20
+    )
     return x, y, np.repeat(np.arange(60), 10) % 5
 
 
@@ -27,7 +31,10 @@ def test_penalty_score_and_weights_equal_sklearns_grid_search(data):
     weights, intercept = solve(Moments.of(x, y), ALPHAS[ev.argmax(0)])
     for u in range(y.shape[1]):
         search = GridSearchCV(
-            Ridge(), {"alpha": ALPHAS}, scoring=make_scorer(explained_variance_score), cv=PredefinedSplit(fold)
+            Ridge(),
+            {"alpha": ALPHAS},
+            scoring=make_scorer(explained_variance_score),
+            cv=PredefinedSplit(fold),
         ).fit(x, y[:, u])
         np.testing.assert_allclose(ev[:, u], search.cv_results_["mean_test_score"], atol=1e-8)
         assert ALPHAS[ev[:, u].argmax()] == search.best_params_["alpha"]
@@ -56,12 +63,17 @@ def test_a_unit_silent_in_one_fold_is_judged_by_the_others_and_a_silent_unit_by_
     for f in (0, 1, 3, 4):
         prediction = Ridge(1.0).fit(x[fold != f], y[fold != f, 0]).predict(x[fold == f])
         folds.append(explained_variance_score(y[fold == f, 0], prediction))
-    np.testing.assert_allclose(cv_explained_variance(fold_moments(x, y, fold, 5), np.ones(1))[0, 0], np.mean(folds))
+    np.testing.assert_allclose(
+        cv_explained_variance(fold_moments(x, y, fold, 5), np.ones(1))[0, 0], np.mean(folds)
+    )
 
 
 def test_components_then_ridge_equal_sklearns_pipeline(data):
     rng = np.random.default_rng(2)
-    train, test = rng.standard_normal((500, 30)) @ rng.standard_normal((30, 30)), rng.standard_normal((80, 30))
+    train, test = (
+        rng.standard_normal((500, 30)) @ rng.standard_normal((30, 30)),
+        rng.standard_normal((80, 30)),
+    )
     y = train[:, :4] @ rng.standard_normal((4, 3)) + rng.standard_normal((500, 3))
     components = fit_components(train, n_components=7, winsorise_sd=np.inf)
     (scores, _), (test_scores, _) = components.scores(train), components.scores(test)

@@ -54,4 +54,7 @@ def test_folds_are_even_and_keep_conditions_whole(n_objects, n_repeats):
     sizes = [by_trial.count(f) for f in range(5)]
     assert max(sizes) - min(sizes) <= 1
     by_condition = folds_by_condition(list(trials.values()), 5)
-    assert all(len({f for f, c in zip(by_condition, trials.values()) if c == o}) == 1 for o in set(trials.values()))
+    assert all(
+        len({f for f, c in zip(by_condition, trials.values(), strict=True) if c == o}) == 1
+        for o in set(trials.values())
+    )
