@@ -1,0 +1,3 @@
+import sys
+
+sys.exit("this plugin wants to stop the tool")
