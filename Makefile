@@ -1,0 +1,32 @@
+# make score: install into .venv if need be, then score the default model on the built-in dataset.
+# make test: the same installation, then style, types, import contracts and all tests.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PLUGINS := $(wildcard plugins/*)
+
+.PHONY: install score test lint clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--editable ".[dev]" $(addprefix --editable ,$(PLUGINS))
+	touch $@
+
+score: install
+	$(BIN)/ngb score --model linear_kinematic --dataset demo
+
+test: install lint
+	$(BIN)/python -m pytest -n 2
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+clean:
+	rm -rf $(VENV)
