@@ -1,1 +1,18 @@
 """NWB and DANDI sessions in, one Session out. The only code that knows pynwb and h5py."""
+
+from neurobench_grasp.data.digest import session_digest
+from neurobench_grasp.data.findings import Finding
+from neurobench_grasp.data.layouts import Layout, layouts, load_layout
+from neurobench_grasp.data.reader import load_session, validate_file
+from neurobench_grasp.data.writer import write_session
+
+__all__ = [
+    "Finding",
+    "Layout",
+    "layouts",
+    "load_layout",
+    "load_session",
+    "session_digest",
+    "validate_file",
+    "write_session",
+]

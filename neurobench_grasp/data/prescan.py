@@ -1,0 +1,219 @@
+"""Look over a whole HDF5 file before any of its data is read.
+
+HDF5 files can name other files (external links, external raw storage, virtual datasets), loop back on
+themselves, or promise terabytes that are not there. This module walks the tree by its links, one
+component at a time, and refuses such files; it opens no dataset's data and no other file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+
+import h5py
+
+from neurobench_grasp.errors import UnsafeFileError
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may ask for.
+
+    Parameters
+    ----------
+    depth : int
+        Groups within groups.
+    objects : int
+        Groups and datasets in all.
+    dataset_bytes, total_bytes : int
+        Logical size, uncompressed, of one dataset and of all together.
+    chunk_bytes : int
+        One chunk is unpacked as a whole, however little of it is asked for.
+    ratio, ratio_from : int
+        Datasets of at least ``ratio_from`` logical bytes may not be ``ratio`` times their stored size.
+    """
+
+    depth: int = 32
+    objects: int = 100_000
+    dataset_bytes: int = 64 * GIB
+    total_bytes: int = 128 * GIB
+    chunk_bytes: int = 64 * MIB
+    ratio: int = 500
+    ratio_from: int = 256 * MIB
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What a file holds, by path without leading slash; the root is the empty string.
+
+    Parameters
+    ----------
+    groups : set of str
+    datasets : mapping of str to tuple of int
+        Shape of each dataset (``()`` for scalars and null dataspaces).
+    links : mapping of str to str
+        Soft links and the path each points to.
+    """
+
+    groups: set[str] = field(default_factory=lambda: {""})
+    datasets: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+
+    def resolve(self, path: str) -> str | None:
+        """Follow soft links by text alone; ``None`` where nothing is at the end."""
+        hops = 0
+        parts = _split(path)
+        done = 0
+        while done < len(parts):
+            link = self.links.get("/".join(parts[: done + 1]))
+            if link is None:
+                done += 1
+                continue
+            hops += 1
+            if hops > 16:
+                return None
+            parts = _split(link) + parts[done + 1 :]
+            done = 0
+        whole = "/".join(parts)
+        return whole if whole in self.groups or whole in self.datasets else None
+
+
+@contextmanager
+def no_plugins() -> Iterator[None]:
+    """Let HDF5 find no filter plugins, wherever ``HDF5_PLUGIN_PATH`` points: they are foreign code."""
+    saved = [h5py.h5pl.get(i) for i in range(h5py.h5pl.size())]
+    for _ in saved:
+        h5py.h5pl.remove(0)
+    try:
+        yield
+    finally:
+        for place in saved:
+            h5py.h5pl.append(place)
+
+
+def prescan(file: h5py.File, name: str, limits: Limits | None = None) -> Tree:
+    """Walk every link of an open file and refuse what reaches outside it or asks too much.
+
+    Parameters
+    ----------
+    file : h5py.File
+    name : str
+        How messages call the file.
+    limits : Limits, optional
+
+    Returns
+    -------
+    Tree
+
+    Raises
+    ------
+    UnsafeFileError
+        Naming the file, the object and the reason.
+    """
+    return _Scan(name, limits or Limits()).walk(file)
+
+
+class _Scan:
+    """One walk over one file."""
+
+    def __init__(self, name: str, limits: Limits) -> None:
+        self.name = name
+        self.limits = limits
+        self.tree = Tree()
+        self.seen: set[tuple[int, int]] = set()
+        self.total = 0
+
+    def refuse(self, path: str, reason: str) -> UnsafeFileError:
+        return UnsafeFileError(
+            f"{self.name} was not read, because {path!r} {reason}; use only files whose origin you trust, "
+            "and save a self-contained copy."
+        )
+
+    def walk(self, file: h5py.File) -> Tree:
+        root = h5py.h5g.open(file.id, b"/")
+        self.seen.add(_address(root))
+        pending = [(root, "", 0)]
+        while pending:
+            group, path, depth = pending.pop()
+            for member in group:
+                child = f"{path}/{member.decode()}" if path else member.decode()
+                found = self.visit(group, member, child)
+                if found is not None:
+                    if depth + 1 > self.limits.depth:
+                        raise self.refuse(child, f"lies more than {self.limits.depth} groups deep")
+                    pending.append((found, child, depth + 1))
+        for path, target in self.tree.links.items():
+            if self.tree.resolve(path) is None:
+                raise self.refuse(path, f"is a link to {target!r}, which is not in the file")
+        return self.tree
+
+    def visit(self, group: h5py.h5g.GroupID, member: bytes, path: str) -> h5py.h5g.GroupID | None:
+        """Take note of one link; a group is handed back to be walked."""
+        kind = group.links.get_info(member).type
+        if kind == h5py.h5l.TYPE_EXTERNAL:
+            target = group.links.get_val(member)[0].decode(errors="replace")
+            raise self.refuse(path, f"is an external link to another file ({target})")
+        if kind == h5py.h5l.TYPE_SOFT:
+            target = group.links.get_val(member).decode()
+            parent = "" if target.startswith("/") else path.rpartition("/")[0] + "/"
+            self.tree.links[path] = parent + target
+            return None
+        if kind != h5py.h5l.TYPE_HARD:
+            raise self.refuse(path, "is a link of an unknown kind")
+        if len(self.tree.groups) + len(self.tree.datasets) >= self.limits.objects:
+            raise self.refuse(path, f"is one of more than {self.limits.objects} objects")
+        item = h5py.h5o.open(group, member)
+        if isinstance(item, h5py.h5g.GroupID):
+            if _address(item) in self.seen:
+                raise self.refuse(path, "is a group that appears a second time (a link cycle)")
+            self.seen.add(_address(item))
+            self.tree.groups.add(path)
+            return item
+        if isinstance(item, h5py.h5d.DatasetID):
+            self.dataset(item, path)
+        return None
+
+    def dataset(self, dataset: h5py.h5d.DatasetID, path: str) -> None:
+        """Check one dataset's storage; where the data lies comes before how much there is."""
+        plist = dataset.get_create_plist()
+        layout = plist.get_layout()
+        if layout == h5py.h5d.VIRTUAL:
+            raise self.refuse(path, "is a virtual dataset, made of parts of other files")
+        if plist.get_external_count():
+            source = plist.get_external(0)[0].decode(errors="replace")
+            raise self.refuse(path, f"keeps its data outside the file (in {source})")
+        for i in range(plist.get_nfilters()):
+            code, _, _, label = plist.get_filter(i)
+            if not h5py.h5z.filter_avail(code):
+                raise self.refuse(path, f"needs the filter {code} ({label.decode()}), which is not installed")
+        shape = dataset.shape or ()
+        itemsize = dataset.get_type().get_size()
+        if layout == h5py.h5d.CHUNKED and prod(plist.get_chunk()) * itemsize > self.limits.chunk_bytes:
+            raise self.refuse(path, f"has chunks of more than {self.limits.chunk_bytes // MIB} MiB")
+        self.tree.datasets[path] = shape
+        if _address(dataset) not in self.seen:
+            self.seen.add(_address(dataset))
+            self.size(path, prod(shape) * itemsize, dataset.get_storage_size())
+
+    def size(self, path: str, logical: int, stored: int) -> None:
+        """Refuse datasets that would unpack to more than is sane."""
+        limits = self.limits
+        self.total += logical
+        if logical > limits.dataset_bytes or self.total > limits.total_bytes:
+            raise self.refuse(path, f"brings the data to {self.total / GIB:.0f} GiB, more than can be read")
+        if logical >= limits.ratio_from and logical > limits.ratio * stored:
+            raise self.refuse(path, f"promises {logical} bytes but stores only {stored}")
+
+
+def _split(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _address(item: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> tuple[int, int]:
+    info = h5py.h5o.get_info(item)
+    return info.fileno, info.addr

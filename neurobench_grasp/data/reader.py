@@ -1,0 +1,567 @@
+"""Read an NWB file into a :class:`Session` by a layout, and say everything that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.data import checks
+from neurobench_grasp.data.digest import session_digest
+from neurobench_grasp.data.findings import Finding, Report
+from neurobench_grasp.data.fit import (
+    Fit,
+    choose_layout,
+    fit,
+    locate_signals,
+    locate_table,
+    locate_units,
+    nearest,
+)
+from neurobench_grasp.data.hdf5 import NwbFile, open_nwb
+from neurobench_grasp.data.layouts import ConditionLayout, SignalLayout, UnitsLayout, layouts, load_layout
+from neurobench_grasp.data.stamp import Stamp, read_stamp
+from neurobench_grasp.errors import CorruptFileError, LayoutError
+from neurobench_grasp.types import Floats, Ragged, Session, Signal, TrialTable, Units
+
+ELECTRODES = "general/extracellular_ephys/electrodes"
+RADIANS = ("rad", "radian", "radians")
+DEGREES = ("deg", "degree", "degrees", "°")
+NO_UNITS = Units((), (), spike_times=np.empty(0), spike_offsets=np.zeros(1, np.int64))
+NEWEST = (2, 11)
+"""Newest NWB version whose files were tried."""
+
+
+def load_session(path: str | os.PathLike[str], layout: str | Path | None = None) -> Session:
+    """Read a recording session: look the file over, read it by a layout, validate it.
+
+    Parameters
+    ----------
+    path : path-like
+        An NWB 2 file.
+    layout : str or path, optional
+        Name of a shipped layout or path of a YAML file; ``None`` takes the one that fits best.
+
+    Returns
+    -------
+    Session
+        Wholly in memory; what was repaired or looked odd is in its ``notes``.
+
+    Raises
+    ------
+    UnsafeFileError
+        If the file reaches outside itself or asks for too much; nothing of it was read.
+    CorruptFileError
+        If it is damaged, or validation finds errors.
+    LayoutError
+        If the layout does not fit, or none does, or two fit equally well.
+    """
+    with open_nwb(path) as nwb:
+        stamp = read_stamp(nwb)
+        reader = _Reader(nwb, choose_layout(nwb, layout, stamp), stamp)
+        session = reader.session()
+        errors = reader.report.errors
+        if session is None or errors:
+            more = f", and {len(errors) - 1} more errors" if len(errors) > 1 else ""
+            raise CorruptFileError(
+                f"{nwb.name} is refused, because {errors[0]}{more}; `ngb data validate {nwb.path}` lists everything."
+            )
+        return session
+
+
+def validate_file(path: str | os.PathLike[str], layout: str | Path | None = None) -> tuple[Finding, ...]:
+    """List everything that is wrong or odd in a file.
+
+    Parameters
+    ----------
+    path : path-like
+    layout : str or path, optional
+        As for :func:`load_session`; where none fits, the nearest one says what is missing.
+
+    Returns
+    -------
+    tuple of Finding
+        Errors first.
+
+    Raises
+    ------
+    UnsafeFileError, CorruptFileError
+        If the file cannot be opened at all.
+    """
+    with open_nwb(path) as nwb:
+        stamp = read_stamp(nwb)
+        chosen = _layout_to_validate(nwb, layout, stamp)
+        reader = _Reader(nwb, chosen, stamp)
+        for missing in chosen.missing:
+            reader.report.error(missing.looked_for[0], f"the layout {chosen.layout.name!r} lacks {missing}")
+        reader.session()
+    ranks = ("error", "warning", "info")
+    return tuple(sorted(reader.report.findings, key=lambda f: ranks.index(f.severity)))
+
+
+def _layout_to_validate(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> Fit:
+    if wanted is not None:
+        return fit(nwb, load_layout(wanted), stamp)
+    try:
+        return choose_layout(nwb, None, stamp)
+    except LayoutError:
+        return nearest([fit(nwb, layout, stamp) for layout in layouts().values()])
+
+
+class _Reader:
+    """Reads the parts that a layout names; what is wrong goes into the report, and reading goes on."""
+
+    def __init__(self, nwb: NwbFile, chosen: Fit, stamp: Stamp | None) -> None:
+        self.nwb = nwb
+        self.layout = chosen.layout
+        self.window = chosen.window
+        self.complete = not chosen.missing
+        self.stamp = stamp if stamp and stamp.layout == chosen.layout.name else None
+        self.report = Report()
+
+    def session(self) -> Session | None:
+        """The session, or ``None`` where a part is broken or missing."""
+        self.header()
+        units = self.units()
+        trials = self.trials()
+        signals = self.signals()
+        if units is None or trials is None or not self.complete or self.report.errors:
+            return None
+        joints = [c for s in signals.values() if s.role == "joint_angle" for c in s.columns]
+        joint_map = self.layout.joint_map
+        if joint_map is None:
+            joint_map = self.stamp.joint_map if self.stamp else {c: (c, 1.0, 0.0) for c in joints}
+        session = Session(
+            id=self.nwb.text("general/session_id") or self.nwb.text("identifier") or self.nwb.path.stem,
+            subject=self.nwb.text("general/subject/subject_id") or "unknown",
+            layout=f"{self.layout.name}@{self.layout.version}",
+            sha256="",
+            synthetic=self.stamp is not None and self.stamp.synthetic,
+            units=units,
+            trials=trials,
+            signals=signals,
+            window=self.window,
+            joint_map=joint_map,
+            true_rates=self.true_rates(),
+        )
+        checks.check_session(session, self.report)
+        session = replace(session, sha256=session_digest(session))
+        if self.stamp and self.stamp.digest != session.sha256:
+            self.report.error(
+                "identifier", "the content does not match its digest, so the file was damaged or edited"
+            )
+        return replace(session, notes=self.report.notes)
+
+    def header(self) -> None:
+        version = re.match(r"(\d+)\.(\d+)", str(self.nwb.attribute("", "nwb_version") or ""))
+        if version and tuple(map(int, version.groups())) > NEWEST:
+            self.report.warning(
+                "nwb_version", f"NWB {version[0]} is newer than what this reader was tried on"
+            )
+        for place in ("session_start_time", "general/session_id", "general/subject/subject_id"):
+            if not self.nwb.text(place):
+                self.report.info(place, "it is missing or empty")
+
+    # -- units ---------------------------------------------------------------------------------------
+
+    def units(self) -> Units | None:
+        located = locate_units(self.nwb, self.layout)
+        if located is None:
+            return NO_UNITS if not self.layout.units or self.layout.units_optional else None
+        units, path = located
+        return self.spikes(units, path) if units.kind == "spikes" else self.counts(units, path)
+
+    def spikes(self, layout: UnitsLayout, path: str) -> Units | None:
+        n_units = self.table(path)
+        ids = self.names(path, layout.ids, n_units)
+        if not self.nwb.has_dataset(f"{path}/spike_times_index"):
+            return None
+        times = self.numbers(f"{path}/spike_times")
+        if times is None or times.ndim != 1:
+            return None
+        index = self.nwb.read(f"{path}/spike_times_index")
+        offsets = checks.ragged_offsets(index, n_units, len(times), f"{path}/spike_times_index", self.report)
+        if offsets is None:
+            return None
+        areas = self.areas(layout, f"{path}/electrodes", n_units)
+        units = Units(
+            ids, areas, spike_times=times, spike_offsets=offsets, observed=self.observed(path, n_units)
+        )
+        return checks.check_spikes(units, path, self.report)
+
+    def observed(self, path: str, n_units: int) -> Ragged | None:
+        place = f"{path}/obs_intervals"
+        if not self.nwb.has_dataset(place):
+            return None
+        bounds = self.numbers(place)
+        if bounds is None or bounds.ndim != 2 or bounds.shape[1] != 2:
+            self.report.error(place, "intervals of two columns, start and stop, are expected")
+            return None
+        if not self.nwb.has_dataset(f"{place}_index"):
+            self.report.error(f"{place}_index", "it is missing, so the intervals belong to no unit")
+            return None
+        index = self.nwb.read(f"{place}_index")
+        offsets = checks.ragged_offsets(index, n_units, len(bounds), f"{place}_index", self.report)
+        return None if offsets is None else Ragged(bounds, offsets)
+
+    def counts(self, layout: UnitsLayout, path: str) -> Units | None:
+        series = self.series(path, None)
+        if series is None:
+            return None
+        values, times, _ = series
+        if len(times) < 2:
+            self.report.error(path, f"{len(times)} bins are too few")
+            return None
+        whole = (
+            np.isfinite(values).all() and not (values < 0).any() and bool((values == np.rint(values)).all())
+        )
+        if not whole:
+            self.report.error(f"{path}/data", "counts must be whole numbers of at least 0")
+            return None
+        if not np.isfinite(times).all():
+            self.report.error(f"{path}/timestamps", "some bin times are NaN or infinite")
+            return None
+        width = checks.bin_width(times)
+        n_units = values.shape[1]
+        units = Units(
+            self.names(ELECTRODES, layout.ids, n_units),
+            self.areas(layout, None, n_units),
+            counts=values.astype(np.int32),
+            count_times=times - {"start": 0.0, "center": 0.5, "end": 1.0}[layout.bin_label] * width,
+            bin_width=width,
+        )
+        return checks.check_counts(units, path, self.report)
+
+    def areas(self, layout: UnitsLayout, region: str | None, n_units: int) -> tuple[str, ...]:
+        """Area of each unit: through its first electrode, or row by row where ``region`` is ``None``."""
+        unknown = ("unknown",) * n_units
+        if layout.area.constant is not None:
+            return (layout.area.constant,) * n_units
+        place = f"{ELECTRODES}/{layout.area.electrodes}"
+        if not self.nwb.has_dataset(place) or (region and not self.nwb.has_dataset(region)):
+            self.report.info(region or place, "it is missing, so the areas of the units are unknown")
+            return unknown
+        labels = self.nwb.read(place)
+        rows: NDArray[Any] | None = (
+            np.arange(n_units) if region is None else self.electrode_rows(region, n_units)
+        )
+        if rows is None:
+            return unknown
+        if region is None and len(labels) != n_units:
+            self.report.error(place, f"{len(labels)} electrodes do not match {n_units} columns of counts")
+            return unknown
+        if len(rows) and rows.max(initial=-1) >= len(labels):
+            self.report.error(region or place, f"it names electrode row {rows.max()} of {len(labels)}")
+            return unknown
+        return tuple(str(labels[r]).strip() or "unknown" if r >= 0 else "unknown" for r in rows)
+
+    def electrode_rows(self, region: str, n_units: int) -> NDArray[Any] | None:
+        """Row of each unit's first electrode, -1 for none."""
+        rows = self.nwb.read(region)
+        if rows.dtype.kind not in "iu" or rows.ndim != 1:
+            self.report.error(region, f"row numbers are expected, not {rows.dtype}")
+            return None
+        if not self.nwb.has_dataset(f"{region}_index"):
+            if len(rows) == n_units:
+                return rows.astype(np.int64)
+            self.report.error(
+                region, f"{len(rows)} electrodes for {n_units} units, and no index that sorts them"
+            )
+            return None
+        index = self.nwb.read(f"{region}_index")
+        offsets = checks.ragged_offsets(index, n_units, len(rows), f"{region}_index", self.report)
+        if offsets is None:
+            return None
+        padded = np.append(rows.astype(np.int64), -1)
+        return np.where(np.diff(offsets) > 0, padded[offsets[:-1]], -1)
+
+    # -- trials --------------------------------------------------------------------------------------
+
+    def trials(self) -> TrialTable | None:
+        layout = self.layout.trials
+        path = locate_table(self.nwb, layout.paths)
+        if path is None:
+            return None
+        n_trials = self.table(path)
+        bounds = [self.column(path, name, n_trials) for name in (layout.start, layout.stop)]
+        events = {e: self.column(path, c, n_trials) for e, c in self.event_columns(path).items()}
+        if any(b is None for b in bounds):
+            return None
+        ids = self.names(path, layout.ids, n_trials)
+        labels = self.labels(path, layout.condition, n_trials)
+        table = TrialTable(
+            ids=ids,
+            start=np.asarray(bounds[0]),
+            stop=np.asarray(bounds[1]),
+            condition=labels or ("",) * n_trials,
+            events={e: t for e, t in events.items() if t is not None},
+        )
+        table = self.kept(path, table)
+        return checks.check_trials(table, path, layout.overlap, layout.event_order, self.report)
+
+    def event_columns(self, path: str) -> dict[str, str]:
+        """Event → column, with ``*`` filled in."""
+        events = dict(self.layout.trials.events)
+        pattern = events.pop("*", None)
+        if pattern is not None:
+            prefix, _, suffix = pattern.partition("*")
+            bounds = (self.layout.trials.start, self.layout.trials.stop)
+            for column in self.nwb.members(path):
+                if column.startswith(prefix) and column.endswith(suffix) and column not in bounds:
+                    events.setdefault(column[len(prefix) : len(column) - len(suffix)], column)
+        return events
+
+    def kept(self, path: str, table: TrialTable) -> TrialTable:
+        """Leave out trials of other outcomes, and those without a label."""
+        keep = np.ones(len(table), bool)
+        rule = self.layout.trials.keep
+        if rule is not None and self.nwb.has_dataset(f"{path}/{rule.column}"):
+            outcome = [
+                _label(v, ConditionLayout(rule.column)) for v in self.nwb.read(f"{path}/{rule.column}")
+            ]
+            keep = np.isin(outcome, rule.values) if len(outcome) == len(table) else keep
+            if not keep.all():
+                self.report.changed(
+                    f"{path}/{rule.column}",
+                    f"{(~keep).sum()} of {len(table)} trials were left out, as they are not {' or '.join(rule.values)}",
+                    "info",
+                )
+        nameless = keep & (np.array(table.condition, dtype=object) == "")
+        if nameless.any() and self.complete:
+            self.report.changed(path, f"{nameless.sum()} trials without a condition label were left out")
+            keep &= ~nameless
+        return table if keep.all() else _select(table, np.flatnonzero(keep))
+
+    def labels(self, path: str, layout: ConditionLayout, n_trials: int) -> tuple[str, ...] | None:
+        place = f"{path}/{layout.column}"
+        if not self.nwb.has_dataset(place):
+            return None
+        values = self.nwb.read(place)
+        if values.shape != (n_trials,) or values.dtype.kind not in "OiufbS":
+            self.report.error(
+                place, f"one label per trial is expected, not {values.dtype} of shape {values.shape}"
+            )
+            return None
+        return tuple(_label(v, layout) for v in values)
+
+    # -- signals -------------------------------------------------------------------------------------
+
+    def signals(self) -> dict[str, Signal]:
+        found: dict[str, Signal] = {}
+        taken: set[str] = set()
+        for layout in self.layout.signals:
+            for path in locate_signals(self.nwb, layout):
+                name = path.rpartition("/")[2] if layout.name == "*" else layout.name
+                if path in taken:
+                    continue
+                taken.add(path)
+                signal = self.signal(replace(layout, name=name), path)
+                if signal is not None:
+                    checks.check_signal(signal, path, self.report)
+                    found[name] = signal
+        return found
+
+    def signal(self, layout: SignalLayout, path: str) -> Signal | None:
+        if layout.container == "behavioral_timeseries":
+            parts = self.members_as_columns(path, layout.unit)
+        else:
+            series = self.series(path, layout.unit)
+            parts = None if series is None else (*series, self.column_names(layout, path, series[0].shape[1]))
+        if parts is None:
+            return None
+        values, times, unit, columns = parts
+        if len(columns) != values.shape[1]:
+            self.report.error(path, f"{len(columns)} column names for {values.shape[1]} columns")
+            return None
+        role = self.comment(path, r"role=(\w+)") or layout.role
+        if role == "joint_angle":
+            if unit.lower() in DEGREES:
+                values = np.deg2rad(values)
+            elif unit.lower() not in RADIANS:
+                self.report.error(
+                    f"{path}/data", f"joint angles are in {unit!r}; rad or degrees are expected"
+                )
+            unit = "rad"
+        if layout.time_label != "sample" and len(times) > 1:
+            half = 0.5 * checks.bin_width(times)
+            times = times + (half if layout.time_label == "start" else -half)
+        return Signal(layout.name, role, tuple(columns), unit, times, values)
+
+    def members_as_columns(self, path: str, unit: str | None) -> tuple[Floats, Floats, str, list[str]] | None:
+        """Join the series of a BehavioralTimeSeries, which must share one clock."""
+        names = [m for m in self.nwb.members(path) if self.nwb.has_dataset(f"{path}/{m}/data")]
+        series = [self.series(f"{path}/{m}", unit) for m in names]
+        if not series:
+            self.report.error(path, "it holds no series")
+            return None
+        first = series[0]
+        if first is None:
+            return None
+        for name, one in zip(names, series, strict=True):
+            if one is None:
+                return None
+            if not np.array_equal(one[1], first[1]):
+                self.report.error(f"{path}/{name}", f"its sample times differ from those of {names[0]}")
+                return None
+            if one[0].shape[1] != 1 or one[2] != first[2]:
+                self.report.error(
+                    f"{path}/{name}", f"one column in {first[2]!r} is expected, as in {names[0]}"
+                )
+                return None
+        return np.concatenate([one[0] for one in series if one], axis=1), first[1], first[2], names
+
+    def series(self, path: str, unit: str | None) -> tuple[Floats, Floats, str] | None:
+        """Values (n_samples, n_columns), times (n_samples,) and unit of a TimeSeries."""
+        place = f"{path}/data"
+        values = self.numbers(place)
+        if values is None:
+            return None
+        if values.ndim == 1:
+            values = values[:, None]
+        if values.ndim != 2:
+            self.report.error(place, f"two dimensions at most are expected, not the shape {values.shape}")
+            return None
+        conversion, offset = (self.nwb.attribute(place, name) for name in ("conversion", "offset"))
+        if conversion is not None and float(conversion) != 1.0:
+            values = values * float(conversion)
+        if offset is not None and float(offset) != 0.0:
+            values = values + float(offset)
+        times = self.times(path, values.shape)
+        stated = str(self.nwb.attribute(place, "unit") or "unknown")
+        return None if times is None else (values, times, unit or stated)
+
+    def times(self, path: str, shape: tuple[int, ...]) -> Floats | None:
+        place = f"{path}/timestamps"
+        if self.nwb.has_dataset(place):
+            times = self.numbers(place)
+            if times is None:
+                return None
+            if times.shape != shape[:1]:
+                hint = " (is the data transposed?)" if times.shape == shape[1:] else ""
+                self.report.error(place, f"{times.size} timestamps for {shape[0]} samples{hint}")
+                return None
+            return times
+        place = f"{path}/starting_time"
+        start = self.numbers(place) if self.nwb.has_dataset(place) else None
+        rate = self.nwb.attribute(place, "rate") if start is not None else None
+        if start is None or start.size != 1 or rate is None:
+            self.report.error(path, "it has neither timestamps nor starting_time and rate")
+            return None
+        if not (np.isfinite(float(rate)) and float(rate) > 0):
+            self.report.error(place, f"the rate is {float(rate)} Hz")
+            return None
+        return regular_times(float(start.item()), float(rate), shape[0])
+
+    def column_names(self, layout: SignalLayout, path: str, n_columns: int) -> list[str]:
+        """Explicit names, else those of the sibling table, else those in ``comments``, else numbers."""
+        if layout.columns:
+            return list(layout.columns)
+        table = f"{path}_columns"
+        if self.nwb.has_group(table):
+            for column in self.nwb.attribute(table, "colnames") or []:
+                if self.nwb.has_dataset(f"{table}/{column}"):
+                    return [str(v) for v in self.nwb.read(f"{table}/{column}")]
+        listed = self.comment(path, r"columns=\[([^\]]*)\]")
+        if listed:
+            return [c.strip() for c in listed.split(",")]
+        return [f"{layout.name}_{i}" for i in range(n_columns)]
+
+    def comment(self, path: str, pattern: str) -> str:
+        found = re.search(pattern, str(self.nwb.attribute(path, "comments") or ""))
+        return found[1] if found else ""
+
+    def true_rates(self) -> Signal | None:
+        path = self.layout.true_rates
+        if path is None or not self.nwb.has_dataset(f"{path}/data"):
+            return None
+        return self.signal(SignalLayout("true_rates", "other", (path,)), path)
+
+    # -- tables and columns --------------------------------------------------------------------------
+
+    def table(self, path: str) -> int:
+        """Check a table's columns against each other and give its number of rows."""
+        members = [m for m in self.nwb.members(path) if self.nwb.has_dataset(f"{path}/{m}")]
+        lengths = {
+            m: (self.nwb.shape(f"{path}/{m}") or (0,))[0] for m in members if f"{m}_index" not in members
+        }
+        n_rows = lengths.get("id", max(lengths.values(), default=0))
+        for member, length in lengths.items():
+            if length != n_rows:
+                self.report.error(f"{path}/{member}", f"it has {length} rows, the table {n_rows}")
+        listed = self.nwb.attribute(path, "colnames")
+        if listed is not None:
+            for name in set(listed) - set(members):
+                self.report.warning(path, f"it lists the column {name!r}, which is not there")
+            for name in members:
+                if name != "id" and not name.endswith("_index") and name not in listed:
+                    self.report.warning(
+                        f"{path}/{name}", "other readers miss this column, as the table does not list it"
+                    )
+        return n_rows
+
+    def names(self, table: str, columns: tuple[str, ...], n_rows: int) -> tuple[str, ...]:
+        """Names of a table's rows from the first of some columns that exists, else row numbers."""
+        for column in columns:
+            place = f"{table}/{column}"
+            if self.nwb.has_dataset(place):
+                values = self.nwb.read(place)
+                if values.ndim == 1 and len(values) == n_rows:
+                    names = tuple(str(v) for v in values)
+                    if len(set(names)) < len(names):
+                        self.report.error(place, "two rows have the same name")
+                    return names
+        return tuple(str(i) for i in range(n_rows))
+
+    def column(self, table: str, column: str, n_rows: int) -> Floats | None:
+        """Read a numeric column of a table; ``None`` where it is missing or of no use."""
+        place = f"{table}/{column}"
+        if not self.nwb.has_dataset(place):
+            return None
+        values = self.numbers(place)
+        if values is None or values.shape != (n_rows,):
+            if values is not None:
+                self.report.error(place, f"one number per row is expected, not the shape {values.shape}")
+            return None
+        return values
+
+    def numbers(self, place: str) -> Floats | None:
+        """Read a dataset as float64; text, references and structures are reported."""
+        values = self.nwb.read(place)
+        if values.dtype.kind not in "iufb":
+            kind = "text" if values.dtype.kind in "OSU" else str(values.dtype)
+            self.report.error(place, f"numbers are expected, but it holds {kind}")
+            return None
+        return values.astype(np.float64, copy=False)
+
+
+def regular_times(start: float, rate: float, n_samples: int) -> Floats:
+    """Sample times of a TimeSeries with ``starting_time`` and ``rate``, shape (n_samples,), in seconds."""
+    return start + np.arange(n_samples) / rate
+
+
+def _label(value: Any, layout: ConditionLayout) -> str:
+    """Write a condition label: text as it is, numbers scaled and rounded; NaN is no label."""
+    if isinstance(value, str | bytes):
+        return (value.decode() if isinstance(value, bytes) else value).strip()
+    number = float(value) * layout.scale
+    if np.isnan(number):
+        return ""
+    if layout.decimals is not None:
+        number = round(number, layout.decimals) + 0.0
+        return f"{number:.{layout.decimals}f}"
+    return str(int(number)) if number == int(number) else repr(number)
+
+
+def _select(table: TrialTable, rows: NDArray[Any]) -> TrialTable:
+    return TrialTable(
+        ids=tuple(table.ids[i] for i in rows),
+        start=table.start[rows],
+        stop=table.stop[rows],
+        condition=tuple(table.condition[i] for i in rows),
+        events={e: t[rows] for e, t in table.events.items()},
+    )
