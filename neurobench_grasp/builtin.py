@@ -1,0 +1,26 @@
+"""What comes with the package, offered through the same hooks as anyone's plugin."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from neurobench_grasp.hookspecs import hookimpl
+from neurobench_grasp.types import DatasetSpec
+
+
+def _demo_files() -> Sequence[Path]:
+    from neurobench_grasp.demo import demo_files
+
+    return demo_files()
+
+
+@hookimpl
+def ngb_datasets() -> Iterator[DatasetSpec]:
+    """Offer the built-in dataset."""
+    yield DatasetSpec(
+        "demo",
+        files=_demo_files,
+        layout="ngb-grasp-1",
+        synthetic=True,
+        licence="CC0-1.0",
+        summary="synthetic, a self-test: 2 animals × 2 sessions, 35 objects × 15 trials, M1 and S1",
+    )

@@ -1,0 +1,216 @@
+"""M1 and S1 units that follow the movements: named drives, saturating rates, spikes on an integer clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurobench_grasp.body import muscle_kinematics
+from neurobench_grasp.demo.draws import Stream
+from neurobench_grasp.demo.movements import STEP, TICK_RATE, TICKS_PER_STEP, Movements
+from neurobench_grasp.types import Floats, Ints
+
+RATE_QUANTA = 16  # rates are multiples of 1/16 spikes/s: exact in binary, so spikes are the same everywhere
+INTERVAL_QUANTA = 1024  # intervals between spikes are multiples of this fraction of the rates' unit of count
+REFRACTORY_TICKS = TICK_RATE // 1000
+TRIALS_OF_DRIFT = 100  # trials (about 3.5 minutes) over which a unit's gain forgets itself
+
+
+@dataclass(frozen=True)
+class Area:
+    """How the units of one area behave; pairs are the range that units are drawn from.
+
+    Parameters
+    ----------
+    n_units : int
+    lead : tuple of float
+        Seconds by which firing is ahead of its drives; negative when it follows.
+    drives : mapping of str to float
+        Weight of each drive: ``muscle`` (lengths and velocities), ``joint`` (angles and velocities), ``goal``
+        (posture of the coming grasp), ``timing`` (a course after onset that is the same for all objects).
+    regularity : tuple of float
+        Fraction of the mean interval that passes before the next spike can fall; 0 is a Poisson process.
+    trial_gain, drift : float
+        Standard deviation of the unit's gain from trial to trial, and of its slow drift.
+    """
+
+    n_units: int
+    lead: tuple[float, float]
+    drives: Mapping[str, float]
+    regularity: tuple[float, float]
+    trial_gain: float
+    drift: float
+
+
+AREAS = {
+    "M1": Area(
+        n_units=60,
+        lead=(0.06, 0.12),
+        drives={"muscle": 0.6, "joint": 0.3, "goal": 0.7, "timing": 0.5},
+        regularity=(0.05, 0.35),
+        trial_gain=0.1,
+        drift=0.1,
+    ),
+    "S1": Area(
+        n_units=40,
+        lead=(-0.06, -0.03),
+        drives={"muscle": 0.9, "joint": 0.4, "goal": 0.15, "timing": 0.3},
+        regularity=(0.0, 0.2),
+        trial_gain=0.1,
+        drift=0.1,
+    ),
+}
+HIGHEST_RATE = (15.0, 75.0)  # spikes/s at saturation, drawn evenly on a logarithmic scale
+SLOPE = (1.0, 2.2)
+BIAS = (-2.6, -0.8)
+
+
+@dataclass(frozen=True)
+class Population:
+    """The units of one session.
+
+    Parameters
+    ----------
+    areas : tuple of str, length n_units
+    leads : ndarray, shape (n_units,)
+        Seconds by which each unit is ahead of its drives.
+    rates : ndarray, shape (n_steps, n_units)
+        The rates that generated the spikes, gain and drift included; spikes/s, multiples of 1/16.
+    spikes : tuple of ndarray of int64, length n_units
+        Ticks of 1/30000 s, ascending, at least 1 ms apart.
+    """
+
+    areas: tuple[str, ...]
+    leads: Floats
+    rates: Floats
+    spikes: tuple[Ints, ...]
+
+
+def make_population(session: str, movements: Movements) -> Population:
+    """Draw the units of a session and let them fire.
+
+    Parameters
+    ----------
+    session : str
+        Names the streams of random numbers.
+    movements : Movements
+    """
+    features = _features(movements)
+    parts = [
+        _area_rates(Stream(f"{session}/{name}"), area, features, movements) for name, area in AREAS.items()
+    ]
+    quanta = np.concatenate([quanta for quanta, _ in parts], axis=1)
+    regularity = np.concatenate(
+        [Stream(f"{session}/{n}/regularity").uniform(*a.regularity, a.n_units) for n, a in AREAS.items()]
+    )
+    return Population(
+        areas=tuple(name for name, area in AREAS.items() for _ in range(area.n_units)),
+        leads=np.concatenate([leads for _, leads in parts]),
+        rates=quanta / RATE_QUANTA,
+        spikes=tuple(
+            fire(Stream(f"{session}/spikes/{i}"), unit, regularity[i]) for i, unit in enumerate(quanta.T)
+        ),
+    )
+
+
+def _features(movements: Movements) -> dict[str, Floats]:
+    """Give what each kind of drive is made of, (n_steps, n_features) each."""
+    muscles = muscle_kinematics(movements.joint_angles, STEP)
+    angles = movements.joint_angles
+    since_onset = _time_since(movements.times, movements.ticks["move_onset"] / TICK_RATE)
+    centres = np.arange(-0.2, 1.4, 0.2)
+    return {
+        "muscle": _standardise(np.concatenate([muscles.length, muscles.velocity], axis=1)),
+        "joint": _standardise(np.concatenate([angles, np.gradient(angles, STEP, axis=0)], axis=1)),
+        "goal": movements.goal,
+        "timing": np.clip(1 - np.abs(since_onset[:, None] - centres) / 0.3, 0, None) ** 2,
+    }
+
+
+def _time_since(times: Floats, onsets: Floats) -> Floats:
+    """Seconds from the nearest onset, shape (n_steps,)."""
+    nearest = np.searchsorted((onsets[1:] + onsets[:-1]) / 2, times)
+    since: Floats = times - onsets[nearest]
+    return since
+
+
+def _standardise(values: Floats) -> Floats:
+    standardised: Floats = (values - values.mean(axis=0)) / values.std(axis=0)
+    return standardised
+
+
+def _area_rates(
+    stream: Stream, area: Area, features: Mapping[str, Floats], movements: Movements
+) -> tuple[Ints, Floats]:
+    """Rates in quanta, shape (n_steps, n_units), and leads, shape (n_units,)."""
+    n = area.n_units
+    weights = {name: weight * stream.uniform(0.3, 1.7, n) for name, weight in area.drives.items()}
+    total = np.sqrt(np.sum([w**2 for w in weights.values()], axis=0))
+    # cubed normal weights: most of a unit's drive comes from a few muscles or joints
+    drive = sum(
+        weights[name] / total * _standardise(values @ stream.normal(values.shape[1], n) ** 3)
+        for name, values in features.items()
+    )
+    leads = stream.uniform(*area.lead, n)
+    low, high = np.log(HIGHEST_RATE)
+    highest = np.exp(stream.uniform(low, high, n))
+    activation = stream.uniform(*SLOPE, n) * _shift(drive, leads / STEP) + stream.uniform(*BIAS, n)
+    rates = highest / (1 + np.exp(-activation)) * _gain(stream, area, movements)
+    return np.rint(RATE_QUANTA * rates).astype(np.int64), leads
+
+
+def _shift(drive: Floats, steps: Floats) -> Floats:
+    """Each column that many steps later than now, between two steps by their weighted mean."""
+    whole = np.floor(steps).astype(np.int64)
+    now = np.arange(len(drive))[:, None]
+    unit = np.arange(drive.shape[1])
+    before, after = (drive[np.clip(now + whole + i, 0, len(drive) - 1), unit] for i in (0, 1))
+    shifted: Floats = before + (steps - whole) * (after - before)
+    return shifted
+
+
+def _gain(stream: Stream, area: Area, movements: Movements) -> Floats:
+    """Factor on the rates, around 1 and below 2: constant in a trial, with a memory over trials."""
+    starts = movements.ticks["start"] / TICK_RATE
+    shape = (len(starts), area.n_units)
+    drift = stream.normal(*shape)
+    keep = 1 - 1 / TRIALS_OF_DRIFT
+    for i in range(1, len(drift)):
+        drift[i] = keep * drift[i - 1] + np.sqrt(1 - keep**2) * drift[i]
+    logit = 2 * (area.trial_gain * stream.normal(*shape) + area.drift * drift)
+    per_trial = 2 / (1 + np.exp(-logit))
+    trial = np.clip(np.searchsorted(starts, movements.times) - 1, 0, None)
+    gain: Floats = per_trial[trial]
+    return gain
+
+
+def fire(stream: Stream, quanta: Ints, regularity: float) -> Ints:
+    """Draw spikes from a rate that is constant in each step, in whole numbers throughout.
+
+    Intervals are drawn in units of the expected count, where the rate is 1, and carried back to time.
+
+    Parameters
+    ----------
+    stream : Stream
+    quanta : ndarray of int64, shape (n_steps,)
+        Rate in 1/16 spikes/s.
+    regularity : float
+        Dead fraction of the mean interval; the rest is exponential.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_spikes,)
+        Ticks.
+    """
+    one_spike = round(RATE_QUANTA / STEP) * INTERVAL_QUANTA
+    passed = np.concatenate([[0], np.cumsum(quanta * INTERVAL_QUANTA)])  # expected count at each step's edge
+    expected = passed[-1] / one_spike
+    intervals = regularity + (1 - regularity) * stream.exponential(int(expected + 6 * np.sqrt(expected)) + 20)
+    counts = np.cumsum(np.rint(one_spike * intervals).astype(np.int64))
+    counts = counts[counts < passed[-1]]
+    step = np.searchsorted(passed, counts, side="right") - 1
+    ticks: Ints = step * TICKS_PER_STEP + (counts - passed[step]) * TICKS_PER_STEP // np.diff(passed)[step]
+    apart = np.diff(ticks, prepend=-TICK_RATE) >= REFRACTORY_TICKS
+    return ticks[apart]

@@ -1,0 +1,80 @@
+"""The four sessions of the built-in dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from neurobench_grasp.body import JOINTS
+from neurobench_grasp.data import session_digest
+from neurobench_grasp.demo.movements import TICK_RATE, Movements, make_movements
+from neurobench_grasp.demo.neurons import Population, make_population
+from neurobench_grasp.types import Session, Signal, TrialTable, Units, Window
+
+ANIMALS = ("a", "b")
+SESSIONS = tuple(f"demo_{animal}_{day}" for animal in ANIMALS for day in (1, 2))
+EVENTS = ("go_cue", "move_onset", "max_aperture", "contact", "reward")
+LAYOUT = "ngb-grasp-1"
+
+
+def make_session(name: str) -> Session:
+    """Make one session in memory.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`SESSIONS`; all random numbers follow from it.
+    """
+    animal = name.rsplit("_", 1)[0]
+    movements = make_movements(animal, name)
+    population = make_population(name, movements)
+    session = Session(
+        id=name,
+        subject=animal,
+        layout=LAYOUT,
+        sha256="",
+        synthetic=True,
+        units=_units(population),
+        trials=_trials(movements),
+        signals=_signals(movements),
+        window=Window("move_onset", "contact"),
+        true_rates=_rates(population, movements),
+    )
+    return replace(session, sha256=session_digest(session))
+
+
+def _unit_names(population: Population) -> tuple[str, ...]:
+    return tuple(f"{area}_{i:03d}" for i, area in enumerate(population.areas))
+
+
+def _units(population: Population) -> Units:
+    counts = [len(ticks) for ticks in population.spikes]
+    return Units(
+        ids=_unit_names(population),
+        areas=population.areas,
+        spike_times=np.concatenate(population.spikes) / TICK_RATE,
+        spike_offsets=np.cumsum([0, *counts], dtype=np.int64),
+    )
+
+
+def _trials(movements: Movements) -> TrialTable:
+    seconds = {name: ticks / TICK_RATE for name, ticks in movements.ticks.items()}
+    return TrialTable(
+        ids=tuple(f"{i:03d}" for i in range(len(movements.objects))),
+        start=seconds["start"],
+        stop=seconds["stop"],
+        condition=movements.objects,
+        events={event: seconds[event] for event in EVENTS},
+    )
+
+
+def _signals(movements: Movements) -> Mapping[str, Signal]:
+    angles = Signal("joint_angles", "joint_angle", JOINTS, "rad", movements.times, movements.joint_angles)
+    return {angles.name: angles}
+
+
+def _rates(population: Population, movements: Movements) -> Signal:
+    names = _unit_names(population)
+    return Signal("true_rates", "other", names, "spikes/s", movements.times, population.rates)
