@@ -161,11 +161,11 @@ class Registry:
     def _unknown(self, kind: type, name: str) -> str:
         known = list(dict.fromkeys(p.spec.name for p in self._provided[kind]))
         near = difflib.get_close_matches(name.lower(), known, n=3)
-        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
         broken = [p.name for p in self._plugins if p.status == "broken"]
         blame = f" (plugin {', '.join(broken)} could not be loaded: see `ngb plugins`)" if broken else ""
-        there_is = f"there is {', '.join(known)}" if known else "none is installed"
-        return f"There is no {KINDS[kind]} {name!r}; {hint}{there_is}{blame}."
+        there_is = f"Installed: {', '.join(known)}" if known else "None is installed"
+        return f"There is no {KINDS[kind]} {name!r}. {hint}{there_is}{blame}."
 
 
 @functools.cache
@@ -192,7 +192,9 @@ def load_registry() -> Registry:
         plugins.append(replace(info, offers=tuple(f"{KINDS[type(s)]} {s.name}" for s in specs)))
         provided += [Provided(s, info.distribution, info.version) for s in specs]
     by_kind = {
-        kind: tuple(sorted((p for p in provided if type(p.spec) is kind), key=lambda p: str(p.spec.name)))
+        kind: tuple(
+            sorted((p for p in provided if type(p.spec) is kind), key=lambda p: (p.spec.name, p.provider))
+        )
         for kind in KINDS
     }
     return Registry(tuple(_mark_clashes(plugins, by_kind)), by_kind)

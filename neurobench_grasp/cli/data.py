@@ -12,7 +12,7 @@ import typer
 from neurobench_grasp.cli.terminal import Command, Json, Result, progress, table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    pass
 
 app = typer.Typer(
     help="Look into NWB files, list layouts, make the built-in recordings.", no_args_is_help=True
@@ -30,11 +30,9 @@ def validate(file: File, layout: Layout = None, as_json: Json = False) -> Result
 
     findings = validate_file(file, layout)
     count = Counter(f.severity for f in findings)
-    summary = ", ".join(f"{count[s]} {s}(s)" for s in ("error", "warning", "info") if count[s])
-    rows = [(f.severity, f.place, f.message) for f in findings]
-    view: list[RenderableType] = [f"{file}: {summary or 'nothing to report'}"]
-    if rows:
-        view.append(table("", "severity", "place", "finding", rows=rows))
+    summary = ", ".join(f"{count[s]} {s}" for s in ("error", "warning", "info") if count[s])
+    lines = [f"{f.severity:8} {f.place}: {f.message}" for f in findings]
+    view = [f"{file}: {summary or 'nothing to report'}", *lines]
     return Result([asdict(f) for f in findings], view, exit_code=1 if count["error"] else 0)
 
 

@@ -77,7 +77,9 @@ def _view(record: ScoreRecord, path: Path) -> Iterator[RenderableType]:
     yield f"{what}, {protocol['name']} v{protocol['version']}"
     shown = [row for row in record.scores if _shown(row)]
     for area in dict.fromkeys(row.get("area", "") for row in shown):
+        yield ""
         yield _table(area, [row for row in shown if row.get("area", "") == area])
+    yield ""
     yield from _footnotes(shown)
     yield from _left_out(record)
     yield f"record: {path}"
@@ -99,7 +101,7 @@ def _table(area: str, rows: Sequence[Row]) -> RenderableType:
     sections = {
         "": [r for r in rows if "reference" not in r and "of" not in r],
         "single-trial EV of": [r for r in rows if "reference" in r],
-        "single-trial EV gained over": [r for r in rows if "of" in r],
+        "single-trial EV above": [r for r in rows if "of" in r],
     }
     cells: list[list[str]] = []
     for title, members in sections.items():
@@ -135,7 +137,9 @@ def _value(row: Row) -> str:
 
 
 def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
+    if isinstance(value, int):
+        return str(value)
+    return f"{round(value, 3) + 0.0:.3f}" if abs(value) < 100 else f"{value:.3g}"  # + 0.0: no "-0.000"
 
 
 def _footnotes(rows: Sequence[Row]) -> Iterator[str]:
@@ -146,7 +150,7 @@ def _footnotes(rows: Sequence[Row]) -> Iterator[str]:
         words = [
             " and ".join(dict.fromkeys(str(r["area"]) for r in same if "area" in r)),
             ", ".join(labels),
-            " and ".join(f"on {s}" for s in dict.fromkeys(r["split"] for r in same if "split" in r)),
+            " and ".join(split for split in SPLITS if any(r.get("split") == split for r in same)),
         ]
         yield f"{' '.join(filter(None, words))}: {reason}"
 

@@ -108,7 +108,9 @@ def table(
         title=Text(title) if title else None,
         title_justify="left",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
         title_style="bold",
     )
     for column in columns:

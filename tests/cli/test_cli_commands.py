@@ -1,0 +1,374 @@
+"""Commands in this process, the flow behind them replaced by a fake."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from neurobench_grasp import NgbError, ScoreRecord, __version__
+from neurobench_grasp.cli import app
+from neurobench_grasp.leaderboard import write_record
+from neurobench_grasp.plugins import load_registry
+
+DISTRIBUTIONS = Path(__file__).parents[1] / "plugins" / "distributions"
+
+
+@pytest.fixture
+def ngb(tmp_path, monkeypatch):
+    """Run the command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Put fake distributions on the path."""
+
+    def add(*names):
+        for name in names:
+            monkeypatch.syspath_prepend(str(DISTRIBUTIONS / name))
+        load_registry.cache_clear()
+
+    yield add
+    load_registry.cache_clear()
+
+
+def rows(area="M1", value=0.2134):
+    base = {"split": "ood", "area": area, "n_units": 84, "n_conditions": 7}
+    on_test = {**base, "split": "test"}
+    headline = {"metric": "single_trial_ev", "value": value, "ci": [value - 0.1, value + 0.1]}
+    undefined = {
+        "metric": "condition_averaged_ev",
+        "value": None,
+        "reason": "fewer than two conditions have 3 trials",
+    }
+    out = [{**base, **headline}, {**on_test, **headline}, {**base, **undefined}, {**on_test, **undefined}]
+    for reference in ("circular_shift", "condition_locked_noise", "phase_mean"):
+        out.append({**base, **headline, "reference": reference, "value": -0.0012, "ci": [-0.0123, 0.0101]})
+        gain = {"metric": f"gain_over_{reference}", "of": "single_trial_ev"}
+        out.append({**base, **headline, **gain})
+        out.append({**base, **headline, **gain, "of": "condition_averaged_ev", "value": 77.0})
+    out.append({**base, **headline, "session": "monday", "value": 77.0})
+    out.append({**base, **headline, "layer": "first", "value": 77.0})
+    out.append({**base, "metric": "n_units_below_minus_1", "value": 0})
+    return out
+
+
+def record(model="fake_model", seed=0, *, synthetic=True, scores=None):
+    return ScoreRecord(
+        model=model,
+        seed=seed,
+        dataset={"id": "demo", "sha256": "ab" * 32, "splits": "cd" * 32, "synthetic": synthetic},
+        protocol={"name": "encoding", "version": 1, "settings": {}},
+        scores=scores or [*rows("M1"), *rows("S1")],
+        dropped=[
+            {"session": "a", "what": "trials", "n": 2, "ids": ["3", "4"], "reason": "no event contact"},
+            {"session": "b", "what": "trials", "n": 1, "ids": ["7"], "reason": "no event contact"},
+            {"session": "a", "what": "note", "reason": "units were unsorted"},
+        ],
+        provenance={"date": "2026-01-01T00:00:00+00:00"},
+    )
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """Replace the flow by one that writes a record per seed; gives the calls it received."""
+    calls = []
+
+    def evaluate(model, dataset, *, layout, protocols, seeds, out, progress):
+        calls.append(
+            {"model": model, "dataset": dataset, "layout": layout, "protocols": protocols, "seeds": seeds}
+        )
+        progress("encoding monday: activations")
+        print("a library prints to standard output")
+        records = [record(model, seed) for seed in seeds]
+        for made in records:
+            write_record(Path(out) / "records", made)
+        return records
+
+    monkeypatch.setattr("neurobench_grasp.run.evaluate", evaluate)
+    return calls
+
+
+def test_version_and_help(ngb):
+    assert ngb("--version").stdout == f"ngb {__version__}\n"
+    shown = ngb("--help")
+    assert shown.exit_code == 0
+    for command in ("score", "models", "datasets", "protocols", "plugins", "leaderboard", "data"):
+        assert re.search(rf"│ {command} +\w", shown.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["score"], "Missing option '--model'"),
+        (["score", "--model", "x", "--nonsense"], "No such option: --nonsense"),
+        (["score", "--model", "x", "--seeds", "0"], "greater than or equal to 1"),
+        (
+            ["score", "--model", "x", "--seeds", "2", "--seed", "1"],
+            "give one of --seeds and --seed, not both",
+        ),
+        (["data", "inspect"], "Missing argument 'FILE'"),
+        (["modles"], "No such command 'modles'"),
+    ],
+)
+def test_wrong_usage_exits_with_2(ngb, arguments, complaint):
+    result = ngb(*arguments)
+    assert result.exit_code == 2
+    assert complaint in " ".join(result.stderr.replace("│", " ").split())
+    assert result.stdout == ""
+
+
+def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
+    result = ngb("score", "--model", "fake_model")
+    assert result.exit_code == 0
+    assert evaluated == [
+        {"model": "fake_model", "dataset": "demo", "layout": None, "protocols": ("encoding",), "seeds": (0,)}
+    ]
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert lines[0] == "fake_model (seed 0) on demo (synthetic self-test), encoding v1"
+    words = [" ".join(line.split()) for line in lines]
+    assert words.count("M1 test ood units") == words.count("S1 test ood units") == 1
+    assert words.count("single-trial EV 0.213 [0.113, 0.313] 0.213 [0.113, 0.313] 84") == 2
+    assert words.count("condition-averaged EV – – 84") == 2
+    assert words.count("circular_shift -0.001 [-0.012, 0.010] 84") == 2
+    assert words.count("phase_mean 0.213 [0.113, 0.313] 84") == 2  # the gain over it
+    assert "M1 and S1 test and ood: fewer than two conditions have 3 trials" in lines
+    assert "left out: 3 trials: no event contact" in lines
+    assert "note: units were unsorted" in lines
+    assert "77.0" not in result.stdout
+    assert max(map(len, lines[:-1])) <= 80
+    (path,) = (tmp_path / "ngb-runs" / "records").iterdir()
+    assert lines[-1] == f"record: ngb-runs/records/{path.name}"
+    assert "encoding monday: activations" in result.stderr
+    assert "a library prints" not in result.stdout
+
+
+def test_the_table_has_no_colour_codes_and_fits_80_columns_in_the_worst_case(ngb, monkeypatch):
+    wide = [
+        {
+            "metric": m,
+            "split": s,
+            "area": "unknown",
+            "value": -0.1234,
+            "ci": [-0.2345, -0.1111],
+            "n_units": 1200,
+            **extra,
+        }
+        for s in ("test", "ood")
+        for m, extra in (
+            ("condition_averaged_ev", {}),
+            ("single_trial_ev", {"reference": "condition_locked_noise"}),
+            ("gain_over_condition_locked_noise", {"of": "single_trial_ev"}),
+        )
+    ]
+    monkeypatch.setattr("neurobench_grasp.run.evaluate", lambda *a, **k: [record(scores=wide)])
+    result = ngb("score", "--model", "x")
+    assert "\x1b" not in result.stdout
+    table = [line.rstrip() for line in result.stdout.splitlines() if "-0.123" in line]
+    assert len(table) == 3
+    assert all(line.count("-0.123 [-0.234, -0.111]") == 2 for line in table)  # nothing is folded
+    assert max(map(len, table)) <= 80
+
+
+def test_a_protocol_of_a_plugin_is_shown_too(ngb, monkeypatch):
+    scores = [
+        {"metric": "tracking_error", "split": "test", "value": 5.1, "ci": [4.8, 5.4], "unit": "mm"},
+        {"metric": "n_trials", "value": 12},
+    ]
+    monkeypatch.setattr(
+        "neurobench_grasp.run.evaluate", lambda *a, **k: [record(scores=scores, synthetic=False)]
+    )
+    result = ngb("score", "--model", "x")
+    assert re.search(r"tracking_error +5\.100 \[4\.800, 5\.400\] mm", result.stdout)
+    assert re.search(r"n_trials +12", result.stdout)
+    assert "(recordings)" in result.stdout
+
+
+def test_score_json_is_the_list_of_records(ngb, evaluated):
+    result = ngb("score", "--model", "fake_model", "--seeds", "2", "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert [r["seed"] for r in found] == [0, 1]
+    assert found[0]["scores"][0]["value"] == 0.2134
+
+
+def test_score_options_reach_the_flow(ngb, evaluated, tmp_path):
+    arguments = [
+        "--dataset",
+        "x/a.nwb",
+        "--layout",
+        "mine.yaml",
+        "--protocol",
+        "a",
+        "--protocol",
+        "b",
+        "--seed",
+        "7",
+    ]
+    assert ngb("score", "--model", "m", *arguments, "--out", "else").exit_code == 0
+    assert evaluated == [
+        {"model": "m", "dataset": "x/a.nwb", "layout": "mine.yaml", "protocols": ("a", "b"), "seeds": (7,)}
+    ]
+    assert (tmp_path / "else" / "records").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence", "exit_code"),
+    [
+        (NgbError("The file a.nwb is empty; copy it again."), "The file a.nwb is empty; copy it again.", 1),
+        (
+            OSError(28, "No space left on device", "x/y"),
+            "x/y: No space left on device; free some space and run",
+            1,
+        ),
+        (
+            PermissionError(13, "Permission denied", "x"),
+            "x: Permission denied; choose a file or folder that you",
+            1,
+        ),
+        (
+            OSError(30, "Read-only file system", "x"),
+            "x: Read-only file system; choose a folder that you may",
+            1,
+        ),
+        (
+            KeyboardInterrupt(),
+            "Stopped; nothing is half-written, and the same command continues where it was.",
+            130,
+        ),
+        (MemoryError(), "There is not enough memory for this", 1),
+        (SystemExit(0), "Unexpected SystemExit: 0. Please report it", 1),
+        (
+            ValueError("shapes\ndiffer"),
+            "Unexpected ValueError: shapes differ. Please report it with what `ngb --debug …` shows",
+            1,
+        ),
+    ],
+    ids=lambda x: type(x).__name__ if isinstance(x, BaseException) else "",
+)
+def test_every_failure_is_one_sentence(ngb, monkeypatch, error, sentence, exit_code):
+    def evaluate(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("neurobench_grasp.run.evaluate", evaluate)
+    for extra in ((), ("--json",)):
+        result = ngb("score", "--model", "x", *extra)
+        assert result.exit_code == exit_code
+        assert result.stdout == ""
+        assert result.stderr.startswith(sentence)
+        assert result.stderr.count("\n") == 1
+
+    debug = ngb("--debug", "score", "--model", "x")
+    assert ("Traceback" in debug.stderr) == (exit_code == 1)
+
+
+def test_listings(ngb, install):
+    install("good")
+    shown = ngb("models")
+    assert re.search(r"fake_model +a fake +fake-good 2\.1", shown.stdout)
+    (model,) = [m for m in json.loads(ngb("models", "--json").stdout) if m["name"] == "fake_model"]
+    assert model == {
+        "name": "fake_model",
+        "summary": "a fake",
+        "card": {"licence": "CC0"},
+        "provider": {"distribution": "fake-good", "version": "2.1"},
+    }
+    assert re.search(r"fake_data +nothing \(synthetic self-test\)", ngb("datasets").stdout)
+    assert {"fake_data"} <= {
+        d["name"] for d in json.loads(ngb("datasets", "--json").stdout) if d["synthetic"]
+    }
+    assert {("fake_protocol", 3)} <= {
+        (p["name"], p["version"]) for p in json.loads(ngb("protocols", "--json").stdout)
+    }
+
+
+def test_broken_plugins_are_in_view_and_all_else_works(ngb, install):
+    install("importerror", "exits", "good")
+    shown = ngb("plugins")
+    assert shown.exit_code == 0
+    assert re.search(r"importerror +fake-importerror 1\.0 +broken", shown.stdout)
+    assert "importerror (fake-importerror 1.0): ModuleNotFoundError: No module named" in shown.stdout
+    assert "exits (fake-exits 0.3): SystemExit: this plugin wants to stop the tool" in shown.stdout
+    assert {p["name"]: p["status"] for p in json.loads(ngb("plugins", "--json").stdout)}["exits"] == "broken"
+    models = ngb("models")
+    assert "fake_model" in models.stdout
+    assert "could not be loaded: see `ngb plugins`" in models.stderr
+
+
+def test_two_plugins_with_one_name_are_both_named(ngb, install):
+    install("twin_a", "twin_b")
+    result = ngb("score", "--model", "twin")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Model 'twin' is offered by fake-twin_a 1.0 and fake-twin_b 2.0; "
+        "uninstall one, or disable its plugin with NGB_DISABLE_PLUGINS.\n"
+    )
+    assert "clash" in ngb("plugins").stdout
+    assert "offer a name that another offers too" in ngb("models").stderr
+
+
+def test_an_unknown_model_brings_a_suggestion(ngb, install, tmp_path):
+    install("good")
+    result = ngb("score", "--model", "fake_modle")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("There is no model 'fake_modle'. Did you mean 'fake_model'?")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_plugin_prints_is_not_a_result(ngb, install):
+    install("noisy")
+    result = ngb("models", "--json")
+    assert "noisy" in {m["name"] for m in json.loads(result.stdout)}
+
+
+def test_leaderboard_ranks_recordings_and_self_tests_apart(ngb, tmp_path):
+    folder = tmp_path / "ngb-runs" / "records"
+    for model, value in (("good", 0.9), ("twin", 0.88), ("bad", 0.1)):
+        write_record(folder, record(model, scores=rows("M1", value), synthetic=False))
+        write_record(folder, record(model, scores=rows("M1", value)))
+    (folder / "broken.json").write_text("{")
+    result = ngb("leaderboard")
+    assert result.exit_code == 0
+    assert "broken.json is not valid JSON" in result.stderr
+    first, second = result.stdout.split("M1 on demo (synthetic self-test")
+    assert first.startswith("M1 on demo (recordings, data abababab), encoding v1")
+    for part in (first, second):
+        assert re.search(r"1 +good +0\.900 +\[0\.800, 1\.000\] +1 +84", part)
+        assert re.search(r"1 +twin ", part)
+        assert re.search(r"3 +bad ", part)
+    assert "they are not ordered" in second
+    assert [r["model"] for r in json.loads(ngb("leaderboard", folder, "--json").stdout)][:3] == [
+        "good",
+        "twin",
+        "bad",
+    ]
+
+
+def test_leaderboard_without_records_says_how_to_make_one(ngb):
+    result = ngb("leaderboard", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == []
+    assert "make one with `ngb score --model NAME`" in result.stderr
+    assert ngb("leaderboard", "nowhere").stderr.startswith("left out: There is no folder nowhere.")
+
+
+def test_data_layouts(ngb):
+    assert re.search(r"ngb-grasp-1 +canonical grasp session", ngb("data", "layouts").stdout)
+    assert {"ngb-grasp-1", "m1-wrist"} <= {
+        layout["name"] for layout in json.loads(ngb("data", "layouts", "--json").stdout)
+    }
+
+
+@pytest.mark.parametrize("command", ["validate", "inspect"])
+def test_bad_files_are_one_sentence(ngb, tmp_path, command):
+    (tmp_path / "empty.nwb").touch()
+    (tmp_path / "text.nwb").write_text("this is no NWB file" * 100)
+    for name in ("absent.nwb", "empty.nwb", "text.nwb", "."):
+        result = ngb("data", command, name)
+        assert result.exit_code == 1, name
+        assert result.stdout == ""
+        assert result.stderr.count("\n") == 1
+        assert "Unexpected" not in result.stderr
