@@ -33,7 +33,8 @@ def leaderboard(
     if not rows:
         note("There are no scores to rank yet; make one with `ngb score --model NAME`.")
     boards = [list(group) for _, group in groupby(rows, key=lambda row: [row[key] for key in BOARD])]
-    return Result(rows, [*map(_table, boards), *([RANK_RULE] if rows else [])])
+    view = [part for board in boards for part in (_table(board), "")]
+    return Result(rows, [*view, RANK_RULE] if rows else [])
 
 
 def _default_folders() -> list[Path]:

@@ -29,6 +29,8 @@ HINTS = {
     errno.EACCES: "choose a file or folder that you may use",
     errno.EPERM: "choose a file or folder that you may use",
     errno.EROFS: "choose a folder that you may write to",
+    errno.EEXIST: "a file is where a folder should be; choose another folder",
+    errno.ENOTDIR: "a file is where a folder should be; choose another folder",
 }
 
 
