@@ -2,17 +2,23 @@
 
 from neurobench_grasp.data.digest import session_digest
 from neurobench_grasp.data.findings import Finding
+from neurobench_grasp.data.inspection import Inspection, inspect_file
 from neurobench_grasp.data.layouts import Layout, layouts, load_layout
+from neurobench_grasp.data.own import session_from_arrays, session_from_csv
 from neurobench_grasp.data.reader import load_session, validate_file
 from neurobench_grasp.data.writer import write_session
 
 __all__ = [
     "Finding",
+    "Inspection",
     "Layout",
+    "inspect_file",
     "layouts",
     "load_layout",
     "load_session",
     "session_digest",
+    "session_from_arrays",
+    "session_from_csv",
     "validate_file",
     "write_session",
 ]

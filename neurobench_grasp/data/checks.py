@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -206,14 +207,15 @@ def check_trials(
         if outside.any():
             report.changed(
                 place,
-                f"the event {name} of {_trials(trials, outside)} lies outside its trial and counts as missing",
+                f"the event {name} lies outside the trial, and so counts as missing, in "
+                f"{_trials(trials, outside)}",
             )
             times = np.where(outside, np.nan, times)
         if np.isnan(times).any():
             report.info(place, f"the event {name} is missing in {_trials(trials, np.isnan(times))}")
         events[name] = times
     present = [e for e in order if e in events]
-    for before, after in zip(present, present[1:], strict=False):
+    for before, after in pairwise(present):
         swapped = events[after] < events[before]
         if swapped.any():
             report.warning(place, f"the event {after} comes before {before} in {_trials(trials, swapped)}")
@@ -265,7 +267,7 @@ def _check_clock(times: Floats, place: str, report: Report) -> None:
     if len(back):
         report.error(
             place,
-            f"sample times do not rise at {len(back)} places, first after sample {back[0]} ({times[back[0]]} s)",
+            f"sample times do not rise at {len(back)} places, first after {times[back[0]]} s",
         )
         return
     gaps = steps > GAP * np.median(steps)
@@ -274,7 +276,7 @@ def _check_clock(times: Floats, place: str, report: Report) -> None:
 
 
 def check_session(session: Session, report: Report) -> None:
-    """Check the parts against each other: are they on one clock?"""
+    """Check that the parts lie on one clock."""
     trials = session.trials
     if len(trials) == 0:
         report.warning("trials", "there are no trials")

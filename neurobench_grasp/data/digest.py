@@ -79,4 +79,4 @@ def _signal(signal: Signal) -> dict[str, Any]:
 def _array(values: NDArray[Any], dtype: str) -> list[Any]:
     """Shape and SHA-256 of an array's little-endian bytes."""
     data = np.ascontiguousarray(values, dtype=dtype)
-    return [list(data.shape), hashlib.sha256(data.reshape(-1)).hexdigest()]
+    return [list(data.shape), hashlib.sha256(data.reshape(-1).data).hexdigest()]

@@ -81,16 +81,16 @@ def choose_layout(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) 
         chosen = fit(nwb, load_layout(name), stamp)
         if chosen.missing:
             raise LayoutError(
-                f"{nwb.name} does not fit the layout {chosen.layout.name!r}, because it lacks {_lacks(chosen)}; "
-                f"{_best_of(fits)}; {_inspect(nwb)}."
+                f"{nwb.name} does not fit the layout {chosen.layout.name!r}, because it lacks "
+                f"{_lacks(chosen)}; {_best_of(fits)}; {_inspect(nwb)}."
             )
         return chosen
     fitting = sorted((f for f in fits if not f.missing), key=lambda f: -len(f.found))
     if not fitting:
         best = nearest(fits)
         raise LayoutError(
-            f"{nwb.name} fits none of the shipped layouts; the nearest, {best.layout.name!r}, lacks {_lacks(best)}; "
-            f"{_inspect(nwb)}."
+            f"{nwb.name} fits none of the shipped layouts; the nearest, {best.layout.name!r}, lacks "
+            f"{_lacks(best)}; {_inspect(nwb)}."
         )
     if len(fitting) > 1 and len(fitting[0].found) == len(fitting[1].found):
         names = " and ".join(f.layout.name for f in fitting[:2])

@@ -90,15 +90,15 @@ class NwbFile:
         dataset = self.h5[self._at(path)]
         if dataset.size is not None and dataset.size * dataset.dtype.itemsize > READ_LIMIT:
             raise UnsafeFileError(
-                f"{self.name}: {path!r} holds {dataset.size * dataset.dtype.itemsize / GIB:.0f} GiB, more than "
-                f"the {READ_LIMIT // GIB} GiB that are read at once; cut the file into sessions."
+                f"{self.name}: {path!r} holds {dataset.size * dataset.dtype.itemsize / GIB:.0f} GiB, more "
+                f"than the {READ_LIMIT // GIB} GiB that are read at once; cut the file into sessions."
             )
         if h5py.check_string_dtype(dataset.dtype) is not None:
             return np.asarray(dataset.asstr()[()], dtype=object)
         return np.asarray(dataset[()])
 
     def text(self, path: str) -> str:
-        """A single string, empty where there is none."""
+        """Read a single string, empty where there is none."""
         if not self.has_dataset(path):
             return ""
         value = self.read(path)
@@ -176,7 +176,8 @@ def _corrupt(path: Path, cause: Exception) -> CorruptFileError:
     if truncated:
         have, want = truncated.groups()
         return CorruptFileError(
-            f"{path.name} is truncated: it should hold {want} bytes and holds {have}; copy or download it again."
+            f"{path.name} is truncated: it should hold {want} bytes and holds {have}; "
+            "copy or download it again."
         )
     reason = " ".join(str(cause).split()).rstrip(".") or "no reason given"
     return CorruptFileError(
@@ -186,13 +187,13 @@ def _corrupt(path: Path, cause: Exception) -> CorruptFileError:
 
 
 def _check_generation(h5: h5py.File, name: str) -> None:
-    """Refuse what is not NWB 2 before the pre-scan: old files often link to others, which is not the point."""
+    """Refuse what is not NWB 2 before the pre-scan, lest an old file be blamed for its links."""
     if "nwb_version" in h5.attrs:
         return
     if h5.id.links.exists(b"nwb_version"):
         raise CorruptFileError(
-            f"{name} is NWB 1, a format from before 2018 (its nwb_version is a dataset), and is not read here; "
-            "convert it to NWB 2 first."
+            f"{name} is NWB 1, a format from before 2018 (its nwb_version is a dataset), and is not read "
+            "here; convert it to NWB 2 first."
         )
     raise CorruptFileError(f"{name} is HDF5 but not NWB: it states no nwb_version.")
 
@@ -214,6 +215,6 @@ def _check_beta(nwb: NwbFile) -> None:
     for path in sorted((*nwb.tree.groups, *nwb.tree.datasets)):
         if nwb.type_of(path) in BETA_TYPES:
             raise CorruptFileError(
-                f"{nwb.name} is of the NWB 2.0 beta and cannot be read: {path!r} has the type {nwb.type_of(path)}, "
-                "which the final format dropped; export it again with a current NWB tool."
+                f"{nwb.name} is of the NWB 2.0 beta and cannot be read: {path!r} has the type "
+                f"{nwb.type_of(path)}, which the final format dropped; export it with a current NWB tool."
             )

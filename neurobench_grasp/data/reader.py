@@ -25,9 +25,10 @@ from neurobench_grasp.data.fit import (
 )
 from neurobench_grasp.data.hdf5 import NwbFile, open_nwb
 from neurobench_grasp.data.layouts import ConditionLayout, SignalLayout, UnitsLayout, layouts, load_layout
+from neurobench_grasp.data.parts import Parts
 from neurobench_grasp.data.stamp import Stamp, read_stamp
 from neurobench_grasp.errors import CorruptFileError, LayoutError
-from neurobench_grasp.types import Floats, Ragged, Session, Signal, TrialTable, Units
+from neurobench_grasp.types import Ragged, Session, Signal, TrialTable, Units
 
 ELECTRODES = "general/extracellular_ephys/electrodes"
 RADIANS = ("rad", "radian", "radians")
@@ -63,13 +64,14 @@ def load_session(path: str | os.PathLike[str], layout: str | Path | None = None)
     """
     with open_nwb(path) as nwb:
         stamp = read_stamp(nwb)
-        reader = _Reader(nwb, choose_layout(nwb, layout, stamp), stamp)
+        reader = Reader(nwb, choose_layout(nwb, layout, stamp), stamp)
         session = reader.session()
         errors = reader.report.errors
         if session is None or errors:
             more = f", and {len(errors) - 1} more errors" if len(errors) > 1 else ""
             raise CorruptFileError(
-                f"{nwb.name} is refused, because {errors[0]}{more}; `ngb data validate {nwb.path}` lists everything."
+                f"{nwb.name} is refused, because {errors[0]}{more}; "
+                f"`ngb data validate {nwb.path}` lists everything."
             )
         return session
 
@@ -96,7 +98,7 @@ def validate_file(path: str | os.PathLike[str], layout: str | Path | None = None
     with open_nwb(path) as nwb:
         stamp = read_stamp(nwb)
         chosen = _layout_to_validate(nwb, layout, stamp)
-        reader = _Reader(nwb, chosen, stamp)
+        reader = Reader(nwb, chosen, stamp)
         for missing in chosen.missing:
             reader.report.error(missing.looked_for[0], f"the layout {chosen.layout.name!r} lacks {missing}")
         reader.session()
@@ -113,7 +115,7 @@ def _layout_to_validate(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | 
         return nearest([fit(nwb, layout, stamp) for layout in layouts().values()])
 
 
-class _Reader:
+class Reader:
     """Reads the parts that a layout names; what is wrong goes into the report, and reading goes on."""
 
     def __init__(self, nwb: NwbFile, chosen: Fit, stamp: Stamp | None) -> None:
@@ -123,9 +125,10 @@ class _Reader:
         self.complete = not chosen.missing
         self.stamp = stamp if stamp and stamp.layout == chosen.layout.name else None
         self.report = Report()
+        self.parts = Parts(nwb, self.report)
 
     def session(self) -> Session | None:
-        """The session, or ``None`` where a part is broken or missing."""
+        """Read the session; ``None`` where a part is broken or missing."""
         self.header()
         units = self.units()
         trials = self.trials()
@@ -158,6 +161,7 @@ class _Reader:
         return replace(session, notes=self.report.notes)
 
     def header(self) -> None:
+        """Note a version newer than known, and missing metadata."""
         version = re.match(r"(\d+)\.(\d+)", str(self.nwb.attribute("", "nwb_version") or ""))
         if version and tuple(map(int, version.groups())) > NEWEST:
             self.report.warning(
@@ -170,18 +174,23 @@ class _Reader:
     # -- units ---------------------------------------------------------------------------------------
 
     def units(self) -> Units | None:
+        """Read the units wherever the layout says they may be."""
         located = locate_units(self.nwb, self.layout)
         if located is None:
             return NO_UNITS if not self.layout.units or self.layout.units_optional else None
-        units, path = located
+        return self.units_at(*located)
+
+    def units_at(self, units: UnitsLayout, path: str) -> Units | None:
+        """Read the units at one place."""
         return self.spikes(units, path) if units.kind == "spikes" else self.counts(units, path)
 
     def spikes(self, layout: UnitsLayout, path: str) -> Units | None:
-        n_units = self.table(path)
-        ids = self.names(path, layout.ids, n_units)
+        """Read a units table."""
+        n_units = self.parts.table(path)
+        ids = self.parts.names(path, layout.ids, n_units)
         if not self.nwb.has_dataset(f"{path}/spike_times_index"):
             return None
-        times = self.numbers(f"{path}/spike_times")
+        times = self.parts.numbers(f"{path}/spike_times")
         if times is None or times.ndim != 1:
             return None
         index = self.nwb.read(f"{path}/spike_times_index")
@@ -195,10 +204,11 @@ class _Reader:
         return checks.check_spikes(units, path, self.report)
 
     def observed(self, path: str, n_units: int) -> Ragged | None:
+        """Read when each unit was observed; ``None`` where the file does not say."""
         place = f"{path}/obs_intervals"
         if not self.nwb.has_dataset(place):
             return None
-        bounds = self.numbers(place)
+        bounds = self.parts.numbers(place)
         if bounds is None or bounds.ndim != 2 or bounds.shape[1] != 2:
             self.report.error(place, "intervals of two columns, start and stop, are expected")
             return None
@@ -210,7 +220,8 @@ class _Reader:
         return None if offsets is None else Ragged(bounds, offsets)
 
     def counts(self, layout: UnitsLayout, path: str) -> Units | None:
-        series = self.series(path, None)
+        """Read counts in bins."""
+        series = self.parts.series(path, None)
         if series is None:
             return None
         values, times, _ = series
@@ -229,7 +240,7 @@ class _Reader:
         width = checks.bin_width(times)
         n_units = values.shape[1]
         units = Units(
-            self.names(ELECTRODES, layout.ids, n_units),
+            self.parts.names(ELECTRODES, layout.ids, n_units),
             self.areas(layout, None, n_units),
             counts=values.astype(np.int32),
             count_times=times - {"start": 0.0, "center": 0.5, "end": 1.0}[layout.bin_label] * width,
@@ -283,16 +294,17 @@ class _Reader:
     # -- trials --------------------------------------------------------------------------------------
 
     def trials(self) -> TrialTable | None:
+        """Read the trials table."""
         layout = self.layout.trials
         path = locate_table(self.nwb, layout.paths)
         if path is None:
             return None
-        n_trials = self.table(path)
-        bounds = [self.column(path, name, n_trials) for name in (layout.start, layout.stop)]
-        events = {e: self.column(path, c, n_trials) for e, c in self.event_columns(path).items()}
+        n_trials = self.parts.table(path)
+        bounds = [self.parts.column(path, name, n_trials) for name in (layout.start, layout.stop)]
+        events = {e: self.parts.column(path, c, n_trials) for e, c in self.event_columns(path).items()}
         if any(b is None for b in bounds):
             return None
-        ids = self.names(path, layout.ids, n_trials)
+        ids = self.parts.names(path, layout.ids, n_trials)
         labels = self.labels(path, layout.condition, n_trials)
         table = TrialTable(
             ids=ids,
@@ -328,7 +340,7 @@ class _Reader:
             if not keep.all():
                 self.report.changed(
                     f"{path}/{rule.column}",
-                    f"{(~keep).sum()} of {len(table)} trials were left out, as they are not {' or '.join(rule.values)}",
+                    f"{(~keep).sum()} of {len(table)} trials are not {' or '.join(rule.values)}, so left out",
                     "info",
                 )
         nameless = keep & (np.array(table.condition, dtype=object) == "")
@@ -338,6 +350,7 @@ class _Reader:
         return table if keep.all() else _select(table, np.flatnonzero(keep))
 
     def labels(self, path: str, layout: ConditionLayout, n_trials: int) -> tuple[str, ...] | None:
+        """Read the condition of each trial."""
         place = f"{path}/{layout.column}"
         if not self.nwb.has_dataset(place):
             return None
@@ -352,6 +365,7 @@ class _Reader:
     # -- signals -------------------------------------------------------------------------------------
 
     def signals(self) -> dict[str, Signal]:
+        """Read all signals."""
         found: dict[str, Signal] = {}
         taken: set[str] = set()
         for layout in self.layout.signals:
@@ -367,18 +381,20 @@ class _Reader:
         return found
 
     def signal(self, layout: SignalLayout, path: str) -> Signal | None:
+        """Read one signal, joint angles in rad, times at the instant a sample stands for."""
         if layout.container == "behavioral_timeseries":
-            parts = self.members_as_columns(path, layout.unit)
+            parts = self.parts.members_as_columns(path, layout.unit)
         else:
-            series = self.series(path, layout.unit)
-            parts = None if series is None else (*series, self.column_names(layout, path, series[0].shape[1]))
+            series = self.parts.series(path, layout.unit)
+            names = self.parts.column_names(path, series[0].shape[1]) if series else []
+            parts = None if series is None else (*series, list(layout.columns) or names)
         if parts is None:
             return None
         values, times, unit, columns = parts
         if len(columns) != values.shape[1]:
             self.report.error(path, f"{len(columns)} column names for {values.shape[1]} columns")
             return None
-        role = self.comment(path, r"role=(\w+)") or layout.role
+        role = self.parts.comment(path, r"role=(\w+)") or layout.role
         if role == "joint_angle":
             if unit.lower() in DEGREES:
                 values = np.deg2rad(values)
@@ -392,156 +408,12 @@ class _Reader:
             times = times + (half if layout.time_label == "start" else -half)
         return Signal(layout.name, role, tuple(columns), unit, times, values)
 
-    def members_as_columns(self, path: str, unit: str | None) -> tuple[Floats, Floats, str, list[str]] | None:
-        """Join the series of a BehavioralTimeSeries, which must share one clock."""
-        names = [m for m in self.nwb.members(path) if self.nwb.has_dataset(f"{path}/{m}/data")]
-        series = [self.series(f"{path}/{m}", unit) for m in names]
-        if not series:
-            self.report.error(path, "it holds no series")
-            return None
-        first = series[0]
-        if first is None:
-            return None
-        for name, one in zip(names, series, strict=True):
-            if one is None:
-                return None
-            if not np.array_equal(one[1], first[1]):
-                self.report.error(f"{path}/{name}", f"its sample times differ from those of {names[0]}")
-                return None
-            if one[0].shape[1] != 1 or one[2] != first[2]:
-                self.report.error(
-                    f"{path}/{name}", f"one column in {first[2]!r} is expected, as in {names[0]}"
-                )
-                return None
-        return np.concatenate([one[0] for one in series if one], axis=1), first[1], first[2], names
-
-    def series(self, path: str, unit: str | None) -> tuple[Floats, Floats, str] | None:
-        """Values (n_samples, n_columns), times (n_samples,) and unit of a TimeSeries."""
-        place = f"{path}/data"
-        values = self.numbers(place)
-        if values is None:
-            return None
-        if values.ndim == 1:
-            values = values[:, None]
-        if values.ndim != 2:
-            self.report.error(place, f"two dimensions at most are expected, not the shape {values.shape}")
-            return None
-        conversion, offset = (self.nwb.attribute(place, name) for name in ("conversion", "offset"))
-        if conversion is not None and float(conversion) != 1.0:
-            values = values * float(conversion)
-        if offset is not None and float(offset) != 0.0:
-            values = values + float(offset)
-        times = self.times(path, values.shape)
-        stated = str(self.nwb.attribute(place, "unit") or "unknown")
-        return None if times is None else (values, times, unit or stated)
-
-    def times(self, path: str, shape: tuple[int, ...]) -> Floats | None:
-        place = f"{path}/timestamps"
-        if self.nwb.has_dataset(place):
-            times = self.numbers(place)
-            if times is None:
-                return None
-            if times.shape != shape[:1]:
-                hint = " (is the data transposed?)" if times.shape == shape[1:] else ""
-                self.report.error(place, f"{times.size} timestamps for {shape[0]} samples{hint}")
-                return None
-            return times
-        place = f"{path}/starting_time"
-        start = self.numbers(place) if self.nwb.has_dataset(place) else None
-        rate = self.nwb.attribute(place, "rate") if start is not None else None
-        if start is None or start.size != 1 or rate is None:
-            self.report.error(path, "it has neither timestamps nor starting_time and rate")
-            return None
-        if not (np.isfinite(float(rate)) and float(rate) > 0):
-            self.report.error(place, f"the rate is {float(rate)} Hz")
-            return None
-        return regular_times(float(start.item()), float(rate), shape[0])
-
-    def column_names(self, layout: SignalLayout, path: str, n_columns: int) -> list[str]:
-        """Explicit names, else those of the sibling table, else those in ``comments``, else numbers."""
-        if layout.columns:
-            return list(layout.columns)
-        table = f"{path}_columns"
-        if self.nwb.has_group(table):
-            for column in self.nwb.attribute(table, "colnames") or []:
-                if self.nwb.has_dataset(f"{table}/{column}"):
-                    return [str(v) for v in self.nwb.read(f"{table}/{column}")]
-        listed = self.comment(path, r"columns=\[([^\]]*)\]")
-        if listed:
-            return [c.strip() for c in listed.split(",")]
-        return [f"{layout.name}_{i}" for i in range(n_columns)]
-
-    def comment(self, path: str, pattern: str) -> str:
-        found = re.search(pattern, str(self.nwb.attribute(path, "comments") or ""))
-        return found[1] if found else ""
-
     def true_rates(self) -> Signal | None:
+        """Read the rates of the generator, where the layout knows of any."""
         path = self.layout.true_rates
         if path is None or not self.nwb.has_dataset(f"{path}/data"):
             return None
         return self.signal(SignalLayout("true_rates", "other", (path,)), path)
-
-    # -- tables and columns --------------------------------------------------------------------------
-
-    def table(self, path: str) -> int:
-        """Check a table's columns against each other and give its number of rows."""
-        members = [m for m in self.nwb.members(path) if self.nwb.has_dataset(f"{path}/{m}")]
-        lengths = {
-            m: (self.nwb.shape(f"{path}/{m}") or (0,))[0] for m in members if f"{m}_index" not in members
-        }
-        n_rows = lengths.get("id", max(lengths.values(), default=0))
-        for member, length in lengths.items():
-            if length != n_rows:
-                self.report.error(f"{path}/{member}", f"it has {length} rows, the table {n_rows}")
-        listed = self.nwb.attribute(path, "colnames")
-        if listed is not None:
-            for name in set(listed) - set(members):
-                self.report.warning(path, f"it lists the column {name!r}, which is not there")
-            for name in members:
-                if name != "id" and not name.endswith("_index") and name not in listed:
-                    self.report.warning(
-                        f"{path}/{name}", "other readers miss this column, as the table does not list it"
-                    )
-        return n_rows
-
-    def names(self, table: str, columns: tuple[str, ...], n_rows: int) -> tuple[str, ...]:
-        """Names of a table's rows from the first of some columns that exists, else row numbers."""
-        for column in columns:
-            place = f"{table}/{column}"
-            if self.nwb.has_dataset(place):
-                values = self.nwb.read(place)
-                if values.ndim == 1 and len(values) == n_rows:
-                    names = tuple(str(v) for v in values)
-                    if len(set(names)) < len(names):
-                        self.report.error(place, "two rows have the same name")
-                    return names
-        return tuple(str(i) for i in range(n_rows))
-
-    def column(self, table: str, column: str, n_rows: int) -> Floats | None:
-        """Read a numeric column of a table; ``None`` where it is missing or of no use."""
-        place = f"{table}/{column}"
-        if not self.nwb.has_dataset(place):
-            return None
-        values = self.numbers(place)
-        if values is None or values.shape != (n_rows,):
-            if values is not None:
-                self.report.error(place, f"one number per row is expected, not the shape {values.shape}")
-            return None
-        return values
-
-    def numbers(self, place: str) -> Floats | None:
-        """Read a dataset as float64; text, references and structures are reported."""
-        values = self.nwb.read(place)
-        if values.dtype.kind not in "iufb":
-            kind = "text" if values.dtype.kind in "OSU" else str(values.dtype)
-            self.report.error(place, f"numbers are expected, but it holds {kind}")
-            return None
-        return values.astype(np.float64, copy=False)
-
-
-def regular_times(start: float, rate: float, n_samples: int) -> Floats:
-    """Sample times of a TimeSeries with ``starting_time`` and ``rate``, shape (n_samples,), in seconds."""
-    return start + np.arange(n_samples) / rate
 
 
 def _label(value: Any, layout: ConditionLayout) -> str:

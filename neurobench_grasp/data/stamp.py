@@ -77,7 +77,7 @@ def read_stamp(nwb: NwbFile) -> Stamp | None:
         stamp = None
     if stamp is None or stamp.identifier != identifier or stamp.to_json() != text:
         raise CorruptFileError(
-            f"{nwb.name} is damaged: its identifier and its stamp (scratch/{STAMP_NAME}) do not belong together; "
-            "copy or download it again."
+            f"{nwb.name} is damaged: its identifier and its stamp (scratch/{STAMP_NAME}) do not belong "
+            "together; copy or download it again."
         )
     return stamp

@@ -18,7 +18,7 @@ from neurobench_grasp.data import checks
 from neurobench_grasp.data.digest import session_digest
 from neurobench_grasp.data.findings import Report
 from neurobench_grasp.data.layouts import CHOICES
-from neurobench_grasp.data.reader import regular_times
+from neurobench_grasp.data.parts import regular_times
 from neurobench_grasp.data.stamp import CANONICAL, STAMP_NAME, SYNTHETIC_LABEL, Stamp
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.types import Floats, Session, Signal, Units
