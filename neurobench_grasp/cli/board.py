@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neurobench_grasp.cli.terminal import Json, Result, note, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 RUNS = Path("ngb-runs")
 
@@ -33,7 +37,7 @@ def leaderboard(
     if not rows:
         note("There are no scores to rank yet; make one with `ngb score --model NAME`.")
     boards = [list(group) for _, group in groupby(rows, key=lambda row: [row[key] for key in BOARD])]
-    view = [part for board in boards for part in (_table(board), "")]
+    view = [part for board in boards for part in (*_table(board), "")]
     return Result(rows, [*view, RANK_RULE] if rows else [])
 
 
@@ -48,10 +52,10 @@ def _default_folders() -> list[Path]:
     return [folder for folder in (RUNS, *reviewed) if folder.is_dir()]
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
+def _table(rows: list[dict[str, Any]]) -> Iterator[RenderableType]:
     first = rows[0]
     kind = "synthetic self-test" if first["synthetic"] else "recordings"
-    title = (
+    yield (
         f"{first['area']} on {first['dataset']} ({kind}, data {first['dataset_sha256'][:8]}), "
         f"{first['protocol']} v{first['version']}"
     )
@@ -67,4 +71,4 @@ def _table(rows: list[dict[str, Any]]) -> Any:
         for row in rows
     ]
     columns = ("rank", "model", "EV on ood", "95 % interval", "seeds", "units")
-    return table(title, *columns, rows=cells, numbers=("rank", "EV on ood", "seeds", "units"))
+    yield table(*columns, rows=cells, numbers=("rank", "EV on ood", "seeds", "units"))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurobench_grasp.cli.terminal import Command, Json, Result, progress, table
+from neurobench_grasp.cli.terminal import Command, Json, Result, note, progress, table
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.types import ScoreRow
 
 if TYPE_CHECKING:
-    pass
+    from rich.console import RenderableType
+
+    from neurobench_grasp.data.inspection import Inspection, LayoutFit
 
 app = typer.Typer(
     help="Look into NWB files, list layouts, make the built-in recordings.", no_args_is_help=True
@@ -21,6 +26,18 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="An NWB file.")]
 Layout = Annotated[
     str | None, typer.Option("--layout", help="Name or file of a layout [default: the one that fits best].")
 ]
+
+
+@app.command("inspect", cls=Command)
+def inspect(file: File, layout: Layout = None, as_json: Json = False) -> Result:
+    """Show what is inside a file: units, areas, rates, trials, events, signals, tuning around events."""
+    from neurobench_grasp.data import inspect_file
+
+    found = inspect_file(file, layout)
+    tuning = _tuning(file, found)
+    return Result(
+        {**asdict(found), "event_tuning": tuning}, [*_contents(found, layout), *_tuning_table(tuning)]
+    )
 
 
 @app.command("validate", cls=Command)
@@ -58,6 +75,105 @@ def layouts(as_json: Json = False) -> Result:
 
     found = known()
     rows = [(name, layout.summary) for name, layout in found.items()]
-    return Result(
-        [asdict(layout) for layout in found.values()], [table("layouts", "name", "summary", rows=rows)]
-    )
+    return Result([asdict(layout) for layout in found.values()], [table("layout", "summary", rows=rows)])
+
+
+def _tuning(file: Path, found: Inspection) -> list[ScoreRow]:
+    """Tuning around each event, where a layout gives a whole session of units and trials."""
+    if found.layout is None or not found.n_units or not found.n_trials:
+        return []
+    from neurobench_grasp.data import load_session
+    from neurobench_grasp.protocols.tuning import event_tuning
+
+    try:
+        return event_tuning(load_session(file, found.layout))
+    except NgbError as error:  # what is inside is shown all the same
+        note(f"no tuning: {error}")
+        return []
+
+
+def _contents(found: Inspection, layout: str | None) -> Iterator[RenderableType]:
+    label = f" ({found.label})" if found.label else ""
+    yield f"{found.path}{label}: {found.size / 1e6:.1f} MB, NWB {found.nwb_version}"
+    for name in ("session", "subject", "species", "description", "licence"):
+        if value := getattr(found, name):
+            yield f"{name}: {value}"
+    yield f"layout: {found.layout or 'none fits'}"
+    if found.layout is None:
+        yield from _misses(found.fits, layout)
+    yield ""
+    yield from _units(found)
+    yield from _trials(found)
+    yield from _signals(found)
+
+
+def _misses(fits: Sequence[LayoutFit], asked: str | None) -> Iterator[str]:
+    """Say what the layout that was asked for, or else the nearest one, does not find; count the rest."""
+    first, *others = sorted(fits, key=lambda f: (f.layout != asked, len(f.missing)))
+    yield f"{first.layout} misses"
+    yield from (f"  {part}" for part in first.missing)
+    yield "parts missed by the others: " + ", ".join(f"{f.layout} {len(f.missing)}" for f in others)
+
+
+def _units(found: Inspection) -> Iterator[RenderableType]:
+    if not found.n_units:
+        looked_for = ", ".join(found.units_looked_for)
+        yield f"units: none (looked for at {looked_for})" if looked_for else "units: none"
+    else:
+        yield f"units: {found.n_units} at {', '.join(found.units_found)}"
+        rows = [
+            (a.area, str(a.n_units), *map(_decimal, (a.min_rate, a.median_rate, a.max_rate)))
+            for a in found.areas
+        ]
+        heads = ("area", "units", "lowest rate (1/s)", "median", "highest")
+        yield table(*heads, rows=rows, numbers=heads[1:])
+    yield ""
+
+
+def _trials(found: Inspection) -> Iterator[RenderableType]:
+    if found.conditions is not None:
+        each = ", ".join(f"{name}: {n}" for name, n in found.conditions.items())
+        yield f"trials: {found.n_trials} in {len(found.conditions)} conditions ({each})"
+        rows = [(e.name, str(e.count), str(e.missing)) for e in found.events]
+        yield table("event", "trials", "missing", rows=rows, numbers=("trials", "missing"))
+    else:
+        tables = [(t.path, str(t.n_rows), " ".join(t.columns)) for t in found.tables]
+        yield (
+            table("table", "rows", "columns", rows=tables, numbers=("rows",)) if tables else "trials: none"
+        )
+    yield ""
+
+
+def _signals(found: Inspection) -> Iterator[RenderableType]:
+    if not found.signals:
+        yield "signals: none"
+        return
+    rows = [
+        (
+            s.path,
+            str(len(s.columns) or "–"),
+            str(s.n_samples),
+            _decimal(s.rate),
+            s.unit,
+            f"{_decimal(s.start)}–{_decimal(s.stop)}",
+        )
+        for s in found.signals
+    ]
+    heads = ("signal", "columns", "samples", "Hz", "unit", "from–to (s)")
+    yield table(*heads, rows=rows, numbers=("columns", "samples", "Hz"))
+    yield ""
+
+
+def _tuning_table(tuning: Sequence[ScoreRow]) -> Iterator[RenderableType]:
+    if tuning:
+        rows = [
+            (r["area"], r["event"], _decimal(r["reliability"]), str(r["n_units"]), str(r["n_conditions"]))
+            for r in tuning
+        ]
+        yield "tuning: split-half reliability of condition means around each event"
+        heads = ("area", "event", "reliability", "units", "conditions")
+        yield table(*heads, rows=rows, numbers=heads[2:])
+
+
+def _decimal(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

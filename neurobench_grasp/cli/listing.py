@@ -14,21 +14,21 @@ def models(as_json: Json = False) -> Result:
     """List the models that can be scored."""
     from neurobench_grasp.plugins import load_registry
 
-    return _listing("models", load_registry().models(), "card")
+    return _listing("model", load_registry().models(), "card")
 
 
 def datasets(as_json: Json = False) -> Result:
     """List the datasets that models can be scored on."""
     from neurobench_grasp.plugins import load_registry
 
-    return _listing("datasets", load_registry().datasets(), "licence", "synthetic")
+    return _listing("dataset", load_registry().datasets(), "licence", "synthetic")
 
 
 def protocols(as_json: Json = False) -> Result:
     """List the scoring protocols."""
     from neurobench_grasp.plugins import load_registry
 
-    return _listing("protocols", load_registry().protocols(), "version", "settings")
+    return _listing("protocol", load_registry().protocols(), "version", "settings")
 
 
 def plugins(as_json: Json = False) -> Result:
@@ -38,11 +38,11 @@ def plugins(as_json: Json = False) -> Result:
     found = load_registry().plugins()
     rows = [(p.name, f"{p.distribution} {p.version}", p.status, "\n".join(p.offers)) for p in found]
     reasons = [f"{p.name} ({p.distribution} {p.version}): {p.reason}" for p in found if p.reason]
-    view = [table("plugins", "plugin", "from", "status", "offers", rows=rows), *reasons]
+    view = [table("plugin", "from", "status", "offers", rows=rows), *reasons]
     return Result([asdict(p) for p in found], view)
 
 
-def _listing(title: str, provided: Sequence[Any], *fields: str) -> Result:
+def _listing(kind: str, provided: Sequence[Any], *fields: str) -> Result:
     """Name, summary and provider of each; ``fields`` are added to the JSON."""
     _tell_of_troubles()
     data = [
@@ -55,7 +55,7 @@ def _listing(title: str, provided: Sequence[Any], *fields: str) -> Result:
         for p in provided
     ]
     rows = [(p.spec.name, p.spec.summary + _label(p.spec), p.provider) for p in provided]
-    return Result(data, [table(title, "name", "summary", "from", rows=rows)])
+    return Result(data, [table(kind, "summary", "from", rows=rows)])
 
 
 def _label(spec: Any) -> str:

@@ -113,7 +113,7 @@ def _table(area: str, rows: Sequence[Row]) -> RenderableType:
             values = [_value(by_split[c]) if c in by_split else "" for c in columns]
             cells.append([f" {label}" if title else label, *values, "/".join(units)])
     heads = [column or "value" for column in columns]
-    return table("", area, *heads, "units", rows=cells, numbers=("units",))
+    return table(area, *heads, "units", rows=cells, numbers=("units",))
 
 
 def _label(row: Row) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import sys
 import traceback
@@ -98,23 +99,13 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def table(
-    title: str, *columns: str, rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()
-) -> RenderableType:
+def table(*columns: str, rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> RenderableType:
     """Make a plain table that is legible without colour; columns named in ``numbers`` stand right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    out = Table(
-        title=Text(title) if title else None,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        title_style="bold",
-    )
+    out = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         out.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
@@ -147,13 +138,22 @@ def _sentence(error: BaseException) -> str:
 
 def _print(result: Result, stdout: TextIO, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(result.data, indent=1, allow_nan=False), file=stdout)
+        print(json.dumps(_finite(result.data), indent=1, allow_nan=False), file=stdout)
         return
     from rich.console import Console
 
     console = Console(file=stdout, highlight=False)
     for part in result.view:
         console.print(part, markup=False, soft_wrap=isinstance(part, str))
+
+
+def _finite(data: Any) -> Any:
+    """Replace what JSON cannot hold, infinite or undefined numbers, by null."""
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 @contextmanager

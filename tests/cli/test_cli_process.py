@@ -143,8 +143,24 @@ def test_a_reader_that_goes_away_brings_no_traceback():
 
 def test_an_output_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
-    result = python(RUN, "score", "--model", "linear_kinematic", "--out", tmp_path / "file" / "runs")
+    out = tmp_path / "file" / "runs"
+    result = python(
+        RUN, "score", "--model", "fake_model", "--protocol", "fake_protocol", "--out", out, path=["good"]
+    )
     assert result.returncode == 1
     assert result.stdout == ""
     assert "Cannot write to the output folder" in result.stderr
     assert "choose another with --out" in result.stderr
+
+
+def test_a_protocol_of_a_plugin_scores_a_recording(real_file, tmp_path):
+    """The whole flow: file, model, protocol of an installed plugin, record, JSON."""
+    file = real_file("real/m1_center_out.nwb")
+    arguments = ["--model", "linear_kinematic", "--dataset", file, "--protocol", "fake_protocol", "--json"]
+    result = python(RUN, "score", *arguments, "--out", tmp_path, path=["good"])
+    assert result.returncode == 0, result.stderr
+    (record,) = json.loads(result.stdout)
+    assert record["scores"] == [{"metric": "n_trials", "split": "test", "value": 286}]
+    assert record["dataset"]["synthetic"] is False
+    (path,) = (tmp_path / "records").iterdir()
+    assert json.loads(path.read_text()) == record
