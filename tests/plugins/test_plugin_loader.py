@@ -93,10 +93,10 @@ def test_disabling_a_plugin_solves_a_clash(registry_with, monkeypatch):
 
 def test_an_unknown_name_brings_suggestions_and_what_there_is(registry_with):
     registry = registry_with("good")
-    with pytest.raises(UnknownNameError, match="no model 'fake_modle'. Did you mean 'fake_model'") as caught:
+    with pytest.raises(UnknownNameError, match=r"no model 'fake_modle'. Did you mean 'fake_model'") as caught:
         registry.model("fake_modle")
     assert "fake_model" in str(caught.value).split("Installed:")[1]
-    with pytest.raises(UnknownNameError, match="no decoder 'xyz'. Installed: fake_decoder"):
+    with pytest.raises(UnknownNameError, match=r"no decoder 'xyz'. Installed: fake_decoder"):
         registry.decoder("xyz")
 
 
