@@ -1,10 +1,12 @@
-"""Compare the hand movements of the built-in dataset with human recordings, in numbers.
+"""Compare the built-in dataset with recordings, in numbers: hand movements and neurons.
 
     python benchmarks/demo_realism.py DATA_FOLDER
 
-DATA_FOLDER holds ``real/hand_reach_to_grasp_sub*.nwb`` (glove recordings of reaching to grasp; West and
-Hogan, doi:10.5281/zenodo.14532969) and ``myodm/MyoHand_*.npz`` (MyoDM clips of grasped objects). Prints JSON.
-All three sets go through the same path: 50 Hz, 100 ms boxcar, one movement at a time.
+DATA_FOLDER holds, under ``real/``, human reaching to grasp with a glove (``hand_reach_to_grasp_sub*.nwb``; West
+and Hogan, doi:10.5281/zenodo.14532969), macaque S1 during grasping (``s1_grasp35_*.nwb``) and macaque M1 during
+reaching (``m1_center_out.nwb``), and, under ``myodm/``, MyoDM clips of hands and objects. Prints JSON.
+
+All movements go through one path (50 Hz, 100 ms boxcar, one movement at a time), and so do all neurons.
 """
 
 import argparse
@@ -15,37 +17,89 @@ from pathlib import Path
 
 import numpy as np
 
-from neurobench_grasp.body import JOINTS, KEYPOINTS, keypoints, posture
+from neurobench_grasp.body import JOINTS, KEYPOINTS, keypoints, muscle_kinematics, posture
+from neurobench_grasp.data import load_session
+from neurobench_grasp.demo import demo_files
+from neurobench_grasp.demo.movements import make_movements
+from neurobench_grasp.demo.neurons import AREAS, make_population
+from neurobench_grasp.types import Session
 
 DT = 0.02
-SMOOTH = 5  # bins
+FANO_WINDOW = 0.2  # s
+LAGS = np.arange(-10, 11)  # steps of 20 ms
 
-# Signs of the glove's angles, read off from its opening and closing hands; the thumb's are approximate.
+# Signs of the glove's angles, read off from hands that open and close; those of the thumb are rough.
 GLOVE = {
-    f"{finger}_{joint}": (name.format(i), sign, 0.0)
+    f"{finger}_{glove}": (f"{joint}{i}_flexion", -1.0, 0.0)
     for i, finger in zip((2, 3, 4, 5), ("index", "middle", "ring", "little"), strict=True)
-    for joint, name, sign in (("mcp", "mcp{}_flexion", -1.0), ("pip", "pm{}_flexion", -1.0), ("dip", "md{}_flexion", -1.0))
+    for glove, joint in (("mcp", "mcp"), ("pip", "pm"), ("dip", "md"))
 } | {
     "thumb_mcp": ("mp_flexion", 1.0, 0.0),
     "thumb_ip": ("ip_flexion", 1.0, -0.3),
     "thumb_rotation": ("cmc_flexion", 0.4, 0.5),
     "thumb_abduction": ("cmc_abduction", 1.0, 0.2),
-}  # fmt: skip
+}
 
 
 @dataclass
 class Movement:
-    """One movement from onset to contact."""
+    """One movement, from its onset to contact."""
 
-    group: str  # whose hand
+    hand: str
     condition: str
     angles: np.ndarray  # (n_steps, n_joints) as recorded, rad
     aperture: np.ndarray  # (n_steps,) thumb tip to index tip, mm
 
 
+def glove_movements(folder: Path) -> Iterator[Movement]:
+    """From where the speed of all joints together passes 20 % of its peak until it stays below for 0.2 s."""
+    for file in sorted((folder / "real").glob("hand_reach_to_grasp_sub*.nwb")):
+        session = load_session(file)
+        signal, trials = session.signals["joint_angles"], session.trials
+        for start, stop, name in zip(trials.start, trials.stop, trials.condition, strict=True):
+            inside = (signal.times >= start) & (signal.times < stop)
+            angles = resample(signal.times[inside], signal.values[inside], start, stop)
+            speed = np.linalg.norm(np.gradient(angles, DT, axis=0), axis=1)
+            moving = speed > 0.2 * speed.max()
+            first = int(np.argmax(moving))
+            quiet = np.convolve(moving[first:], np.ones(10), "valid") == 0
+            last = first + min(int(np.argmax(quiet)) if quiet.any() else len(quiet), 100)
+            if last - first >= 15:
+                part = angles[first:last]
+                hand = posture(part, signal.columns, GLOVE).joint_angles
+                yield Movement(file.stem, name, part, aperture(hand))
+
+
+def myodm_movements(folder: Path) -> Iterator[Movement]:
+    """From the clip's start until the object has moved 5 mm; clips that begin with a moving object are out."""
+    for file in sorted((folder / "myodm").glob("*.npz")):
+        clip = np.load(file)
+        place = clip["object"][:, :3]
+        last = int(np.argmax(np.linalg.norm(place - place[0], axis=1) > 0.005))
+        if last >= 8:
+            # by position: the clips' order of joints is ours, two of their names are not
+            angles = smooth(posture(clip["robot"][:, 6:].astype(float), JOINTS).joint_angles)[:last]
+            yield Movement("all", file.stem.split("_")[1], angles, aperture(angles))
+
+
+def demo_movements() -> Iterator[Movement]:
+    for file in demo_files():
+        session = load_session(file)
+        signal, trials = session.signals["joint_angles"], session.trials
+        spans = zip(trials.condition, trials.events["move_onset"], trials.events["contact"], strict=True)
+        for condition, onset, contact in spans:
+            angles = resample(signal.times, signal.values, onset - 5 * DT, contact + 5 * DT)[5:-5]
+            yield Movement(session.id, condition, angles, aperture(angles))
+
+
+def resample(times: np.ndarray, values: np.ndarray, start: float, stop: float) -> np.ndarray:
+    grid = np.arange(start, stop, DT)
+    return smooth(np.stack([np.interp(grid, times, column) for column in values.T], axis=1))
+
+
 def smooth(values: np.ndarray) -> np.ndarray:
-    padded = np.pad(values, ((SMOOTH // 2, SMOOTH // 2), (0, 0)), mode="edge")
-    return np.apply_along_axis(np.convolve, 0, padded, np.full(SMOOTH, 1 / SMOOTH), "valid")
+    padded = np.pad(values, ((2, 2), (0, 0)), mode="edge")
+    return np.apply_along_axis(np.convolve, 0, padded, np.full(5, 0.2), "valid")
 
 
 def aperture(joint_angles: np.ndarray) -> np.ndarray:
@@ -54,68 +108,15 @@ def aperture(joint_angles: np.ndarray) -> np.ndarray:
     return 1000 * np.linalg.norm(thumb - index, axis=1)
 
 
-def glove_movements(folder: Path) -> Iterator[Movement]:
-    """Onset and end: where the speed over all joints first passes 20 % of its peak, and 0.2 s stays below."""
-    import h5py
-
-    for file in sorted((folder / "real").glob("hand_reach_to_grasp_sub*.nwb")):
-        with h5py.File(file) as nwb:
-            series = nwb["processing/behavior/joint_angles"]
-            times, values = series["timestamps"][:], series["data"][:].astype(float)
-            columns = nwb["processing/behavior/joint_angles_columns/joint"].asstr()[:].tolist()
-            trials = nwb["intervals/trials"]
-            rows = zip(trials["start_time"][:], trials["stop_time"][:], trials["object_name"].asstr()[:], strict=True)
-            rows = list(rows)
-        for start, stop, name in rows:
-            grid = np.arange(start, stop, DT)
-            inside = (times >= start) & (times < stop)
-            angles = smooth(np.stack([np.interp(grid, times[inside], v[inside]) for v in values.T], axis=1))
-            speed = np.linalg.norm(np.gradient(angles, DT, axis=0), axis=1)
-            moving = speed > 0.2 * speed.max()
-            first = int(np.argmax(moving))
-            still = np.convolve(moving[first:], np.ones(10), "full")[9:] == 0
-            last = min(first + int(np.argmax(still)) if still.any() else len(speed), first + 100)
-            if last - first >= 15:
-                part = angles[first:last]
-                yield Movement(file.stem, name, part, aperture(posture(part, columns, GLOVE).joint_angles))
-
-
-def myodm_movements(folder: Path) -> Iterator[Movement]:
-    """From the clip's start to the moment the object has moved 5 mm; clips that start later are left out."""
-    for file in sorted((folder / "myodm").glob("*.npz")):
-        clip = np.load(file)
-        moved = np.linalg.norm(clip["object"][:, :3] - clip["object"][0, :3], axis=1) > 0.005
-        last = int(np.argmax(moved))
-        if last < 8:
-            continue
-        angles = smooth(posture(clip["robot"][:, 6:].astype(float), JOINTS).joint_angles)[:last]
-        yield Movement("all", file.stem.split("_")[1], angles, aperture(angles))
-
-
-def demo_movements() -> Iterator[Movement]:
-    from neurobench_grasp.data import read_session
-    from neurobench_grasp.demo import demo_files
-
-    for file in demo_files():
-        session = read_session(file)
-        signal, table = session.signals["joint_angles"], session.trials
-        for i, condition in enumerate(table.condition):
-            onset, contact = table.events["move_onset"][i], table.events["contact"][i]
-            grid = np.arange(onset - 0.1, contact + 0.1, DT)
-            angles = smooth(np.stack([np.interp(grid, signal.times, v) for v in signal.values.T], axis=1))[5:-5]
-            yield Movement(session.id, condition, angles, aperture(angles))
-
-
-def summary(movements: list[Movement]) -> dict[str, object]:
+def describe_movements(movements: list[Movement]) -> dict[str, object]:
     speeds = np.array([np.abs(np.gradient(m.angles, DT, axis=0)).max(axis=0) for m in movements])
     largest = np.array([m.aperture.max() for m in movements])
     final = np.array([m.aperture[-1] for m in movements])
-    conditions = sorted({m.condition for m in movements})
-    by_condition = [[m.condition == c for m in movements] for c in conditions]
-    scale = np.polyfit(*(np.array([x[rows].mean() for rows in by_condition]) for x in (final, largest)), 1)
+    members = [[m.condition == c for m in movements] for c in sorted({m.condition for m in movements})]
+    by_object = np.array([[final[rows].mean(), largest[rows].mean()] for rows in members])
     return {
         "movements": len(movements),
-        "conditions": len(conditions),
+        "objects": len(members),
         "duration_s": spread([len(m.angles) * DT for m in movements]),
         "variance_explained_pc1_to_6": variance_explained(movements),
         "peak_speed_fastest_joint_rad_s": spread(speeds.max(axis=1)),
@@ -123,8 +124,18 @@ def summary(movements: list[Movement]) -> dict[str, object]:
         "time_of_max_aperture": spread([np.argmax(m.aperture) / len(m.aperture) for m in movements]),
         "max_aperture_mm": spread(largest),
         "max_over_final_aperture": spread(largest / final),
-        "max_aperture_per_final_aperture": round(float(scale[0]), 2),
+        "max_aperture_per_final_aperture": round(float(np.polyfit(*by_object.T, 1)[0]), 2),
     }
+
+
+def variance_explained(movements: list[Movement]) -> list[float]:
+    """Cumulative, of the postures of one hand, averaged over hands."""
+    curves = []
+    for hand in sorted({m.hand for m in movements}):
+        angles = np.concatenate([m.angles for m in movements if m.hand == hand])
+        variances = np.linalg.svd(angles - angles.mean(axis=0), compute_uv=False) ** 2
+        curves.append(np.cumsum(variances)[:6] / variances.sum())
+    return [round(float(v), 2) for v in np.mean(curves, axis=0)]
 
 
 def spread(values: object) -> list[float]:
@@ -132,22 +143,118 @@ def spread(values: object) -> list[float]:
     return [round(float(v), 2) for v in np.percentile(values, [10, 50, 90])]
 
 
-def variance_explained(movements: list[Movement]) -> list[float]:
-    """Cumulative, of the postures of one hand, averaged over hands."""
-    curves = []
-    for group in sorted({m.group for m in movements}):
-        angles = np.concatenate([m.angles for m in movements if m.group == group])
-        variances = np.linalg.svd(angles - angles.mean(axis=0), compute_uv=False) ** 2
-        curves.append(np.cumsum(variances)[:6] / variances.sum())
-    return [round(float(v), 3) for v in np.mean(curves, axis=0)]
+def describe_neurons(session: Session, area: str, event: str, from_event: float) -> dict[str, object]:
+    """Rates over the whole session, and Fano factors in a window that starts some time from an event."""
+    start = session.trials.events[event] + from_event
+    conditions = np.array(session.trials.condition)
+    rates, fanos = [], []
+    for unit in np.flatnonzero(np.array(session.units.areas) == area):
+        counts, seen, rate = count(session, unit, start)
+        rates.append(rate)
+        groups = [counts[seen & (conditions == c)] for c in np.unique(conditions)]
+        groups = [group for group in groups if len(group) >= 3]
+        mean = np.sum([group.mean() for group in groups])
+        if groups and mean / len(groups) >= 0.5:
+            fanos.append(np.sum([group.var(ddof=1) for group in groups]) / mean)
+    return {
+        "units": len(rates),
+        "rate_per_s": spread(rates),
+        "fano": spread(fanos),
+        "units_for_fano": len(fanos),
+    }
+
+
+def count(session: Session, unit: int, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Spikes of a unit in each trial's window, which trials it was observed in, and its mean rate."""
+    units, stop = session.units, start + FANO_WINDOW
+    seen = np.isfinite(start)
+    if units.counts is not None:
+        first = np.searchsorted(units.count_times, start)
+        steps = round(FANO_WINDOW / units.bin_width)
+        counts = np.array([units.counts[a : a + steps, unit].sum() for a in first])
+        return counts, seen, units.counts[:, unit].mean() / units.bin_width
+    spikes = units.spike_times[units.spike_offsets[unit] : units.spike_offsets[unit + 1]]
+    counts = np.searchsorted(spikes, stop) - np.searchsorted(spikes, start)
+    if units.observed is None:
+        return counts, seen, len(spikes) / (session.trials.stop[-1] - session.trials.start[0])
+    spans = units.observed[unit]
+    inside = (spans[:, :1] <= start) & (stop <= spans[:, 1:])
+    return counts, seen & inside.any(axis=0), len(spikes) / np.diff(spans, axis=1).sum()
+
+
+def describe_drives(session: Session) -> dict[str, object]:
+    """What a linear model of the muscles and of the goal explains, at its best lag; planted and found leads.
+
+    Explained variance of rates in 20 ms bins under a 3-bin boxcar, on every fifth object, from a ridge
+    regression on the other objects.
+    """
+    movements = make_movements(session.subject, session.id)
+    population = make_population(session.id, movements)
+    muscles = muscle_kinematics(movements.joint_angles, DT)
+    features = {"muscle": np.concatenate([muscles.length, muscles.velocity], axis=1), "goal": movements.goal}
+    edges = np.arange(len(movements.times) + 1) * DT
+    spikes = np.split(session.units.spike_times, session.units.spike_offsets[1:-1])
+    rates = np.stack([np.histogram(s, edges)[0] / DT for s in spikes], axis=1)
+    rates = (np.roll(rates, 1, axis=0) + rates + np.roll(rates, -1, axis=0)) / 3
+    held_out = sorted(set(session.trials.condition))[::5]
+    test = [condition in held_out for condition in session.trials.condition]
+    events = session.trials.events
+    explained = {
+        name: np.array([ridge_ev(values, rates, lag, events, np.array(test)) for lag in LAGS])
+        for name, values in features.items()
+    }
+    result: dict[str, object] = {}
+    for area in AREAS:
+        units = np.array(population.areas) == area
+        best = {name: ev[:, units].mean(axis=1).max() for name, ev in explained.items()}
+        found = 1000 * DT * LAGS[explained["muscle"][:, units].argmax(axis=0)]
+        result[area] = {
+            "ev_of_muscles": round(float(best["muscle"]), 2),
+            "ev_of_goal": round(float(best["goal"]), 2),
+            "lead_planted_ms": spread(1000 * population.leads[units]),
+            "lead_found_ms": spread(found),
+        }
+    return result
+
+
+def ridge_ev(
+    features: np.ndarray, rates: np.ndarray, lag: int, events: dict[str, np.ndarray], test: np.ndarray
+) -> np.ndarray:
+    """EV of each unit on the test trials' windows, from features that many steps later."""
+    steps = [
+        np.arange(np.ceil(a / DT), b // DT, dtype=int)
+        for a, b in zip(events["move_onset"], events["contact"], strict=True)
+    ]
+    fit, held = (
+        np.concatenate([s for s, t in zip(steps, test, strict=True) if t == part]) for part in (False, True)
+    )
+    mean, scale = features[fit + lag].mean(axis=0), features[fit + lag].std(axis=0)
+    x, held_x = ((features[rows + lag] - mean) / scale for rows in (fit, held))
+    y = rates[fit] - rates[fit].mean(axis=0)
+    weights = np.linalg.solve(x.T @ x + 100 * np.eye(x.shape[1]), x.T @ y)
+    return 1 - (rates[held] - held_x @ weights).var(axis=0) / rates[held].var(axis=0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data_folder", type=Path)
     folder = parser.parse_args().data_folder
     sets = {"glove": glove_movements(folder), "myodm": myodm_movements(folder), "demo": demo_movements()}
-    print(json.dumps({name: summary(list(movements)) for name, movements in sets.items()}, indent=1))
+    movements = {name: describe_movements(list(found)) for name, found in sets.items()}
+    demo = load_session(demo_files()[0])
+    neurons = {
+        "m1_center_out M1": describe_neurons(
+            load_session(folder / "real/m1_center_out.nwb"), "M1", "move_onset", 0.1
+        ),
+        **{
+            f"{f.stem} S1": describe_neurons(load_session(f), "S1", "event_6", -0.3)
+            for f in sorted((folder / "real").glob("s1_grasp35*.nwb"))
+        },
+        **{f"{demo.id} {area}": describe_neurons(demo, area, "contact", -0.3) for area in AREAS},
+    }
+    print(json.dumps({"movements": movements, "neurons": neurons, "drives": describe_drives(demo)}, indent=1))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ PHASES = {
 # Variability from trial to trial: standard deviations, in free coordinates unless said otherwise
 VARY_DURATION = 0.4  # of the argument of a squashing function that keeps it within 0.4 … 1.0 s
 VARY_OPENING = 0.25  # as a fraction of the opening
-VARY_SYNERGY = 0.2  # along each of a few directions common to many joints
+VARY_SYNERGY = 0.17  # along each of a few directions common to many joints
 VARY_JOINT = 0.12
 
 GROUPS = ("wrist",) * 3 + ("thumb",) * 4 + ("mcp", "mcp", "pm", "md") * 4
@@ -181,8 +181,7 @@ def _widest(width: Floats, ticks: dict[str, Ints]) -> Ints:
 
 
 def _quantise(angles: Floats) -> Floats:
-    quantised: Floats = np.rint(angles / ANGLE_QUANTUM) * ANGLE_QUANTUM
-    return quantised
+    return np.rint(angles / ANGLE_QUANTUM) * ANGLE_QUANTUM + 0.0  # + 0.0 turns −0 into 0
 
 
 def _minimum_jerk(phase: Floats) -> Floats:

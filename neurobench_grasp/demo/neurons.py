@@ -49,21 +49,21 @@ AREAS = {
         n_units=60,
         lead=(0.06, 0.12),
         drives={"muscle": 0.6, "joint": 0.3, "goal": 0.7, "timing": 0.5},
-        regularity=(0.05, 0.35),
-        trial_gain=0.1,
+        regularity=(0.1, 0.4),
+        trial_gain=0.08,
         drift=0.1,
     ),
     "S1": Area(
         n_units=40,
         lead=(-0.06, -0.03),
         drives={"muscle": 0.9, "joint": 0.4, "goal": 0.15, "timing": 0.3},
-        regularity=(0.0, 0.2),
+        regularity=(0.05, 0.25),
         trial_gain=0.1,
         drift=0.1,
     ),
 }
 HIGHEST_RATE = (15.0, 75.0)  # spikes/s at saturation, drawn evenly on a logarithmic scale
-SLOPE = (1.0, 2.2)
+SLOPE = (0.9, 1.9)
 BIAS = (-2.6, -0.8)
 
 
@@ -98,20 +98,14 @@ def make_population(session: str, movements: Movements) -> Population:
     movements : Movements
     """
     features = _features(movements)
-    parts = [
-        _area_rates(Stream(f"{session}/{name}"), area, features, movements) for name, area in AREAS.items()
-    ]
-    quanta = np.concatenate([quanta for quanta, _ in parts], axis=1)
-    regularity = np.concatenate(
-        [Stream(f"{session}/{n}/regularity").uniform(*a.regularity, a.n_units) for n, a in AREAS.items()]
-    )
+    parts = [_units(Stream(f"{session}/{name}"), area, features, movements) for name, area in AREAS.items()]
+    quanta, leads, regularity = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+    streams = [Stream(f"{session}/spikes/{unit}") for unit in range(quanta.shape[1])]
     return Population(
         areas=tuple(name for name, area in AREAS.items() for _ in range(area.n_units)),
-        leads=np.concatenate([leads for _, leads in parts]),
+        leads=leads,
         rates=quanta / RATE_QUANTA,
-        spikes=tuple(
-            fire(Stream(f"{session}/spikes/{i}"), unit, regularity[i]) for i, unit in enumerate(quanta.T)
-        ),
+        spikes=tuple(map(fire, streams, quanta.T, regularity)),
     )
 
 
@@ -141,10 +135,10 @@ def _standardise(values: Floats) -> Floats:
     return standardised
 
 
-def _area_rates(
+def _units(
     stream: Stream, area: Area, features: Mapping[str, Floats], movements: Movements
-) -> tuple[Ints, Floats]:
-    """Rates in quanta, shape (n_steps, n_units), and leads, shape (n_units,)."""
+) -> tuple[Ints, Floats, Floats]:
+    """Rates of an area's units in quanta, shape (n_steps, n_units), their leads, and their regularity."""
     n = area.n_units
     weights = {name: weight * stream.uniform(0.3, 1.7, n) for name, weight in area.drives.items()}
     total = np.sqrt(np.sum([w**2 for w in weights.values()], axis=0))
@@ -158,7 +152,8 @@ def _area_rates(
     highest = np.exp(stream.uniform(low, high, n))
     activation = stream.uniform(*SLOPE, n) * _shift(drive, leads / STEP) + stream.uniform(*BIAS, n)
     rates = highest / (1 + np.exp(-activation)) * _gain(stream, area, movements)
-    return np.rint(RATE_QUANTA * rates).astype(np.int64), leads
+    quanta = np.rint(RATE_QUANTA * rates).astype(np.int64)
+    return quanta, leads, stream.uniform(*area.regularity, n)
 
 
 def _shift(drive: Floats, steps: Floats) -> Floats:

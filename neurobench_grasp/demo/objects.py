@@ -77,7 +77,7 @@ SHAPES = {
 }
 AT_REST = Digits((0.85, 0.9, 0.5), 0.05, 0.0, (0.0, 0.2, -0.3, -0.5))
 
-WRISTS = {"": (0.0, 0.1, -0.2), "upright": (-0.7, 0.2, -0.35), "lying": (0.8, 0.0, 0.1)}
+WRISTS = {"": (0.0, 0.1, -0.2), "upright": (-0.9, 0.2, -0.35), "lying": (1.0, 0.0, 0.1)}
 """Forearm rotation, deviation and flexion (rad) for each orientation."""
 WRIST_AT_REST = (0.2, 0.05, 0.25)
 
