@@ -72,27 +72,17 @@ def check_spikes(units: Units, place: str, report: Report) -> Units:
 
 
 def _check_spike_values(units: Units, times: Floats, offsets: Ints, place: str, report: Report) -> Units:
-    low, high = float(np.min(times)), float(np.max(times))
-    if not np.isfinite(low) or not np.isfinite(high):
-        bad = ~np.isfinite(times)
-        report.error(
-            place, f"{bad.sum()} spike times of {_units(units, _unit_of(bad, offsets))} are NaN or infinite"
-        )
+    """One pass over all spikes finds the places where they do not rise; only those are looked at."""
+    stalled = _stalled(times, offsets)
+    suspects = times[np.concatenate([stalled, stalled + 1, *_ends(offsets)])]
+    if not np.isfinite(suspects).all():
+        bad = np.flatnonzero(~np.isfinite(times))
+        whose = _units(units, _unit_of(bad, offsets))
+        report.error(place, f"{len(bad)} spike times of {whose} are NaN or infinite")
         return units
-    if low < 0:
-        early = times < 0
-        report.warning(
-            place, f"{early.sum()} spikes of {_units(units, _unit_of(early, offsets))} lie before time 0"
-        )
-    stalled = times[1:] <= times[:-1]
-    inner = offsets[1:-1]
-    stalled[inner[(inner > 0) & (inner < len(times))] - 1] = False
-    if not stalled.any():
-        return units
-    twice = np.flatnonzero(stalled)
-    falls = twice[times[twice + 1] < times[twice]]
+    falls = stalled[times[stalled + 1] < times[stalled]]
     if len(falls):
-        wrong = np.unique(np.searchsorted(offsets, falls, side="right") - 1)
+        wrong = _unit_of(falls, offsets)
         report.changed(
             place, f"the spike times of {_units(units, wrong)} were out of order and have been sorted"
         )
@@ -100,15 +90,35 @@ def _check_spike_values(units: Units, times: Floats, offsets: Ints, place: str, 
         for unit in wrong:
             times[offsets[unit] : offsets[unit + 1]].sort()
         units = replace(units, spike_times=times)
-        stalled = times[1:] == times[:-1]
-        stalled[inner[(inner > 0) & (inner < len(times))] - 1] = False
-        twice = np.flatnonzero(stalled)
-    if len(twice):
-        where = np.unique(np.searchsorted(offsets, twice, side="right") - 1)
-        report.warning(
-            place, f"{len(twice)} spikes of {_units(units, where)} repeat the time of the one before"
-        )
+        stalled = _stalled(times, offsets)
+    if len(stalled):
+        whose = _units(units, _unit_of(stalled, offsets))
+        report.warning(place, f"{len(stalled)} spikes of {whose} repeat the time of the one before")
+    _check_early(units, times, offsets, place, report)
     return units
+
+
+def _stalled(times: Floats, offsets: Ints) -> Ints:
+    """Spikes that the next one of the same unit does not exceed (NaN exceeds nothing)."""
+    rising = times[1:] > times[:-1]
+    _, last = _ends(offsets)
+    rising[last[:-1]] = True
+    return np.flatnonzero(~rising)
+
+
+def _ends(offsets: Ints) -> tuple[Ints, Ints]:
+    """First and last spike of each unit that has any."""
+    filled = offsets[:-1] < offsets[1:]
+    return offsets[:-1][filled], offsets[1:][filled] - 1
+
+
+def _check_early(units: Units, times: Floats, offsets: Ints, place: str, report: Report) -> None:
+    """Report sorted spikes before time 0."""
+    filled = np.flatnonzero(offsets[:-1] < offsets[1:])
+    early = filled[times[offsets[filled]] < 0]
+    if len(early):
+        count = sum(int(np.searchsorted(_spikes_of(units, int(u)), 0.0)) for u in early)
+        report.warning(place, f"{count} spikes of {_units(units, early)} lie before time 0")
 
 
 def _check_observed(units: Units, observed: Ragged, place: str, report: Report) -> None:
@@ -281,16 +291,8 @@ def check_session(session: Session, report: Report) -> None:
     if len(trials) == 0:
         report.warning("trials", "there are no trials")
         return
-    clocks: dict[str, Floats] = {name: signal.times for name, signal in session.signals.items()}
-    if session.units.counts is not None and session.units.count_times is not None:
-        clocks["units"] = session.units.count_times
-    elif session.units.spike_times is not None:
-        clocks["units"] = session.units.spike_times
     first, last = float(np.min(trials.start)), float(np.max(trials.stop))
-    for name, times in clocks.items():
-        if len(times) == 0:
-            continue
-        begin, end = float(np.min(times)), float(np.max(times))
+    for name, (begin, end) in _spans(session).items():
         if end < first or begin > last:
             report.warning(
                 name,
@@ -302,6 +304,18 @@ def check_session(session: Session, report: Report) -> None:
             late = (trials.start > signal.times[-1]) | (trials.stop < signal.times[0])
             if late.any() and not late.all():
                 report.info(name, f"{_trials(trials, late)} lie wholly outside the recorded signal")
+
+
+def _spans(session: Session) -> dict[str, tuple[float, float]]:
+    """First and last time of everything that has a clock."""
+    spans = {k: (float(s.times[0]), float(s.times[-1])) for k, s in session.signals.items() if len(s.times)}
+    units = session.units
+    if units.count_times is not None:
+        spans["units"] = float(units.count_times[0]), float(units.count_times[-1])
+    elif units.spike_times is not None and units.spike_offsets is not None and len(units.spike_times):
+        first, last = _ends(units.spike_offsets)
+        spans["units"] = float(units.spike_times[first].min()), float(units.spike_times[last].max())
+    return spans
 
 
 def check_labels(labels: Sequence[str], place: str, what: str, report: Report) -> None:
@@ -320,8 +334,8 @@ def _spikes_of(units: Units, unit: int) -> Floats:
     return units.spike_times[units.spike_offsets[unit] : units.spike_offsets[unit + 1]]
 
 
-def _unit_of(spikes: Bools, offsets: Ints) -> Ints:
-    return np.unique(np.searchsorted(offsets, np.flatnonzero(spikes), side="right") - 1)
+def _unit_of(spikes: Ints, offsets: Ints) -> Ints:
+    return np.unique(np.searchsorted(offsets, spikes, side="right") - 1)
 
 
 def _units(units: Units, which: Sequence[int] | Ints) -> str:
