@@ -14,7 +14,7 @@ from pathlib import Path
 
 from neurobench_grasp.errors import NgbError
 
-DEMO_SHA256 = "35c7f8a9199f8a73cdabe93f73b6036ff3125bf9dd1a73d5ae9f381292de6f02"
+DEMO_SHA256 = "fc076f7ece80c582835ca98127e738bdda9f5c7664aade01f60a73aee0331ac9"
 """Digest over the content of the four sessions, as in every record that was scored on them."""
 
 MANIFEST = "manifest.json"

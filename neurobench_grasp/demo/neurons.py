@@ -13,7 +13,7 @@ from neurobench_grasp.demo.movements import STEP, TICK_RATE, TICKS_PER_STEP, Mov
 from neurobench_grasp.types import Floats, Ints
 
 RATE_QUANTA = 16  # rates are multiples of 1/16 spikes/s: exact in binary, so spikes are the same everywhere
-INTERVAL_QUANTA = 1024  # intervals between spikes are multiples of this fraction of the rates' unit of count
+INTERVAL_QUANTA = 64  # intervals between spikes are multiples of this fraction of the rates' unit of count
 REFRACTORY_TICKS = TICK_RATE // 1000
 TRIALS_OF_DRIFT = 100  # trials (about 3.5 minutes) over which a unit's gain forgets itself
 
