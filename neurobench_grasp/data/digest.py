@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,43 @@ BLOCK = 4 << 20
 """Bytes hashed at a time. Part of the digest's definition: another size gives other digests."""
 
 THREADS = 4
-"""Blocks are hashed side by side (hashing releases the interpreter lock)."""
+"""Blocks are hashed side by side; hashing releases the interpreter lock, and so does reading HDF5."""
 
 
-def session_digest(session: Session) -> str:
+class Hashes:
+    """Digests of arrays, worked out in the background while the next part of a file is read."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(THREADS)
+        self._begun: dict[int, tuple[NDArray[Any], list[Future[bytes]]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, values: NDArray[Any], dtype: str = "<f8") -> None:
+        """Start on an array that will not change any more."""
+        content = np.ascontiguousarray(values, dtype=dtype).reshape(-1).view(np.uint8)
+        blocks = (content[i : i + BLOCK].data for i in range(0, len(content), BLOCK))
+        self._begun[id(values)] = (values, [self._pool.submit(_sha256, block) for block in blocks])
+
+    def of(self, values: NDArray[Any], dtype: str = "<f8") -> list[Any]:
+        """Shape and digest of an array's little-endian bytes: SHA-256 over the SHA-256 of each block."""
+        if id(values) not in self._begun:
+            self.begin(values, dtype)
+        _, blocks = self._begun[id(values)]
+        return [list(values.shape), hashlib.sha256(b"".join(b.result() for b in blocks)).hexdigest()]
+
+
+def _sha256(block: memoryview) -> bytes:
+    return hashlib.sha256(block).digest()
+
+
+def session_digest(session: Session, hashes: Hashes | None = None) -> str:
     """Digest of the canonical content: ids, areas, spikes, trials, signals, window, joint map, rates.
 
     Independent of file bytes, HDF5 chunking and number types, layout name and notes.
@@ -28,73 +62,61 @@ def session_digest(session: Session) -> str:
     Parameters
     ----------
     session : Session
+    hashes : Hashes, optional
+        Where hashing of some arrays has begun already.
 
     Returns
     -------
     str
         SHA-256 in hexadecimal, of a JSON text that holds the digest of each array.
     """
+    if hashes is None:
+        with Hashes() as fresh:
+            return session_digest(session, fresh)
     trials = session.trials
     content = {
         "id": session.id,
         "subject": session.subject,
         "synthetic": session.synthetic,
-        "units": _units(session.units),
+        "units": _units(session.units, hashes),
         "trials": {
             "ids": trials.ids,
-            "start": _array(trials.start, "<f8"),
-            "stop": _array(trials.stop, "<f8"),
+            "start": hashes.of(trials.start),
+            "stop": hashes.of(trials.stop),
             "condition": trials.condition,
-            "events": {name: _array(times, "<f8") for name, times in trials.events.items()},
+            "events": {name: hashes.of(times) for name, times in trials.events.items()},
         },
-        "signals": {name: _signal(signal) for name, signal in session.signals.items()},
+        "signals": {name: _signal(signal, hashes) for name, signal in session.signals.items()},
         "window": {k: float(v) if isinstance(v, int) else v for k, v in asdict(session.window).items()},
         "joint_map": {
             k: [j, float(sign), float(offset)] for k, (j, sign, offset) in session.joint_map.items()
         },
-        "true_rates": None if session.true_rates is None else _signal(session.true_rates),
+        "true_rates": None if session.true_rates is None else _signal(session.true_rates, hashes),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _units(units: Units) -> dict[str, Any]:
+def _units(units: Units, hashes: Hashes) -> dict[str, Any]:
     content: dict[str, Any] = {"ids": units.ids, "areas": units.areas}
     if units.counts is not None and units.count_times is not None:
-        content["counts"] = _array(units.counts, "<i4")
-        content["count_times"] = _array(units.count_times, "<f8")
+        content["counts"] = hashes.of(units.counts, "<i4")
+        content["count_times"] = hashes.of(units.count_times)
         content["bin_width"] = None if units.bin_width is None else float(units.bin_width)
     elif units.spike_times is not None and units.spike_offsets is not None:
-        content["spike_times"] = _array(units.spike_times, "<f8")
-        content["spike_offsets"] = _array(units.spike_offsets, "<i8")
+        content["spike_times"] = hashes.of(units.spike_times)
+        content["spike_offsets"] = hashes.of(units.spike_offsets, "<i8")
     if units.observed is not None:
-        content["observed"] = _array(units.observed.values, "<f8")
-        content["observed_offsets"] = _array(units.observed.offsets, "<i8")
+        content["observed"] = hashes.of(units.observed.values)
+        content["observed_offsets"] = hashes.of(units.observed.offsets, "<i8")
     return content
 
 
-def _signal(signal: Signal) -> dict[str, Any]:
+def _signal(signal: Signal, hashes: Hashes) -> dict[str, Any]:
     return {
         "name": signal.name,
         "role": signal.role,
         "columns": signal.columns,
         "unit": signal.unit,
-        "times": _array(signal.times, "<f8"),
-        "values": _array(signal.values, "<f8"),
+        "times": hashes.of(signal.times),
+        "values": hashes.of(signal.values),
     }
-
-
-def _array(values: NDArray[Any], dtype: str) -> list[Any]:
-    """Shape and digest of an array's little-endian bytes: SHA-256 over the SHA-256 of each block."""
-    data = np.ascontiguousarray(values, dtype=dtype)
-    content = data.reshape(-1).view(np.uint8)
-    blocks = [content[i : i + BLOCK].data for i in range(0, len(content), BLOCK)]
-    if len(blocks) < 2:
-        digests = [_sha256(block) for block in blocks]
-    else:
-        with ThreadPoolExecutor(THREADS) as pool:
-            digests = list(pool.map(_sha256, blocks))
-    return [list(data.shape), hashlib.sha256(b"".join(digests)).hexdigest()]
-
-
-def _sha256(block: memoryview) -> bytes:
-    return hashlib.sha256(block).digest()

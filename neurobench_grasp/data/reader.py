@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.data import checks
-from neurobench_grasp.data.digest import session_digest
+from neurobench_grasp.data.digest import Hashes, session_digest
 from neurobench_grasp.data.findings import Finding, Report
 from neurobench_grasp.data.fit import (
     Fit,
@@ -126,11 +126,19 @@ class Reader:
         self.stamp = stamp if stamp and stamp.layout == chosen.layout.name else None
         self.report = Report()
         self.parts = Parts(nwb, self.report)
+        self.hashes = Hashes()
 
     def session(self) -> Session | None:
         """Read the session; ``None`` where a part is broken or missing."""
+        with self.hashes:
+            return self.part_by_part()
+
+    def part_by_part(self) -> Session | None:
+        """Read the parts; those that are large are hashed in the background meanwhile."""
         self.header()
         units = self.units()
+        if units is not None and units.spike_times is not None:
+            self.hashes.begin(units.spike_times)
         trials = self.trials()
         signals = self.signals()
         if units is None or trials is None or not self.complete or self.report.errors:
@@ -153,7 +161,7 @@ class Reader:
             true_rates=self.true_rates(),
         )
         checks.check_session(session, self.report)
-        session = replace(session, sha256=session_digest(session))
+        session = replace(session, sha256=session_digest(session, self.hashes))
         if self.stamp and self.stamp.digest != session.sha256:
             self.report.error(
                 "identifier", "the content does not match its digest, so the file was damaged or edited"
@@ -376,6 +384,7 @@ class Reader:
                 taken.add(path)
                 signal = self.signal(replace(layout, name=name), path)
                 if signal is not None:
+                    self.hashes.begin(signal.values)
                     checks.check_signal(signal, path, self.report)
                     found[name] = signal
         return found
