@@ -36,6 +36,8 @@ class AlignedSession:
     units, areas : tuple of str, length n_units
     conditions : mapping of str to str
         Condition of every trial of the file, kept or not.
+    max_lag : float
+        Seconds; latencies are sought from ``-max_lag`` to ``+max_lag``.
     dropped : tuple of (str, str)
         Trial id and reason.
     notes : tuple of str
@@ -52,6 +54,7 @@ class AlignedSession:
     units: tuple[str, ...]
     areas: tuple[str, ...]
     conditions: Mapping[str, str]
+    max_lag: float
     dropped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
@@ -98,6 +101,7 @@ def align(session: Session) -> AlignedSession:
         units=session.units.ids,
         areas=session.units.areas,
         conditions=dict(zip(session.trials.ids, session.trials.condition, strict=True)),
+        max_lag=session.window.max_lag,
         dropped=tuple(dropped),
         notes=(*session.notes, *notes),
     )
@@ -234,7 +238,8 @@ def _behaviour(
 ) -> tuple[Trials, list[str], dict[int, str]]:
     """Signals at the bins' centres, window and padding, held at the edge of the contiguous stretch."""
     window, table = session.window, session.trials
-    before, after = (int(np.ceil(p / grid.dt)) for p in (window.pad_before, window.pad_after))
+    pads = (max(p, window.max_lag) for p in (window.pad_before, window.pad_after))
+    before, after = (round(np.ceil(p / grid.dt)) for p in pads)
     bins = [np.arange(a - before, b + after) for a, b in zip(first, stop, strict=True)]
     low, high = _stretches(session, grid)
     held = [np.clip(b, low[i], high[i] - 1) for b, i in zip(bins, kept, strict=True)]

@@ -6,12 +6,13 @@ references through the same map (`_references`), then scores and gains as tidy r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.align import AlignedSession
@@ -46,10 +47,11 @@ class Settings:
     winsorise_sd: float = 6.0
     log10_alphas: tuple[float, float, int] = (-2.0, 5.0, 15)
     n_folds: int = 5
-    max_lag_s: float = 0.2
+    map_confidence: float = 0.9
     min_repeats: int = 3
     phase_points: int = 25
     smoothing_bins: int = 3
+    n_draws: int = 5
     interval: float = 0.95
 
     @property
@@ -57,6 +59,11 @@ class Settings:
         """The grid of ridge penalties."""
         low, high, n = self.log10_alphas
         return np.logspace(low, high, n)
+
+    @property
+    def min_t(self) -> float:
+        """Standard errors over folds by which a map must beat the mean of train to be used."""
+        return float(stats.t.ppf(self.map_confidence, self.n_folds - 1))
 
 
 SETTINGS = Settings()
@@ -75,8 +82,7 @@ def run(context: Context) -> list[ScoreRow]:
         context.progress(f"encoding {session.id}: activations")
         scores = _scores(context, session)
         context.progress(f"encoding {session.id}: map to {len(session.units)} units")
-        predictions = {"": _candidate(context, session, scores)}
-        predictions |= _references(context, session, scores)
+        predictions = {"": [_candidate(context, session, scores)], **_references(context, session, scores)}
         scored.append(_Scored(session, predictions, list(scores.layers), scores.n_winsorised))
     context.progress("encoding: scores and intervals")
     return list(_rows(context, scored))
@@ -153,27 +159,38 @@ def _candidate(context: Context, session: AlignedSession, scores: _LayerScores) 
     return context.stage("map", key, lambda: _predict(context, session, scores.layers, by_object=True))
 
 
-def _references(context: Context, session: AlignedSession, scores: _LayerScores) -> dict[str, Predictions]:
+def _references(
+    context: Context, session: AlignedSession, scores: _LayerScores
+) -> dict[str, Sequence[Predictions]]:
     """Predictions of the references that the core computes beside every candidate."""
-    shared = {"session": session.sha256, "splits": context.splits.sha256, "settings": _settings()}
-    trials = session.trials
+    inputs = {"session": session.sha256, "splits": context.splits.sha256, "settings": _settings()}
+    trials, train = session.trials, _window_rows(session.trials, context.index(session, context.splits.train))
 
-    def shifted() -> Predictions:
-        rng = generator("circular_shift", context.seed, session.id)
-        rotated = {name: circular_shift(layer, rng) for name, layer in scores.layers.items()}
-        return _predict(context, session, rotated, by_object=False)
+    def shifted(draw: int) -> Mapping[str, Ragged]:
+        rng = generator("circular_shift", context.seed, session.id, draw)
+        return {name: circular_shift(layer, rng) for name, layer in scores.layers.items()}
 
-    def noise() -> Predictions:
-        layer = condition_locked_noise(trials.condition, np.diff(trials.offsets).tolist(), session.id)
-        reduced, _ = _reduce(layer, _window_rows(trials, context.index(session, context.splits.train)))
-        return _predict(context, session, {"noise": Ragged(reduced, trials.offsets)}, by_object=False)
+    def noise(draw: int) -> Mapping[str, Ragged]:
+        lengths = np.diff(trials.offsets).tolist()
+        layer = condition_locked_noise(trials.condition, lengths, f"{session.id}|{draw}")
+        return {"noise": Ragged(_reduce(layer, train)[0], trials.offsets)}
 
-    noise_key = context.core_key(stage="condition_locked_noise", **shared)
-    shift_key = context.key(stage="circular_shift", **shared)
+    def predicted(features: Callable[[int], Mapping[str, Ragged]]) -> Predictions:
+        out: Predictions = {}
+        for draw in range(SETTINGS.n_draws):
+            prediction = _predict(context, session, features(draw), by_object=False)
+            out |= {f"{split} {draw}": prediction[split] for split in ("test", "ood")}
+        return out
+
+    def draws(arrays: Predictions) -> Sequence[Predictions]:
+        return [{s: arrays[f"{s} {draw}"] for s in ("test", "ood")} for draw in range(SETTINGS.n_draws)]
+
+    noise_key = context.core_key(stage="condition_locked_noise", **inputs)
+    shift_key = context.key(stage="circular_shift", **inputs)
     return {
-        "phase_mean": _phase_mean(context, session),
-        "condition_locked_noise": context.stage("reference", noise_key, noise),
-        "circular_shift": context.stage("reference", shift_key, shifted),
+        "phase_mean": [_phase_mean(context, session)],
+        "condition_locked_noise": draws(context.stage("noise", noise_key, lambda: predicted(noise))),
+        "circular_shift": draws(context.stage("shift", shift_key, lambda: predicted(shifted))),
     }
 
 
@@ -239,7 +256,7 @@ def _predict_group(
     lengths = session.rates.lengths[list(fitted)]
     rates = session.rates.select(fitted).values[:, units]
     centre = rates.mean(0)
-    n_lags = round(SETTINGS.max_lag_s / t.dt)
+    n_lags = round(session.max_lag / t.dt)
     training = Training(
         layers={name: layer.values for name, layer in layers.items()},
         rows=_window_rows(t, fitted),
@@ -249,6 +266,7 @@ def _predict_group(
         areas=tuple(session.areas[u] for u in units),
         lags=tuple(range(-n_lags, n_lags + 1)),
         alphas=SETTINGS.alphas,
+        min_t=SETTINGS.min_t,
     )
     cells = np.arange(n * n).reshape(n, n)
     by_object = [cells[f].tolist() for f in range(n) if (object_fold == f).any()]
@@ -303,10 +321,10 @@ def _settings() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Scored:
-    """A session with the predictions of the candidate (named "") and of the references."""
+    """A session with the predictions of the candidate (named "") and of the references, draw by draw."""
 
     session: AlignedSession
-    predictions: Mapping[str, Predictions]
+    predictions: Mapping[str, Sequence[Predictions]]
     layers: Sequence[str]
     n_winsorised: int
 
@@ -373,7 +391,7 @@ class _Table:
     def choices(self) -> Iterator[ScoreRow]:
         """Give the lag of each session, chosen on train; positive: units lead the activations."""
         for s, _ in self.parts:
-            lags = s.predictions[""][f"lag_{self.split}"][[a == self.area for a in s.session.areas]]
+            lags = s.predictions[""][0][f"lag_{self.split}"][[a == self.area for a in s.session.areas]]
             labels = {"metric": "lag", "split": self.split, "area": self.area, "session": s.session.id}
             yield labels | {"value": round(float(lags[0]), 6), "unit": "s"}
 
@@ -391,18 +409,18 @@ class _Table:
     def _unit_scores(
         self, s: _Scored, trials: Sequence[int], metric: str, reference: str = "", layer: int | None = None
     ) -> UnitScores:
-        predictions = s.predictions[reference]
-        prediction = predictions[self.split] if layer is None else predictions[f"{self.split}_layers"][layer]
         by_trial = len(self.conditions) < MIN_GROUPS
-        values, left_out = _score(s.session, trials, prediction, metric, by_trial=by_trial)
         mine = [i for i, a in enumerate(s.session.areas) if a == self.area]
-        return UnitScores(
-            session=s.session.id,
-            subject=s.session.subject,
-            units=tuple(s.session.units[i] for i in mine),
-            values=values[mine],
-            left_out={g: v[mine] for g, v in left_out.items()},
-        )
+        names = tuple(s.session.units[i] for i in mine)
+        draws = []
+        for predictions in s.predictions[reference]:
+            prediction = (
+                predictions[self.split] if layer is None else predictions[f"{self.split}_layers"][layer]
+            )
+            values, left_out = _score(s.session, trials, prediction, metric, by_trial=by_trial)
+            of_area = {g: v[mine] for g, v in left_out.items()}
+            draws.append(UnitScores(s.session.id, s.session.subject, names, values[mine], of_area))
+        return UnitScores.mean_of(draws)
 
     def _summary(self, scores: Sequence[UnitScores], metric: str) -> ScoreRow:
         n_trials = sum(len(t) for _, t in self.parts)

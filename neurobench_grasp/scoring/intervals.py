@@ -1,8 +1,8 @@
 """Aggregates over units, sessions and animals, with 95 % intervals (section 3, uncertainty).
 
 The interval is a jackknife over what the score must generalise to (held-out conditions, or trials
-where conditions are too few) plus the variance of the mean over units, with Student's t for the few
-groups there are: Efron and Stein (1981), The Annals of Statistics 9:586. A percentile bootstrap over
+where conditions are too few) plus the variance of the mean over units (and, for random references, over
+their draws), with Student's t for the few groups there are: Efron and Stein (1981), The Annals of Statistics 9:586. A percentile bootstrap over
 seven objects covers too little.
 """
 
@@ -31,6 +31,8 @@ class UnitScores:
         NaN where a unit has no score.
     left_out : mapping of str to ndarray, shape (n_units,)
         The same with one group (condition or trial) left out.
+    draws : ndarray, shape (n_draws, n_units), optional
+        Scores of the single draws that ``values`` is the mean of, where the model itself is random.
     """
 
     session: str
@@ -38,13 +40,25 @@ class UnitScores:
     units: tuple[str, ...]
     values: Floats
     left_out: Mapping[str, Floats]
+    draws: Floats | None = None
+
+    @classmethod
+    def mean_of(cls, draws: Sequence[UnitScores]) -> UnitScores:
+        """Average over the draws of a random model."""
+        first = draws[0]
+        if len(draws) == 1:
+            return first
+        values = np.stack([d.values for d in draws])
+        left_out = {g: np.mean([d.left_out[g] for d in draws], axis=0) for g in first.left_out}
+        return cls(first.session, first.subject, first.units, values.mean(0), left_out, values)
 
     def minus(self, other: UnitScores) -> UnitScores:
         """Gain over another model's scores of the same units, paired unit by unit."""
         if (self.session, self.units) != (other.session, other.units):
             raise ValueError(f"scores of {self.session} and {other.session} are not of the same units")
         left_out = {g: v - other.left_out[g] for g, v in self.left_out.items()}
-        return UnitScores(self.session, self.subject, self.units, self.values - other.values, left_out)
+        draws = None if other.draws is None else self.values - other.draws
+        return UnitScores(self.session, self.subject, self.units, self.values - other.values, left_out, draws)
 
 
 @dataclass(frozen=True)
@@ -89,8 +103,18 @@ def _interval(value: float, jackknife: Floats, parts: Sequence[UnitScores]) -> t
     if n < MIN_GROUPS or not np.isfinite(jackknife).all():
         return None
     variance = (n - 1) / n * float(((jackknife - jackknife.mean()) ** 2).sum()) + _unit_variance(parts)
-    half = float(stats.t.ppf(0.975, n - 1)) * variance**0.5
+    half = (float(stats.t.ppf(0.975, n - 1)) ** 2 * variance + _draw_half_width(parts) ** 2) ** 0.5
     return value - half, value + half
+
+
+def _draw_half_width(parts: Sequence[UnitScores]) -> float:
+    """Half width of the interval over the draws of a random model; 0 for a model that is not random."""
+    if parts[0].draws is None:
+        return 0.0
+    n = len(parts[0].draws)
+    values = [_mean_over_animals(parts, lambda p, k=k: p.draws[k]) for k in range(n)]  # type: ignore[misc]
+    half: float = float(stats.t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / n**0.5
+    return half
 
 
 def _mean_over_animals(parts: Sequence[UnitScores], pick: Callable[[UnitScores], Floats]) -> float:

@@ -36,6 +36,8 @@ class Training:
     lags : tuple of int
         Candidate lags in steps; positive: the units lead the model's activations.
     alphas : ndarray, shape (n_alphas,)
+    min_t : float
+        Standard errors by which a cross-validated score must exceed zero; see :func:`choose`.
     """
 
     layers: Mapping[str, Floats]
@@ -46,6 +48,7 @@ class Training:
     areas: tuple[str, ...]
     lags: tuple[int, ...]
     alphas: Floats
+    min_t: float
 
     def moments(self, layer: str, lag: int) -> list[Moments]:
         """Moments of every cell."""
@@ -75,23 +78,30 @@ class Choice:
 def choose(training: Training, plans: Mapping[str, Plan]) -> dict[str, Choice]:
     """Choose lag, layer and alpha by the mean over folds of held-out explained variance.
 
+    Where the best mean is not above zero by ``min_t`` standard errors, alpha is infinite: the unit is
+    predicted by its mean. The best of many penalties, layers and lags is slightly positive in pure noise
+    too, and then costs explained variance on new trials: without this, nulls scored below zero. (It is
+    the standard-error rule of Breiman et al., 1984, against the model without features.)
+
     Parameters
     ----------
     training : Training
     plans : mapping of str to Plan
         Cross-validations by name; a cell that a plan does not mention is not used by it.
     """
-    n_units, shape = len(training.areas), (len(training.lags), len(training.layers))
-    best = {p: np.full((*shape, n_units), np.nan) for p in plans}
-    alpha = {p: np.full((*shape, n_units), training.alphas[-1]) for p in plans}
+    units = np.arange(len(training.areas))
+    shape = (len(training.lags), len(training.layers), len(units))
+    best = {p: np.full(shape, np.nan) for p in plans}
+    alpha = {p: np.full(shape, np.inf) for p in plans}
     for i, lag in enumerate(training.lags):
         for j, layer in enumerate(training.layers):
             cells = training.moments(layer, lag)
             for name, plan in plans.items():
-                ev = cv_explained_variance([_total(cells, fold) for fold in plan], training.alphas)
-                ranked = np.where(np.isnan(ev), -np.inf, ev)
-                best[name][i, j] = ev[ranked.argmax(0), np.arange(n_units)]
-                alpha[name][i, j] = training.alphas[ranked.argmax(0)]
+                ev, error = cv_explained_variance([_total(cells, fold) for fold in plan], training.alphas)
+                chosen = np.where(np.isnan(ev), -np.inf, ev).argmax(0)
+                best[name][i, j] = ev[chosen, units]
+                proven = ev[chosen, units] > training.min_t * error[chosen, units]
+                alpha[name][i, j] = np.where(proven, training.alphas[chosen], np.inf)
     return {p: _decide(training, best[p], alpha[p]) for p in plans}
 
 

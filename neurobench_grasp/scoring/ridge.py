@@ -81,7 +81,7 @@ def fold_moments(x: Floats, y: Floats, fold: Ints, n_folds: int) -> list[Moments
     return [Moments.of(x[fold == f], y[fold == f]) for f in range(n_folds)]
 
 
-def cv_explained_variance(folds: list[Moments], alphas: Floats) -> Floats:
+def cv_explained_variance(folds: list[Moments], alphas: Floats) -> tuple[Floats, Floats]:
     """Cross-validated explained variance of ridge for every alpha and unit.
 
     Parameters
@@ -92,9 +92,11 @@ def cv_explained_variance(folds: list[Moments], alphas: Floats) -> Floats:
 
     Returns
     -------
-    ndarray, shape (n_alphas, n_units)
+    mean : ndarray, shape (n_alphas, n_units)
         Mean over the folds of ``1 − Var(y − ŷ) / Var(y)``. A fold in which a unit does not vary says
         nothing about that unit and is left out of its mean; NaN if it varies in none.
+    standard_error : ndarray, shape (n_alphas, n_units)
+        Of that mean, from the spread over the folds; infinite with fewer than two folds.
     """
     total = sum(folds[1:], folds[0])
     scores = np.full((len(folds), len(alphas), len(total.y)), np.nan)
@@ -109,9 +111,12 @@ def cv_explained_variance(folds: list[Moments], alphas: Floats) -> Floats:
             weights = target / (np.maximum(eigenvalues, 0.0) + alpha)[:, None]
             explained = 2 * (weights * target_out).sum(0) - (weights * (gram_out @ weights)).sum(0)
             np.divide(explained, yy_out, out=scores[f, a], where=varies)
-    defined = ~np.isnan(scores)
-    summed = np.where(defined, scores, 0.0).sum(0)
-    return np.where(defined.any(0), summed / np.maximum(defined.sum(0), 1), np.nan)
+    n = (~np.isnan(scores)).sum(0)
+    filled = np.where(np.isnan(scores), 0.0, scores)
+    mean = np.where(n > 0, filled.sum(0) / np.maximum(n, 1), np.nan)
+    squares = (np.where(np.isnan(scores), 0.0, scores - mean) ** 2).sum(0)
+    standard_error = np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1) / np.maximum(n, 1)), np.inf)
+    return mean, standard_error
 
 
 def solve(moments: Moments, alphas: Floats) -> tuple[Floats, Floats]:

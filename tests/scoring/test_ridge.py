@@ -27,7 +27,7 @@ def data():
 
 def test_penalty_score_and_weights_equal_sklearns_grid_search(data):
     x, y, fold = data
-    ev = cv_explained_variance(fold_moments(x, y, fold, 5), ALPHAS)
+    ev, _ = cv_explained_variance(fold_moments(x, y, fold, 5), ALPHAS)
     weights, intercept = solve(Moments.of(x, y), ALPHAS[ev.argmax(0)])
     for u in range(y.shape[1]):
         search = GridSearchCV(
@@ -56,7 +56,7 @@ def test_a_unit_silent_in_one_fold_is_judged_by_the_others_and_a_silent_unit_by_
     y = y.copy()
     y[fold == 2, 0] = 0.0
     y[:, 1] = 0.0
-    ev = cv_explained_variance(fold_moments(x, y, fold, 5), ALPHAS)
+    ev, _ = cv_explained_variance(fold_moments(x, y, fold, 5), ALPHAS)
     assert np.isfinite(ev[:, 0]).all()
     assert np.isnan(ev[:, 1]).all()
     folds = []
@@ -64,7 +64,7 @@ def test_a_unit_silent_in_one_fold_is_judged_by_the_others_and_a_silent_unit_by_
         prediction = Ridge(1.0).fit(x[fold != f], y[fold != f, 0]).predict(x[fold == f])
         folds.append(explained_variance_score(y[fold == f, 0], prediction))
     np.testing.assert_allclose(
-        cv_explained_variance(fold_moments(x, y, fold, 5), np.ones(1))[0, 0], np.mean(folds)
+        cv_explained_variance(fold_moments(x, y, fold, 5), np.ones(1))[0][0, 0], np.mean(folds)
     )
 
 
