@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.types import Session, Signal, Units
 
-BLOCK = 4 << 20
+BLOCK = 16 << 20
 """Bytes hashed at a time. Part of the digest's definition: another size gives other digests."""
 
-THREADS = 4
+THREADS = 2
 """Blocks are hashed side by side; hashing releases the interpreter lock, and so does reading HDF5."""
 
 
