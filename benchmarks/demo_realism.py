@@ -2,9 +2,9 @@
 
     python benchmarks/demo_realism.py DATA_FOLDER
 
-DATA_FOLDER holds, under ``real/``, human reaching to grasp with a glove (``hand_reach_to_grasp_sub*.nwb``; West
-and Hogan, doi:10.5281/zenodo.14532969), macaque S1 during grasping (``s1_grasp35_*.nwb``) and macaque M1 during
-reaching (``m1_center_out.nwb``), and, under ``myodm/``, MyoDM clips of hands and objects. Prints JSON.
+DATA_FOLDER/real holds human reaching to grasp with a glove (``hand_reach_to_grasp_sub*.nwb``; West and Hogan,
+doi:10.5281/zenodo.14532969), macaque S1 during grasping (``s1_grasp35_*.nwb``) and macaque M1 during reaching
+(``m1_center_out.nwb``); DATA_FOLDER/myodm holds MyoDM clips of hands and objects. Prints JSON.
 
 All movements go through one path (50 Hz, 100 ms boxcar, one movement at a time), and so do all neurons.
 """
@@ -71,7 +71,7 @@ def glove_movements(folder: Path) -> Iterator[Movement]:
 
 
 def myodm_movements(folder: Path) -> Iterator[Movement]:
-    """From the clip's start until the object has moved 5 mm; clips that begin with a moving object are out."""
+    """From the clip's start until the object has moved 5 mm; clips that start moving are out."""
     for file in sorted((folder / "myodm").glob("*.npz")):
         clip = np.load(file)
         place = clip["object"][:, :3]
@@ -183,7 +183,7 @@ def count(session: Session, unit: int, start: np.ndarray) -> tuple[np.ndarray, n
 
 
 def describe_drives(session: Session) -> dict[str, object]:
-    """What a linear model of the muscles and of the goal explains, at its best lag; planted and found leads.
+    """Give what a linear model of muscles or goal explains at its best lag, and planted and found leads.
 
     Explained variance of rates in 20 ms bins under a 3-bin boxcar, on every fifth object, from a ridge
     regression on the other objects.
