@@ -1,10 +1,13 @@
 """What comes with the package, offered through the same hooks as anyone's plugin."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from neurobench_grasp.hookspecs import hookimpl
-from neurobench_grasp.types import DatasetSpec
+from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.settings import ENCODING
+from neurobench_grasp.types import DatasetSpec, ProtocolSpec, ScoreRow
 
 
 def _demo_files() -> Sequence[Path]:
@@ -23,4 +26,22 @@ def ngb_datasets() -> Iterator[DatasetSpec]:
         synthetic=True,
         licence="CC0-1.0",
         summary="synthetic, a self-test: 2 animals × 2 sessions, 35 objects × 15 trials, M1 and S1",
+    )
+
+
+def _encoding(context: Context) -> list[ScoreRow]:
+    from neurobench_grasp.protocols import encoding
+
+    return encoding.run(context)
+
+
+@hookimpl
+def ngb_protocols() -> Iterator[ProtocolSpec]:
+    """Offer the built-in protocols."""
+    yield ProtocolSpec(
+        "encoding",
+        version=1,
+        run=_encoding,
+        summary="explained variance of single units, per area, on new trials and on new objects",
+        settings=asdict(ENCODING),
     )

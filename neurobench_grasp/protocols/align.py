@@ -9,13 +9,11 @@ from itertools import pairwise
 import numpy as np
 
 from neurobench_grasp.errors import UnsupportedError
+from neurobench_grasp.protocols.settings import ENCODING
 from neurobench_grasp.scoring.rates import TICKS_PER_SECOND, bin_spikes, smooth, to_ticks
 from neurobench_grasp.types import Bools, Floats, Ints, Ragged, Session, Signal, Trials
 
-STEP = 0.02
-MIN_STEPS = 8
-MAX_SIGNAL_GAP = 0.1
-"""Seconds; across a longer gap nothing is interpolated."""
+STEP, MIN_STEPS, MAX_SIGNAL_GAP = ENCODING.step_s, ENCODING.min_steps, ENCODING.max_signal_gap_s
 
 
 @dataclass(frozen=True)

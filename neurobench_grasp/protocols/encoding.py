@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 from neurobench_grasp.scoring.components import fit_components
 from neurobench_grasp.scoring.ev import averaged_ev, condition_average, grouped_ev
 from neurobench_grasp.scoring.intervals import MIN_GROUPS, UnitScores, summarise
@@ -31,42 +32,11 @@ from neurobench_grasp.scoring.references import (
 from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial
 from neurobench_grasp.types import Bools, Floats, Ints, Ragged, ScoreRow, Trials
 
-NAME, VERSION = "encoding", 1
 Predictions = dict[str, NDArray[Any]]
 METRICS = ("single_trial_ev", "single_trial_r2", "condition_averaged_ev", "object_tuning_ev")
 COMPARED = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
 SPLITS = ("test", "ood", "train_by_object")
 REFERENCES = ("phase_mean", "condition_locked_noise", "circular_shift")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Every constant of the protocol; part of each record."""
-
-    n_components: int = 78
-    winsorise_sd: float = 6.0
-    log10_alphas: tuple[float, float, int] = (-2.0, 5.0, 15)
-    n_folds: int = 5
-    map_confidence: float = 0.9
-    min_repeats: int = 3
-    phase_points: int = 25
-    smoothing_bins: int = 3
-    n_draws: int = 5
-    interval: float = 0.95
-
-    @property
-    def alphas(self) -> Floats:
-        """The grid of ridge penalties."""
-        low, high, n = self.log10_alphas
-        return np.logspace(low, high, n)
-
-    @property
-    def min_t(self) -> float:
-        """Standard errors over folds by which a map must beat the mean of train to be used."""
-        return float(stats.t.ppf(self.map_confidence, self.n_folds - 1))
-
-
-SETTINGS = Settings()
 
 
 def run(context: Context) -> list[ScoreRow]:
@@ -130,8 +100,8 @@ def _scores(context: Context, session: AlignedSession) -> _LayerScores:
 def _check_layer(name: str, layer: Ragged, trials: Trials) -> None:
     if not np.array_equal(layer.offsets, trials.offsets):
         raise NgbError(
-            f"Layer {name!r} of the model has {layer.offsets[-1]} steps in {len(layer)} trials, but the trials "
-            f"have {trials.offsets[-1]} steps in {len(trials)}; return one row for every step of every trial."
+            f"Layer {name!r} of the model has {layer.offsets[-1]} steps in {len(layer)} trials, but the "
+            f"trials have {trials.offsets[-1]} in {len(trials)}; return one row for every step of every trial."
         )
     if layer.values.ndim != 2 or not np.isfinite(layer.values).all():
         raise NgbError(f"Layer {name!r} of the model must be finite numbers of shape (steps, features).")
@@ -233,10 +203,11 @@ def _predict(
         out[f"layer_{mode}"] = np.full(n_units, -1)
         out[f"cv_ev_{mode}"] = np.full((n_layers, n_units), np.nan)
         out[f"alpha_{mode}"] = np.full((n_layers, n_units), np.nan)
-    for units, seen in _unit_groups(session.observed):
-        fitted = [i for i in trials["train"] if seen[i]]
-        if len(fitted) >= SETTINGS.n_folds:
-            _predict_group(session, layers, units, fitted, trials, out)
+    with threadpool_limits(limits=1):  # many small matrices: threads that wait for each other cost more
+        for units, seen in _unit_groups(session.observed):
+            fitted = [i for i in trials["train"] if seen[i]]
+            if len(fitted) >= SETTINGS.n_folds:
+                _predict_group(session, layers, units, fitted, trials, out)
     return out
 
 

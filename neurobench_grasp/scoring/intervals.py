@@ -1,9 +1,9 @@
 """Aggregates over units, sessions and animals, with 95 % intervals (section 3, uncertainty).
 
-The interval is a jackknife over what the score must generalise to (held-out conditions, or trials
-where conditions are too few) plus the variance of the mean over units (and, for random references, over
-their draws), with Student's t for the few groups there are: Efron and Stein (1981), The Annals of Statistics 9:586. A percentile bootstrap over
-seven objects covers too little.
+The interval is a jackknife over what the score must generalise to (held-out conditions, or trials where
+conditions are too few) plus the variance of the mean over units (and, for random references, over their
+draws), with Student's t for the few groups there are: Efron and Stein (1981), The Annals of Statistics
+9:586. A percentile bootstrap over seven objects covers too little.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from neurobench_grasp.types import Floats
 
@@ -103,7 +102,7 @@ def _interval(value: float, jackknife: Floats, parts: Sequence[UnitScores]) -> t
     if n < MIN_GROUPS or not np.isfinite(jackknife).all():
         return None
     variance = (n - 1) / n * float(((jackknife - jackknife.mean()) ** 2).sum()) + _unit_variance(parts)
-    half = (float(stats.t.ppf(0.975, n - 1)) ** 2 * variance + _draw_half_width(parts) ** 2) ** 0.5
+    half = (_t(n - 1) ** 2 * variance + _draw_half_width(parts) ** 2) ** 0.5
     return value - half, value + half
 
 
@@ -113,7 +112,7 @@ def _draw_half_width(parts: Sequence[UnitScores]) -> float:
         return 0.0
     n = len(parts[0].draws)
     values = [_mean_over_animals(parts, lambda p, k=k: p.draws[k]) for k in range(n)]  # type: ignore[misc]
-    half: float = float(stats.t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / n**0.5
+    half: float = _t(n - 1) * float(np.std(values, ddof=1)) / n**0.5
     return half
 
 
@@ -139,3 +138,10 @@ def _unit_variance(parts: Sequence[UnitScores]) -> float:
         if len(scores) > 1:
             total += weight**2 * float(scores.var(ddof=1)) / len(scores)
     return total
+
+
+def _t(degrees_of_freedom: int) -> float:
+    """Two-sided 95 % quantile of Student's t."""
+    from scipy import stats  # here, because it takes longer to import than the command line may to answer
+
+    return float(stats.t.ppf(0.975, degrees_of_freedom))

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.types import Bools, Floats, Ints
 
+SMOOTHING_BINS = 3
 TICKS_PER_SECOND = 1_000_000
 """Times are compared as whole microseconds, so that no bin edge falls between two floats."""
 
