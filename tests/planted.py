@@ -53,6 +53,7 @@ def aligned_session(
         units=tuple(f"u{i}" for i in range(n_units)),
         areas=("M1",) * n_units if areas is None else tuple(areas),
         conditions=dict(zip(ids, conditions, strict=True)),
+        max_lag=0.2,
         dropped=(),
         notes=(),
     )

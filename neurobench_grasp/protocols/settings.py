@@ -43,7 +43,7 @@ class EncodingSettings:
     winsorise_sd: float = 6.0
     log10_alphas: tuple[float, float, int] = (-2.0, 5.0, 15)
     n_folds: int = 5
-    map_confidence: float = 0.9
+    map_confidence: float = 0.95
     min_repeats: int = 3
     phase_points: int = PHASE_POINTS
     smoothing_bins: int = SMOOTHING_BINS

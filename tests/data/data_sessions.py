@@ -1,5 +1,6 @@
 """Small sessions for the tests of data/."""
 
+import h5py
 import numpy as np
 
 from neurobench_grasp.data import session_from_arrays, write_session
@@ -47,3 +48,21 @@ def write_small(path, session=None, **more):
     session = session or small_session()
     write_session(path, session, **{**ABOUT, **more})
     return session
+
+
+def write_foreign(path, session=None):
+    """Write the canonical layout as another tool would: without stamp, so that no digest is compared."""
+    session = write_small(path, session)
+    with h5py.File(path, "r+") as file:
+        del file["scratch"], file["identifier"]
+        file["identifier"] = "made elsewhere"
+    return session
+
+
+def put(file, path, values, **attributes):
+    """Replace a dataset, keeping its attributes."""
+    old = dict(file[path].attrs) if path in file else {}
+    if path in file:
+        del file[path]
+    file.create_dataset(path, data=values)
+    file[path].attrs.update(old | attributes)

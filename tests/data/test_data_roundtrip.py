@@ -7,9 +7,9 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from data_sessions import ABOUT, small_session, write_small
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from data_sessions import ABOUT, small_session, write_small
 
 from neurobench_grasp.data import inspect_file, load_session, session_digest, validate_file, write_session
 from neurobench_grasp.errors import NgbError
@@ -224,7 +224,11 @@ def test_the_digest_is_pinned():
 def test_numbers_carry_checksums(tmp_path):
     write_small(tmp_path / "a.nwb")
     with h5py.File(tmp_path / "a.nwb") as file:
-        for path in ("units/spike_times", "intervals/trials/contact_time", "processing/behavior/joint_angles/data"):
+        for path in (
+            "units/spike_times",
+            "intervals/trials/contact_time",
+            "processing/behavior/joint_angles/data",
+        ):
             assert file[path].fletcher32 and file[path].compression == "gzip" and file[path].shuffle
 
 
@@ -261,7 +265,9 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
     path = tmp_path / "a.nwb"
     write_small(path)
     before = path.read_bytes()
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(NgbError, match=r"a\.nwb cannot be written \(No space left on device\)"):
         write_small(path, small_session(seed=1))
     assert path.read_bytes() == before
@@ -299,7 +305,10 @@ def _with(session, **parts):
         (lambda s: {"units": _with(s.units, spike_times=s.units.spike_times * np.nan)}, "are NaN"),
         (lambda s: {"units": _with(s.units, ids=("u",) * 6)}, "two units have the same name"),
         (lambda s: {"trials": _with(s.trials, stop=s.trials.start)}, "end before they start"),
-        (lambda s: {"trials": _with(s.trials, stop=s.trials.stop + 5)}, "begin before an earlier one has ended"),
+        (
+            lambda s: {"trials": _with(s.trials, stop=s.trials.stop + 5)},
+            "begin before an earlier one has ended",
+        ),
         (lambda s: {"trials": _with(s.trials, events={})}, "no event 'move_onset'"),
         (lambda s: {"trials": _with(s.trials, condition=("",) * 12)}, "cannot be the name"),
         (lambda s: {"signals": {"x": s.signals["joint_angles"]}}, "cannot be the name of a signal"),
