@@ -1,0 +1,280 @@
+"""Files that reach outside themselves or ask for too much are refused before any data is read."""
+
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from data_sessions import write_small
+
+from neurobench_grasp.data import inspect_file, load_session, validate_file
+from neurobench_grasp.data.prescan import Limits, prescan
+from neurobench_grasp.errors import CorruptFileError, NgbError, UnsafeFileError
+
+
+@pytest.fixture
+def valid(tmp_path):
+    path = tmp_path / "session.nwb"
+    write_small(path)
+    return path
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Names of the datasets whose data is read."""
+    names = []
+    for method in ("__getitem__", "read_direct", "asstr", "astype", "__array__"):
+        original = getattr(h5py.Dataset, method)
+
+        def spy(self, *args, _original=original, **kwargs):
+            names.append(self.name)
+            return _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(h5py.Dataset, method, spy)
+    return names
+
+
+def test_the_spy_sees_reads(valid, reads):
+    load_session(valid)
+    assert "/units/spike_times" in reads
+
+
+def external_storage(file, folder):
+    file.create_dataset("acquisition/x", (100,), "u1", external=[("/etc/passwd", 0, 100)])
+
+
+def external_link(file, folder):
+    file["acquisition/x"] = h5py.ExternalLink(str(folder / "secret.h5"), "/x")
+
+
+def external_link_in_the_middle(file, folder):
+    file["processing/elsewhere"] = h5py.ExternalLink(str(folder / "secret.h5"), "/")
+    file["acquisition/x"] = h5py.SoftLink("/processing/elsewhere/x")
+
+
+def virtual_dataset(file, folder):
+    layout = h5py.VirtualLayout((10,), "f8")
+    layout[:] = h5py.VirtualSource(str(folder / "secret.h5"), "x", (10,))
+    file.create_virtual_dataset("acquisition/x", layout)
+
+
+def virtual_spike_times(file, folder):
+    n = file["units/spike_times"].shape
+    del file["units/spike_times"]
+    layout = h5py.VirtualLayout(n, "f8")
+    layout[:] = h5py.VirtualSource(str(folder / "secret.h5"), "x", n)
+    file.create_virtual_dataset("units/spike_times", layout)
+
+
+def link_cycle(file, folder):
+    file["processing/behavior/again"] = file["processing"]
+
+
+def second_link_to_a_group(file, folder):
+    file["acquisition/x"] = file["units"]
+
+
+def dangling_soft_link(file, folder):
+    file["acquisition/x"] = h5py.SoftLink("/nowhere")
+
+
+def soft_link_cycle(file, folder):
+    file["acquisition/x"] = h5py.SoftLink("/acquisition/y")
+    file["acquisition/y"] = h5py.SoftLink("/acquisition/x")
+
+
+def three_hundred_gigabytes(file, folder):
+    file.create_dataset("acquisition/x", (300 << 27,), "f8", chunks=(1 << 20,))
+
+
+def huge_chunk(file, folder):
+    file.create_dataset("acquisition/x", (10 << 20,), "f8", chunks=(10 << 20,))
+
+
+def empty_gigabyte(file, folder):
+    file.create_dataset("acquisition/x", (1 << 27,), "f8", chunks=(1 << 17,))
+
+
+def missing_filter(file, folder):
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((10,))
+    plist.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, ())
+    space = h5py.h5s.create_simple((10,))
+    h5py.h5d.create(file.id, b"acquisition/x", h5py.h5t.NATIVE_DOUBLE, space, plist)
+
+
+def deep_nesting(file, folder):
+    file.create_group("acquisition/" + "/".join("d" * 40))
+
+
+HOSTILE = {
+    external_storage: r"'acquisition/x' keeps its data outside the file \(in /etc/passwd\)",
+    external_link: r"'acquisition/x' is an external link to another file \(.*secret.h5\)",
+    external_link_in_the_middle: "'processing/elsewhere' is an external link",
+    virtual_dataset: "'acquisition/x' is a virtual dataset",
+    virtual_spike_times: "'units/spike_times' is a virtual dataset",
+    link_cycle: r"is a group that appears a second time \(a link cycle\)",
+    second_link_to_a_group: "is a group that appears a second time",
+    dangling_soft_link: "'acquisition/x' is a link to '/nowhere', which is not in the file",
+    soft_link_cycle: "which is not in the file",
+    three_hundred_gigabytes: "'acquisition/x' brings the data to 300 GiB",
+    huge_chunk: "'acquisition/x' has chunks of more than 64 MiB",
+    empty_gigabyte: "'acquisition/x' promises 1073741824 bytes but stores only 0",
+    missing_filter: "'acquisition/x' needs the filter 32015",
+    deep_nesting: "lies more than 32 groups deep",
+}
+
+
+@pytest.mark.parametrize("attack", HOSTILE, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [load_session, inspect_file, validate_file])
+def test_hostile_files_are_refused_before_any_data_is_read(attack, function, valid, tmp_path, reads):
+    with h5py.File(tmp_path / "secret.h5", "w") as secret:
+        secret["x"] = np.arange(10.0)
+    with h5py.File(valid, "r+") as file:
+        attack(file, tmp_path)
+    reads.clear()
+    with pytest.raises(UnsafeFileError, match=HOSTILE[attack]) as caught:
+        function(valid)
+    assert "session.nwb was not read" in str(caught.value)
+    assert reads == []
+
+
+def test_no_other_file_is_opened(valid, tmp_path):
+    """The other files are pipes: whoever opened one would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(valid, "r+") as file:
+        file.create_dataset("acquisition/x", (8,), "u1", external=[(str(tmp_path / "pipe"), 0, 8)])
+        layout = h5py.VirtualLayout((10,), "f8")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "pipe"), "x", (10,))
+        file.create_virtual_dataset("acquisition/y", layout)
+        file["acquisition/z"] = h5py.ExternalLink(str(tmp_path / "pipe"), "/x")
+    code = f"from neurobench_grasp.data import load_session; load_session({str(valid)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, text=True)
+    assert "UnsafeFileError" in done.stderr
+
+
+def test_soft_links_inside_the_file_are_followed(valid):
+    """Tools of the NWB family write them themselves, for shared timestamps and devices."""
+    digest = load_session(valid).sha256
+    with h5py.File(valid, "r+") as file:
+        file.move("units", "analysis/units")
+        file["units"] = h5py.SoftLink("/analysis/units")
+    assert load_session(valid).sha256 == digest
+
+
+def test_a_soft_link_through_a_linked_group_is_followed(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["real/inner/x"] = 1
+        file["alias"] = h5py.SoftLink("/real")
+        file["real/relative"] = h5py.SoftLink("inner/x")
+        file["far"] = h5py.SoftLink("/alias/inner/x")
+        tree = prescan(file, "a.h5")
+    assert tree.resolve("far") == "real/inner/x"
+    assert tree.resolve("alias/relative") == "real/inner/x"
+    assert tree.resolve("alias/missing") is None
+
+
+def test_too_many_objects(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for i in range(6):
+            file.create_group(f"g{i}")
+        with pytest.raises(UnsafeFileError, match="one of more than 5 objects"):
+            prescan(file, "a.h5", Limits(objects=5))
+
+
+def test_many_datasets_that_add_up(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for i in range(4):
+            file[f"x{i}"] = np.zeros(1000)
+        file["x0_again"] = file["x0"]
+        prescan(file, "a.h5", Limits(total_bytes=32_000))
+        with pytest.raises(UnsafeFileError, match="more than can be read"):
+            prescan(file, "a.h5", Limits(total_bytes=31_999))
+
+
+def test_filter_plugins_are_never_searched_for(valid, tmp_path):
+    """A plugin is foreign code; the search path is empty while a file is open, and restored afterwards."""
+    with h5py.File(valid, "r+") as file:
+        missing_filter(file, tmp_path)
+    marker = tmp_path / "plugins"
+    marker.mkdir()
+    (marker / "libevil.so").write_text("not a library")
+    code = (
+        "import h5py\n"
+        "from neurobench_grasp.data import load_session\n"
+        "before = [h5py.h5pl.get(i) for i in range(h5py.h5pl.size())]\n"
+        "assert any(b'plugins' in p for p in before)\n"
+        "try:\n"
+        f"    load_session({str(valid)!r})\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__)\n"
+        "assert [h5py.h5pl.get(i) for i in range(h5py.h5pl.size())] == before\n"
+    )
+    env = {**os.environ, "HDF5_PLUGIN_PATH": str(marker)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert (done.stdout, done.stderr) == ("UnsafeFileError\n", "")
+
+
+# -- paths that are no NWB file ---------------------------------------------------------------------------
+
+
+def _empty(path):
+    path.touch()
+
+
+def _html(path):
+    path.write_text("<html>404</html>")
+
+
+def _truncated(path):
+    write_small(path)
+    os.truncate(path, path.stat().st_size * 2 // 3)
+
+
+def _plain_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+
+
+def _no_identifier(path):
+    write_small(path)
+    with h5py.File(path, "r+") as file:
+        del file["identifier"]
+
+
+def _nine(path):
+    write_small(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["nwb_version"] = "9.9.9"
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda p: None, NgbError, "There is no file .*f.nwb"),
+        (lambda p: p.mkdir(), NgbError, "is a folder; name one of the NWB files in it"),
+        (os.mkfifo, NgbError, "is not a regular file"),
+        (_empty, CorruptFileError, "f.nwb is empty"),
+        (_html, CorruptFileError, "f.nwb is not an HDF5 file"),
+        (_truncated, CorruptFileError, r"f.nwb is truncated: it should hold \d+ bytes and holds \d+"),
+        (_plain_hdf5, CorruptFileError, "f.nwb is HDF5 but not NWB"),
+        (_no_identifier, CorruptFileError, "f.nwb lacks the identifier"),
+        (_nine, CorruptFileError, "f.nwb states the NWB version '9.9.9'; only NWB 2 is read here"),
+    ],
+)
+def test_what_is_no_nwb_file_is_called_by_its_name(tmp_path, make, kind, message):
+    path = tmp_path / "f.nwb"
+    make(path)
+    with pytest.raises(kind, match=message) as caught:
+        load_session(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_permission(tmp_path, monkeypatch):
+    path = tmp_path / "f.nwb"
+    write_small(path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the superuser may read everything
+    with pytest.raises(NgbError, match="may not be read; ask its owner"):
+        load_session(path)
