@@ -149,7 +149,7 @@ def _references(
         out: Predictions = {}
         for draw in range(SETTINGS.n_draws):
             prediction = _predict(context, session, features(draw), by_object=False)
-            out |= {f"{split} {draw}": prediction[split] for split in ("test", "ood")}
+            out |= {f"{s} {draw}": prediction[s].astype(np.float32) for s in ("test", "ood")}
         return out
 
     def draws(arrays: Predictions) -> Sequence[Predictions]:
@@ -197,7 +197,8 @@ def _predict(
     for split in SPLITS if by_object else ("test", "ood"):
         wanted = trials["train" if split == "train_by_object" else split]
         out[split] = _empty(session, wanted)
-        out[f"{split}_layers"] = np.full((n_layers, *out[split].shape), np.nan)
+        if n_layers > 1:
+            out[f"{split}_layers"] = np.full((n_layers, *out[split].shape), np.nan)
     for mode in ("test", "ood"):
         out[f"lag_{mode}"] = np.zeros(n_units)
         out[f"layer_{mode}"] = np.full(n_units, -1)
@@ -268,7 +269,8 @@ def _predict_group(
 
 def _fill(out: Predictions, split: str, units: Ints, layer: Ints, prediction: Floats, rows: Ints) -> None:
     """Put (n_layers, n_rows, n_units) predictions in place, and those of each unit's best layer."""
-    out[f"{split}_layers"][:, rows[:, None], units] = prediction
+    if len(prediction) > 1:
+        out[f"{split}_layers"][:, rows[:, None], units] = prediction
     out[split][rows[:, None], units] = prediction[layer, :, np.arange(len(units))].T
 
 
@@ -409,14 +411,15 @@ class _Table:
         row["n_conditions"] = len(self.conditions)
         few = len(self.conditions) < MIN_GROUPS
         if total.ci is None:
-            row["reason"] = f"no interval: {len(self.conditions)} conditions, fewer than {MIN_GROUPS}"
+            row["reason"] = f"no interval: {self._n_conditions()}, fewer than {MIN_GROUPS}"
         else:
             row["ci_over"] = ["trial" if few else "condition", "unit"]
             if few:
-                row["reason"] = (
-                    f"interval for these {len(self.conditions)} conditions only: too few to generalise"
-                )
+                row["reason"] = f"interval for the {self._n_conditions()} seen here only: too few to generalise"
         return row
+
+    def _n_conditions(self) -> str:
+        return f"{len(self.conditions)} condition{'s' if len(self.conditions) > 1 else ''}"
 
     def _why_undefined(self, metric: str) -> str:
         if metric.startswith("single_trial"):
