@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.data.prescan import GIB, Tree, no_plugins, prescan
+from neurobench_grasp.data.prescan import GIB, Tree, check_heaps, no_plugins, prescan
 from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, UnsafeFileError
 
 READ_LIMIT = 8 * GIB
@@ -136,6 +136,7 @@ def open_nwb(path: str | os.PathLike[str]) -> Iterator[NwbFile]:
     """
     path = Path(path)
     _check_regular(path)
+    check_heaps(path)
     try:
         with no_plugins(), h5py.File(path, "r", locking="best-effort") as h5:
             _check_generation(h5, path.name)

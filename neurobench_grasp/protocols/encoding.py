@@ -415,7 +415,9 @@ class _Table:
         else:
             row["ci_over"] = ["trial" if few else "condition", "unit"]
             if few:
-                row["reason"] = f"interval for the {self._n_conditions()} seen here only: too few to generalise"
+                row["reason"] = (
+                    f"interval for the {self._n_conditions()} seen here only: too few to generalise"
+                )
         return row
 
     def _n_conditions(self) -> str:
