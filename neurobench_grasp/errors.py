@@ -26,4 +26,4 @@ class UnknownNameError(NgbError):
 
 
 class UnsupportedError(NgbError):
-    """This model, dataset and protocol do not go together; the message says why."""
+    """Model, dataset and protocol do not go together; the message says why."""

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from neurobench_grasp.data.heaps import broken_heap
 from neurobench_grasp.data.prescan import GIB, Tree, check_heaps, no_plugins, prescan
 from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, UnsafeFileError
 
@@ -140,7 +141,9 @@ def open_nwb(path: str | os.PathLike[str]) -> Iterator[NwbFile]:
     try:
         with no_plugins(), h5py.File(path, "r", locking="best-effort") as h5:
             _check_generation(h5, path.name)
-            nwb = NwbFile(path, h5, prescan(h5, path.name))
+            tree = prescan(h5, path.name)
+            _check_heaps(path, tree)
+            nwb = NwbFile(path, h5, tree)
             _check_nwb(nwb)
             yield nwb
     except NgbError:
@@ -197,6 +200,15 @@ def _check_generation(h5: h5py.File, name: str) -> None:
             "here; convert it to NWB 2 first."
         )
     raise CorruptFileError(f"{name} is HDF5 but not NWB: it states no nwb_version.")
+
+
+def _check_heaps(path: Path, tree: Tree) -> None:
+    place = broken_heap(path, tree.bulk)
+    if place is not None:
+        raise CorruptFileError(
+            f"{path.name} is damaged and cannot be read (its text heap at byte {place} is broken); "
+            "copy or download it again."
+        )
 
 
 def _check_nwb(nwb: NwbFile) -> None:

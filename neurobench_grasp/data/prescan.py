@@ -63,11 +63,14 @@ class Tree:
         Shape of each dataset (``()`` for scalars and null dataspaces).
     links : mapping of str to str
         Soft links and the path each points to.
+    bulk : list of (int, int)
+        Byte ranges of the file, start and stop, that hold the data of large datasets.
     """
 
     groups: set[str] = field(default_factory=lambda: {""})
     datasets: dict[str, tuple[int, ...]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    bulk: list[tuple[int, int]] = field(default_factory=list)
 
     def resolve(self, path: str) -> str | None:
         """Follow soft links by text alone; ``None`` where nothing is at the end."""
@@ -123,7 +126,8 @@ def check_heaps(path: Path) -> None:
             (size,) = struct.unpack_from("<Q", raw, start + 8) if start + 16 <= len(raw) else (0,)
             if HEAP_HEADER <= size <= len(raw) - start and not _heap_is_sound(raw, start, start + size):
                 raise CorruptFileError(
-                    f"{path.name} is damaged (a broken heap of strings at byte {start}); copy or download it again."
+                    f"{path.name} is damaged (a broken heap of strings at byte {start}); "
+                    "copy or download it again."
                 )
             start = raw.find(HEAP_MARK, start + len(HEAP_MARK))
 
@@ -242,7 +246,10 @@ class _Scan:
         self.tree.datasets[path] = shape
         if _address(dataset) not in self.seen:
             self.seen.add(_address(dataset))
-            self.size(path, prod(shape) * itemsize, dataset.get_storage_size())
+            stored = dataset.get_storage_size()
+            self.size(path, prod(shape) * itemsize, stored)
+            if stored > MIB:
+                self.tree.bulk.extend(_ranges(dataset, layout, stored))
 
     def size(self, path: str, logical: int, stored: int) -> None:
         """Refuse datasets that would unpack to more than is sane."""
@@ -252,6 +259,17 @@ class _Scan:
             raise self.refuse(path, f"brings the data to {self.total / GIB:.0f} GiB, more than can be read")
         if logical >= limits.ratio_from and logical > limits.ratio * stored:
             raise self.refuse(path, f"promises {logical} bytes but stores only {stored}")
+
+
+def _ranges(dataset: h5py.h5d.DatasetID, layout: int, stored: int) -> list[tuple[int, int]]:
+    """Where in the file a dataset's data lies."""
+    if layout == h5py.h5d.CONTIGUOUS:
+        start = dataset.get_offset()
+        return [] if start is None else [(start, start + stored)]
+    chunks: list[tuple[int, int]] = []
+    if layout == h5py.h5d.CHUNKED:
+        dataset.chunk_iter(lambda chunk: chunks.append((chunk.byte_offset, chunk.byte_offset + chunk.size)))
+    return chunks
 
 
 def _split(path: str) -> list[str]:

@@ -101,7 +101,7 @@ def _check_layer(name: str, layer: Ragged, trials: Trials) -> None:
     if not np.array_equal(layer.offsets, trials.offsets):
         raise NgbError(
             f"Layer {name!r} of the model has {layer.offsets[-1]} steps in {len(layer)} trials, but the "
-            f"trials have {trials.offsets[-1]} in {len(trials)}; return one row for every step of every trial."
+            f"trials have {trials.offsets[-1]} in {len(trials)}; return one row for every step of each trial."
         )
     if layer.values.ndim != 2 or not np.isfinite(layer.values).all():
         raise NgbError(f"Layer {name!r} of the model must be finite numbers of shape (steps, features).")

@@ -49,7 +49,7 @@ def test_a_planted_latency_is_found(lag):
 
 def test_the_whole_map_equals_plain_scikit_learn():
     """Lag, layer, alpha, prediction and score of every unit, from loops over scikit-learn objects."""
-    session, latents = population(
+    session, _ = population(
         np.random.default_rng(3), snr=0.5, n_objects=8, n_repeats=5, n_units=4, n_latents=12
     )
     noise = Ragged(
