@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.data.heaps import broken_heap
-from neurobench_grasp.data.prescan import GIB, Tree, check_heaps, no_plugins, prescan
+from neurobench_grasp.data.prescan import GIB, Tree, no_plugins, prescan
 from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, UnsafeFileError
 
 READ_LIMIT = 8 * GIB
@@ -137,7 +137,6 @@ def open_nwb(path: str | os.PathLike[str]) -> Iterator[NwbFile]:
     """
     path = Path(path)
     _check_regular(path)
-    check_heaps(path)
     try:
         with no_plugins(), h5py.File(path, "r", locking="best-effort") as h5:
             _check_generation(h5, path.name)
@@ -183,7 +182,7 @@ def _corrupt(path: Path, cause: Exception) -> CorruptFileError:
             f"{path.name} is truncated: it should hold {want} bytes and holds {have}; "
             "copy or download it again."
         )
-    reason = " ".join(str(cause).split()).rstrip(".") or "no reason given"
+    reason = " ".join(str(cause.args[0] if cause.args else "").split()).rstrip(".") or "no reason given"
     return CorruptFileError(
         f"{path.name} is damaged and cannot be read ({type(cause).__name__}: {reason[:200]}); "
         "copy or download it again."

@@ -7,20 +7,15 @@ component at a time, and refuses such files; it opens no dataset's data and no o
 
 from __future__ import annotations
 
-import mmap
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path
 
 import h5py
 
-from neurobench_grasp.errors import CorruptFileError, UnsafeFileError
+from neurobench_grasp.errors import UnsafeFileError
 
-HEAP_MARK = b"GCOL\x01\0\0\0"
-HEAP_HEADER = 16
 GIB = 1 << 30
 MIB = 1 << 20
 
@@ -104,46 +99,6 @@ def no_plugins() -> Iterator[None]:
             h5py.h5pl.append(place)
 
 
-def check_heaps(path: Path) -> None:
-    """Check the global heaps, where HDF5 keeps strings: they carry no checksum.
-
-    HDF5 walks from object to object by the sizes it finds and never comes back from a free block of
-    size 0, so a damaged heap would hang the reader.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A regular file that is not empty.
-
-    Raises
-    ------
-    CorruptFileError
-        If an object of a heap ends outside it.
-    """
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-        start = raw.find(HEAP_MARK)
-        while start >= 0:
-            (size,) = struct.unpack_from("<Q", raw, start + 8) if start + 16 <= len(raw) else (0,)
-            if HEAP_HEADER <= size <= len(raw) - start and not _heap_is_sound(raw, start, start + size):
-                raise CorruptFileError(
-                    f"{path.name} is damaged (a broken heap of strings at byte {start}); "
-                    "copy or download it again."
-                )
-            start = raw.find(HEAP_MARK, start + len(HEAP_MARK))
-
-
-def _heap_is_sound(raw: mmap.mmap, start: int, end: int) -> bool:
-    """Walk the objects of one heap as HDF5 does, each ending after it began and within the heap."""
-    at = start + HEAP_HEADER
-    while at + HEAP_HEADER <= end:
-        index, _, _, size = struct.unpack_from("<HHIQ", raw, at)
-        needed = HEAP_HEADER + (size + 7) // 8 * 8 if index else size
-        if needed < HEAP_HEADER or at + needed > end:
-            return False
-        at += needed
-    return True
-
-
 def prescan(file: h5py.File, name: str, limits: Limits | None = None) -> Tree:
     """Walk every link of an open file and refuse what reaches outside it or asks too much.
 
@@ -183,6 +138,8 @@ class _Scan:
         )
 
     def walk(self, file: h5py.File) -> Tree:
+        if file.id.get_create_plist().get_sizes() != (8, 8):
+            raise self.refuse("/", "says that the file writes lengths in other than 8 bytes")
         root = h5py.h5g.open(file.id, b"/")
         self.seen.add(_address(root))
         pending = [(root, "", 0)]

@@ -1,0 +1,70 @@
+"""Check the heaps in which an HDF5 file keeps its variable-length strings.
+
+They carry no checksum, and the HDF5 library walks a damaged one for ever (an empty object of size 0 leads
+to itself). Nothing can interrupt that, so the walk is rehearsed here before the library begins it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+SIGNATURE = b"GCOL\x01"
+"""A heap begins so: its signature and version 1, the only one."""
+
+HEADER = 16
+OBJECT = struct.Struct("<HH4xQ")
+SMALLEST = 4096
+
+
+def broken_heap(path: Path, bulk: Sequence[tuple[int, int]]) -> int | None:
+    """Address of the first heap that cannot be walked to its end.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    bulk : sequence of (int, int)
+        Byte ranges, start and stop, that hold plain data and need no search.
+
+    Returns
+    -------
+    int or None
+        ``None`` where all heaps are sound.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for start, stop in _gaps(bulk, len(content)):
+            place = content.find(SIGNATURE, start, stop)
+            while place >= 0:
+                if not _sound(content, place):
+                    return place
+                place = content.find(SIGNATURE, place + 1, stop)
+    return None
+
+
+def _gaps(bulk: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
+    """Give what the ranges leave uncovered."""
+    done = 0
+    for start, stop in sorted(bulk):
+        if start > done:
+            yield done, min(start, size)
+        done = max(done, stop)
+    if done < size:
+        yield done, size
+
+
+def _sound(content: mmap.mmap, place: int) -> bool:
+    """Whether a walk over the objects of one heap goes forward all the way."""
+    size = int.from_bytes(content[place + 8 : place + HEADER], "little")
+    if size < SMALLEST or place + size > len(content):
+        return True  # not a heap, or one that the library refuses by itself
+    heap = content[place : place + size]
+    at = HEADER
+    while size - at >= OBJECT.size:
+        index, _, length = OBJECT.unpack_from(heap, at)
+        step = length if index == 0 else OBJECT.size + (length + 7 & ~7)
+        if step == 0 or at + step > size:
+            return False
+        at += step
+    return True
