@@ -118,7 +118,7 @@ ERRORS = {
     ),
     "trial inverted": (at(f"{TRIALS}/stop_time", 2, 3.0), TRIALS, "1 of 12 trials (2) end before they start"),
     "trials overlap": (
-        at(f"{TRIALS}/stop_time", 2, 16.0), TRIALS, "1 of 12 trials (3) begin before an earlier one has ended",
+        at(f"{TRIALS}/stop_time", 2, 16.0), TRIALS, "1 of 12 trials (3) begin before an earlier one",
     ),
     "times as text": (text_times, f"{TRIALS}/start_time", "it holds text"),
     "double ids": (at(f"{TRIALS}/id", 1, 0), f"{TRIALS}/id", "two rows have the same name"),
@@ -157,13 +157,14 @@ WARNINGS = {
         edit(SPIKES, lambda s: np.where(s == s[4], s[3], s)), SPIKES, "repeat the time of the one before",
     ),
     "spikes while unobserved": (
-        observe([[10, 60], *ALWAYS[1:]], UP_TO_SIX), "units/obs_intervals", "of 1 of 6 units (u0) lie outside",
+        observe([[10, 60], *ALWAYS[1:]], UP_TO_SIX), "units/obs_intervals", "of 6 units (u0) lie outside",
     ),
     "column not listed": (
-        attribute("units", "colnames", ["spike_times", "electrodes"]), "units/unit_name", "other readers miss",
+        attribute("units", "colnames", ["spike_times", "electrodes"]), "units/unit_name", "other readers",
     ),
     "listed column missing": (
-        attribute("units", "colnames", ["spike_times", "electrodes", "unit_name", "quality"]), "units", "'quality'",
+        attribute("units", "colnames", ["spike_times", "electrodes", "unit_name", "quality"]),
+        "units", "'quality'",
     ),
     "event before its trial": (
         at(f"{TRIALS}/max_aperture_time", 2, -1.0), TRIALS, "the event max_aperture lies outside the trial",
@@ -177,7 +178,7 @@ WARNINGS = {
         TRIALS, "1 trials without a condition label were left out",
     ),
     "degrees called rad": (edit(f"{ANGLES}/data", lambda x: x * 57.3), f"{ANGLES}/data", "are they degrees?"),
-    "NaN angles": (at(f"{ANGLES}/data", (4, 1), np.nan), f"{ANGLES}/data", "1 values are missing (NaN), in b"),
+    "NaN angles": (at(f"{ANGLES}/data", (4, 1), np.nan), f"{ANGLES}/data", "1 values are missing (NaN)"),
     "spikes in milliseconds": (
         edit(SPIKES, lambda s: s * 1000 + 1e5), "units", "are both in seconds, on one clock?",
     ),
@@ -188,7 +189,9 @@ INFOS = {
     "silent unit": (edit(INDEX, lambda x: np.r_[0, x[1:]]), SPIKES, "1 of 6 units (u0) without any spike"),
     "no electrodes": (remove("units/electrodes"), "units/electrodes", "areas of the units are unknown"),
     "missing event": (lambda file: None, TRIALS, "the event max_aperture is missing in 1 of 12 trials (3)"),
-    "gap": (timestamps(lambda t: t + (t > 20) * 3.0), f"{ANGLES}/timestamps", "1 gaps between samples, the longest of 3"),
+    "gap": (
+        timestamps(lambda t: t + (t > 20) * 3.0), f"{ANGLES}/timestamps", "1 gaps between samples, the longest of 3",
+    ),
     "no subject": (remove("general/subject/subject_id"), "general/subject/subject_id", "missing or empty"),
 }  # fmt: skip
 
@@ -237,7 +240,8 @@ def test_all_findings_come_at_once_and_errors_first(tmp_path):
     with pytest.raises(CorruptFileError) as caught:
         load_session(path)
     assert str(caught.value) == (
-        f"f.nwb is refused, because {findings[0]}, and 2 more errors; `ngb data validate {path}` lists everything."
+        f"f.nwb is refused, because {findings[0]}, and 2 more errors; "
+        f"`ngb data validate {path}` lists everything."
     )
 
 
