@@ -10,6 +10,7 @@ import pytest
 from data_sessions import write_small
 
 from neurobench_grasp.data import inspect_file, load_session, validate_file
+from neurobench_grasp.data.heaps import broken_heap
 from neurobench_grasp.data.prescan import Limits, prescan
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsafeFileError
 
@@ -278,3 +279,59 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)  # the superuser may read everything
     with pytest.raises(NgbError, match="may not be read; ask its owner"):
         load_session(path)
+
+
+# -- damaged heaps of strings -----------------------------------------------------------------------------
+
+
+def _heap(*objects):
+    """Heap of 4096 bytes from (index, length) pairs, behind some other bytes."""
+    heap = bytearray(4096)
+    heap[:16] = b"GCOL\x01\0\0\0" + (4096).to_bytes(8, "little")
+    at = 16
+    for index, length in objects:
+        heap[at : at + 16] = index.to_bytes(2, "little") + b"\1\0\0\0\0\0" + length.to_bytes(8, "little")
+        at += 16 + (length + 7) // 8 * 8
+    return b"x" * 40 + bytes(heap)
+
+
+@pytest.mark.parametrize(
+    ("objects", "sound"),
+    [
+        ([(1, 5), (2, 100), (0, 4096 - 16 - 24 - 120)], True),
+        ([(1, 4064)], True),
+        ([(1, 5), (0, 0)], False),
+        ([(1, 5), (2, 5000)], False),
+        ([(1, 5), (2, 2**64 - 1)], False),
+        ([(0, 2**63)], False),
+    ],
+)
+def test_heaps_are_walked_before_the_library_does(tmp_path, objects, sound):
+    path = tmp_path / "f"
+    path.write_bytes(_heap(*objects))
+    assert broken_heap(path, []) == (None if sound else 40)
+    assert broken_heap(path, [(0, 41)]) is None  # bulk data is not searched
+    assert broken_heap(path, [(50, 4000)]) == (None if sound else 40)
+
+
+def test_a_heap_that_would_hang_the_library_is_refused(valid):
+    """The free block at a heap's end is given the size 0, which leads HDF5 round for ever."""
+    content = bytearray(valid.read_bytes())
+    at = content.find(b"GCOL\x01")
+    while (free := _free_block(content, at)) is None:
+        at = content.find(b"GCOL\x01", at + 1)
+    content[free + 8 : free + 16] = bytes(8)
+    valid.write_bytes(content)
+    with pytest.raises(CorruptFileError, match=rf"its text heap at byte {at} is broken"):
+        load_session(valid)
+
+
+def _free_block(content, at):
+    """Place of the free block at the end of the heap at a place, if there is one."""
+    end = at + int.from_bytes(content[at + 8 : at + 16], "little")
+    place = at + 16
+    while place + 16 <= end:
+        if not int.from_bytes(content[place : place + 2], "little"):
+            return place
+        place += 16 + (int.from_bytes(content[place + 8 : place + 16], "little") + 7) // 8 * 8
+    return None
