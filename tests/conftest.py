@@ -28,8 +28,20 @@ def real_file(shared_data: Path):
     return path
 
 
+def pytest_sessionfinish(session):
+    """Hand what a worker tested to the process that prints the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["real_files"] = sorted(_real_files)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Collect what the workers tested."""
+    _real_files.update(getattr(node, "workeroutput", {}).get("real_files", ()))
+
+
 def pytest_terminal_summary(terminalreporter):
-    """Print how many real files were opened, and fail if any was skipped although the folder exists."""
+    """Print how many real files were opened."""
     terminalreporter.write_line(f"real files tested: {len(_real_files)}")
 
 

@@ -166,7 +166,7 @@ def _stretches(session: Session, grid: _Grid) -> tuple[Ints, Ints]:
     """Bins [low, high) of the contiguous stretch around each trial."""
     table = session.trials
     if session.window.contiguous == "trial":
-        return -grid.floor(-table.start), grid.floor(table.stop)
+        return grid.floor(table.start), grid.floor(table.stop)
     if grid.stored is not None:
         low, high = int(grid.stored[0]), int(grid.stored[-1]) + 1
     else:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from neurobench_grasp.errors import NgbError
+from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
@@ -46,7 +46,19 @@ def run(context: Context) -> list[ScoreRow]:
     -------
     list of dict
         Tidy rows, one number each, as in the published schema of records.
+
+    Raises
+    ------
+    UnsupportedError
+        If no session has units.
+    NgbError
+        If the model's layers do not have the steps of the trials, or are not finite.
     """
+    if not any(session.units for session in context.sessions):
+        names = ", ".join(s.id for s in context.sessions)
+        raise UnsupportedError(
+            f"{names} holds no units, and encoding predicts units; score another recording."
+        )
     scored: list[_Scored] = []
     for session in context.sessions:
         context.progress(f"encoding {session.id}: activations")

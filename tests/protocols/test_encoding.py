@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import explained_variance_score
 from sklearn.preprocessing import StandardScaler
 
-from neurobench_grasp.errors import NgbError
+from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols import encoding
 from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial
 from neurobench_grasp.types import Activations, Ragged
@@ -261,3 +261,13 @@ def test_the_best_layer_is_chosen_per_unit_and_every_layer_is_reported():
     rows = encoding.run(context_of(session, activations=lambda trials: Activations(layers)))
     assert score(rows, layer="noise")["value"] < 0.02
     assert score(rows, layer="latents")["value"] == pytest.approx(score(rows)["value"], abs=1e-9)
+
+
+def test_a_session_without_units_is_refused_with_the_reason():
+    session, _ = population(np.random.default_rng(20), n_objects=3, n_repeats=3, n_units=1)
+    rates = Ragged(session.rates.values[:, :0], session.rates.offsets)
+    behaviour_alone = dataclasses.replace(
+        session, units=(), areas=(), rates=rates, observed=session.observed[:, :0]
+    )
+    with pytest.raises(UnsupportedError, match="planted holds no units"):
+        encoding.run(context_of(behaviour_alone))

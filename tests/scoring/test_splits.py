@@ -58,3 +58,8 @@ def test_folds_are_even_and_keep_conditions_whole(n_objects, n_repeats):
         len({f for f, c in zip(by_condition, trials.values(), strict=True) if c == o}) == 1
         for o in set(trials.values())
     )
+
+
+def test_the_rule_is_frozen():
+    """A change of the rule changes every published score; it needs a new version of the protocol."""
+    assert make_splits(session(35, 15)).sha256.startswith("4d87723b1159af1d")
