@@ -87,7 +87,7 @@ def choose_layout(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) 
         return chosen
     fitting = sorted((f for f in fits if not f.missing), key=lambda f: -len(f.found))
     if not fitting:
-        best = nearest(fits)
+        best = nearest_first(fits)[0]
         raise LayoutError(
             f"{nwb.name} fits none of the shipped layouts; the nearest, {best.layout.name!r}, lacks "
             f"{_lacks(best)}; {_inspect(nwb)}."
@@ -98,13 +98,13 @@ def choose_layout(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) 
     return fitting[0]
 
 
-def nearest(fits: Iterable[Fit]) -> Fit:
-    """Give the layout that finds the largest part of what it looks for; the canonical one wins ties."""
+def nearest_first(fits: Iterable[Fit]) -> list[Fit]:
+    """Sort layouts by the part they find of what they look for; the canonical one wins ties."""
 
     def rank(one: Fit) -> tuple[float, bool]:
         return len(one.found) / max(1, len(one.found) + len(one.missing)), one.layout.name == CANONICAL
 
-    return max(fits, key=rank)
+    return sorted(fits, key=rank, reverse=True)
 
 
 def fit(nwb: NwbFile, layout: Layout, stamp: Stamp | None = None) -> Fit:
@@ -222,7 +222,7 @@ def _lacks(fit: Fit) -> str:
 
 
 def _best_of(fits: list[Fit]) -> str:
-    best = nearest(fits)
+    best = nearest_first(fits)[0]
     if best.missing:
         return f"no shipped layout fits, and {best.layout.name!r} comes nearest"
     return f"the layout {best.layout.name!r} fits"

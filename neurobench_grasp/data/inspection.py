@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neurobench_grasp.data.findings import Report
-from neurobench_grasp.data.fit import Fit, choose_layout, fit, locate_units, units_tables
+from neurobench_grasp.data.fit import Fit, choose_layout, fit, locate_units, nearest_first, units_tables
 from neurobench_grasp.data.hdf5 import NwbFile, open_nwb
 from neurobench_grasp.data.layouts import Layout, UnitsLayout, layouts, load_layout
 from neurobench_grasp.data.parts import Parts
@@ -93,7 +93,7 @@ class Inspection:
     layout : str or None
         The layout that was asked for, if it fits, or else the one that fits best.
     fits : tuple of LayoutFit
-        Every shipped layout (and the one asked for), and what it misses.
+        Every shipped layout (and the one asked for), and what it misses; the nearest first.
     units_looked_for : tuple of str
         Where the layout (the canonical one where none fits) looks for units.
     units_found : tuple of str
@@ -188,7 +188,7 @@ def _fits(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> list[
     if wanted is not None:
         own = load_layout(wanted)
         known[own.name] = own
-    return [fit(nwb, layout, stamp) for layout in known.values()]
+    return nearest_first(fit(nwb, layout, stamp) for layout in known.values())
 
 
 def _fitting(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> Fit | None:

@@ -21,7 +21,7 @@ from neurobench_grasp.data.fit import (
     locate_signals,
     locate_table,
     locate_units,
-    nearest,
+    nearest_first,
 )
 from neurobench_grasp.data.hdf5 import NwbFile, open_nwb
 from neurobench_grasp.data.layouts import ConditionLayout, SignalLayout, UnitsLayout, layouts, load_layout
@@ -112,7 +112,7 @@ def _layout_to_validate(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | 
     try:
         return choose_layout(nwb, None, stamp)
     except LayoutError:
-        return nearest([fit(nwb, layout, stamp) for layout in layouts().values()])
+        return nearest_first(fit(nwb, layout, stamp) for layout in layouts().values())[0]
 
 
 class Reader:
