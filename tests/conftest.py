@@ -1,6 +1,5 @@
 """Fixtures that several test files share."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -45,12 +44,12 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.write_line(f"real files tested: {len(_real_files)}")
 
 
-def pytest_runtest_logreport(report):
-    """Where the recordings exist, a skipped test is a failure."""
-    if (
-        report.skipped
-        and SHARED.is_dir()
-        and os.environ.get("CI")
-        and "real recordings" in str(report.longrepr)
-    ):
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Where the recordings are there, a skipped test of them is a failure."""
+    report = yield
+    of_recordings = {"shared_data", "real_file"} & set(getattr(item, "fixturenames", ()))
+    if report.skipped and of_recordings and SHARED.is_dir() and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped although the recordings are there"
+    return report
