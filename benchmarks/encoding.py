@@ -1,9 +1,9 @@
 """Encoding speed against what a user would write instead; prints JSON.
 
-Candidates choose one ridge penalty per unit by 5-fold cross-validated explained variance and refit:
-ours on all layers, scikit-learn's ``GridSearchCV(Ridge)`` unit by unit (on a sample of units of the first layer,
-scaled up), and himalaya's ``RidgeCV`` with explained variance as its score (on the first layer, scaled up). All run in this process on the
-same data, in turn, with the same number of threads; the ratio is the median over rounds.
+Candidates choose one ridge penalty per unit by 5-fold cross-validated explained variance and refit: ours on
+all layers, scikit-learn's ``GridSearchCV(Ridge)`` unit by unit (a sample of units on the first layer, scaled
+up), and himalaya's ``RidgeCV`` with explained variance as its score (the first layer, scaled up). All run in
+this process on the same data, with the same number of threads; ratios are medians over the rounds.
 
     python benchmarks/encoding.py [--rounds 3] [--units 200] [--bins 20000] [--layers 12] [--features 256]
 """
