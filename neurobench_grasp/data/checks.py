@@ -216,6 +216,7 @@ def check_trials(
     _check_overlap(trials, place, overlap, report)
     events = {}
     for name, times in trials.events.items():
+        absent = np.isnan(times)
         outside = (times < trials.start) | (times > trials.stop) | np.isinf(times)
         if outside.any():
             report.changed(
@@ -224,8 +225,8 @@ def check_trials(
                 f"{_trials(trials, outside)}",
             )
             times = np.where(outside, np.nan, times)
-        if np.isnan(times).any():
-            report.info(place, f"the event {name} is missing in {_trials(trials, np.isnan(times))}")
+        if absent.any():
+            report.info(place, f"the event {name} is missing in {_trials(trials, absent)}")
         events[name] = times
     present = [e for e in order if e in events]
     for before, after in pairwise(present):
@@ -319,6 +320,14 @@ def _spans(session: Session) -> dict[str, tuple[float, float]]:
         first, last = _ends(units.spike_offsets)
         spans["units"] = float(units.spike_times[first].min()), float(units.spike_times[last].max())
     return spans
+
+
+def check_names(units: Units, trials: TrialTable, report: Report) -> None:
+    """Check the names of units, areas, trials and conditions."""
+    check_labels(units.ids, "units", "units", report)
+    check_labels(sorted(set(units.areas)), "units", "areas", report)
+    check_labels(trials.ids, "trials", "trials", report)
+    check_labels(sorted(set(trials.condition)), "trials", "conditions", report)
 
 
 def check_labels(labels: Sequence[str], place: str, what: str, report: Report) -> None:

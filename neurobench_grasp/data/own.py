@@ -94,6 +94,7 @@ def session_from_arrays(
         window=window,
         joint_map={c: (c, 1.0, 0.0) for c in joint_angles or ()} if joint_map is None else joint_map,
     )
+    checks.check_names(units, table, report)
     checks.check_session(session, report)
     if report.errors:
         raise NgbError(f"The session {id!r} cannot be made, because {report.errors[0]}.")
@@ -136,32 +137,21 @@ def session_from_csv(
     NgbError
         Naming the file, the column and the line at fault.
     """
-    spikes = _read_csv(units, ("unit", "area", "time"))
-    rows = _read_csv(trials, ("start", "stop", "condition"))
-    columns: dict[str, Any] = {
-        c: v if c in ("id", "condition") else _numbers(v, c, trials) for c, v in rows.items()
-    }
+    spikes = _Csv(units, ("unit", "area", "time"))
+    table = _Csv(trials, ("start", "stop", "condition"))
     angles: dict[str, Floats] | None = None
     clock: Floats | None = None
     if joint_angles is not None:
-        cells = _read_csv(joint_angles, ("time",))
-        angles = {c: _numbers(v, c, joint_angles) for c, v in cells.items()}
+        samples = _Csv(joint_angles, ("time",))
+        angles = {c: samples.numbers(c) for c in samples.columns}
         clock = angles.pop("time")
-    areas: dict[str, str] = {}
-    for line, (name, area) in enumerate(zip(spikes["unit"], spikes["area"], strict=True), start=2):
-        if areas.setdefault(name, area) != area:
-            raise NgbError(
-                f"{units}, line {line}: unit {name!r} is in area {area!r} here and in {areas[name]!r} before."
-            )
-    names, code = np.unique(np.array(spikes["unit"]), return_inverse=True)
-    times = _numbers(spikes["time"], "time", units)[np.argsort(code, kind="stable")]
-    trains = dict(zip(names.tolist(), np.split(times, np.cumsum(np.bincount(code))[:-1]), strict=True))
+    trains = spikes.split("time", by="unit")
     return session_from_arrays(
         id=id,
         subject=subject,
         spike_times={name: trains[name] for name in sorted(trains, key=_natural)},
-        areas=areas,
-        trials=columns,
+        areas=spikes.one_each("area", of="unit"),
+        trials={c: v if c in ("id", "condition") else table.numbers(c) for c, v in table.columns.items()},
         joint_angles=angles,
         angle_times=clock,
         angle_unit=angle_unit,
@@ -241,36 +231,59 @@ def _vector(values: ArrayLike, what: str) -> Floats:
     return vector
 
 
-def _read_csv(path: str | os.PathLike[str], required: tuple[str, ...]) -> dict[str, list[str]]:
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as cause:
-        reason = cause.strerror if isinstance(cause, OSError) else cause
-        raise NgbError(f"{path} cannot be read as CSV ({reason}).") from cause
-    header = rows[0] if rows else []
-    for column in required:
-        if column not in header:
-            raise NgbError(
-                f"{path} lacks the column {column!r}; its header is {', '.join(header) or 'empty'}."
-            )
-    if len(set(header)) != len(header):
-        raise NgbError(f"{path} has two columns of the same name.")
-    for line, row in enumerate(rows[1:], start=2):
-        if len(row) != len(header):
-            raise NgbError(f"{path}, line {line}: {len(row)} cells for {len(header)} columns.")
-    return {column: [row[i] for row in rows[1:]] for i, column in enumerate(header)}
+class _Csv:
+    """A CSV file with a header line, whose messages name the file and the line."""
 
+    def __init__(self, path: str | os.PathLike[str], required: tuple[str, ...]) -> None:
+        self.path = path
+        try:
+            with Path(path).open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.reader(file)
+                rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+        except (OSError, UnicodeDecodeError, csv.Error) as cause:
+            reason = cause.strerror if isinstance(cause, OSError) else cause
+            raise NgbError(f"{path} cannot be read as CSV ({reason}).") from cause
+        header = rows[0][1] if rows else []
+        for column in required:
+            if column not in header:
+                raise NgbError(
+                    f"{path} lacks the column {column!r}; its header is {', '.join(header) or 'empty'}."
+                )
+        if len(set(header)) != len(header):
+            raise NgbError(f"{path} has two columns of the same name.")
+        if len(rows) == 1:
+            raise NgbError(f"{path} has a header but no lines below it.")
+        for line, row in rows[1:]:
+            if len(row) != len(header):
+                raise NgbError(f"{path}, line {line}: {len(row)} cells for {len(header)} columns.")
+        self.lines = [line for line, _ in rows[1:]]
+        self.columns = {column: [row[i] for _, row in rows[1:]] for i, column in enumerate(header)}
 
-def _numbers(cells: list[str], column: str, path: str | os.PathLike[str]) -> Floats:
-    """Turn cells into numbers; empty cells become NaN."""
-    try:
-        return np.array([float(c) if c else np.nan for c in cells])
-    except ValueError:
-        line = next(i for i, c in enumerate(cells, start=2) if not _is_number(c))
-        raise NgbError(
-            f"{path}, line {line}: {cells[line - 2]!r} in column {column!r} is no number."
-        ) from None
+    def numbers(self, column: str) -> Floats:
+        """Turn a column into numbers; empty cells become NaN."""
+        cells = self.columns[column]
+        try:
+            return np.array([float(c) if c else np.nan for c in cells])
+        except ValueError:
+            line, cell = next((i, c) for i, c in zip(self.lines, cells, strict=True) if not _is_number(c))
+            raise NgbError(f"{self.path}, line {line}: {cell!r} in column {column!r} is no number.") from None
+
+    def split(self, column: str, by: str) -> dict[str, Floats]:
+        """Numbers of a column, sorted into groups by the words of another."""
+        names, group = np.unique(np.array(self.columns[by]), return_inverse=True)
+        numbers = self.numbers(column)[np.argsort(group, kind="stable")]
+        return dict(zip(names.tolist(), np.split(numbers, np.cumsum(np.bincount(group))[:-1]), strict=True))
+
+    def one_each(self, column: str, of: str) -> dict[str, str]:
+        """Give the one word of a column that belongs to each word of another."""
+        found: dict[str, str] = {}
+        for line, name, word in zip(self.lines, self.columns[of], self.columns[column], strict=True):
+            if found.setdefault(name, word) != word:
+                raise NgbError(
+                    f"{self.path}, line {line}: {of} {name!r} has the {column} {word!r} here and "
+                    f"{found[name]!r} before."
+                )
+        return found
 
 
 def _is_number(cell: str) -> bool:

@@ -103,11 +103,8 @@ def _check_writable(session: Session, steps: Mapping[str, float]) -> None:
     units, trials = session.units, session.trials
     checks.check_spikes(units, "units", report)
     checks.check_counts(units, "units", report)
-    checks.check_labels(units.ids, "units", "units", report)
     checks.check_trials(trials, "trials", "error", (), report)
-    checks.check_labels(trials.ids, "trials", "trials", report)
-    for what, labels in (("areas", set(units.areas)), ("conditions", set(trials.condition))):
-        checks.check_labels(sorted(labels), what, what, report)
+    checks.check_names(units, trials, report)
     if len(trials) == 0:
         report.error("trials", "there are none")
     if (
