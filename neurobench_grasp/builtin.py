@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from neurobench_grasp.hookspecs import hookimpl
@@ -18,7 +19,9 @@ def _demo_files() -> Sequence[Path]:
 
 @hookimpl
 def ngb_datasets() -> Iterator[DatasetSpec]:
-    """Offer the built-in dataset."""
+    """Offer the built-in dataset, and those that can be fetched."""
+    from neurobench_grasp.recordings import catalogue, fetched_files
+
     yield DatasetSpec(
         "demo",
         files=_demo_files,
@@ -27,6 +30,14 @@ def ngb_datasets() -> Iterator[DatasetSpec]:
         licence="CC0-1.0",
         summary="synthetic, a self-test: 2 animals × 2 sessions, 35 objects × 15 trials, M1 and S1",
     )
+    for entry in catalogue().values():
+        yield DatasetSpec(
+            entry.name,
+            files=partial(fetched_files, entry),
+            layout=entry.layout,
+            licence=entry.licence,
+            summary=entry.summary,
+        )
 
 
 def _encoding(context: Context) -> list[ScoreRow]:

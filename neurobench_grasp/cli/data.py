@@ -1,4 +1,4 @@
-"""``ngb data``: look into NWB files, list layouts, make the built-in recordings."""
+"""``ngb data``: look into NWB files, list layouts, make the built-in recordings, fetch others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from neurobench_grasp.data.inspection import Inspection, LayoutFit
 
 app = typer.Typer(
-    help="Look into NWB files, list layouts, make the built-in recordings.", no_args_is_help=True
+    help="Look into NWB files, list layouts, make the built-in recordings, fetch others.", no_args_is_help=True
 )
 File = Annotated[Path, typer.Argument(metavar="FILE", help="An NWB file.")]
 Layout = Annotated[
@@ -66,6 +66,26 @@ def make(
     with progress() as tell:
         paths = make_demo(to, tell)
     return Result([str(p) for p in paths], [str(p) for p in paths])
+
+
+@app.command("fetch", cls=Command)
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset: myodm or hand_reach_to_grasp.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Folder or wheel with its original files [default: download them]."),
+    ] = None,
+    as_json: Json = False,
+) -> Result:
+    """Fetch a dataset that others recorded into the user's cache, checked against pinned digests."""
+    from neurobench_grasp.recordings import fetch as fetch_files
+    from neurobench_grasp.recordings import find_entry
+
+    entry = find_entry(name)
+    note(f"{entry.name} comes from {entry.source}. Licence: {entry.licence}. Please cite: {entry.citation}.")
+    with progress() as tell:
+        paths = [str(p) for p in fetch_files(name, source, tell)]
+    return Result({"dataset": entry.name, "licence": entry.licence, "files": paths}, paths)
 
 
 @app.command("layouts", cls=Command)

@@ -38,7 +38,7 @@ def write_session(
     *,
     species: str,
     sex: str,
-    age: str,
+    age: str | None,
     session_start_time: datetime | str,
     description: str,
     institution: str | None = None,
@@ -59,8 +59,8 @@ def write_session(
         Latin binomial, such as ``Macaca mulatta``.
     sex : str
         ``M``, ``F``, ``U`` (unknown) or ``O`` (other).
-    age : str
-        ISO 8601 duration, such as ``P8Y``.
+    age : str, optional
+        ISO 8601 duration, such as ``P8Y``; ``None`` where it is not known.
     session_start_time : datetime or str
         Of time 0; ISO 8601 if text. Without a time zone it is taken as UTC.
     description : str
@@ -145,13 +145,13 @@ def _check_signal(name: str, signal: Signal, report: Report) -> None:
         report.error(name, f"values of shape {signal.values.shape} do not match its times and columns")
 
 
-def _check_subject(species: str, sex: str, age: str) -> None:
+def _check_subject(species: str, sex: str, age: str | None) -> None:
     for what, value, pattern, example in (
         ("species", species, r"[A-Z][a-z]+ [a-z]+", "'Macaca mulatta'"),
         ("sex", sex, r"[MFUO]", "'M', 'F', 'U' (unknown) or 'O' (other)"),
         ("age", age, r"P(?!$)(\d+(\.\d+)?[YMWD])*(T(\d+(\.\d+)?[HMS])+)?", "'P8Y'"),
     ):
-        if not re.fullmatch(pattern, value):
+        if value is not None and not re.fullmatch(pattern, value):
             raise NgbError(f"The {what} {value!r} is not written as NWB wants it; give {example}.")
 
 
@@ -193,7 +193,7 @@ def _header(
     return nwb
 
 
-def _add_subject(nwb: NWBFile, subject: str, species: str, sex: str, age: str) -> None:
+def _add_subject(nwb: NWBFile, subject: str, species: str, sex: str, age: str | None) -> None:
     from pynwb.file import Subject
 
     nwb.subject = Subject(subject_id=subject, species=species, sex=sex, age=age)

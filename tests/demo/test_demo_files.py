@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neurobench_grasp import NgbError
+from neurobench_grasp import NgbError, cache
 from neurobench_grasp.builtin import ngb_datasets
 from neurobench_grasp.data import load_session, session_digest, validate_file
 from neurobench_grasp.demo import (
@@ -39,7 +39,7 @@ def small(monkeypatch, tmp_path):
     session = sessions.make_session("demo_a_1")
     monkeypatch.setattr(sessions, "SESSIONS", (session.id,))
     monkeypatch.setattr(sessions, "make_session", lambda name: session)
-    monkeypatch.setattr(files, "DEMO_SHA256", files.combined_digest({session.id: session.sha256}))
+    monkeypatch.setattr(files, "DEMO_SHA256", cache.combined_digest({session.id: session.sha256}))
     monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
     return session
 
@@ -48,7 +48,7 @@ def small(monkeypatch, tmp_path):
 def test_content_is_the_published_one(demo_paths):
     read = [load_session(path) for path in demo_paths]
     assert {s.id: session_digest(s) for s in read} == {s.id: s.sha256 for s in read}
-    assert files.combined_digest({s.id: s.sha256 for s in read}) == DEMO_SHA256
+    assert cache.combined_digest({s.id: s.sha256 for s in read}) == DEMO_SHA256
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_rounding_errors_of_another_machine_do_not_show(monkeypatch):
 
 
 def test_the_dataset_is_offered_as_synthetic():
-    (spec,) = ngb_datasets()
+    (spec,) = [s for s in ngb_datasets() if s.synthetic]
     assert (spec.name, spec.synthetic, spec.layout, spec.licence) == ("demo", True, "ngb-grasp-1", "CC0-1.0")
     assert "synthetic, a self-test" in spec.summary
 
@@ -129,7 +129,7 @@ def test_other_content_than_the_published_is_refused(small, monkeypatch, tmp_pat
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     for target in (tmp_path, tmp_path / "thesis.txt"):
-        with pytest.raises(NgbError, match="is not a folder of the demo"):
+        with pytest.raises(NgbError, match="is not a folder of the dataset demo"):
             make_demo(target)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
@@ -146,7 +146,7 @@ def test_a_killed_process_leaves_nothing_that_looks_complete(tmp_path):
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".demo-") and not list(left.rglob("manifest.json"))
     os.utime(left, (0, 0))
-    files._sweep(tmp_path)
+    cache.sweep(tmp_path, "demo")
     assert list(tmp_path.iterdir()) == []
 
 

