@@ -88,7 +88,8 @@ class Kept:
         ours = (target / MANIFEST).exists()
         if target.exists() and not ours and (not target.is_dir() or any(target.iterdir())):
             raise NgbError(
-                f"{target} exists and is not a folder of the dataset {self.name}; remove it or choose another folder."
+                f"{target} exists and is not a folder of the dataset {self.name}; remove it or choose "
+                "another folder."
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target.parent, self.name)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from neurobench_grasp.data.inspection import Inspection, LayoutFit
 
 app = typer.Typer(
-    help="Look into NWB files, list layouts, make the built-in recordings, fetch others.", no_args_is_help=True
+    help="Look into NWB files, list layouts, make the built-in recordings, fetch others.",
+    no_args_is_help=True,
 )
 File = Annotated[Path, typer.Argument(metavar="FILE", help="An NWB file.")]
 Layout = Annotated[

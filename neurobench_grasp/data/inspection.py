@@ -17,7 +17,7 @@ from neurobench_grasp.data.parts import Parts
 from neurobench_grasp.data.reader import Reader
 from neurobench_grasp.data.stamp import CANONICAL, Stamp, read_stamp
 from neurobench_grasp.errors import LayoutError
-from neurobench_grasp.types import Floats, Units
+from neurobench_grasp.types import Floats, TrialTable, Units
 
 FOLDERS = ("acquisition", "processing")
 """Where signals are looked for."""
@@ -158,7 +158,7 @@ def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None)
         chosen = _fitting(nwb, layout, stamp)
         looked_for = chosen.layout if chosen else load_layout(layout or CANONICAL)
         found, units = _units(nwb, looked_for, stamp)
-        trials = Reader(nwb, chosen, stamp).trials() if chosen else None
+        trials = _trials(Reader(nwb, chosen, stamp)) if chosen else None
         return Inspection(
             path=str(path),
             size=Path(path).stat().st_size,
@@ -234,6 +234,14 @@ def _rates(units: Units) -> Floats:
         np.diff(units.spike_offsets), seconds, out=np.zeros(len(units)), where=seconds > 0
     )
     return rates
+
+
+def _trials(reader: Reader) -> TrialTable | None:
+    """Read the trials; signals only where events are to be found in them."""
+    trials = reader.trials()
+    if trials is None or reader.layout.trials.detect is None:
+        return trials
+    return reader.with_movements(trials, reader.signals())
 
 
 def _tables(nwb: NwbFile) -> tuple[TableSummary, ...]:

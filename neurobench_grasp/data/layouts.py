@@ -137,6 +137,38 @@ class KeepLayout:
 
 
 @dataclass(frozen=True)
+class DetectLayout:
+    """How to find the movement of a trial where the file marks no events.
+
+    Parameters
+    ----------
+    signal : str
+        Name of the signal whose speed tells; one of the layout's.
+    start, stop : str
+        Names of the events found: when the movement begins and when it has ended.
+    cutoff : float
+        Hz; the signal is low-pass filtered before it is differentiated.
+    threshold : float
+        Fraction of the trial's peak speed above which the hand moves.
+    pause : float
+        Seconds; shorter pauses belong to the movement.
+    shortest : float
+        Seconds; what is shorter is no movement.
+    least_peak : float
+        Peak speed that a movement has at least, in the signal's unit (rad for joint angles) per second.
+    """
+
+    signal: str
+    start: str = "move_onset"
+    stop: str = "move_stop"
+    cutoff: float = 6.0
+    threshold: float = 0.05
+    pause: float = 0.2
+    shortest: float = 0.3
+    least_peak: float = 0.0
+
+
+@dataclass(frozen=True)
 class TrialsLayout:
     """The trials table.
 
@@ -152,6 +184,8 @@ class TrialsLayout:
     keep : KeepLayout, optional
     overlap : str
         ``error``: overlapping trials are refused; ``allow``: they belong to the design.
+    detect : DetectLayout, optional
+        Two more events, found in a signal.
     event_order : tuple of str
         Events that follow each other; trials where they do not are reported.
     ids : tuple of str
@@ -164,6 +198,7 @@ class TrialsLayout:
     start: str = "start_time"
     stop: str = "stop_time"
     keep: KeepLayout | None = None
+    detect: DetectLayout | None = None
     overlap: str = "error"
     event_order: tuple[str, ...] = ()
     ids: tuple[str, ...] = ("id",)
@@ -264,12 +299,23 @@ def _from_file(path: Path) -> Layout:
 
 def _check(layout: Layout, source: str) -> None:
     """Refuse a layout whose parts contradict each other."""
-    events = layout.trials.events
+    detect = layout.trials.detect
+    events = {*layout.trials.events, *((detect.start, detect.stop) if detect else ())}
     named = [layout.window.start_event, layout.window.stop_event, *layout.trials.event_order]
     unknown = [e for e in named if e not in events and "*" not in events]
     if unknown:
         raise LayoutError(
             f"The layout file {source} uses the event {unknown[0]!r}, which its trials.events do not define."
+        )
+    if detect and detect.signal not in [s.name for s in layout.signals if not s.optional]:
+        raise LayoutError(
+            f"The layout file {source} is wrong at trials.detect.signal: {detect.signal!r} is none of its "
+            "signals, or an optional one."
+        )
+    if detect and not (0 < detect.cutoff < 50 and 0 < detect.threshold < 1):
+        raise LayoutError(
+            f"The layout file {source} is wrong at trials.detect: cutoff must lie between 0 and 50 (Hz), and "
+            "threshold between 0 and 1."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.data import checks
+from neurobench_grasp.data.detection import detect_movements
 from neurobench_grasp.data.digest import Hashes, session_digest
 from neurobench_grasp.data.findings import Finding, Report
 from neurobench_grasp.data.fit import (
@@ -143,6 +145,7 @@ class Reader:
         signals = self.signals()
         if units is None or trials is None or not self.complete or self.report.errors:
             return None
+        trials = self.with_movements(trials, signals)
         joints = [c for s in signals.values() if s.role == "joint_angle" for c in s.columns]
         joint_map = self.layout.joint_map
         if joint_map is None:
@@ -369,6 +372,21 @@ class Reader:
             )
             return None
         return tuple(_label(v, layout) for v in values)
+
+    def with_movements(self, trials: TrialTable, signals: Mapping[str, Signal]) -> TrialTable:
+        """Add the events that the layout finds in a signal."""
+        how = self.layout.trials.detect
+        if how is None or how.signal not in signals:
+            return trials
+        found = detect_movements(signals[how.signal], trials, how)
+        still = np.isnan(found[how.start])
+        self.report.changed(
+            how.signal,
+            f"the events {how.start} and {how.stop} were found in the speed of this signal, and none in "
+            f"{still.sum()} of {len(trials)} trials",
+            "info",
+        )
+        return replace(trials, events={**trials.events, **found})
 
     # -- signals -------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from neurobench_grasp.body import JOINTS
 from neurobench_grasp.data import inspect_file, load_session, validate_file
 from neurobench_grasp.errors import CorruptFileError, LayoutError
 
@@ -85,7 +86,7 @@ def test_grasp_of_35_objects(real_file, name, n_units, n_trials):
 @pytest.mark.parametrize("name", GLOVE)
 def test_glove(real_file, name):
     session = load_session(real_file(name))
-    assert session.layout == "hand-reach-to-grasp@1"
+    assert session.layout == "hand-reach-to-grasp@2"
     assert len(session.units) == 0
     assert len(session.units.spike_times) == 0
     assert len(session.trials) == 20
@@ -94,7 +95,10 @@ def test_glove(real_file, name):
     assert angles.values.shape[1] == 23 and angles.columns[:2] == ("thumb_rotation", "thumb_mcp")
     assert angles.unit == "rad"
     assert (np.diff(angles.times) > 0).all()
-    assert session.joint_map == {}
+    assert set(session.joint_map) == set(angles.columns) - {"palm_arch"}
+    assert sorted(joint for joint, _, _ in session.joint_map.values()) == sorted(set(JOINTS) - {"pro_sup"})
+    onset, stop = session.trials.events["move_onset"], session.trials.events["move_stop"]
+    assert ((session.trials.start <= onset) & (onset < stop) & (stop <= session.trials.stop)).all()
 
 
 @pytest.mark.parametrize("name", ["real/m1_center_out.nwb", *WRIST, *GRASP, *GLOVE])
