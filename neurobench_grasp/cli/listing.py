@@ -21,7 +21,10 @@ def datasets(as_json: Json = False) -> Result:
     """List the datasets that models can be scored on."""
     from neurobench_grasp.plugins import load_registry
 
-    return _listing("dataset", load_registry().datasets(), "licence", "synthetic")
+    found = load_registry().datasets()
+    listing = _listing("dataset", found, "licence", "synthetic")
+    licences = [f"{p.spec.name}: {p.spec.licence}" for p in found]
+    return Result(listing.data, [*listing.view, "", "Licences", *licences])
 
 
 def protocols(as_json: Json = False) -> Result:

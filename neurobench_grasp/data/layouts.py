@@ -305,7 +305,7 @@ def _check(layout: Layout, source: str) -> None:
     unknown = [e for e in named if e not in events and "*" not in events]
     if unknown:
         raise LayoutError(
-            f"The layout file {source} uses the event {unknown[0]!r}, which its trials.events do not define."
+            f"The layout file {source} uses the event {unknown[0]!r}, which its trials define nowhere."
         )
     if detect and detect.signal not in [s.name for s in layout.signals if not s.optional]:
         raise LayoutError(

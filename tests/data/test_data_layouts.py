@@ -106,7 +106,7 @@ def _without(key):
         (yaml.safe_load(OWN) | {"joint_map": {"a": ["b", 1]}}, r"joint_map.a: 3 values are expected"),
         (
             yaml.safe_load(OWN) | {"window": {"start_event": "go", "stop_event": "grasp"}},
-            "uses the event 'grasp', which its trials.events do not define",
+            "uses the event 'grasp', which its trials define nowhere",
         ),
         (["a list"], "fields are expected here"),
     ],
