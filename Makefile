@@ -13,7 +13,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--editable ".[dev]" $(addprefix --editable ,$(PLUGINS))
+		--editable ".[control,dev]" $(addprefix --editable ,$(PLUGINS))
 	touch $@
 
 score: install

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neurobench_grasp.hookspecs import hookimpl
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.settings import ENCODING
+from neurobench_grasp.protocols.settings import ENCODING, TRACKING
 from neurobench_grasp.types import DatasetSpec, ProtocolSpec, ScoreRow
 
 
@@ -46,6 +46,12 @@ def _encoding(context: Context) -> list[ScoreRow]:
     return encoding.run(context)
 
 
+def _tracking(context: Context) -> list[ScoreRow]:
+    from neurobench_grasp.protocols import tracking
+
+    return tracking.run(context)
+
+
 @hookimpl
 def ngb_protocols() -> Iterator[ProtocolSpec]:
     """Offer the built-in protocols."""
@@ -55,4 +61,11 @@ def ngb_protocols() -> Iterator[ProtocolSpec]:
         run=_encoding,
         summary="explained variance of single units, per area, on new trials and on new objects",
         settings=asdict(ENCODING),
+    )
+    yield ProtocolSpec(
+        "tracking",
+        version=1,
+        run=_tracking,
+        summary="error of a controller's hand that imitates the recorded movement, in closed loop",
+        settings=asdict(TRACKING),
     )

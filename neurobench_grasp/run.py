@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,20 @@ from neurobench_grasp.plugins import Provided, Registry, code_digest, load_regis
 from neurobench_grasp.protocols.align import AlignedSession, align
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.scoring.splits import Splits, make_splits
-from neurobench_grasp.stages import Stages, content_key
-from neurobench_grasp.types import Activations, Model, ModelSpec, ProtocolSpec, ScoreRecord, Trials
+from neurobench_grasp.stages import Stages
+from neurobench_grasp.types import (
+    Activations,
+    Controller,
+    Model,
+    ModelSpec,
+    Progress,
+    ProtocolSpec,
+    ScoreRecord,
+    Tracking,
+    Trials,
+)
 
 CORE = "neurobench-grasp"
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,11 @@ class Dataset:
         """Digest over the content of all sessions."""
         return hashlib.sha256("".join(sorted(s.sha256 for s in self.sessions)).encode()).hexdigest()
 
-    def train_behaviour(self) -> Trials:
-        """Training trials of all sessions: what a model is fitted on."""
+    def behaviour(self, split: str) -> Trials:
+        """Trials of a split in all sessions; a model is fitted on those of ``train``."""
         parts = []
         for session in self.sessions:
-            wanted = set(self.splits.train[session.id])
+            wanted = set(getattr(self.splits, split)[session.id])
             parts.append(session.trials.select([i for i, t in enumerate(session.trials.ids) if t in wanted]))
         return Trials.join(parts)
 
@@ -65,7 +74,7 @@ def evaluate(
     dataset: str | Path,
     *,
     layout: str | Path | None = None,
-    protocols: Sequence[str] = ("encoding",),
+    protocols: Sequence[str] | None = None,
     seeds: Sequence[int] = (0,),
     out: str | Path,
     progress: Progress = lambda text: None,
@@ -80,7 +89,9 @@ def evaluate(
         Name of a registered dataset, or an NWB file.
     layout : str or path, optional
         Layout of the file; by default the registered dataset's own, or the one that fits best.
-    protocols : sequence of str
+    protocols : sequence of str, optional
+        Default: ``tracking`` for a controller where joint angles were recorded, and ``encoding`` where
+        units were.
     seeds : sequence of int
         One network each.
     out : path
@@ -100,9 +111,10 @@ def evaluate(
     """
     registry = load_registry()
     candidate = registry.model(model)
-    wanted = [registry.protocol(name) for name in protocols]
+    asked = [registry.protocol(name) for name in protocols or ()]
     stages = Stages(Path(out) / "stages")
     data = load_dataset(registry, dataset, layout, progress)
+    wanted = asked or [registry.protocol(name) for name in _applicable(candidate.spec, data)]
     _store_splits(Path(out), data)
     records = []
     for seed in seeds:
@@ -122,6 +134,13 @@ def evaluate(
             write_record(Path(out) / "records", record)
             records.append(record)
     return records
+
+
+def _applicable(spec: ModelSpec, data: Dataset) -> list[str]:
+    """Protocols that this model can be scored by on this dataset; encoding if none, since it says why."""
+    moves = spec.controller and all(s.trials.joint_angles is not None for s in data.sessions)
+    tracking = ["tracking"] if moves else []
+    return tracking + (["encoding"] if not tracking or any(s.units for s in data.sessions) else [])
 
 
 def load_dataset(
@@ -176,19 +195,21 @@ def _context(
     candidate: Provided[ModelSpec], seed: int, data: Dataset, stages: Stages, progress: Progress
 ) -> tuple[Context, dict[str, str | None]]:
     """Put the model behind the contract: fitted at most once, and only when a stage needs it."""
-    train = data.train_behaviour()
+    train = data.behaviour("train")
     code = {CORE: code_digest(CORE), candidate.distribution: code_digest(candidate.distribution)}
-    key: dict[str, Any] | None = {
+    key: dict[str, Any] = {
         "model": candidate.spec.name,
         "code": code[candidate.distribution],
         "seed": seed,
-        "train": _behaviour_digest(train),
+        "train": train.sha256,
     }
+    if candidate.spec.depends_on is not None:
+        key["depends_on"] = candidate.spec.depends_on(seed, train)
     if None in code.values():
         progress(
             f"the code of {candidate.provider} cannot be identified, so nothing is kept for the next run"
         )
-        key = None
+    known = None if None in code.values() else key
 
     @functools.cache
     def fitted() -> Model:
@@ -198,7 +219,7 @@ def _context(
             model.fit(train, seed=seed)
             return dict(model.state())
 
-        state = stages("fit", None if key is None else {**key, "core": code[CORE]}, fit)
+        state = stages("fit", known and {**known, "core": code[CORE]}, fit)
         model = candidate.spec.build(seed)
         model.restore(state)
         return model
@@ -206,7 +227,26 @@ def _context(
     def activations(trials: Trials) -> Activations:
         return fitted().activations(trials)
 
-    context = Context(data.sessions, data.splits, activations, key, code[CORE], stages, seed, progress)
+    def track(trials: Trials) -> Tracking:
+        model = fitted()
+        if not isinstance(model, Controller):
+            raise NgbError(
+                f"{candidate.provider} says that {candidate.spec.name} is a controller, but it lacks one of "
+                "track, embed, observe and activations_of; add them or drop `controller=True`."
+            )
+        return model.track(trials)
+
+    context = Context(
+        sessions=data.sessions,
+        splits=data.splits,
+        activations=activations,
+        track=track if candidate.spec.controller else None,
+        model_key=known,
+        core=code[CORE],
+        stage=stages,
+        seed=seed,
+        progress=progress,
+    )
     return context, code
 
 
@@ -239,26 +279,6 @@ def _store_splits(out: Path, data: Dataset) -> None:
         raise NgbError(
             f"Cannot write to {folder} ({error.strerror}); choose another folder with --out."
         ) from error
-
-
-def _behaviour_digest(trials: Trials) -> str:
-    """Digest of all that a model is given."""
-    digest = hashlib.sha256(
-        content_key(
-            {
-                "trials": [trials.sessions, trials.ids, trials.condition],
-                "dt": trials.dt,
-                "window": trials.window.tolist(),
-                "offsets": trials.offsets.tolist(),
-                "lags": trials.signal_lags,
-                "signals": list(trials.signals),
-            }
-        ).encode()
-    )
-    for ragged in (*trials.signals.values(), trials.joint_angles):
-        if ragged is not None:
-            digest.update(ragged.values.tobytes())
-    return digest.hexdigest()
 
 
 def _describe(data: Dataset) -> dict[str, Any]:

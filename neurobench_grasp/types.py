@@ -6,8 +6,11 @@ Arrays are read-only once they are inside one of these classes.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,6 +21,8 @@ from neurobench_grasp.errors import NgbError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Progress = Callable[[str], None]
+"""Told in words what is being done."""
 ScoreRow = dict[str, Any]
 """One number of a record with its labels; the published schema of records lists the fields."""
 
@@ -307,6 +312,27 @@ class Trials:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def sha256(self) -> str:
+        """Digest of all that a model is given, the same on every machine.
+
+        Signals count to six decimals: interpolation differs between machines in its last bits.
+        """
+        labels = {
+            "trials": [self.sessions, self.ids, self.condition],
+            "dt": self.dt,
+            "window": self.window.tolist(),
+            "offsets": self.offsets.tolist(),
+            "lags": self.signal_lags,
+            "signals": list(self.signals),
+        }
+        digest = hashlib.sha256(json.dumps(labels, sort_keys=True).encode())
+        for ragged in (*self.signals.values(), self.joint_angles):
+            if ragged is not None:
+                rounded = np.round(np.asarray(ragged.values, np.float64), 6) + 0.0  # + 0.0: no -0.0
+                digest.update(rounded.tobytes())
+        return digest.hexdigest()
+
     def select(self, trials: Sequence[int] | Ints) -> Trials:
         """Take the given trials, in the given order."""
         index = np.asarray(trials, dtype=np.int64)
@@ -372,10 +398,13 @@ class Tracking:
         (trial, step, n_joints), rad.
     keypoints : Ragged
         (trial, step, 3 · n_keypoints), metres in the wrist's frame.
+    muscle_activation : Ragged, optional
+        (trial, step, n_muscles), 0 … 1; ``None`` for a body without muscles.
     """
 
     joint_angles: Ragged
     keypoints: Ragged
+    muscle_activation: Ragged | None = None
 
 
 @dataclass(frozen=True)
@@ -428,6 +457,49 @@ class Controller(Model, Protocol):
         """Run the network openly on given observations, so that an untrained twin gets equal inputs."""
 
 
+@runtime_checkable
+class Trainable(Model, Protocol):
+    """A model whose training takes long, so that it happens when asked for: ``ngb train``."""
+
+    def train(
+        self,
+        train: Trials,
+        *,
+        seed: int,
+        steps: int | None,
+        folder: Path,
+        monitor: Mapping[str, Trials],
+        threads: int | None,
+        progress: Progress,
+    ) -> TrainedNetwork:
+        """Train on the training trials; what is killed continues from ``folder`` to the same result.
+
+        ``steps`` of experience (``None``: the model's own choice). The error on ``monitor`` may be followed;
+        nothing may depend on it.
+        """
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """What training gives: a network that a card will describe.
+
+    Parameters
+    ----------
+    weights : mapping of str to ndarray
+    action : str
+        What the network moves the hand with.
+    settings : mapping
+        Of the model and of its training.
+    facts : mapping
+        ``steps``, ``curve``, ``threads`` and ``wall_time_s`` of the training.
+    """
+
+    weights: Mapping[str, NDArray[Any]]
+    action: str
+    settings: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A candidate model, as a plugin offers it.
@@ -444,6 +516,11 @@ class ModelSpec:
         Licence, authors, citation, action space, training data …
     smoke : mapping
         Settings that make the model quick to check.
+    controller : bool
+        True if ``build`` gives a :class:`Controller`, which can be scored for tracking too.
+    depends_on : callable, optional
+        ``depends_on(seed, train)`` names what else the fitted model depends on, such as the digest of a
+        file of weights; needed where that is not in the plugin's code, so that no stale score is kept.
     """
 
     name: str
@@ -451,6 +528,8 @@ class ModelSpec:
     summary: str
     card: Mapping[str, Any] = field(default_factory=dict)
     smoke: Mapping[str, Any] = field(default_factory=dict)
+    controller: bool = False
+    depends_on: Callable[[int, Trials], str] | None = None
 
 
 @dataclass(frozen=True)

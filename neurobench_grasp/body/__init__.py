@@ -3,6 +3,7 @@
 from neurobench_grasp.body.hand import JOINTS, KEYPOINTS, MUSCLES, build_hand, joint_limits
 from neurobench_grasp.body.kinematics import MuscleKinematics, keypoints, muscle_kinematics
 from neurobench_grasp.body.posture import NEUTRAL, Posture, posture
+from neurobench_grasp.body.quality import co_contraction, jerk
 
 __all__ = [
     "JOINTS",
@@ -12,6 +13,8 @@ __all__ = [
     "MuscleKinematics",
     "Posture",
     "build_hand",
+    "co_contraction",
+    "jerk",
     "joint_limits",
     "keypoints",
     "muscle_kinematics",

@@ -121,8 +121,9 @@ def _add_sensors(spec: Any) -> None:
         spec.add_sensor(name=name, type=kind, objtype=source, objname=target, **frame)
 
     for muscle in MUSCLES:
-        add(f"{muscle}_length", mjtSensor.mjSENS_ACTUATORPOS, mjtObj.mjOBJ_ACTUATOR, muscle + SIDE)
-        add(f"{muscle}_velocity", mjtSensor.mjSENS_ACTUATORVEL, mjtObj.mjOBJ_ACTUATOR, muscle + SIDE)
+        tendon = f"{muscle}_tendon{SIDE}"  # not the muscle: a hand without muscles has tendons too
+        add(f"{muscle}_length", mjtSensor.mjSENS_TENDONPOS, mjtObj.mjOBJ_TENDON, tendon)
+        add(f"{muscle}_velocity", mjtSensor.mjSENS_TENDONVEL, mjtObj.mjOBJ_TENDON, tendon)
     for joint in JOINTS:
         add(f"{joint}_position", mjtSensor.mjSENS_JOINTPOS, mjtObj.mjOBJ_JOINT, joint + SIDE)
         add(f"{joint}_velocity", mjtSensor.mjSENS_JOINTVEL, mjtObj.mjOBJ_JOINT, joint + SIDE)

@@ -22,7 +22,13 @@ LABELS = {
     "condition_averaged_ev": "condition-averaged EV",
     "object_tuning_ev": "object-tuning EV",
     "n_units_below_minus_1": "units with EV below −1",
+    "tracking_error": "tracking error",
+    "tracking_error_tips": "tracking error, fingertips",
+    "joint_error": "joint error",
+    "co_contraction": "co-contraction",
+    "most_saturated_muscle": "most saturated muscle, share of time",
 }
+HEADLINES = ("single_trial_ev", "tracking_error")
 BOOKKEEPING = "n_units_below_minus_1"  # shown only where it is not zero
 MAX_NOTES = 3
 Row = Mapping[str, Any]
@@ -38,7 +44,7 @@ def score(
     ] = None,
     protocol: Annotated[
         list[str] | None,
-        typer.Option("--protocol", "-p", help="Protocol; may be repeated [default: encoding]."),
+        typer.Option("--protocol", "-p", help="Protocol; may be repeated [default: all that apply]."),
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Score seeds 0 … N-1.")] = None,
     seed: Annotated[
@@ -60,7 +66,7 @@ def score(
             model,
             dataset,
             layout=layout,
-            protocols=tuple(protocol or ("encoding",)),
+            protocols=protocol,
             seeds=tuple(range(seeds)) if seeds is not None else (seed or 0,),
             out=out,
             progress=tell,
@@ -91,17 +97,18 @@ def _shown(row: Row) -> bool:
         return False
     if row["metric"] == BOOKKEEPING:
         return bool(row["value"])
-    headline = row.get("of", row["metric"]) == "single_trial_ev"
+    headline = row.get("of", row["metric"]) in HEADLINES
     return headline or not ("reference" in row or "of" in row)
 
 
 def _table(area: str, rows: Sequence[Row]) -> RenderableType:
     """Scores of one area: the model, then its references, then its gains over them."""
+    headline = next((name for name in HEADLINES if any(r["metric"] == name for r in rows)), HEADLINES[0])
     columns = [split for split in (*SPLITS, "") if any(row.get("split", "") == split for row in rows)]
     sections = {
         "": [r for r in rows if "reference" not in r and "of" not in r],
-        "single-trial EV of": [r for r in rows if "reference" in r],
-        "single-trial EV above": [r for r in rows if "of" in r],
+        f"{LABELS[headline]} of": [r for r in rows if "reference" in r],
+        f"{LABELS[headline]} above": [r for r in rows if "of" in r],
     }
     cells: list[list[str]] = []
     for title, members in sections.items():

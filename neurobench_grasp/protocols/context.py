@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.scoring.splits import Splits
-from neurobench_grasp.types import Activations, Trials
+from neurobench_grasp.types import Activations, Tracking, Trials
 
 Stage = Callable[..., dict[str, NDArray[Any]]]
 
@@ -25,6 +25,8 @@ class Context:
     splits : Splits
     activations : callable
         ``activations(trials)`` runs the fitted model; fitting happens at the first call.
+    track : callable, optional
+        ``track(trials)`` runs the fitted model's hand in closed loop; ``None`` if it moves none.
     model_key : mapping, optional
         What identifies the fitted model (code, settings, seed, training behaviour). ``None``: it
         cannot be identified, so nothing that depends on it is kept.
@@ -40,6 +42,7 @@ class Context:
     sessions: tuple[AlignedSession, ...]
     splits: Splits
     activations: Callable[[Trials], Activations]
+    track: Callable[[Trials], Tracking] | None
     model_key: Mapping[str, Any] | None
     core: str | None
     stage: Stage

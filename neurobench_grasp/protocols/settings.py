@@ -68,3 +68,25 @@ class EncodingSettings:
 
 
 ENCODING = EncodingSettings()
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """Constants of the tracking protocol (section 4).
+
+    Parameters
+    ----------
+    saturated_above : float
+        Activation above which a muscle counts as saturated.
+    co_contraction_every : int
+        Co-contraction is computed at every such step.
+    min_conditions : int
+        Fewer give an interval over trials instead of conditions.
+    """
+
+    saturated_above: float = 0.95
+    co_contraction_every: int = 5
+    min_conditions: int = MIN_GROUPS
+
+
+TRACKING = TrackingSettings()

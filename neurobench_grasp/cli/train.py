@@ -1,0 +1,58 @@
+"""``ngb train``: networks that take long to make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neurobench_grasp.cli.terminal import Json, Result, progress, table
+
+
+def train(
+    model: Annotated[str, typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", help="Name of a dataset, or an NWB file.")
+    ] = "demo",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the network.")] = 0,
+    steps: Annotated[
+        float | None,
+        typer.Option("--steps", min=1, help="Control steps of experience [default: the model's own choice]."),
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Layout of the file [default: the one that fits best].")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", min=1, help="Threads; part of what a network depends on [default: all cores]."
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder for networks [default: in the user's cache folder].")
+    ] = None,
+    as_json: Json = False,
+) -> Result:
+    """Train a network on the training trials of a dataset; a killed training continues where it was."""
+    from neurobench_grasp.train import train_network
+
+    with progress() as tell:
+        path, card = train_network(
+            model, dataset, seed=seed, steps=None if steps is None else int(steps), layout=layout, to=to,
+            threads=threads, progress=tell,
+        )  # fmt: skip
+    rows = [(split, f"{error:.2f}") for split, error in card.errors_mm.items()]
+    view = [
+        f"{card.model} (seed {card.seed}) on {card.dataset['id']}: {card.steps:,} steps in "
+        f"{card.wall_time_s / 60:.0f} min",
+        table("split", "tracking error (mm)", rows=rows, numbers=("tracking error (mm)",)),
+        f"network: {path}",
+    ]
+    return Result(_as_json(path, card), view)
+
+
+def _as_json(path: Path, card: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {"card": str(path), **asdict(card)}

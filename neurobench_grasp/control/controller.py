@@ -1,0 +1,168 @@
+"""Controllers as models: what the reference plugins offer, and what a plugin of yours can build on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neurobench_grasp.control.cards import find_network, load_weights
+from neurobench_grasp.control.loop import ClosedLoop, run_closed_loop
+from neurobench_grasp.control.network import Network, as_network, initial_network, network_state
+from neurobench_grasp.control.reference import Reference
+from neurobench_grasp.control.settings import ControllerSettings
+from neurobench_grasp.types import Activations, Goal, Progress, Ragged, Tracking, TrainedNetwork, Trials
+
+_ROWS = 8192  # observations in one open pass
+
+
+class NetworkController:
+    """A modular network that moves the hand; trained by PPO, scored in float64.
+
+    Parameters
+    ----------
+    model : str
+        Name under which its trained networks are kept.
+    action : str
+        ``muscle`` or ``torque``.
+    settings : ControllerSettings
+    """
+
+    def __init__(self, model: str, action: str, settings: ControllerSettings | None = None) -> None:
+        self.model, self.action = model, action
+        self.settings = settings or ControllerSettings()
+        self._network = Network(action, self.settings).double().eval()
+        self._runs: list[tuple[Trials, ClosedLoop]] = []
+
+    def fit(self, train: Trials, *, seed: int) -> None:
+        """Take the network that was trained on these very trials.
+
+        Raises
+        ------
+        NgbError
+            If there is none; training takes too long to happen unasked.
+        """
+        path, card = find_network(self.model, seed, train.sha256)
+        self.settings = card.controller_settings()
+        weights = network_state(Network(self.action, self.settings))
+        self._network = as_network(self.action, self.settings, load_weights(path, card, weights))
+
+    def train(
+        self,
+        train: Trials,
+        *,
+        seed: int,
+        steps: int | None,
+        folder: Path,
+        monitor: Mapping[str, Trials],
+        threads: int | None,
+        progress: Progress,
+    ) -> TrainedNetwork:
+        """Train a network by PPO; see :class:`neurobench_grasp.types.Trainable`."""
+        from neurobench_grasp.control import training
+
+        network, facts = training.train(
+            train,
+            self.action,
+            seed,
+            steps or self.settings.default_steps,
+            folder,
+            settings=self.settings,
+            monitor=monitor,
+            progress=progress,
+            threads=threads,
+        )
+        weights = network_state(network)
+        self._network, self._runs = as_network(self.action, self.settings, weights), []
+        return TrainedNetwork(weights, self.action, asdict(self.settings), facts)
+
+    def activations(self, trials: Trials) -> Activations:
+        """Every layer of actor and critic in closed loop."""
+        return self.activations_of(self.observe(trials))
+
+    def track(self, trials: Trials, *, goal: Goal | None = None) -> Tracking:
+        """Imitate the trials in closed loop; see :func:`run_closed_loop` for ``goal``."""
+        run = self._run(trials) if goal is None else self._loop(Reference.of(trials), goal)
+        return Tracking(run.joint_angles, run.keypoints, run.muscle_activation)
+
+    def embed(self, trials: Trials) -> Ragged:
+        """Embedding of the reference trajectory, (trial, step, encoder_units)."""
+        observed = self.observe(trials)
+        return Ragged(self._open(observed, lambda x: {"": self._network.embed(x)})[""], observed.offsets)
+
+    def observe(self, trials: Trials) -> Ragged:
+        """Observations in closed loop, (trial, step, n_features)."""
+        return self._run(trials).observations
+
+    def activations_of(self, observations: Ragged) -> Activations:
+        """Every layer on given observations."""
+        layers = self._open(observations, self._network.layers)
+        return Activations({name: Ragged(layer, observations.offsets) for name, layer in layers.items()})
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Weights, and settings by name."""
+        settings = {f"settings.{k}": np.array(v) for k, v in vars(self.settings).items()}
+        return {**network_state(self._network), **settings}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what :meth:`state` gave."""
+        mine = {k.removeprefix("settings."): v.item() for k, v in state.items() if k.startswith("settings.")}
+        self.settings = ControllerSettings(**mine)
+        weights = {k: v for k, v in state.items() if not k.startswith("settings.")}
+        self._network = as_network(self.action, self.settings, weights)
+        self._runs = []
+
+    def _run(self, trials: Trials) -> ClosedLoop:
+        """Run closed loop over the trials; kept, since several protocols ask for the same trials."""
+        for known, run in self._runs:
+            if known is trials:
+                return run
+        run = self._loop(Reference.of(trials), None)
+        self._runs.append((trials, run))
+        return run
+
+    def _loop(self, reference: Reference, goal: Goal | None) -> ClosedLoop:
+        return run_closed_loop(self._network, self.action, reference, self.settings, goal=goal)
+
+    def _open(self, observations: Ragged, compute: Any) -> dict[str, NDArray[Any]]:
+        with torch.inference_mode():
+            rows = torch.as_tensor(np.asarray(observations.values, np.float64))
+            parts = [compute(part) for part in torch.split(rows, _ROWS)]
+        return {name: torch.cat([p[name] for p in parts]).numpy() for name in parts[0]}
+
+
+class UntrainedController(NetworkController):
+    """The same architecture with random weights: the network before training.
+
+    Its activations answer the observations of the trained network's closed loop, so that only the weights
+    differ from the trained one's; the hand it moves is its own.
+    """
+
+    def __init__(self, model: str, action: str, settings: ControllerSettings | None = None) -> None:
+        super().__init__(model, action, settings)
+        self._trained = NetworkController(model, action, settings)
+
+    def fit(self, train: Trials, *, seed: int) -> None:
+        """Find the trained network, and draw weights of the same seed."""
+        self._trained.fit(train, seed=seed)
+        self.settings = self._trained.settings
+        self._network = initial_network(self.action, self.settings, seed, train).double().eval()
+
+    def activations(self, trials: Trials) -> Activations:
+        """Every layer on what the trained network observed."""
+        return self.activations_of(self._trained.observe(trials))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Both networks' weights, and settings by name."""
+        return super().state() | {f"trained.{k}": v for k, v in self._trained.state().items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what :meth:`state` gave."""
+        trained = {k.removeprefix("trained."): v for k, v in state.items() if k.startswith("trained.")}
+        self._trained.restore(trained)
+        super().restore({k: v for k, v in state.items() if not k.startswith("trained.")})

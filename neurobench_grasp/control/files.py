@@ -1,0 +1,59 @@
+"""Named arrays in one file: safetensors, written whole or not at all, and never a pickle."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.errors import CorruptFileError, NgbError
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, str]) -> None:
+    """Write arrays and notes; whatever stops it, the file is the old one or the new one."""
+    from safetensors.numpy import save
+
+    raw = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=dict(notes))
+    write_whole(path, raw)
+
+
+def write_whole(path: Path, raw: bytes) -> None:
+    """Write a file by way of a temporary one beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise NgbError(
+            f"Cannot write {path} ({error.strerror}); free some space or choose another folder."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Read arrays and notes.
+
+    Raises
+    ------
+    CorruptFileError
+        If the file is not safetensors, whatever else it may be.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+        raise CorruptFileError(
+            f"{path} is no intact safetensors file ({error}), so it was not used; fetch or train it again."
+        ) from error

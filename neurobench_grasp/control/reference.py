@@ -1,0 +1,67 @@
+"""The movements that a controller imitates: postures, their velocities and keypoints, frame by frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurobench_grasp.body import keypoints
+from neurobench_grasp.errors import UnsupportedError
+from neurobench_grasp.types import Floats, Ints, Trials
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Reference movements, trial after trial.
+
+    Parameters
+    ----------
+    joint_angles : ndarray, shape (n_frames, 23)
+        rad, within the joint limits.
+    joint_velocity : ndarray, shape (n_frames, 23)
+        rad/s.
+    keypoints : ndarray, shape (n_frames, 60)
+        Metres in the wrist's frame.
+    offsets : ndarray of int64, shape (n_trials + 1,)
+    """
+
+    joint_angles: Floats
+    joint_velocity: Floats
+    keypoints: Floats
+    offsets: Ints
+
+    @classmethod
+    def of(cls, trials: Trials) -> Reference:
+        """Take the recorded postures of trials, padding included.
+
+        Raises
+        ------
+        UnsupportedError
+            If no joint angles were recorded.
+        """
+        if trials.joint_angles is None:
+            raise UnsupportedError(
+                f"{trials.sessions[0]} has no joint angles of the hand, so there is no movement to imitate."
+            )
+        angles = trials.joint_angles
+        velocity = np.concatenate([np.gradient(trial, trials.dt, axis=0) for trial in angles])
+        return cls(angles.values, velocity, keypoints(angles.values), angles.offsets)
+
+    def goals(self, frame: Ints, end: Ints, look_ahead: int) -> Floats:
+        """Give the postures that follow each frame, held at the trial's last.
+
+        Parameters
+        ----------
+        frame, end : ndarray of int64, shape (n,)
+            Frame, and last frame of its trial.
+        look_ahead : int
+
+        Returns
+        -------
+        ndarray, shape (n, look_ahead · 23)
+            rad; the next posture first.
+        """
+        ahead = np.minimum(frame[:, None] + np.arange(1, look_ahead + 1), end[:, None])
+        goals: Floats = self.joint_angles[ahead].reshape(len(frame), -1)
+        return goals

@@ -1,0 +1,62 @@
+"""Every constant of the controllers and of their training; part of each network's card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neurobench_grasp.body.simulation import PHYSICS_STEPS
+
+
+@dataclass(frozen=True)
+class ControllerSettings:
+    """What a controller senses, how it is built and how it is trained.
+
+    Parameters
+    ----------
+    look_ahead : int
+        Future frames of the reference in the goal, 20 ms apart, the next one first.
+    encoder_units, integration_units, decoder_units : int
+        Widths of the layers, the same in actor and critic.
+    physics_steps : int
+        Physics steps in a control step of 20 ms.
+    settle_steps : int
+        Steps before a scored trial during which its first frame is held, so that activations settle.
+    joint_weight, joint_scale : float
+        Reward ``joint_weight · exp(−(error / joint_scale)²)``, mean over the joints; scale in rad.
+    keypoint_weight, keypoint_scale : float
+        Reward ``keypoint_weight · exp(−distance / keypoint_scale)``, mean over the keypoints; scale in m.
+    effort_weight : float
+        Cost ``effort_weight · mean squared activation`` (for motors: mean squared action).
+    max_error : float
+        An episode ends when the mean keypoint distance passes this, metres.
+    n_envs, n_steps, batch_size, n_epochs, learning_rate, final_learning_rate, gamma, gae_lambda, clip_range,
+    log_std_init, max_grad_norm
+        Of proximal policy optimisation (stable-baselines3); the learning rate falls linearly.
+    default_steps : int
+        Control steps of experience, unless asked otherwise.
+    """
+
+    look_ahead: int = 5
+    encoder_units: int = 64
+    integration_units: int = 256
+    decoder_units: int = 128
+    physics_steps: int = PHYSICS_STEPS
+    settle_steps: int = 10
+    joint_weight: float = 0.4
+    joint_scale: float = 0.3
+    keypoint_weight: float = 0.6
+    keypoint_scale: float = 0.01
+    effort_weight: float = 0.1
+    max_error: float = 0.05
+    n_envs: int = 128
+    n_steps: int = 32
+    batch_size: int = 1024
+    n_epochs: int = 4
+    learning_rate: float = 6e-4
+    final_learning_rate: float = 5e-5
+    gamma: float = 0.95
+    gae_lambda: float = 0.9
+    clip_range: float = 0.2
+    log_std_init: float = -1.0
+    max_grad_norm: float = 0.5
+    default_steps: int = 1_000_000

@@ -1,0 +1,213 @@
+"""Tracking: how closely a controller's hand follows the recorded movement (protocol section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.body import KEYPOINTS, co_contraction, jerk, keypoints
+from neurobench_grasp.errors import NgbError, UnsupportedError
+from neurobench_grasp.protocols.align import AlignedSession
+from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.settings import TRACKING
+from neurobench_grasp.scoring.intervals import UnitScores, summarise
+from neurobench_grasp.scoring.tracking import joint_error, keypoint_distance, mean_course, play
+from neurobench_grasp.types import Floats, Ragged, ScoreRow, Tracking
+
+SPLITS = ("train", "test", "ood")
+TIPS = tuple(i for i, name in enumerate(KEYPOINTS) if name.endswith("_tip"))
+ERRORS = {"tracking_error": "mm", "tracking_error_tips": "mm", "joint_error": "deg"}
+BASELINES = ("average_posture", "average_trajectory")
+PerTrial = Mapping[str, Floats]
+
+
+def run(context: Context) -> list[ScoreRow]:
+    """Score one controller on one dataset.
+
+    Returns
+    -------
+    list of dict
+        Tidy rows: errors with intervals and baselines, then how natural the movement is.
+
+    Raises
+    ------
+    UnsupportedError
+        If the model moves no hand, or a session has no joint angles.
+    NgbError
+        If the model's hand does not have the steps of the trials, or is not finite.
+    """
+    if context.track is None:
+        raise UnsupportedError(
+            "This model moves no hand, and tracking scores a moving hand; score its encoding."
+        )
+    parts = []
+    for session in context.sessions:
+        if session.trials.joint_angles is None:
+            raise UnsupportedError(
+                f"{session.id} has no joint angles of the hand, so there is no movement to track."
+            )
+        context.progress(f"tracking {session.id}: closed loop over {len(session.trials)} trials")
+        parts.append(_Scored(session, _per_trial(context, session)))
+    return list(_rows(context, parts))
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A session with one number per trial: errors of the hand and of the baselines, and its naturalness."""
+
+    session: AlignedSession
+    values: PerTrial
+
+
+def _per_trial(context: Context, session: AlignedSession) -> PerTrial:
+    """Numbers of every trial of a session, kept as a stage."""
+    key = context.key(
+        stage="tracking", session=session.sha256, splits=context.splits.sha256, settings=asdict(TRACKING)
+    )
+    return context.stage("tracking", key, lambda: _measure(context, session))
+
+
+def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any]]:
+    trials = session.trials
+    assert context.track is not None and trials.joint_angles is not None
+    tracking = context.track(trials)
+    _check(tracking, session)
+    angles, points = _windows(session, tracking.joint_angles), _windows(session, tracking.keypoints)
+    recorded = _windows(session, trials.joint_angles)
+    wanted = [keypoints(window) for window in recorded]
+    out: dict[str, NDArray[Any]] = {**_errors(angles, points, recorded, wanted)}
+    train = [recorded[i] for i in context.index(session, context.splits.train)]
+    if train:
+        posture, course = np.concatenate(train).mean(0), mean_course(train)
+        for name, held in (
+            ("average_posture", [np.tile(posture, (len(w), 1)) for w in recorded]),
+            ("average_trajectory", [play(course, len(w)) for w in recorded]),
+        ):
+            errors = _errors(held, [keypoints(window) for window in held], recorded, wanted)
+            out |= {f"{metric} {name}": values for metric, values in errors.items()}
+    out["jerk"], out["jerk recorded"] = (
+        np.array([jerk(window, trials.dt) for window in hand]) for hand in (points, wanted)
+    )
+    if tracking.muscle_activation is not None:
+        active, every = _windows(session, tracking.muscle_activation), TRACKING.co_contraction_every
+        out["co_contraction"] = np.array(
+            [co_contraction(q[::every], a[::every]) for q, a in zip(angles, active, strict=True)]
+        )
+        out["saturated"] = np.stack([(a > TRACKING.saturated_above).mean(0) for a in active])
+    return out
+
+
+def _errors(
+    angles: Sequence[Floats], points: Sequence[Floats], recorded: Sequence[Floats], wanted: Sequence[Floats]
+) -> dict[str, Floats]:
+    """Errors of each trial, in the order of :data:`ERRORS`."""
+    pairs = list(zip(points, wanted, strict=True))
+    return {
+        "tracking_error": np.array([keypoint_distance(p, w) for p, w in pairs]),
+        "tracking_error_tips": np.array([keypoint_distance(p, w, TIPS) for p, w in pairs]),
+        "joint_error": np.array([joint_error(q, r) for q, r in zip(angles, recorded, strict=True)]),
+    }
+
+
+def _windows(session: AlignedSession, signal: Ragged) -> list[Floats]:
+    """Cut a signal to the scored windows, trial by trial."""
+    return [trial[first:stop] for trial, (first, stop) in zip(signal, session.trials.window, strict=True)]
+
+
+def _check(tracking: Tracking, session: AlignedSession) -> None:
+    for name, signal, width in (
+        ("joint_angles", tracking.joint_angles, 23),
+        ("keypoints", tracking.keypoints, 3 * len(KEYPOINTS)),
+    ):
+        if not np.array_equal(signal.offsets, session.trials.offsets) or signal.values.shape[1:] != (width,):
+            raise NgbError(
+                f"The model's {name} have shape {signal.values.shape} in {len(signal)} trials; they need "
+                f"{width} columns and one row for every step of each trial."
+            )
+        if not np.isfinite(signal.values).all():
+            raise NgbError(f"The model's {name} hold numbers that are not finite.")
+
+
+def _rows(context: Context, parts: Sequence[_Scored]) -> Iterator[ScoreRow]:
+    for split in SPLITS:
+        table = _Table(context, parts, split)
+        for metric in ERRORS:
+            yield table.error(metric)
+            yield from table.session_rows(metric)
+            for baseline in BASELINES:
+                yield table.error(metric, reference=baseline)
+        yield from table.naturalness()
+
+
+class _Table:
+    """Scores on one split."""
+
+    def __init__(self, context: Context, parts: Sequence[_Scored], split: str) -> None:
+        self.split = split
+        ids = getattr(context.splits, split)
+        self.parts = [(p, t) for p in parts if (t := context.index(p.session, ids))]
+
+    def error(self, metric: str, *, reference: str = "") -> ScoreRow:
+        """Mean error over trials, then sessions, then animals, with its interval."""
+        labels = {"reference": reference} if reference else {}
+        row = {"metric": metric, "split": self.split, **labels, "unit": ERRORS[metric]}
+        row |= self._summary(self.parts, f"{metric} {reference}" if reference else metric)
+        if not reference and row["value"] is not None:
+            baseline = self._summary(self.parts, f"{metric} average_posture")
+            row |= {"baseline": "average_posture", "baseline_value": baseline["value"]}
+        return row
+
+    def session_rows(self, metric: str) -> Iterator[ScoreRow]:
+        """Score session by session, where there are several."""
+        for part in self.parts if len(self.parts) > 1 else ():
+            labels = {"metric": metric, "split": self.split, "session": part[0].session.id}
+            yield labels | {"unit": ERRORS[metric]} | self._summary([part], metric)
+
+    def naturalness(self) -> Iterator[ScoreRow]:
+        """Jerk beside the recorded movement's, co-contraction, and muscles at their limit."""
+        if not self.parts:
+            return
+        recorded = self._summary(self.parts, "jerk recorded")["value"]
+        row = {"metric": "jerk", "split": self.split, "unit": "m/s³", **self._summary(self.parts, "jerk")}
+        yield row | {"baseline": "recorded", "baseline_value": recorded}
+        if all("co_contraction" in p.values for p, _ in self.parts):
+            labels = {"metric": "co_contraction", "split": self.split}
+            yield labels | self._summary(self.parts, "co_contraction")
+            saturated = np.concatenate([p.values["saturated"][t] for p, t in self.parts]).mean(0)
+            labels = {"metric": "most_saturated_muscle", "split": self.split}
+            yield labels | {"value": float(saturated.max())}
+
+    def _summary(self, parts: Sequence[tuple[_Scored, Sequence[int]]], name: str) -> ScoreRow:
+        if not parts:
+            return {"value": None, "reason": f"the split {self.split} has no trials"}
+        if any(name not in p.values for p, _ in parts):
+            return {"value": None, "reason": "there are no training trials to average"}
+        conditions = {p.session.trials.condition[i] for p, trials in parts for i in trials}
+        few = len(conditions) < TRACKING.min_conditions
+        total = summarise([_as_scores(p, trials, name, by_trial=few) for p, trials in parts])
+        assert total is not None
+        row: ScoreRow = {"value": total.value, "ci": total.ci, "n_conditions": len(conditions)}
+        row["n_trials"] = sum(len(trials) for _, trials in parts)
+        if total.ci is None:
+            row["reason"] = (
+                f"no interval: {row['n_trials']} trials of {len(conditions)} conditions are too few"
+            )
+        else:
+            row["ci_over"] = ["trial" if few else "condition"]
+            if few:
+                row["reason"] = "interval for the conditions seen here only: too few to generalise"
+        return row
+
+
+def _as_scores(part: _Scored, trials: Sequence[int], name: str, *, by_trial: bool) -> UnitScores:
+    """Mean over trials, and with each condition (or trial) left out."""
+    session, values = part.session, part.values[name][list(trials)]
+    label = session.trials.ids if by_trial else session.trials.condition
+    groups = np.array([f"{session.id}/{label[i]}" if by_trial else label[i] for i in trials])
+    kept = {g: values[groups != g] for g in sorted(set(groups.tolist()))}
+    left_out = {g: np.array([v.mean() if len(v) else values.mean()]) for g, v in kept.items()}
+    return UnitScores(session.id, session.subject, ("hand",), np.array([values.mean()]), left_out)

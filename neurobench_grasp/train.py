@@ -1,0 +1,130 @@
+"""Training a network for a dataset: which trials it may see, where it is kept, and its card."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from neurobench_grasp.cache import cache_folder
+from neurobench_grasp.control.cards import NetworkCard, save_network
+from neurobench_grasp.control.loop import window_error
+from neurobench_grasp.errors import UnsupportedError
+from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.run import Dataset, load_dataset
+from neurobench_grasp.types import Controller, Model, Progress, Trainable, Trials
+
+MONITORED = 60  # trials of a split that the learning curve follows
+PACKAGES = ("neurobench-grasp", "mujoco", "myosuite", "numpy", "stable-baselines3", "torch")
+
+
+def train_network(
+    model: str,
+    dataset: str | Path,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    layout: str | Path | None = None,
+    to: Path | None = None,
+    threads: int | None = None,
+    progress: Progress = lambda text: None,
+) -> tuple[Path, NetworkCard]:
+    """Train one network on the training trials of a dataset and keep it with its card.
+
+    Parameters
+    ----------
+    model : str
+        Name of a registered model.
+    dataset : str or path
+        Name of a registered dataset, or an NWB file.
+    seed : int
+    steps : int, optional
+        Control steps of experience. Default: the model's own choice.
+    layout : str or path, optional
+    to : path, optional
+        Folder for networks. Default: in the user's cache folder, where ``ngb score`` finds them.
+    threads : int, optional
+        Part of what a network depends on. Default: the usable cores.
+    progress : callable
+
+    Returns
+    -------
+    path
+        Of the card, beside which the weights are.
+    NetworkCard
+
+    Raises
+    ------
+    UnsupportedError
+        If the model has no training of its own.
+    """
+    registry = load_registry()
+    candidate = registry.model(model)
+    built = candidate.spec.build(seed)
+    if not isinstance(built, Trainable):
+        raise UnsupportedError(
+            f"{model} has no training that takes long; `ngb score --model {model}` fits it when it scores."
+        )
+    data = load_dataset(registry, dataset, layout, progress)
+    trials = data.behaviour("train")
+    root = (to or cache_folder() / "checkpoints") / data.id
+    work = root / f".{model}-{seed}"
+    trained = built.train(
+        trials,
+        seed=seed,
+        steps=steps,
+        folder=work,
+        monitor={split: _some(data.behaviour(split)) for split in ("train", "ood")},
+        threads=threads,
+        progress=progress,
+    )
+    card = {
+        "model": model,
+        "action": trained.action,
+        "seed": seed,
+        "settings": dict(trained.settings),
+        "dataset": _training_data(data),
+        "train_sha256": trials.sha256,
+        "licence": "CC0-1.0" if data.synthetic else f"as its training data: {data.licence}",
+        **trained.facts,
+        "errors_mm": _errors(built, data, progress),
+        "versions": _versions(),
+    }
+    path = save_network(root, trained.weights, card)
+    shutil.rmtree(work, ignore_errors=True)
+    return path, NetworkCard.read(path)
+
+
+def _some(trials: Trials) -> Trials:
+    """Evenly spread trials, for the learning curve."""
+    return trials.select(range(0, len(trials), max(1, len(trials) // MONITORED)))
+
+
+def _training_data(data: Dataset) -> dict[str, Any]:
+    return {
+        "id": data.id,
+        "sha256": data.sha256,
+        "splits": data.splits.sha256,
+        "held_out_conditions": list(data.splits.held_out),
+        "licence": data.licence,
+        "synthetic": data.synthetic,
+    }
+
+
+def _errors(model: Model, data: Dataset, progress: Progress) -> dict[str, float]:
+    """Mean keypoint error over the scored windows of each split, mm."""
+    assert isinstance(model, Controller)
+    progress("tracking error of the trained network")
+    splits = {s: data.behaviour(s) for s in ("train", "test", "ood")}
+    return {s: round(window_error(model.track(t).keypoints, t), 3) for s, t in splits.items() if len(t)}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

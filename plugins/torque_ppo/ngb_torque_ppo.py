@@ -1,0 +1,36 @@
+"""A controller that moves the simulated hand by torques at 23 joints, trained by PPO to imitate grasps.
+
+The network: three encoders (future postures; muscle lengths and velocities; last action and activation), an
+integration layer, a decoder; actor and critic alike. Every layer of both is a candidate for the map to units.
+"""
+
+from neurobench_grasp import ModelSpec, hookimpl
+from neurobench_grasp.control import trained_digest
+
+NAME = "torque_ppo"
+
+
+def build(seed):
+    """Give an unfitted controller; the seed counts when it is fitted or trained."""
+    from neurobench_grasp.control.controller import NetworkController
+
+    return NetworkController(NAME, "torque")
+
+
+@hookimpl
+def ngb_models():
+    """Offer the model."""
+    yield ModelSpec(
+        NAME,
+        build=build,
+        summary="modular network that moves the hand by torques at 23 joints, trained by PPO",
+        controller=True,
+        depends_on=lambda seed, train: trained_digest(NAME, seed, train),
+        card={
+            "licence": "Apache-2.0",
+            "action_space": "torques at 23 joints",
+            "training_data": "the training trials of the dataset that is scored",
+            "citation": "after Marin Vargas et al., Imitation learning of dexterous hand control uncovers "
+            "muscle-level representations in primate sensorimotor cortex",
+        },
+    )

@@ -1,0 +1,30 @@
+"""The muscle-driven controller before training: the same architecture with random weights.
+
+Its layers answer the observations of the trained network's own closed loop, so that a difference in
+score is a difference of weights alone. The hand it moves is its own, and goes astray.
+"""
+
+from neurobench_grasp import ModelSpec, hookimpl
+from neurobench_grasp.control import trained_digest
+
+TRAINED = "muscle_ppo"
+
+
+def build(seed):
+    """Give an unfitted controller; the seed names the trained twin and draws the weights."""
+    from neurobench_grasp.control.controller import UntrainedController
+
+    return UntrainedController(TRAINED, "muscle")
+
+
+@hookimpl
+def ngb_models():
+    """Offer the model."""
+    yield ModelSpec(
+        "untrained",
+        build=build,
+        summary="muscle_ppo with random weights, on what the trained network observed",
+        controller=True,
+        depends_on=lambda seed, train: trained_digest(TRAINED, seed, train),
+        card={"licence": "Apache-2.0", "action_space": "39 muscles", "training_data": []},
+    )
