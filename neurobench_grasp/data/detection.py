@@ -57,14 +57,15 @@ def _movement(signal: Signal, start: float, stop: float, how: DetectLayout) -> t
 
 
 def _speed(signal: Signal, start: float, stop: float, cutoff: float) -> Floats:
-    """Speed over one trial, (n_samples,), in the signal's unit per second; empty where it is not recorded."""
+    """Speed over one trial, (n_samples,), in the signal's unit per second; empty where samples lack."""
     from scipy.signal import butter, filtfilt
 
     inside = (signal.times >= start) & (signal.times <= stop)
     times, values = signal.times[inside], signal.values[inside]
-    clock = start + np.arange(int((stop - start) * RATE) + 1) / RATE
-    if len(times) < 2 or len(clock) <= EDGE or not np.isfinite(values).all():
+    enough = len(times) >= max(2, 2 * cutoff * (stop - start))
+    if not enough or not (stop - start) * RATE > EDGE or not np.isfinite(values).all():
         return np.empty(0)
+    clock = start + np.arange(int((stop - start) * RATE) + 1) / RATE
     regular = np.stack([np.interp(clock, times, column) for column in values.T], axis=1)
     smooth = filtfilt(*butter(2, cutoff, fs=RATE), regular, axis=0, padlen=EDGE)
     speed: Floats = np.linalg.norm(np.gradient(smooth, 1 / RATE, axis=0), axis=1)

@@ -98,9 +98,11 @@ def test_what_is_no_movement(course):
     assert np.isnan(found(recorded(course))).all()
 
 
-@pytest.mark.parametrize("trial", [{"start": 7.0, "stop": 9.0}, {"start": 1.0, "stop": 1.05}])
-def test_trials_without_samples_or_too_short(trial):
-    assert np.isnan(found(recorded(minimum_jerk), **trial)).all()
+@pytest.mark.parametrize(
+    "trial", [(7.0, 9.0), (1.0, 1.05), (3.0, 1.0), (0.0, np.inf), (np.nan, 6.0), (0.0, 1e15)]
+)
+def test_trials_without_samples_too_short_or_absurd(trial):
+    assert np.isnan(found(recorded(minimum_jerk), start=trial[0], stop=trial[1])).all()
 
 
 def own_layout(path, **detect):

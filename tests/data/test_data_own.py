@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from neurobench_grasp.data import load_layout, load_session, session_from_arrays, session_from_csv
+from neurobench_grasp.data.layouts import DetectLayout
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.types import Window
 
@@ -42,12 +43,14 @@ def test_the_worked_example_runs_as_written(tmp_path, monkeypatch):
 
 
 def test_the_example_of_a_layout_is_a_layout(tmp_path):
-    (example,) = blocks("layouts.md", "yaml")
+    example, detection = blocks("layouts.md", "yaml")
     (tmp_path / "our-lab.yaml").write_text(example)
     layout = load_layout(tmp_path / "our-lab.yaml")
     assert layout.name == yaml.safe_load(example)["name"]
     assert [units.kind for units in layout.units] == ["spikes", "counts"]
     assert layout.joint_map == {"index_knuckle": ("mcp2_flexion", -1.0, 0.2)}
+    stated = DetectLayout(**yaml.safe_load(detection)["trials"]["detect"])
+    assert stated == DetectLayout("joint_angles")  # the defaults
 
 
 # -- arrays -----------------------------------------------------------------------------------------------
