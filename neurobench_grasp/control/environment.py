@@ -120,13 +120,12 @@ class Imitation:
         return self._reward(), terminated, ~terminated & (self.frame >= self.end)
 
     def _reward(self) -> Floats:
-        s, reference = self.settings, self.reference
-        joint = (self.hands.joint_angles - reference.joint_angles[self.frame]) / s.joint_scale
-        point = keypoint_distances(self.hands.keypoints, reference.keypoints[self.frame]) / s.keypoint_scale
+        s = self.settings
+        joint = np.mean((self.hands.joint_angles - self.reference.joint_angles[self.frame]) ** 2, axis=1)
         effort = self.hands.activation if self.hands.activation.shape[1] else self.last_action
         reward: Floats = (
-            s.joint_weight * np.exp(-(joint**2)).mean(axis=1)
-            + s.keypoint_weight * np.exp(-point).mean(axis=1)
+            s.joint_weight * np.exp(-joint / s.joint_scale**2)
+            + s.keypoint_weight * np.exp(-self.error / s.keypoint_scale)
             - s.effort_weight * np.mean(effort**2, axis=1)
         )
         return reward
@@ -143,16 +142,10 @@ class Imitation:
         self.hands.restore(state)
 
 
-def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
-    """Distance of each keypoint, (n, 20), from positions (n, 60), metres."""
-    apart = (reached - wanted).reshape(len(reached), -1, 3)
-    distance: Floats = np.sqrt(np.einsum("nkx,nkx->nk", apart, apart))
-    return distance
-
-
 def keypoint_error(reached: Floats, wanted: Floats) -> Floats:
     """Mean distance over the keypoints, (n,), from positions (n, 60), metres."""
-    error: Floats = keypoint_distances(reached, wanted).mean(axis=1)
+    apart = (reached - wanted).reshape(len(reached), -1, 3)
+    error: Floats = np.sqrt(np.einsum("nkx,nkx->nk", apart, apart)).mean(axis=1)
     return error
 
 

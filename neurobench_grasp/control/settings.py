@@ -22,9 +22,9 @@ class ControllerSettings:
     settle_steps : int
         Steps before a scored trial during which its first frame is held, so that activations settle.
     joint_weight, joint_scale : float
-        Reward ``joint_weight · exp(−(error / joint_scale)²)``, mean over the joints; scale in rad.
+        Reward ``joint_weight · exp(−mean squared error / joint_scale²)`` over the joints; scale in rad.
     keypoint_weight, keypoint_scale : float
-        Reward ``keypoint_weight · exp(−distance / keypoint_scale)``, mean over the keypoints; scale in m.
+        Reward ``keypoint_weight · exp(−mean distance / keypoint_scale)`` over the keypoints; scale in m.
     effort_weight : float
         Cost ``effort_weight · mean squared activation`` (for motors: mean squared action).
     max_error : float
@@ -59,4 +59,5 @@ class ControllerSettings:
     clip_range: float = 0.2
     log_std_init: float = -1.0
     max_grad_norm: float = 0.5
+    use_sde: bool = False
     default_steps: int = 1_000_000

@@ -131,6 +131,7 @@ def _ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings, fo
         gae_lambda=s.gae_lambda,
         clip_range=s.clip_range,
         max_grad_norm=s.max_grad_norm,
+        use_sde=s.use_sde,
         policy_kwargs={"network": network, "log_std_init": s.log_std_init, "ortho_init": False},
         tensorboard_log=str(folder / "tensorboard"),
         seed=seed,

@@ -139,6 +139,9 @@ def session_from_csv(
     """
     spikes = _Csv(units, ("unit", "area", "time"))
     table = _Csv(trials, ("start", "stop", "condition"))
+    columns: dict[str, Any] = {
+        c: v if c in ("id", "condition") else table.numbers(c) for c, v in table.columns.items()
+    }
     angles: dict[str, Floats] | None = None
     clock: Floats | None = None
     if joint_angles is not None:
@@ -151,7 +154,7 @@ def session_from_csv(
         subject=subject,
         spike_times={name: trains[name] for name in sorted(trains, key=_natural)},
         areas=spikes.one_each("area", of="unit"),
-        trials={c: v if c in ("id", "condition") else table.numbers(c) for c, v in table.columns.items()},
+        trials=columns,
         joint_angles=angles,
         angle_times=clock,
         angle_unit=angle_unit,

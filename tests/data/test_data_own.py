@@ -174,7 +174,7 @@ def test_csv_files_become_a_session(tmp_path):
         ),
         (
             {"units": "unit,area,time\n1,M1,2\n1,S1,3\n"},
-            "line 3: unit '1' is in area 'S1' here and in 'M1' before",
+            "line 3: unit '1' has the area 'S1' here and 'M1' before",
         ),
         ({"units": "unit,area,time\n1,M1\n"}, "units.csv, line 2: 2 cells for 3 columns"),
         ({"units": "unit,area,time,time\n"}, "two columns of the same name"),

@@ -1,0 +1,49 @@
+"""The imitation task for Gymnasium: ``gymnasium.make("neurobench_grasp/HandImitation-v0", dataset="demo")``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurobench_grasp.control.environment import ImitationEnv
+
+ENVIRONMENT = "HandImitation-v0"
+
+
+def register_environments() -> None:
+    """Register the environment; Gymnasium calls this through its entry point and adds the namespace."""
+    import gymnasium
+
+    gymnasium.register(ENVIRONMENT, entry_point="neurobench_grasp.environments:make_imitation")
+
+
+def make_imitation(
+    dataset: str | Path = "demo", action: str = "muscle", split: str = "train", **settings: Any
+) -> ImitationEnv:
+    """Make an environment in which one hand imitates random stretches of recorded movements.
+
+    Parameters
+    ----------
+    dataset : str or path
+        Name of a registered dataset, or an NWB file.
+    action : str
+        ``muscle`` (39 excitations) or ``torque`` (23 torques), each in [−1, 1].
+    split : str
+        ``train``, ``test`` or ``ood``.
+    **settings
+        Fields of :class:`neurobench_grasp.control.ControllerSettings` that differ from the default.
+
+    Raises
+    ------
+    NgbError
+        If there is no such dataset, or it has no joint angles.
+    """
+    from neurobench_grasp.control.environment import ImitationEnv
+    from neurobench_grasp.control.reference import Reference
+    from neurobench_grasp.control.settings import ControllerSettings
+    from neurobench_grasp.plugins import load_registry
+    from neurobench_grasp.run import load_dataset
+
+    trials = load_dataset(load_registry(), dataset).behaviour(split)
+    return ImitationEnv(Reference.of(trials), action, ControllerSettings(**settings))
