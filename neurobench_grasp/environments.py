@@ -46,4 +46,5 @@ def make_imitation(
     from neurobench_grasp.run import load_dataset
 
     trials = load_dataset(load_registry(), dataset).behaviour(split)
-    return ImitationEnv(Reference.of(trials), action, ControllerSettings(**settings))
+    chosen = ControllerSettings(**settings)
+    return ImitationEnv(Reference.of(trials, chosen.margin_steps), action, chosen)

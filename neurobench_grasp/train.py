@@ -15,7 +15,7 @@ from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.run import Dataset, load_dataset
 from neurobench_grasp.types import Controller, Model, Progress, Trainable, Trials
 
-MONITORED = 60  # trials of a split that the learning curve follows
+MONITORED = 30  # trials of a split that the learning curve follows
 PACKAGES = ("neurobench-grasp", "mujoco", "myosuite", "numpy", "stable-baselines3", "torch")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from neurobench_grasp.body import keypoints
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.types import Floats, Ints, Trials
+from neurobench_grasp.types import Floats, Ints, Ragged, Trials
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,14 @@ class Reference:
     offsets: Ints
 
     @classmethod
-    def of(cls, trials: Trials) -> Reference:
-        """Take the recorded postures of trials, padding included.
+    def of(cls, trials: Trials, margin: int | None = None) -> Reference:
+        """Take the recorded postures of trials.
+
+        Parameters
+        ----------
+        trials : Trials
+        margin : int, optional
+            Steps around the scored window. Default: all the padding that there is.
 
         Raises
         ------
@@ -45,6 +51,13 @@ class Reference:
                 f"{trials.sessions[0]} has no joint angles of the hand, so there is no movement to imitate."
             )
         angles = trials.joint_angles
+        if margin is not None:
+            angles = Ragged.of(
+                [
+                    trial[max(first - margin, 0) : stop + margin]
+                    for trial, (first, stop) in zip(angles, trials.window, strict=True)
+                ]
+            )
         velocity = np.concatenate([np.gradient(trial, trials.dt, axis=0) for trial in angles])
         return cls(angles.values, velocity, keypoints(angles.values), angles.offsets)
 

@@ -21,6 +21,8 @@ class ControllerSettings:
         Physics steps in a control step of 20 ms.
     settle_steps : int
         Steps before a scored trial during which its first frame is held, so that activations settle.
+    margin_steps : int
+        Steps before and after the scored window that are imitated in training.
     joint_weight, joint_scale : float
         Reward ``joint_weight · exp(−mean squared error / joint_scale²)`` over the joints; scale in rad.
     keypoint_weight, keypoint_scale : float
@@ -29,8 +31,10 @@ class ControllerSettings:
         Cost ``effort_weight · mean squared activation`` (for motors: mean squared action).
     max_error : float
         An episode ends when the mean keypoint distance passes this, metres.
+    log_std, final_log_std : float
+        Logarithm of the exploration's standard deviation, falling linearly from first to last step.
     n_envs, n_steps, batch_size, n_epochs, learning_rate, final_learning_rate, gamma, gae_lambda, clip_range,
-    log_std_init, max_grad_norm
+    max_grad_norm
         Of proximal policy optimisation (stable-baselines3); the learning rate falls linearly.
     default_steps : int
         Control steps of experience, unless asked otherwise.
@@ -42,22 +46,23 @@ class ControllerSettings:
     decoder_units: int = 128
     physics_steps: int = PHYSICS_STEPS
     settle_steps: int = 10
+    margin_steps: int = 10
     joint_weight: float = 0.4
     joint_scale: float = 0.3
     keypoint_weight: float = 0.6
-    keypoint_scale: float = 0.01
-    effort_weight: float = 0.1
+    keypoint_scale: float = 0.015
+    effort_weight: float = 0.05
     max_error: float = 0.05
+    log_std: float = -1.0
+    final_log_std: float = -2.2
     n_envs: int = 128
-    n_steps: int = 32
-    batch_size: int = 1024
-    n_epochs: int = 4
+    n_steps: int = 8
+    batch_size: int = 256
+    n_epochs: int = 3
     learning_rate: float = 6e-4
-    final_learning_rate: float = 5e-5
-    gamma: float = 0.95
+    final_learning_rate: float = 1e-4
+    gamma: float = 0.8
     gae_lambda: float = 0.9
     clip_range: float = 0.2
-    log_std_init: float = -1.0
     max_grad_norm: float = 0.5
-    use_sde: bool = False
     default_steps: int = 1_000_000

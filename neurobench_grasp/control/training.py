@@ -17,7 +17,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from neurobench_grasp.body.simulation import usable_cores
 from neurobench_grasp.control.environment import Imitation, ImitationVecEnv
 from neurobench_grasp.control.files import read_arrays, write_arrays
 from neurobench_grasp.control.loop import run_closed_loop, window_error
@@ -25,6 +24,7 @@ from neurobench_grasp.control.network import Network, initial_network
 from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.machine import usable_cores
 from neurobench_grasp.types import Progress, Trials
 
 CHECKPOINT = "training.safetensors"
@@ -38,6 +38,7 @@ class _Policy(ActorCriticPolicy):
     def __init__(self, *args: Any, network: Network, **kwargs: Any) -> None:
         self._network = [network]  # in a list, so that it is not registered as a module of its own
         super().__init__(*args, **kwargs)
+        self.log_std.requires_grad_(False)  # scheduled instead: learned, it falls too slowly
         self.action_net.load_state_dict(network.action.state_dict())
         self.value_net.load_state_dict(network.value.state_dict())
 
@@ -70,7 +71,7 @@ def train(
     Parameters
     ----------
     trials : Trials
-        Training trials; their padding is imitated too.
+        Training trials.
     action : str
         ``muscle`` or ``torque``.
     seed : int
@@ -94,10 +95,10 @@ def train(
     """
     threads = threads or usable_cores()
     torch.set_num_threads(threads)
-    reference = Reference.of(trials)
+    reference = Reference.of(trials, settings.margin_steps)
     network = initial_network(action, settings, seed, trials)
     task = Imitation(reference, action, settings.n_envs, settings, seed=seed, threads=threads)
-    ppo = _ppo(task, network, seed, settings, folder)
+    ppo = make_ppo(task, network, seed, settings, folder)
     identity = {
         "action": action, "seed": seed, "steps": steps, "settings": asdict(settings),
         "trials": trials.sha256, "threads": threads,
@@ -116,7 +117,7 @@ def train(
     }
 
 
-def _ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings, folder: Path) -> PPO:
+def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings, folder: Path) -> PPO:
     def learning_rate(remaining: float) -> float:
         return s.final_learning_rate + (s.learning_rate - s.final_learning_rate) * remaining
 
@@ -131,8 +132,12 @@ def _ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings, fo
         gae_lambda=s.gae_lambda,
         clip_range=s.clip_range,
         max_grad_norm=s.max_grad_norm,
-        use_sde=s.use_sde,
-        policy_kwargs={"network": network, "log_std_init": s.log_std_init, "ortho_init": False},
+        policy_kwargs={
+            "network": network,
+            "log_std_init": s.log_std,
+            "ortho_init": False,
+            "optimizer_kwargs": {"fused": True, "eps": 1e-5},
+        },
         tensorboard_log=str(folder / "tensorboard"),
         seed=seed,
         device="cpu",
@@ -178,7 +183,8 @@ class _Progress(BaseCallback):
         self._since = self._saved = time.monotonic()
 
     def _on_rollout_start(self) -> None:
-        done = self.ppo.num_timesteps
+        done, s = self.ppo.num_timesteps, self.settings
+        self.ppo.policy.log_std.data.fill_(s.log_std + (s.final_log_std - s.log_std) * done / self.steps)
         if done // CURVE_STEPS >= len(self.curve) and self.monitor:
             self._measure()
         if time.monotonic() - self._saved > CHECKPOINT_SECONDS:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import neurobench_grasp
+from neurobench_grasp.machine import usable_cores
 
 PACKAGES = (
     "h5py",
@@ -102,7 +103,7 @@ def _cpu() -> dict[str, Any]:
         "model": info.get("model name") or platform.processor() or platform.machine(),
         "flags": [f for f in CPU_FLAGS if f in flags],
         "cores": os.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "usable_cores": usable_cores(),
     }
 
 

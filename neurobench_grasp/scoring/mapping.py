@@ -8,11 +8,13 @@ trial, by object, and by object inside each outer object fold all come from one 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.scoring.ridge import Moments, cv_explained_variance, fold_moments, solve
+from neurobench_grasp.machine import usable_cores
+from neurobench_grasp.scoring.ridge import Moments, RidgePath, fold_moments, over_folds, solve
 from neurobench_grasp.types import Floats, Ints
 
 Plan = Sequence[Sequence[int]]
@@ -89,20 +91,43 @@ def choose(training: Training, plans: Mapping[str, Plan]) -> dict[str, Choice]:
     plans : mapping of str to Plan
         Cross-validations by name; a cell that a plan does not mention is not used by it.
     """
-    units = np.arange(len(training.areas))
-    shape = (len(training.lags), len(training.layers), len(units))
+    shape = (len(training.lags), len(training.layers), len(training.areas))
     best = {p: np.full(shape, np.nan) for p in plans}
     alpha = {p: np.full(shape, np.inf) for p in plans}
-    for i, lag in enumerate(training.lags):
-        for j, layer in enumerate(training.layers):
-            cells = training.moments(layer, lag)
-            for name, plan in plans.items():
-                ev, error = cv_explained_variance([_total(cells, fold) for fold in plan], training.alphas)
-                chosen = np.where(np.isnan(ev), -np.inf, ev).argmax(0)
-                best[name][i, j] = ev[chosen, units]
-                proven = ev[chosen, units] > training.min_t * error[chosen, units]
-                alpha[name][i, j] = np.where(proven, training.alphas[chosen], np.inf)
+
+    def fill(place: tuple[int, int]) -> None:
+        i, j = place
+        cells = training.moments(list(training.layers)[j], training.lags[i])
+        paths: dict[frozenset[int], RidgePath] = {}
+        for name, plan in plans.items():
+            best[name][i, j], alpha[name][i, j] = _best_alpha(training, cells, plan, paths)
+
+    places = [(i, j) for i in range(shape[0]) for j in range(shape[1])]
+    with ThreadPoolExecutor(usable_cores()) as pool:  # linear algebra releases the interpreter's lock
+        list(pool.map(fill, places))
     return {p: _decide(training, best[p], alpha[p]) for p in plans}
+
+
+def _best_alpha(
+    training: Training, cells: Sequence[Moments], plan: Plan, paths: dict[frozenset[int], RidgePath]
+) -> tuple[Floats, Floats]:
+    """Best cross-validated score of each unit and its alpha.
+
+    Plans that hold out one fold within another share their training sets, which ``paths`` keeps.
+    """
+    everything = frozenset(c for fold in plan for c in fold)
+    total = _total(cells, sorted(everything))
+    scores = []
+    for fold in plan:
+        held_out, rest = _total(cells, fold), everything - frozenset(fold)
+        if rest not in paths:
+            paths[rest] = RidgePath.fit(total - held_out, training.alphas)
+        scores.append(paths[rest].explained_variance(held_out, total.yy))
+    ev, error = over_folds(scores)
+    units = np.arange(ev.shape[1])
+    chosen = np.where(np.isnan(ev), -np.inf, ev).argmax(0)
+    proven = ev[chosen, units] > training.min_t * error[chosen, units]
+    return ev[chosen, units], np.where(proven, training.alphas[chosen], np.inf)
 
 
 def _decide(training: Training, ev: Floats, alpha: Floats) -> Choice:

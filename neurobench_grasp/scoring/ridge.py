@@ -81,6 +81,42 @@ def fold_moments(x: Floats, y: Floats, fold: Ints, n_folds: int) -> list[Moments
     return [Moments.of(x[fold == f], y[fold == f]) for f in range(n_folds)]
 
 
+@dataclass(frozen=True)
+class RidgePath:
+    """Ridge on one training set for every alpha, in the basis in which its Gram matrix is diagonal.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (n_features, n_features)
+        The basis.
+    weights : ndarray, shape (n_features, n_alphas, n_units)
+    """
+
+    vectors: Floats
+    weights: Floats
+
+    @classmethod
+    def fit(cls, train: Moments, alphas: Floats) -> RidgePath:
+        """Fit all alphas by one eigendecomposition."""
+        xx, xy, _ = train.centred()
+        eigenvalues, vectors = np.linalg.eigh(xx)
+        shrinkage = 1 / (np.maximum(eigenvalues, 0.0)[:, None] + alphas)
+        return cls(vectors, shrinkage[:, :, None] * (vectors.T @ xy)[:, None])
+
+    def explained_variance(self, held_out: Moments, power: Floats) -> Floats:
+        """Score other rows by ``1 − Var(y − ŷ) / Var(y)``, (n_alphas, n_units).
+
+        NaN where a unit does not vary in them, compared with its sum of squares ``power``.
+        """
+        xx, xy, yy = held_out.centred()
+        gram, target = self.vectors.T @ xx @ self.vectors, self.vectors.T @ xy
+        flat = self.weights.reshape(len(gram), -1)
+        spread = (gram @ flat).reshape(self.weights.shape)
+        explained = np.einsum("kau,kau->au", self.weights, 2 * target[:, None] - spread)
+        varies = yy > 1e-12 * np.maximum(power, 1e-300)
+        return np.divide(explained, yy, out=np.full(explained.shape, np.nan), where=varies)
+
+
 def cv_explained_variance(folds: list[Moments], alphas: Floats) -> tuple[Floats, Floats]:
     """Cross-validated explained variance of ridge for every alpha and unit.
 
@@ -92,29 +128,35 @@ def cv_explained_variance(folds: list[Moments], alphas: Floats) -> tuple[Floats,
 
     Returns
     -------
-    mean : ndarray, shape (n_alphas, n_units)
-        Mean over the folds of ``1 − Var(y − ŷ) / Var(y)``. A fold in which a unit does not vary says
-        nothing about that unit and is left out of its mean; NaN if it varies in none.
-    standard_error : ndarray, shape (n_alphas, n_units)
-        Of that mean, from the spread over the folds; infinite with fewer than two folds.
+    mean, standard_error : ndarray, shape (n_alphas, n_units)
+        See :func:`over_folds`.
     """
     total = sum(folds[1:], folds[0])
-    scores = np.full((len(folds), len(alphas), len(total.y)), np.nan)
-    for f, held_out in enumerate(folds):
-        xx, xy, _ = (total - held_out).centred()
-        eigenvalues, vectors = np.linalg.eigh(xx)
-        target = vectors.T @ xy
-        xx_out, xy_out, yy_out = held_out.centred()
-        gram_out, target_out = vectors.T @ xx_out @ vectors, vectors.T @ xy_out
-        varies = yy_out > 1e-12 * np.maximum(total.yy, 1e-300)
-        for a, alpha in enumerate(alphas):
-            weights = target / (np.maximum(eigenvalues, 0.0) + alpha)[:, None]
-            explained = 2 * (weights * target_out).sum(0) - (weights * (gram_out @ weights)).sum(0)
-            np.divide(explained, yy_out, out=scores[f, a], where=varies)
-    n = (~np.isnan(scores)).sum(0)
-    filled = np.where(np.isnan(scores), 0.0, scores)
+    return over_folds(
+        [RidgePath.fit(total - held_out, alphas).explained_variance(held_out, total.yy) for held_out in folds]
+    )
+
+
+def over_folds(scores: list[Floats]) -> tuple[Floats, Floats]:
+    """Mean over folds, and its standard error from their spread.
+
+    Parameters
+    ----------
+    scores : list of ndarray, shape (n_alphas, n_units)
+        One per fold. A fold in which a unit does not vary (NaN) says nothing about that unit.
+
+    Returns
+    -------
+    mean : ndarray, shape (n_alphas, n_units)
+        NaN if a unit varies in no fold.
+    standard_error : ndarray, shape (n_alphas, n_units)
+        Infinite with fewer than two folds.
+    """
+    stacked = np.stack(scores)
+    n = (~np.isnan(stacked)).sum(0)
+    filled = np.where(np.isnan(stacked), 0.0, stacked)
     mean = np.where(n > 0, filled.sum(0) / np.maximum(n, 1), np.nan)
-    squares = (np.where(np.isnan(scores), 0.0, scores - mean) ** 2).sum(0)
+    squares = (np.where(np.isnan(stacked), 0.0, stacked - mean) ** 2).sum(0)
     standard_error = np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1) / np.maximum(n, 1)), np.inf)
     return mean, standard_error
 

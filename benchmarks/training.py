@@ -1,0 +1,207 @@
+"""How fast controllers train here, beside stable-baselines3 on MyoSuite's own hand environment.
+
+    python benchmarks/training.py [--pairs 3] [--seconds 20] [--json]
+
+Both sides: stable-baselines3 PPO with the same settings and about the same network, 50 Hz control, the same
+cores, in one run, in alternating pairs; medians of the pairs' ratios. The other side is MyoSuite's
+``myoHandPoseRandom-v0`` in ``SubprocVecEnv`` with the number of workers (at most 16) that trains fastest here.
+Needs the dataset myodm (``ngb data fetch myodm``).
+
+    train_ratio                 training steps per second, ours over theirs
+    train_ratio_equal_physics   the same with our physics at their 2 ms
+    env_ratio                   environment steps per second without learning, ours over theirs
+    env_over_raw                our environment's steps per second over bare mujoco.rollout of the same model
+    steps_to_9mm                training steps until the error on held-out objects was 9 mm, and the seconds of
+                                it, from the learning curve in the card of the trained network for myodm
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from mujoco import rollout
+from rich.console import Console
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
+
+from neurobench_grasp.body.simulation import body_model, to_control
+from neurobench_grasp.control.cards import trained_networks
+from neurobench_grasp.control.environment import Imitation, ImitationVecEnv
+from neurobench_grasp.control.network import initial_network
+from neurobench_grasp.control.reference import Reference
+from neurobench_grasp.control.settings import ControllerSettings
+from neurobench_grasp.control.training import make_ppo
+from neurobench_grasp.machine import usable_cores
+from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.run import load_dataset
+from neurobench_grasp.types import Trials
+
+OURS = ControllerSettings()
+THEIR_PHYSICS = dataclasses.replace(OURS, physics_steps=10)
+BATCH = OURS.n_envs * OURS.n_steps  # experience of one iteration, the same on both sides
+WORKERS = (2, 4, 8, 16)
+
+
+def myosuite_env() -> object:
+    """Make one environment of MyoSuite; runs in a worker."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    import myosuite  # noqa: F401  (registers the environments)
+    from myosuite.utils import gym
+
+    return gym.make("myoHandPoseRandom-v0")
+
+
+def their_ppo(workers: int) -> PPO:
+    env = SubprocVecEnv([myosuite_env] * workers, start_method="forkserver")
+    hidden = [3 * OURS.encoder_units, OURS.integration_units, OURS.decoder_units]
+    return PPO(
+        "MlpPolicy",
+        env,
+        learning_rate=OURS.learning_rate,
+        n_steps=BATCH // workers,
+        batch_size=OURS.batch_size,
+        n_epochs=OURS.n_epochs,
+        gamma=OURS.gamma,
+        gae_lambda=OURS.gae_lambda,
+        clip_range=OURS.clip_range,
+        policy_kwargs={"net_arch": hidden, "activation_fn": torch.nn.ELU, "log_std_init": OURS.log_std},
+        seed=0,
+        device="cpu",
+    )
+
+
+def our_ppo(trials: Trials, settings: ControllerSettings, folder: Path) -> PPO:
+    task = Imitation(Reference.of(trials, settings.margin_steps), "muscle", settings.n_envs, settings)
+    return make_ppo(task, initial_network("muscle", settings, 0, trials), 0, settings, folder)
+
+
+def training_rate(ppo: PPO, seconds: float) -> float:
+    """Training steps per second, after one iteration to warm up."""
+    ppo.learn(BATCH, reset_num_timesteps=True)
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        ppo.learn(BATCH, reset_num_timesteps=False)
+        done += BATCH
+    return done / (time.perf_counter() - start)
+
+
+def stepping_rate(env: VecEnv, seconds: float) -> float:
+    """Environment steps per second with random actions."""
+    rng = np.random.default_rng(0)
+    actions = np.clip(0.4 * rng.standard_normal((16, env.num_envs, *env.action_space.shape)), -1, 1)
+    env.reset()
+    return rate(lambda i: env.step(actions[i % 16].astype(np.float32)), env.num_envs, seconds)
+
+
+def raw_rate(env: ImitationVecEnv, seconds: float) -> float:
+    """Control steps per second of bare ``mujoco.rollout`` with random actions, state handed back."""
+    import mujoco
+
+    model = body_model("muscle", OURS.physics_steps)
+    data = [mujoco.MjData(model) for _ in range(usable_cores())]
+    rng = np.random.default_rng(0)
+    actions = np.clip(0.4 * rng.standard_normal((16, env.num_envs, model.nu)), -1, 1)
+    controls = [to_control("muscle", a)[:, None] for a in actions]
+    env.reset()
+    state = env.task.hands.state()["state"]
+    with rollout.Rollout(nthread=len(data)) as pool:
+
+        def step(i: int) -> None:
+            states, _ = pool.rollout(model, data, state, controls[i % 16], nstep=OURS.physics_steps)
+            state[:] = states[:, -1]
+
+        return rate(step, env.num_envs, seconds)
+
+
+def rate(step: Callable[[int], object], n: int, seconds: float) -> float:
+    for i in range(5):
+        step(i)
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        step(done)
+        done += 1
+    return done * n / (time.perf_counter() - start)
+
+
+def steps_to(error_mm: float) -> dict[str, object]:
+    """First point of the learning curve of the network for myodm at which held-out objects reach an error."""
+    for path, card in trained_networks("muscle_ppo"):
+        if card.dataset["id"] == "myodm":
+            reached = [p for p in card.curve if p["ood"] <= error_mm]
+            if reached:
+                steps = reached[0]["steps"]
+                seconds = card.wall_time_s * steps / card.steps
+                return {"steps": steps, "seconds": round(seconds), "threads": card.threads, "network": path.stem}
+    return {"steps": None, "reason": "no trained network for myodm reached it"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(usable_cores())
+    trials = load_dataset(load_registry(), "myodm").behaviour("train")
+    with TemporaryDirectory() as folder:
+        result = measure(trials, options.pairs, options.seconds, Path(folder))
+    if options.json:
+        print(json.dumps(result, indent=1))
+    else:
+        Console().print(result)
+
+
+def measure(trials: Trials, pairs: int, seconds: float, folder: Path) -> dict[str, object]:
+    trial_runs = {}
+    for workers in WORKERS:
+        theirs = their_ppo(workers)
+        trial_runs[workers] = training_rate(theirs, seconds / 2)
+        theirs.get_env().close()
+    best = max(trial_runs, key=trial_runs.__getitem__)
+    theirs = their_ppo(best)
+    ours, equal = (our_ppo(trials, s, folder) for s in (OURS, THEIR_PHYSICS))
+    rows = []
+    for _ in range(pairs):
+        rows.append(
+            {
+                "theirs": training_rate(theirs, seconds),
+                "ours": training_rate(ours, seconds),
+                "ours_equal_physics": training_rate(equal, seconds),
+                "their_env": stepping_rate(theirs.get_env(), seconds / 2),
+                "our_env": stepping_rate(ours.get_env(), seconds / 2),
+                "raw": raw_rate(ours.get_env(), seconds / 2),
+            }
+        )
+    for ppo in (theirs, ours, equal):
+        ppo.get_env().close()
+
+    def ratio(a: str, b: str) -> float:
+        return round(statistics.median(row[a] / row[b] for row in rows), 3)
+
+    return {
+        "train_ratio": ratio("ours", "theirs"),
+        "train_ratio_equal_physics": ratio("ours_equal_physics", "theirs"),
+        "env_ratio": ratio("our_env", "their_env"),
+        "env_over_raw": ratio("our_env", "raw"),
+        "steps_to_9mm": steps_to(9.0),
+        "workers": best,
+        "steps_per_second": {k: round(statistics.median(r[k] for r in rows)) for k in rows[0]},
+        "their_training_by_workers": {k: round(v) for k, v in trial_runs.items()},
+        "pairs": pairs,
+        "cores": usable_cores(),
+    }
+
+
+if __name__ == "__main__":
+    main()
