@@ -6,7 +6,6 @@ Two hands from one spec: ``muscle`` is moved by MyoHand's 39 muscles, ``torque``
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from neurobench_grasp.body.hand import JOINTS, KEYPOINTS, MUSCLES, SIDE, build_hand
 from neurobench_grasp.body.posture import NEUTRAL
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.machine import usable_cores
 from neurobench_grasp.types import Floats
 
 ACTIONS = ("muscle", "torque")
@@ -249,8 +249,3 @@ class Hands:
     def close(self) -> None:
         """End the threads."""
         self._pool.close()
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

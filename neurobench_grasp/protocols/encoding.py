@@ -138,7 +138,7 @@ def _window_rows(trials: Trials, which: Sequence[int]) -> Ints:
 
 def _candidate(context: Context, session: AlignedSession, scores: _LayerScores) -> Predictions:
     key = context.key(stage="map", session=session.sha256, splits=context.splits.sha256, settings=_settings())
-    return context.stage("map", key, lambda: _predict(context, session, scores.layers, by_object=True))
+    return context.stage("map", key, lambda: _predict(context, session, scores.layers, candidate=True))
 
 
 def _references(
@@ -160,7 +160,7 @@ def _references(
     def predicted(features: Callable[[int], Mapping[str, Ragged]]) -> Predictions:
         out: Predictions = {}
         for draw in range(SETTINGS.n_draws):
-            prediction = _predict(context, session, features(draw), by_object=False)
+            prediction = _predict(context, session, features(draw), candidate=False)
             out |= {f"{s} {draw}": prediction[s].astype(np.float32) for s in ("test", "ood")}
         return out
 
@@ -196,17 +196,18 @@ def _phase_mean(context: Context, session: AlignedSession) -> Predictions:
 
 
 def _predict(
-    context: Context, session: AlignedSession, layers: Mapping[str, Ragged], *, by_object: bool
+    context: Context, session: AlignedSession, layers: Mapping[str, Ragged], *, candidate: bool
 ) -> Predictions:
     """Fit the map on train and predict the other splits, unit group by unit group.
 
-    The map for ``test`` is chosen with folds by trial, the map for ``ood`` with folds by object. With
-    ``by_object``, train itself is predicted fold by fold from maps that have not seen the object.
+    The map for ``test`` is chosen with folds by trial, the map for ``ood`` with folds by object. For a
+    candidate, train itself is predicted fold by fold from maps that have not seen the object; a null needs
+    no such prediction, and no search for a lag, which would only move what lies at a random place anyway.
     """
     trials = {s: context.index(session, getattr(context.splits, s)) for s in ("train", "test", "ood")}
     n_layers, n_units = len(layers), len(session.units)
     out: Predictions = {}
-    for split in SPLITS if by_object else ("test", "ood"):
+    for split in SPLITS if candidate else ("test", "ood"):
         wanted = trials["train" if split == "train_by_object" else split]
         out[split] = _empty(session, wanted)
         if n_layers > 1:
@@ -240,7 +241,8 @@ def _predict_group(
     lengths = session.rates.lengths[list(fitted)]
     rates = session.rates.select(fitted).values[:, units]
     centre = rates.mean(0)
-    n_lags = round(session.max_lag / t.dt)
+    candidate = "train_by_object" in out
+    n_lags = round(session.max_lag / t.dt) if candidate else 0
     training = Training(
         layers={name: layer.values for name, layer in layers.items()},
         rows=_window_rows(t, fitted),
@@ -256,7 +258,7 @@ def _predict_group(
     by_object = [cells[f].tolist() for f in range(n) if (object_fold == f).any()]
     plans = {"test": cells.T.tolist(), "ood": by_object}
     inner = {f"not {f}": [c for g, c in enumerate(by_object) if g != f] for f in range(len(by_object))}
-    nested = "train_by_object" in out and len(by_object) > 2
+    nested = candidate and len(by_object) > 2
     chosen = choose(training, plans | (inner if nested else {}))
     for mode in ("test", "ood"):
         choice = chosen[mode]

@@ -62,7 +62,7 @@ def test_the_whole_map_equals_plain_scikit_learn():
     scores = {
         name: Ragged(encoding._reduce(layer, window_rows)[0], layer.offsets) for name, layer in layers.items()
     }
-    out = encoding._predict(context, session, scores, by_object=False)
+    out = encoding._predict(context, session, scores, candidate=True)
     conditions = [session.trials.condition[i] for i in train]
     fold_of = {
         "test": folds_by_trial([session.trials.ids[i] for i in train], conditions, 5),
