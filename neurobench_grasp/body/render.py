@@ -32,7 +32,6 @@ _FLESH_OPACITY = 0.4
 _LOOK_AT = np.array([0.015, -0.075, -0.015])  # middle of the hand in the wrist's frame, m
 _FROM = np.array([0.80, -0.15, -0.58])  # towards the camera: radial and palmar
 _DISTANCE, _FIELD_OF_VIEW = 0.6, 23.0  # m, degrees
-_KEYPOINT_RADIUS = 0.0035  # m
 
 
 def drawing_backend() -> str:
@@ -88,13 +87,12 @@ class HandPainter:
         self._mujoco, self._size = mujoco, (width, height)
         self._model = _scene_model(width, height)
         self._data = mujoco.MjData(self._model)
-        self._wrist = self._model.body(WRIST).id
         self._flesh = self._model.geom_group == _FLESH
         self._gl = context(width, height)
         self._gl.make_current()
         self._pencil = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._pencil)
-        self._scene = mujoco.MjvScene(self._model, maxgeom=1000)
+        self._scene = mujoco.MjvScene(self._model, maxgeom=500)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
         self._options = mujoco.MjvOption()
@@ -104,13 +102,7 @@ class HandPainter:
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._camera.fixedcamid = self._model.camera(_CAMERA).id
 
-    def paint(
-        self,
-        joint_angles: Floats,
-        colour: Colour,
-        keypoints: Floats | None = None,
-        keypoint_colour: Colour = (0, 0, 0),
-    ) -> Image:
+    def paint(self, joint_angles: Floats, colour: Colour) -> Image:
         """Draw one posture.
 
         Parameters
@@ -119,9 +111,6 @@ class HandPainter:
             rad.
         colour : tuple of float
             Red, green and blue of the hand, 0 … 1.
-        keypoints : ndarray, shape (60,), optional
-            Points to draw as balls in front of the hand, metres in the wrist's frame.
-        keypoint_colour : tuple of float
 
         Returns
         -------
@@ -136,27 +125,31 @@ class HandPainter:
         mujoco.mjv_updateScene(
             self._model, self._data, self._options, None, self._camera, everything, self._scene
         )
-        if keypoints is not None:
-            self._add_balls(keypoints.reshape(-1, 3), keypoint_colour)
         return self._pixels()
+
+    def project(self, keypoints: Floats) -> Floats:
+        """Say where in the picture keypoints are.
+
+        Parameters
+        ----------
+        keypoints : ndarray, shape (60,)
+            Metres in the wrist's frame.
+
+        Returns
+        -------
+        ndarray, shape (20, 2)
+            Pixels from the left and from the top.
+        """
+        axes = np.stack(_camera_axes())
+        x, y, z = axes @ (keypoints.reshape(-1, 3) - _LOOK_AT).T
+        width, height = self._size
+        scale = height / 2 / np.tan(np.radians(_FIELD_OF_VIEW) / 2) / (_DISTANCE - z)
+        return np.stack([width / 2 + scale * x, height / 2 - scale * y], axis=1)
 
     def close(self) -> None:
         """Give back what OpenGL holds."""
         self._pencil.free()
         self._gl.free()
-
-    def _add_balls(self, points: Floats, colour: Colour) -> None:
-        wrist_axes = self._data.xmat[self._wrist].reshape(3, 3)
-        for point in self._data.xpos[self._wrist] + points @ wrist_axes.T:
-            self._mujoco.mjv_initGeom(
-                self._scene.geoms[self._scene.ngeom],
-                self._mujoco.mjtGeom.mjGEOM_SPHERE,
-                np.full(3, _KEYPOINT_RADIUS),
-                point,
-                np.eye(3).ravel(),
-                np.array([*colour, 1.0], np.float32),
-            )
-            self._scene.ngeom += 1
 
     def _pixels(self) -> Image:
         width, height = self._size
@@ -166,6 +159,14 @@ class HandPainter:
         pixels = np.empty((height, width, 3), np.uint8)
         self._mujoco.mjr_readPixels(pixels, None, frame, self._pencil)
         return pixels[::-1]  # OpenGL counts rows from below
+
+
+def _camera_axes() -> tuple[Floats, Floats, Floats]:
+    """Right, up and towards the camera in the wrist's frame; the fingers, along −y, point up."""
+    towards = _FROM / np.linalg.norm(_FROM)
+    right = np.cross([0.0, -1.0, 0.0], towards)
+    right /= np.linalg.norm(right)
+    return right, np.cross(towards, right), towards
 
 
 def _scene_model(width: int, height: int) -> Any:
@@ -181,10 +182,7 @@ def _scene_model(width: int, height: int) -> Any:
         name="background", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
         rgb1=[1, 1, 1], rgb2=[1, 1, 1], width=8, height=48,
     )  # fmt: skip
-    towards = _FROM / np.linalg.norm(_FROM)
-    right = np.cross([0, -1, 0], towards)  # the fingers, along −y, point up
-    right /= np.linalg.norm(right)
-    up = np.cross(towards, right)
+    right, up, towards = _camera_axes()
     wrist = spec.body(WRIST)
     camera = wrist.add_camera(name=_CAMERA, pos=_LOOK_AT + _DISTANCE * towards, fovy=_FIELD_OF_VIEW)
     camera.alt.type = mujoco.mjtOrientation.mjORIENTATION_XYAXES

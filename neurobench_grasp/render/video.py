@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from neurobench_grasp.body.render import Colour, HandPainter
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.render.course import RECORDED, SIMULATED, Course
-from neurobench_grasp.types import Progress
+from neurobench_grasp.types import Floats, Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,23 +79,36 @@ def frames(course: Course, title: str, model: str, progress: Progress) -> Iterat
             if step % FRAMES_PER_SECOND == 0:
                 progress(f"drawing frame {step + 1} of {len(course.time)}")
             left = painter.paint(course.recorded[step], RECORDED)
-            right = painter.paint(course.simulated[step], SIMULATED, course.targets[step], RECORDED)
-            yield _captioned(np.concatenate([left, right], axis=1), course, step, title, model)
+            right = painter.paint(course.simulated[step], SIMULATED)
+            targets = painter.project(course.targets[step]) + np.array([PANEL[0], 0])
+            picture = _with_dots(np.concatenate([left, right], axis=1), targets)
+            yield _captioned(picture, course, step, title, model)
     finally:
         painter.close()
 
 
-def _captioned(hands: NDArray[np.uint8], course: Course, step: int, title: str, model: str) -> Image:
+def _with_dots(hands: NDArray[np.uint8], points: Floats) -> Image:
+    """Mark recorded keypoints on the simulated hand, in front of it."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(hands)
+    draw = ImageDraw.Draw(picture)
+    for x, y in points:
+        draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=_rgb(RECORDED), outline="white")
+    return picture
+
+
+def _captioned(hands: Image, course: Course, step: int, title: str, model: str) -> Image:
     """Add names above the hands; below them time, error and how much of the trial has passed."""
     from PIL import Image, ImageDraw
 
     above, below = CAPTIONS
-    height, width = hands.shape[:2]
+    width, height = hands.size
     picture = Image.new("RGB", (width, above + height + below), "white")
-    picture.paste(Image.fromarray(hands), (0, above))
+    picture.paste(hands, (0, above))
     draw = ImageDraw.Draw(picture)
-    slow = 1 / (FRAMES_PER_SECOND * course.step_s)
-    _write(draw, (width / 2, 3), f"{title}   ({slow:.3g} times slower)", _BLACK)
+    speed = FRAMES_PER_SECOND * course.step_s
+    _write(draw, (width / 2, 3), f"{title}   (shown at {speed:.3g} × its speed)", _BLACK)
     _write(draw, (width / 4, 21), "recorded", RECORDED)
     _write(draw, (3 * width / 4, 21), f"simulated: {model} (dots: recorded)", SIMULATED)
     bottom = above + height
@@ -123,16 +136,25 @@ def _rgb(colour: Colour) -> tuple[int, int, int]:
 
 
 def _gif(pictures: Iterator[Image]) -> bytes:
-    """One palette for all frames, so that colours do not flicker."""
-    from PIL import Image
+    """Encode with one palette for all frames, so that colours do not flicker."""
+    from PIL.Image import Dither
 
     first = next(pictures)
-    palette = first.quantize(128)
-    plain = (p.quantize(palette=palette, dither=Image.Dither.NONE) for p in chain([first], pictures))
+    palette = _palette(first)
+    plain = (p.quantize(palette=palette, dither=Dither.NONE) for p in chain([first], pictures))
     file = BytesIO()
     duration = 1000 // FRAMES_PER_SECOND
     next(plain).save(file, "GIF", save_all=True, append_images=plain, duration=duration, loop=0)
     return file.getvalue()
+
+
+def _palette(picture: Image) -> Image:
+    """Choose 128 colours, those that are almost white made white, like the paper around."""
+    palette = picture.quantize(128)
+    colours = np.array(palette.getpalette()).reshape(-1, 3)
+    colours[colours.min(1) > 240] = 255
+    palette.putpalette(colours.ravel().tolist())
+    return palette
 
 
 def _mp4(pictures: Iterator[Image]) -> bytes:
