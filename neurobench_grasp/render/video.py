@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -20,6 +21,7 @@ from neurobench_grasp.types import Floats, Progress
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
 
 FRAMES_PER_SECOND = 25
 PANEL = (368, 400)  # pixels
@@ -125,9 +127,16 @@ def _captioned(hands: Image, course: Course, step: int, title: str, model: str) 
 
 
 def _write(draw: ImageDraw, middle_top: tuple[float, float], text: str, colour: Colour) -> None:
-    from PIL import ImageFont
+    draw.text(middle_top, text, fill=_rgb(colour), font=_font(), anchor="ma")
 
-    draw.text(middle_top, text, fill=_rgb(colour), font=ImageFont.load_default(14), anchor="ma")
+
+@cache
+def _font() -> FreeTypeFont:
+    """Give a font that has the letters of most languages, unlike Pillow's own."""
+    from matplotlib import get_data_path
+    from PIL.ImageFont import truetype
+
+    return truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 12)
 
 
 def _rgb(colour: Colour) -> tuple[int, int, int]:
