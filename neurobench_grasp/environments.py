@@ -1,21 +1,21 @@
-"""The imitation task for Gymnasium: ``gymnasium.make("neurobench_grasp/HandImitation-v0", dataset="demo")``."""
+"""The imitation task for Gymnasium and all tools that know it::
+
+    gymnasium.make("neurobench_grasp.environments:neurobench_grasp/HandImitation-v0", dataset="demo")
+
+Importing this module registers the environment: that is how Gymnasium finds one by ``module:name``.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
+
 if TYPE_CHECKING:
     from neurobench_grasp.control.environment import ImitationEnv
 
-ENVIRONMENT = "HandImitation-v0"
-
-
-def register_environments() -> None:
-    """Register the environment; Gymnasium calls this through its entry point and adds the namespace."""
-    import gymnasium
-
-    gymnasium.register(ENVIRONMENT, entry_point="neurobench_grasp.environments:make_imitation")
+ENVIRONMENT = "neurobench_grasp/HandImitation-v0"
 
 
 def make_imitation(
@@ -48,3 +48,6 @@ def make_imitation(
     trials = load_dataset(load_registry(), dataset).behaviour(split)
     chosen = ControllerSettings(**settings)
     return ImitationEnv(Reference.of(trials, chosen.margin_steps), action, chosen)
+
+
+gymnasium.register(ENVIRONMENT, entry_point=make_imitation)

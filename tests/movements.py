@@ -3,6 +3,7 @@
 import numpy as np
 
 from neurobench_grasp.body import JOINTS, NEUTRAL, joint_limits
+from neurobench_grasp.data import session_from_arrays, write_session
 from neurobench_grasp.types import Ragged, Trials
 
 REST = np.array([NEUTRAL[joint] for joint in JOINTS])
@@ -32,3 +33,47 @@ def grasp_trials(n_trials=6, *, n_steps=30, pad=12, n_objects=3, seed=0):
         joint_angles=joined,
         events={},
     )
+
+
+def write_grasp_session(path, *, n_objects=6, n_repeats=5, units=True):
+    """An NWB file in which a hand grasps objects; two units follow two joints (none with ``units=False``)."""
+    n = n_objects * n_repeats
+    rng = np.random.default_rng(5)
+    low, high = joint_limits().T
+    closed = REST + 0.3 * rng.standard_normal((n_objects, 23))
+    onset = 1.0 + 2.0 * np.arange(n)
+    times = np.arange(0, onset[-1] + 2, 0.02) + 0.01
+    phase = np.clip((times[:, None] - onset) / 0.5, 0, 1) * (times[:, None] < onset + 1.3)
+    course = 10 * phase**3 - 15 * phase**4 + 6 * phase**5
+    target = closed[np.arange(n) % n_objects] + 0.05 * rng.standard_normal((n, 23)) - REST
+    angles = np.clip(REST + course @ target, low, high)
+    spikes = {}
+    for unit, joint in (("1", 7), ("2", 9)) if units else ():
+        rate = 10 + 30 / (1 + np.exp(-8 * (angles[:, joint] - angles[:, joint].mean())))
+        fired = np.flatnonzero(rng.random(len(times)) < 0.02 * rate)
+        spikes[unit] = times[fired] + 0.005 * rng.random(len(fired))
+    session = session_from_arrays(
+        id="grasping",
+        subject="planted",
+        spike_times=spikes,
+        areas=dict.fromkeys(spikes, "M1"),
+        trials={
+            "start": onset - 0.6,
+            "stop": onset + 1.2,
+            "condition": [f"object_{i % n_objects}" for i in range(n)],
+            "move_onset": onset,
+            "contact": onset + 0.5,
+        },
+        joint_angles={joint: angles[:, i] for i, joint in enumerate(JOINTS)},
+        angle_times=times,
+    )
+    write_session(
+        path,
+        session,
+        species="Macaca mulatta",
+        sex="U",
+        age="P8Y",
+        session_start_time="2020-01-01T00:00:00+00:00",
+        description="planted session of a test",
+    )
+    return path

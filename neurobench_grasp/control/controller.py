@@ -131,7 +131,7 @@ class NetworkController:
 
     def _open(self, observations: Ragged, compute: Any) -> dict[str, NDArray[Any]]:
         with torch.inference_mode():
-            rows = torch.as_tensor(np.asarray(observations.values, np.float64))
+            rows = torch.tensor(np.asarray(observations.values, np.float64))
             parts = [compute(part) for part in torch.split(rows, _ROWS)]
         return {name: torch.cat([p[name] for p in parts]).numpy() for name in parts[0]}
 

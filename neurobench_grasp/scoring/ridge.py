@@ -114,7 +114,9 @@ class RidgePath:
         spread = (gram @ flat).reshape(self.weights.shape)
         explained = np.einsum("kau,kau->au", self.weights, 2 * target[:, None] - spread)
         varies = yy > 1e-12 * np.maximum(power, 1e-300)
-        return np.divide(explained, yy, out=np.full(explained.shape, np.nan), where=varies)
+        out = np.full(explained.shape, np.nan)
+        np.divide(explained, yy, out=out, where=varies)
+        return out
 
 
 def cv_explained_variance(folds: list[Moments], alphas: Floats) -> tuple[Floats, Floats]:

@@ -1,0 +1,147 @@
+"""The imitation task: reward in closed form, ends of episodes, and the interfaces others rely on."""
+
+import dataclasses
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from movements import grasp_trials
+
+from neurobench_grasp.control.environment import Imitation, ImitationEnv, ImitationVecEnv, keypoint_error
+from neurobench_grasp.control.network import stream_sizes
+from neurobench_grasp.control.reference import Reference
+from neurobench_grasp.control.settings import ControllerSettings
+
+SETTINGS = ControllerSettings()
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return Reference.of(grasp_trials(), SETTINGS.margin_steps)
+
+
+def task_of(reference, action="muscle", n=4, **changes):
+    return Imitation(reference, action, n, dataclasses.replace(SETTINGS, **changes), seed=1, threads=1)
+
+
+def test_the_margin_crops_the_padding():
+    trials = grasp_trials()
+    cropped = Reference.of(trials, 5)
+    for i, (first, stop) in enumerate(trials.window):
+        rows = cropped.joint_angles[cropped.offsets[i] : cropped.offsets[i + 1]]
+        np.testing.assert_array_equal(rows, trials.joint_angles[i][first - 5 : stop + 5])
+
+
+def test_an_episode_begins_in_the_reference_and_its_goal_is_the_frames_to_come(reference):
+    task = task_of(reference, n=64)
+    task.begin(np.arange(64))
+    np.testing.assert_allclose(task.hands.joint_angles, reference.joint_angles[task.frame], atol=1e-12)
+    np.testing.assert_allclose(task.hands.keypoints, reference.keypoints[task.frame], atol=1e-12)
+    goals = task.observe()[:, : 5 * 23].reshape(64, 5, 23)
+    for i in range(64):
+        for k in range(5):
+            wanted = reference.joint_angles[min(task.frame[i] + 1 + k, task.end[i])]
+            np.testing.assert_array_equal(goals[i, k], wanted)
+    assert np.all(task.frame < task.end)
+
+
+@pytest.mark.parametrize("action", ["muscle", "torque"])
+def test_an_observation_is_trajectory_proprioception_and_efference(reference, action):
+    task = task_of(reference, action)
+    task.begin(np.arange(4))
+    rng = np.random.default_rng(0)
+    values = rng.uniform(-0.5, 0.5, (4, task.hands.n_actions))
+    task.step(values)
+    sizes = stream_sizes(action, SETTINGS)
+    _, proprioception, efference = np.split(task.observe(), np.cumsum(list(sizes.values()))[:-1], axis=1)
+    np.testing.assert_array_equal(proprioception, task.hands.muscles)
+    np.testing.assert_array_equal(efference[:, : values.shape[1]], values)
+    np.testing.assert_array_equal(efference[:, values.shape[1] :], task.hands.activation)
+    assert sum(sizes.values()) == task.n_observed
+
+
+def test_the_reward_is_its_formula(reference):
+    task = task_of(reference)
+    task.begin(np.arange(4))
+    reward, _, _ = task.step(np.full((4, 39), 0.2))
+    for i in range(4):
+        frame, hand = task.frame[i], task.hands
+        distance = np.linalg.norm(
+            (hand.keypoints[i] - reference.keypoints[frame]).reshape(20, 3), axis=1
+        ).mean()
+        joint = np.mean((hand.joint_angles[i] - reference.joint_angles[frame]) ** 2)
+        expected = 0.4 * np.exp(-joint / 0.3**2) + 0.6 * np.exp(-distance / 0.015)
+        expected -= 0.05 * np.mean(hand.activation[i] ** 2)
+        assert reward[i] == pytest.approx(expected, abs=1e-12)
+        assert task.error[i] == pytest.approx(distance)
+
+
+def test_episodes_end_by_error_or_with_the_trial(reference):
+    strict = task_of(reference, max_error=1e-6)
+    strict.begin(np.arange(4))
+    _, terminated, truncated = strict.step(np.ones((4, 39)))
+    assert terminated.all() and not truncated.any()
+    patient = task_of(reference, max_error=10.0)
+    patient.begin(np.arange(4))
+    for _ in range(200):
+        left = patient.end - patient.frame
+        if np.any(left == 1):
+            break
+        patient.step(np.zeros((4, 39)))
+    _, terminated, truncated = patient.step(np.zeros((4, 39)))
+    np.testing.assert_array_equal(truncated, left == 1)
+    assert truncated.any() and not terminated.any()
+
+
+def test_the_vector_environment_begins_anew_and_hands_over_the_last_observation(reference):
+    env = ImitationVecEnv(task_of(reference, n=8, max_error=1e-6))
+    first = env.reset()
+    assert first.shape == (8, *env.observation_space.shape) and first.dtype == np.float32
+    observed, reward, done, infos = env.step(np.ones((8, 39), np.float32))
+    assert done.all() and np.isfinite(reward).all()
+    for i, info in enumerate(infos):
+        assert not info["TimeLimit.truncated"]
+        assert not np.array_equal(info["terminal_observation"], observed[i])
+    np.testing.assert_allclose(
+        env.task.hands.joint_angles, reference.joint_angles[env.task.frame], atol=1e-12
+    )
+    env.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*observation space m.* value is -?infinity")  # angles have no bound
+@pytest.mark.parametrize("action", ["muscle", "torque"])
+def test_gymnasium_accepts_the_environment(reference, action):
+    env = ImitationEnv(reference, action)
+    check_env(env, skip_render_check=True)
+    env.close()
+
+
+def test_equal_seeds_give_equal_episodes(reference):
+    runs = []
+    for _ in range(2):
+        env = ImitationEnv(reference)
+        observed, _ = env.reset(seed=5)
+        steps = [env.step(np.full(39, 0.1, np.float32))[0] for _ in range(3)]
+        runs.append(np.stack([observed, *steps]))
+        env.close()
+    np.testing.assert_array_equal(*runs)
+
+
+@pytest.mark.filterwarnings("ignore:.*observation space m.* value is -?infinity")
+def test_the_environment_is_registered_and_takes_a_dataset(demo_like):
+    env = gymnasium.make(
+        "neurobench_grasp.environments:neurobench_grasp/HandImitation-v0", dataset=demo_like, action="torque"
+    )
+    observed, _ = env.reset(seed=0)
+    assert env.observation_space.contains(observed)
+    _, reward, _, _, info = env.step(env.action_space.sample())
+    assert np.isfinite(reward) and info["keypoint_error"] > 0
+    env.close()
+
+
+def test_keypoint_error_is_the_mean_distance():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 3, 60))
+    expected = [np.mean([np.linalg.norm((a - b)[i, 3 * k : 3 * k + 3]) for k in range(20)]) for i in range(3)]
+    np.testing.assert_allclose(keypoint_error(a, b), expected)
