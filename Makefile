@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyprojec
 	touch $@
 
 score: install
-	$(BIN)/ngb score --model linear_kinematic --dataset demo
+	$(BIN)/ngb score --model muscle_ppo
 
 test: install lint
 	$(BIN)/python -m pytest -n 2

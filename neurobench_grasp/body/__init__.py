@@ -4,12 +4,16 @@ from neurobench_grasp.body.hand import JOINTS, KEYPOINTS, MUSCLES, build_hand, j
 from neurobench_grasp.body.kinematics import MuscleKinematics, keypoints, muscle_kinematics
 from neurobench_grasp.body.posture import NEUTRAL, Posture, posture
 from neurobench_grasp.body.quality import co_contraction, jerk
+from neurobench_grasp.body.simulation import ACTIONS, CONTROL_STEP, Hands
 
 __all__ = [
+    "ACTIONS",
+    "CONTROL_STEP",
     "JOINTS",
     "KEYPOINTS",
     "MUSCLES",
     "NEUTRAL",
+    "Hands",
     "MuscleKinematics",
     "Posture",
     "build_hand",

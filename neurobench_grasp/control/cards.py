@@ -94,9 +94,11 @@ class NetworkCard:
             ) from error
         known = {f.name for f in fields(cls)}
         wrong = set(content) ^ known if isinstance(content, dict) else known
-        if wrong or content["schema"] != 1 or not isinstance(content["seed"], int):
+        if not wrong:
+            wrong = set(content["settings"]) ^ {f.name for f in fields(ControllerSettings)}
+        if wrong or content["schema"] != 1:
             raise CorruptFileError(
-                f"{path} is no card of a trained network: missing or unknown "
+                f"{path} is no card of a trained network of this version: missing or unknown "
                 f"{', '.join(sorted(wrong)) or 'schema'}."
             )
         return cls(**content)

@@ -47,7 +47,8 @@ class _Policy(ActorCriticPolicy):
 
 
 def _trained(policy: Any, action: str, settings: ControllerSettings) -> Network:
-    network = Network(action, settings)
+    with torch.random.fork_rng(devices=[]):  # making one draws random numbers, which training must not miss
+        network = Network(action, settings)
     network.towers.load_state_dict(policy.mlp_extractor.state_dict())
     network.action.load_state_dict(policy.action_net.state_dict())
     network.value.load_state_dict(policy.value_net.state_dict())

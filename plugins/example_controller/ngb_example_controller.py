@@ -1,0 +1,143 @@
+"""An example: a controller with a torch network of its own, by the public interface alone. Copy and change it.
+
+It learns by motor babbling, as infants are thought to: the hand moves at random, and the network learns which
+torques took it from where it was to where it is 60 ms later. To imitate, it is asked for the torques that
+lead to the posture 60 ms ahead.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from neurobench_grasp import Activations, ModelSpec, NgbError, Ragged, Tracking, hookimpl
+from neurobench_grasp.body import Hands
+
+AHEAD = 3  # steps of 20 ms
+N_HANDS, N_STEPS, N_UPDATES = 128, 150, 1500
+
+
+class Inverse(nn.Module):
+    """Goal posture and muscle state in, torques out; every layer by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.goal, self.state = nn.Linear(23, 48), nn.Linear(78, 48)
+        self.hidden, self.torque = nn.Linear(96, 128), nn.Linear(128, 23)
+        self.register_buffer("centre", torch.zeros(101))
+        self.register_buffer("scale", torch.ones(101))
+
+    def layers(self, observed, embedding=None):
+        """Activity of each layer; ``embedding`` takes the place of the goal's."""
+        goal, state = torch.split((observed - self.centre) / self.scale, [23, 78], dim=1)
+        out = {"goal": torch.tanh(self.goal(goal)) if embedding is None else embedding}
+        out["state"] = torch.tanh(self.state(state))
+        out["hidden"] = torch.tanh(self.hidden(torch.cat([out["goal"], out["state"]], dim=1)))
+        return out | {"torque": torch.clamp(self.torque(out["hidden"]), -1, 1)}
+
+
+class ExampleController:
+    """Babbles when it is fitted, imitates when it is scored."""
+
+    def __init__(self):
+        self.network = Inverse()
+
+    def fit(self, train, *, seed):
+        """Learn the inverse of the body from random movements around the training postures."""
+        rng = np.random.default_rng(seed)
+        torch.manual_seed(seed)
+        observed, action = babble(train.joint_angles.values, rng)
+        network = Inverse()
+        network.centre[:], network.scale[:] = observed.mean(0), observed.std(0) + 1e-3
+        optimiser = torch.optim.Adam(network.parameters(), 2e-3)
+        for _ in range(N_UPDATES):
+            rows = torch.as_tensor(rng.integers(len(observed), size=512))
+            loss = nn.functional.mse_loss(network.layers(observed[rows])["torque"], action[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        self.network = network.double().eval()
+
+    def activations(self, trials):
+        """Every layer in closed loop."""
+        return self.activations_of(self.observe(trials))
+
+    def track(self, trials, *, goal=None):
+        """Imitate; ``goal`` gives, step by step, the posture or the embedding to go for instead."""
+        return self._loop(trials, goal)[0]
+
+    def observe(self, trials):
+        """What the network received in closed loop."""
+        return self._loop(trials, None)[1]
+
+    def embed(self, trials):
+        """Embedding of the goal."""
+        return self.activations(trials).layers["goal"]
+
+    def activations_of(self, observations):
+        """Run the network openly."""
+        with torch.inference_mode():
+            layers = self.network.layers(torch.tensor(observations.values))
+        return Activations({name: Ragged(x.numpy(), observations.offsets) for name, x in layers.items()})
+
+    def state(self):
+        """Weights by name."""
+        return {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
+
+    def restore(self, state):
+        """Take the weights back."""
+        self.network = Inverse().double()
+        self.network.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
+
+    def _loop(self, trials, goal):
+        """All trials at once, one hand each; each is stepped until the longest is over."""
+        if goal is not None and goal.kind not in ("joint_angles", "embedding"):
+            raise NgbError(f"example_controller takes no goal of kind {goal.kind!r}.")
+        lengths, angles = trials.joint_angles.lengths, list(trials.joint_angles)
+        hands = Hands("torque", len(trials))
+        hands.start(slice(None), np.stack([a[0] for a in angles]), np.zeros((len(trials), 23)))
+        seen = []
+        for step in range(lengths.max()):
+            wanted = np.stack([a[min(step + AHEAD, len(a) - 1)] for a in angles])
+            embedding = None
+            if goal is not None:
+                given = np.stack([g[min(step, len(g) - 1)] for g in goal.values])
+                wanted, embedding = (given, None) if goal.kind == "joint_angles" else (wanted, torch.tensor(given))
+            observed = np.hstack([wanted, hands.muscles])
+            seen.append((observed, hands.joint_angles.copy(), hands.keypoints.copy()))
+            with torch.inference_mode():
+                hands.step(self.network.layers(torch.tensor(observed), embedding)["torque"].numpy())
+        hands.close()
+        whole = (np.stack(part, axis=1) for part in zip(*seen, strict=True))
+        cut = [Ragged.of([w[i, :n] for i, n in enumerate(lengths)]) for w in whole]
+        return Tracking(cut[1], cut[2]), cut[0]
+
+
+def babble(postures, rng):
+    """Random smooth torques from random postures: what was wanted and sensed, and what was done."""
+    hands = Hands("torque", N_HANDS)
+    hands.start(slice(None), postures[rng.integers(len(postures), size=N_HANDS)], np.zeros((N_HANDS, 23)))
+    action, muscles, angles, actions = np.zeros((N_HANDS, 23)), [], [], []
+    for _ in range(N_STEPS):
+        action = np.clip(0.9 * action + 0.15 * rng.standard_normal(action.shape), -1, 1)
+        muscles.append(hands.muscles.copy())
+        angles.append(hands.joint_angles.copy())
+        actions.append(action)
+        hands.step(action)
+    hands.close()
+    observed = np.concatenate([np.stack(angles[AHEAD:]), np.stack(muscles[:-AHEAD])], axis=2)
+    return tuple(
+        torch.tensor(a.reshape(-1, a.shape[-1]), dtype=torch.float32)
+        for a in (observed, np.stack(actions[:-AHEAD]))
+    )
+
+
+@hookimpl
+def ngb_models():
+    """Offer the model."""
+    yield ModelSpec(
+        "example_controller",
+        build=lambda seed: ExampleController(),
+        summary="example with its own network: torques learned by motor babbling",
+        controller=True,
+        card={"licence": "Apache-2.0", "action_space": "torques at 23 joints", "training_data": "the body"},
+    )

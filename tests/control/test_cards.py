@@ -1,0 +1,157 @@
+"""Trained networks on disk: what does not fit its card or its data is refused in one sentence."""
+
+import hashlib
+import json
+import pickle
+
+import numpy as np
+import pytest
+from movements import grasp_trials
+from safetensors.numpy import load, save
+
+from neurobench_grasp.control import NetworkCard, find_network, trained_digest
+from neurobench_grasp.control.cards import save_network
+from neurobench_grasp.control.controller import NetworkController
+from neurobench_grasp.control.network import initial_network, network_state
+from neurobench_grasp.control.settings import ControllerSettings
+from neurobench_grasp.errors import CorruptFileError, NgbError, UnsupportedError
+from neurobench_grasp.types import Trials
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A network in the user's cache: the card's path, and the trials it was trained on."""
+    monkeypatch.setenv("NGB_CACHE", str(tmp_path))
+    train, settings = grasp_trials(), ControllerSettings()
+    card = {
+        "model": "planted",
+        "action": "muscle",
+        "seed": 4,
+        "settings": vars(settings),
+        "dataset": {"id": "somewhere", "licence": "CC0-1.0"},
+        "train_sha256": train.sha256,
+        "licence": "CC0-1.0",
+        "steps": 7,
+        "errors_mm": {"ood": 5.0},
+        "curve": [],
+        "wall_time_s": 1.0,
+        "threads": 1,
+        "versions": {},
+    }
+    weights = network_state(initial_network("muscle", settings, 4, train))
+    return save_network(tmp_path / "checkpoints" / "somewhere", weights, card), train
+
+
+def fitted(train, seed=4):
+    model = NetworkController("planted", "muscle")
+    model.fit(train, seed=seed)
+    return model
+
+
+def rewrite(path, change):
+    """Change the weights and let the card vouch for them: what a forger would do."""
+    file = path.with_suffix(".safetensors")
+    file.write_bytes(change(file.read_bytes()))
+    card = json.loads(path.read_text())
+    card["weights_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    path.write_text(json.dumps(card))
+
+
+def test_a_network_is_found_by_the_trials_it_was_trained_on(kept):
+    path, train = kept
+    found, card = find_network("planted", 4, train.sha256)
+    assert found == path and card.controller_settings() == ControllerSettings()
+    assert trained_digest("planted", 4, train) == card.weights_sha256
+    weights = load(path.with_suffix(".safetensors").read_bytes())
+    for name, array in fitted(train).state().items():
+        if not name.startswith("settings."):
+            np.testing.assert_array_equal(array, weights[name])
+
+
+def test_a_network_of_other_data_or_seed_is_not_used(kept):
+    _, train = kept
+    for trials, seed in ((grasp_trials(seed=1), 4), (train, 5)):
+        with pytest.raises(NgbError, match="there are networks for somewhere seed 4.*ngb train"):
+            fitted(trials, seed)
+
+
+def test_without_joint_angles_it_says_why(kept):
+    _, train = kept
+    blind = Trials(**{**vars(train), "joint_angles": None})
+    with pytest.raises(UnsupportedError, match="no joint angles"):
+        trained_digest("planted", 4, blind)
+
+
+@pytest.mark.parametrize("at", [20, 5000, -1])
+def test_one_changed_byte_is_refused(kept, at):
+    path, train = kept
+    file = path.with_suffix(".safetensors")
+    raw = bytearray(file.read_bytes())
+    raw[at] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(CorruptFileError, match="not the file that its card describes"):
+        fitted(train)
+
+
+def test_a_pickle_is_refused_and_never_run(kept, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    path, train = kept
+    rewrite(path, lambda raw: pickle.dumps(Bomb()))
+    with pytest.raises(CorruptFileError, match="no intact safetensors file"):
+        fitted(train)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: w | {"value.bias": np.zeros(2, np.float32)}, r"value.bias is float32 \(2,\) instead"),
+        (lambda w: w | {"value.bias": np.zeros(1)}, "value.bias is float64"),
+        (lambda w: {k: v for k, v in w.items() if k != "value.bias"}, "value.bias is absent"),
+        (lambda w: w | {"more": np.zeros(1, np.float32)}, "more is float32"),
+        (lambda w: w | {"value.bias": np.float32([np.nan])}, "not finite"),
+    ],
+)
+def test_weights_of_another_network_are_refused(kept, change, said):
+    path, train = kept
+    rewrite(path, lambda raw: save(change(load(raw))))
+    with pytest.raises(CorruptFileError, match=said):
+        fitted(train)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "no card"),
+        ('{"schema": 1}', "missing or unknown"),
+        ("unknown", "missing or unknown trick"),
+        ("old settings", "missing or unknown momentum"),
+    ],
+)
+def test_a_card_that_is_none_is_refused(kept, text, said):
+    path, train = kept
+    if text == "unknown":
+        text = json.dumps(json.loads(path.read_text()) | {"trick": 1})
+    if text == "old settings":
+        card = json.loads(path.read_text())
+        text = json.dumps(card | {"settings": card["settings"] | {"momentum": 1}})
+    path.write_text(text)
+    with pytest.raises(CorruptFileError, match=said):
+        fitted(train)
+
+
+def test_missing_weights_are_named(kept):
+    path, train = kept
+    path.with_suffix(".safetensors").unlink()
+    with pytest.raises(CorruptFileError, match="planted-4.safetensors cannot be read"):
+        fitted(train)
+
+
+def test_a_card_reads_back_as_it_was_written(kept):
+    path, _ = kept
+    card = NetworkCard.read(path)
+    assert (card.model, card.seed, card.errors_mm) == ("planted", 4, {"ood": 5.0})

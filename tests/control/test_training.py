@@ -1,0 +1,158 @@
+"""Training: repeatable, resumable after kill -9, blind to what it only monitors, and refusing strangers."""
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from movements import grasp_trials
+
+from neurobench_grasp.control import training
+from neurobench_grasp.control.files import read_arrays, write_arrays
+from neurobench_grasp.control.network import network_state
+from neurobench_grasp.control.settings import ControllerSettings
+from neurobench_grasp.errors import CorruptFileError, NgbError, UnsupportedError
+from neurobench_grasp.train import train_network
+
+SMALL = ControllerSettings(n_envs=16, n_steps=8, batch_size=64)
+STEPS = 8 * 16 * 12
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorBoard's own
+
+
+def trained(folder, seed=0, action="muscle", steps=STEPS, **kw):
+    network, facts = training.train(
+        grasp_trials(), action, seed, steps, Path(folder), settings=SMALL, threads=1, **kw
+    )
+    return network_state(network), facts
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("unbroken"))
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def test_the_same_seed_gives_the_same_network_whatever_is_monitored(unbroken, tmp_path):
+    weights, facts = trained(tmp_path / "again", monitor={"ood": grasp_trials(3, seed=9)})
+    assert_equal(weights, unbroken[0])
+    assert facts["steps"] == STEPS
+    assert [point["steps"] for point in facts["curve"]] == [0, STEPS]
+    other, _ = trained(tmp_path / "other", seed=1)
+    assert not np.array_equal(other["action.weight"], weights["action.weight"])
+
+
+@pytest.mark.slow
+def test_training_killed_at_random_times_ends_in_the_same_network(unbroken, tmp_path):
+    script = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from neurobench_grasp.control import training\n"
+        "training.CHECKPOINT_SECONDS = 0.0\n"
+        "from control.test_training import trained\n"
+        f"trained({str(tmp_path / 'killed')!r})\n"
+    )
+    checkpoint = tmp_path / "killed" / training.CHECKPOINT
+    draw = random.Random(0)
+    kills = 0
+    while kills < 5:
+        run = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        while run.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_mtime_ns > before):
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.3))
+        if run.poll() is not None:
+            assert run.returncode == 0
+            break  # it was done before it could be killed again
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+        kills += 1
+        _, notes = read_arrays(checkpoint)  # whole, whenever it was killed
+        assert 0 <= int(notes["steps"]) <= STEPS
+    assert kills >= 3
+    weights, facts = trained(tmp_path / "killed")
+    assert_equal(weights, unbroken[0])
+    assert facts["steps"] == STEPS
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    trained(tmp_path, steps=128)
+    with pytest.raises(NgbError, match="another training"):
+        trained(tmp_path, steps=128, seed=1)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    trained(tmp_path, steps=128)
+    path = tmp_path / training.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CorruptFileError, match="no intact safetensors file"):
+        trained(tmp_path, steps=128)
+
+
+def test_arrays_come_back_as_they_were(tmp_path):
+    arrays = {"a": np.arange(6).reshape(2, 3), "b": np.float32([1.5]), "c": np.zeros((0, 2), bool)}
+    write_arrays(tmp_path / "x.safetensors", arrays, {"note": "é"})
+    back, notes = read_arrays(tmp_path / "x.safetensors")
+    assert notes == {"note": "é"}
+    assert_equal(back, arrays)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    write_arrays(path, {"a": np.ones(3)}, {})
+    old = path.read_bytes()
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NgbError, match="No space left on device"):
+        write_arrays(path, {"a": np.zeros(3)}, {})
+    assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def small_default(monkeypatch):
+    """Train small networks through the public functions too."""
+    from neurobench_grasp.control import controller
+
+    monkeypatch.setattr(controller, "ControllerSettings", lambda **kw: SMALL if not kw else ControllerSettings(**kw))
+
+
+def test_only_training_trials_reach_the_network(demo_like, tmp_path, small_default, monkeypatch):
+    from neurobench_grasp.plugins import load_registry
+    from neurobench_grasp.run import load_dataset
+
+    seen = []
+    real = training.train
+
+    def spy(trials, *args, **kw):
+        seen.extend(trials.ids)
+        return real(trials, *args, **kw)
+
+    monkeypatch.setattr(training, "train", spy)
+    path, card = train_network("muscle_ppo", demo_like, steps=128, threads=1, to=tmp_path)
+    data = load_dataset(load_registry(), demo_like)
+    assert sorted(seen) == sorted(data.splits.train["grasping"])
+    held_out = set(data.splits.test["grasping"]) | set(data.splits.ood["grasping"])
+    assert held_out and not held_out & set(seen)
+    assert card.dataset["held_out_conditions"] == list(data.splits.held_out)
+    assert set(card.errors_mm) == {"train", "test", "ood"}
+    assert card.train_sha256 == data.behaviour("train").sha256
+    assert json.loads(path.read_text())["settings"] == dataclasses.asdict(SMALL)
+    assert sorted(p.name for p in path.parent.iterdir()) == ["muscle_ppo-0.json", "muscle_ppo-0.safetensors"]
+
+
+def test_a_model_without_training_says_so(demo_like):
+    with pytest.raises(UnsupportedError, match="fits it when it scores"):
+        train_network("linear_kinematic", demo_like)
