@@ -4,15 +4,15 @@
 
 Both sides: stable-baselines3 PPO with the same settings and about the same network, 50 Hz control, the same
 cores, in one run, in alternating pairs; medians of the pairs' ratios. The other side is MyoSuite's
-``myoHandPoseRandom-v0`` in ``SubprocVecEnv`` with the number of workers (at most 16) that trains fastest here.
+``myoHandPoseRandom-v0`` in ``SubprocVecEnv``, with the number of workers (at most 16) that trains fastest.
 Needs the dataset myodm (``ngb data fetch myodm``).
 
     train_ratio                 training steps per second, ours over theirs
     train_ratio_equal_physics   the same with our physics at their 2 ms
     env_ratio                   environment steps per second without learning, ours over theirs
     env_over_raw                our environment's steps per second over bare mujoco.rollout of the same model
-    steps_to_9mm                training steps until the error on held-out objects was 9 mm, and the seconds of
-                                it, from the learning curve in the card of the trained network for myodm
+    steps_to_9mm                training steps until the error on held-out objects was 9 mm, and how long that
+                                took, from the learning curve in the card of the trained network for myodm
 """
 
 from __future__ import annotations
@@ -142,12 +142,19 @@ def steps_to(error_mm: float) -> dict[str, object]:
             if reached:
                 steps = reached[0]["steps"]
                 seconds = card.wall_time_s * steps / card.steps
-                return {"steps": steps, "seconds": round(seconds), "threads": card.threads, "network": path.stem}
+                return {
+                    "steps": steps,
+                    "seconds": round(seconds),
+                    "threads": card.threads,
+                    "network": path.stem,
+                }
     return {"steps": None, "reason": "no trained network for myodm reached it"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--json", action="store_true")

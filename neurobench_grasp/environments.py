@@ -1,4 +1,6 @@
-"""The imitation task for Gymnasium and all tools that know it::
+"""The imitation task for Gymnasium and all tools that know it.
+
+::
 
     gymnasium.make("neurobench_grasp.environments:neurobench_grasp/HandImitation-v0", dataset="demo")
 

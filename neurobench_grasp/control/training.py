@@ -119,6 +119,8 @@ def train(
 
 
 def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings, folder: Path) -> PPO:
+    """Set up proximal policy optimisation of a network on a task, with TensorBoard's log in a folder."""
+
     def learning_rate(remaining: float) -> float:
         return s.final_learning_rate + (s.learning_rate - s.final_learning_rate) * remaining
 

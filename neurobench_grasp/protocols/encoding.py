@@ -7,7 +7,7 @@ references through the same map (`_references`), then scores and gains as tidy r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,10 +62,11 @@ def run(context: Context) -> list[ScoreRow]:
     scored: list[_Scored] = []
     for session in context.sessions:
         context.progress(f"encoding {session.id}: activations")
-        scores = _scores(context, session)
+        cut, rows = _within_reach(session)
+        scores = _scores(context, session, cut, rows)
         context.progress(f"encoding {session.id}: map to {len(session.units)} units")
-        predictions = {"": [_candidate(context, session, scores)], **_references(context, session, scores)}
-        scored.append(_Scored(session, predictions, list(scores.layers), scores.n_winsorised))
+        predictions = {"": [_candidate(context, cut, scores)], **_references(context, cut, scores)}
+        scored.append(_Scored(cut, predictions, list(scores.layers), scores.n_winsorised))
     context.progress("encoding: scores and intervals")
     return list(_rows(context, scored))
 
@@ -75,15 +76,30 @@ def run(context: Context) -> list[ScoreRow]:
 
 @dataclass(frozen=True)
 class _LayerScores:
-    """Component scores of every layer at every step of a session's trials."""
+    """Component scores of every layer at every step that a lag reaches."""
 
     layers: Mapping[str, Ragged]
     n_winsorised: int
 
 
-def _scores(context: Context, session: AlignedSession) -> _LayerScores:
-    """Run the model on a session, standardise and reduce each layer; kept as a stage."""
-    train = context.index(session, context.splits.train)
+def _within_reach(session: AlignedSession) -> tuple[AlignedSession, Ints]:
+    """Cut the trials to the steps that a window reaches at some lag, and list these steps.
+
+    A model runs on whole trials; everything after needs no more than this.
+    """
+    t = session.trials
+    reach = round(session.max_lag / t.dt)
+    first = np.maximum(t.window[:, 0] - reach, 0)
+    stop = np.minimum(t.window[:, 1] + reach, np.diff(t.offsets))
+    rows = [o + np.arange(a, z) for o, a, z in zip(t.offsets, first, stop, strict=False)]
+    offsets = np.concatenate([[0], np.cumsum(stop - first)]).astype(np.int64)
+    cut = replace(t, window=t.window - first[:, None], offsets=offsets, signals={}, joint_angles=None)
+    return replace(session, trials=cut), np.concatenate(rows).astype(np.int64)
+
+
+def _scores(context: Context, session: AlignedSession, cut: AlignedSession, rows: Ints) -> _LayerScores:
+    """Run the model on a session, standardise and reduce each layer within reach; kept as a stage."""
+    train = _window_rows(cut.trials, context.index(cut, context.splits.train))
 
     def make() -> dict[str, NDArray[Any]]:
         activations = context.activations(session.trials)
@@ -93,7 +109,7 @@ def _scores(context: Context, session: AlignedSession) -> _LayerScores:
         }
         for i, (name, layer) in enumerate(activations.layers.items()):
             _check_layer(name, layer, session.trials)
-            reduced, n_cut = _reduce(layer, _window_rows(session.trials, train))
+            reduced, n_cut = _reduce(layer.values[rows], train)
             arrays[f"scores_{i}"] = reduced.astype(np.float32)
             arrays["n_winsorised"] = arrays["n_winsorised"] + n_cut
         return arrays
@@ -103,7 +119,7 @@ def _scores(context: Context, session: AlignedSession) -> _LayerScores:
     )
     arrays = context.stage("activations", key, make)
     layers = {
-        str(name): Ragged(arrays[f"scores_{i}"].astype(np.float64), session.trials.offsets)
+        str(name): Ragged(arrays[f"scores_{i}"].astype(np.float64), cut.trials.offsets)
         for i, name in enumerate(arrays["layers"])
     }
     return _LayerScores(layers, int(arrays["n_winsorised"]))
@@ -119,8 +135,8 @@ def _check_layer(name: str, layer: Ragged, trials: Trials) -> None:
         raise NgbError(f"Layer {name!r} of the model must be finite numbers of shape (steps, features).")
 
 
-def _reduce(layer: Ragged, train_rows: Ints) -> tuple[Floats, int]:
-    values = np.asarray(layer.values, np.float64)
+def _reduce(layer: NDArray[Any], train_rows: Ints) -> tuple[Floats, int]:
+    values = np.asarray(layer, np.float64)
     components = fit_components(
         values[train_rows], n_components=SETTINGS.n_components, winsorise_sd=SETTINGS.winsorise_sd
     )
@@ -155,7 +171,7 @@ def _references(
     def noise(draw: int) -> Mapping[str, Ragged]:
         lengths = np.diff(trials.offsets).tolist()
         layer = condition_locked_noise(trials.condition, lengths, f"{session.id}|{draw}")
-        return {"noise": Ragged(_reduce(layer, train)[0], trials.offsets)}
+        return {"noise": Ragged(_reduce(layer.values, train)[0], trials.offsets)}
 
     def predicted(features: Callable[[int], Mapping[str, Ragged]]) -> Predictions:
         out: Predictions = {}
@@ -210,7 +226,7 @@ def _predict(
     for split in SPLITS if candidate else ("test", "ood"):
         wanted = trials["train" if split == "train_by_object" else split]
         out[split] = _empty(session, wanted)
-        if n_layers > 1:
+        if candidate and n_layers > 1:
             out[f"{split}_layers"] = np.full((n_layers, *out[split].shape), np.nan)
     for mode in ("test", "ood"):
         out[f"lag_{mode}"] = np.zeros(n_units)
@@ -259,16 +275,19 @@ def _predict_group(
     plans = {"test": cells.T.tolist(), "ood": by_object}
     inner = {f"not {f}": [c for g, c in enumerate(by_object) if g != f] for f in range(len(by_object))}
     nested = candidate and len(by_object) > 2
-    chosen = choose(training, plans | (inner if nested else {}))
+    chosen = choose(training, plans)
     for mode in ("test", "ood"):
         choice = chosen[mode]
         out[f"lag_{mode}"][units] = choice.lag * t.dt
         out[f"layer_{mode}"][units] = choice.layer
         out[f"cv_ev_{mode}"][:, units] = choice.cv_ev
         out[f"alpha_{mode}"][:, units] = choice.alpha
-        prediction = predict(training, choice, cells.ravel().tolist(), _window_rows(t, trials[mode]))
+        wanted = _window_rows(t, trials[mode])
+        prediction = predict(training, choice, cells.ravel().tolist(), wanted, every_layer=candidate)
         _fill(out, mode, units, choice.layer, prediction + centre, np.arange(prediction.shape[1]))
     if nested:
+        lags = sorted({int(lag) for lag in chosen["ood"].lag})  # not sought anew in each outer fold
+        chosen = choose(replace(training, lags=tuple(lags)), inner)
         place = np.flatnonzero(
             np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
         )
@@ -283,13 +302,16 @@ def _predict_group(
 
 def _fill(out: Predictions, split: str, units: Ints, layer: Ints, prediction: Floats, rows: Ints) -> None:
     """Put (n_layers, n_rows, n_units) predictions in place, and those of each unit's best layer."""
-    if len(prediction) > 1:
+    if f"{split}_layers" in out:
         out[f"{split}_layers"][:, rows[:, None], units] = prediction
     out[split][rows[:, None], units] = prediction[layer, :, np.arange(len(units))].T
 
 
 def _unit_groups(observed: Bools) -> Iterator[tuple[Ints, Bools]]:
     """Group units that were observed in the same trials: (positions of the units, seen trials)."""
+    if observed.all():  # the usual case, and asked often
+        yield np.arange(observed.shape[1]), np.ones(len(observed), bool)
+        return
     patterns, member = np.unique(observed, axis=1, return_inverse=True)
     for g in range(patterns.shape[1]):
         yield np.flatnonzero(member.ravel() == g), patterns[:, g]
@@ -397,16 +419,15 @@ class _Table:
         self, s: _Scored, trials: Sequence[int], metric: str, reference: str = "", layer: int | None = None
     ) -> UnitScores:
         by_trial = len(self.conditions) < MIN_GROUPS
-        mine = [i for i, a in enumerate(s.session.areas) if a == self.area]
+        mine = np.flatnonzero([a == self.area for a in s.session.areas])
         names = tuple(s.session.units[i] for i in mine)
         draws = []
         for predictions in s.predictions[reference]:
             prediction = (
                 predictions[self.split] if layer is None else predictions[f"{self.split}_layers"][layer]
             )
-            values, left_out = _score(s.session, trials, prediction, metric, by_trial=by_trial)
-            of_area = {g: v[mine] for g, v in left_out.items()}
-            draws.append(UnitScores(s.session.id, s.session.subject, names, values[mine], of_area))
+            scores = _score(s.session, trials, mine, prediction[:, mine], metric, by_trial=by_trial)
+            draws.append(UnitScores(s.session.id, s.session.subject, names, *scores))
         return UnitScores.mean_of(draws)
 
     def _summary(self, scores: Sequence[UnitScores], metric: str) -> ScoreRow:
@@ -444,20 +465,26 @@ class _Table:
 
 
 def _score(
-    session: AlignedSession, trials: Sequence[int], prediction: Floats, metric: str, *, by_trial: bool
+    session: AlignedSession,
+    trials: Sequence[int],
+    of: Ints,
+    prediction: Floats,
+    metric: str,
+    *,
+    by_trial: bool,
 ) -> tuple[Floats, dict[str, Floats]]:
-    """Scores of all units on some trials, and with each condition (or trial) left out.
+    """Scores of some units on some trials, and with each condition (or trial) left out.
 
-    ``prediction`` has the window steps of ``trials`` end to end, (n_rows, n_units).
+    ``prediction`` has the window steps of ``trials`` end to end and the units ``of``, (n_rows, n_units).
     """
-    n_units = len(session.units)
+    n_units = len(of)
     values = np.full(n_units, np.nan)
     left_out: dict[str, Floats] = {}
     if not len(trials):
         return values, left_out
-    measured = session.rates.select(trials)
+    measured = _of_units(session.rates.select(trials), of)
     predicted = Ragged(prediction, measured.offsets)
-    for units, seen in _unit_groups(session.observed):
+    for units, seen in _unit_groups(session.observed[:, of]):
         mine = [k for k, i in enumerate(trials) if seen[i]]
         y, yhat = (_of_units(r.select(mine), units) for r in (measured, predicted))
         if not mine or not np.isfinite(yhat.values).all():

@@ -78,7 +78,7 @@ def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any
     _check(tracking, session)
     angles, points = _windows(session, tracking.joint_angles), _windows(session, tracking.keypoints)
     recorded = _windows(session, trials.joint_angles)
-    wanted = [keypoints(window) for window in recorded]
+    wanted = _keypoints(recorded)
     out: dict[str, NDArray[Any]] = {**_errors(angles, points, recorded, wanted)}
     train = [recorded[i] for i in context.index(session, context.splits.train)]
     if train:
@@ -87,7 +87,7 @@ def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any
             ("average_posture", [np.tile(posture, (len(w), 1)) for w in recorded]),
             ("average_trajectory", [play(course, len(w)) for w in recorded]),
         ):
-            errors = _errors(held, [keypoints(window) for window in held], recorded, wanted)
+            errors = _errors(held, _keypoints(held), recorded, wanted)
             out |= {f"{metric} {name}": values for metric, values in errors.items()}
     out["jerk"], out["jerk recorded"] = (
         np.array([jerk(window, trials.dt) for window in hand]) for hand in (points, wanted)
@@ -111,6 +111,11 @@ def _errors(
         "tracking_error_tips": np.array([keypoint_distance(p, w, TIPS) for p, w in pairs]),
         "joint_error": np.array([joint_error(q, r) for q, r in zip(angles, recorded, strict=True)]),
     }
+
+
+def _keypoints(postures: Sequence[Floats]) -> list[Floats]:
+    """Keypoints of each trial's postures."""
+    return np.split(keypoints(np.concatenate(postures)), np.cumsum([len(p) for p in postures])[:-1])
 
 
 def _windows(session: AlignedSession, signal: Ragged) -> list[Floats]:

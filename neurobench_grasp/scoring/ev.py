@@ -77,7 +77,7 @@ def condition_average(rates: Ragged, conditions: Sequence[str], labels: Sequence
     -------
     ndarray, shape (n_conditions, 25, n_units)
     """
-    resampled = np.stack([to_phase(trial) for trial in rates])
+    resampled = _to_phase(rates)
     member = np.array([[c == label for c in conditions] for label in labels], dtype=float)
     average: Floats = np.einsum("ct,tpu->cpu", member / member.sum(1, keepdims=True), resampled)
     return average
@@ -90,6 +90,18 @@ def to_phase(trial: Floats, n_points: int = PHASE_POINTS) -> Floats:
     high = np.minimum(low + 1, len(trial) - 1)
     fraction = (position - low)[:, None]
     between: Floats = trial[low] * (1 - fraction) + trial[high] * fraction
+    return between
+
+
+def _to_phase(rates: Ragged) -> Floats:
+    """:func:`to_phase` of every trial at once, shape (n_trials, 25, n_units)."""
+    last = rates.lengths[:, None] - 1
+    position = last * np.linspace(0, 1, PHASE_POINTS)
+    low = np.minimum(position.astype(int), np.maximum(last - 1, 0))
+    fraction = (position - low)[:, :, None]
+    first = rates.offsets[:-1, None]
+    one, other = rates.values[first + low], rates.values[first + np.minimum(low + 1, last)]
+    between: Floats = one * (1 - fraction) + other * fraction
     return between
 
 

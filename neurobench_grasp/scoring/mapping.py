@@ -148,7 +148,9 @@ def _decide(training: Training, ev: Floats, alpha: Floats) -> Choice:
     )
 
 
-def predict(training: Training, choice: Choice, cells: Sequence[int], rows: Ints) -> Floats:
+def predict(
+    training: Training, choice: Choice, cells: Sequence[int], rows: Ints, *, every_layer: bool = True
+) -> Floats:
     """Refit on the given cells with the chosen settings and predict other bins.
 
     Parameters
@@ -159,16 +161,21 @@ def predict(training: Training, choice: Choice, cells: Sequence[int], rows: Ints
         Cells to fit on.
     rows : ndarray of int64, shape (n_wanted,)
         Steps at lag 0 to predict.
+    every_layer : bool
+        False: each unit by its best layer only, which costs less.
 
     Returns
     -------
     ndarray, shape (n_layers, n_wanted, n_units)
+        NaN where a layer was not asked for.
     """
-    out = np.empty((len(training.layers), len(rows), len(training.areas)))
+    out = np.full((len(training.layers), len(rows), len(training.areas)), np.nan)
+    fitted = np.flatnonzero(np.isin(training.cell, list(cells)))
     for lag in np.unique(choice.lag):
-        units = np.flatnonzero(choice.lag == lag)
         for j, layer in enumerate(training.layers):
-            moments = _total(training.moments(layer, int(lag)), cells).of_units(units)
+            units = np.flatnonzero((choice.lag == lag) & (every_layer | (choice.layer == j)))
+            x = training.layers[layer][training.rows[fitted] + lag]
+            moments = Moments.of(x, training.rates[fitted][:, units])
             weights, intercept = solve(moments, choice.alpha[j, units])
             out[j][:, units] = training.layers[layer][rows + lag] @ weights + intercept
     return out

@@ -8,6 +8,7 @@ held-out fold is exact without ever forming a prediction. Pure functions; sklear
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,10 +63,6 @@ class Moments:
             self.yy - other.yy,
         )
 
-    def of_units(self, units: Ints) -> Moments:
-        """Take some of the units."""
-        return Moments(self.n, self.x, self.y[units], self.xx, self.xy[:, units], self.yy[units])
-
     def centred(self) -> tuple[Floats, Floats, Floats]:
         """Products about the mean: (xx, xy, yy)."""
         n = max(self.n, 1.0)
@@ -78,7 +75,10 @@ class Moments:
 
 def fold_moments(x: Floats, y: Floats, fold: Ints, n_folds: int) -> list[Moments]:
     """Moments of each fold, ``fold`` (n_rows,) giving the fold of each row."""
-    return [Moments.of(x[fold == f], y[fold == f]) for f in range(n_folds)]
+    order = np.argsort(fold, kind="stable")
+    bounds = np.searchsorted(fold[order], np.arange(n_folds + 1))
+    x, y = x[order], y[order]
+    return [Moments.of(x[a:z], y[a:z]) for a, z in pairwise(bounds)]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ class RidgePath:
         gram, target = self.vectors.T @ xx @ self.vectors, self.vectors.T @ xy
         flat = self.weights.reshape(len(gram), -1)
         spread = (gram @ flat).reshape(self.weights.shape)
-        explained = np.einsum("kau,kau->au", self.weights, 2 * target[:, None] - spread)
+        explained = 2 * np.einsum("kau,ku->au", self.weights, target)
+        explained -= np.einsum("kau,kau->au", self.weights, spread)
         varies = yy > 1e-12 * np.maximum(power, 1e-300)
         out = np.full(explained.shape, np.nan)
         np.divide(explained, yy, out=out, where=varies)

@@ -1,4 +1,4 @@
-"""An example: a controller with a torch network of its own, by the public interface alone. Copy and change it.
+"""An example: a controller with a torch network of its own, by the public interface alone. Copy it.
 
 It learns by motor babbling, as infants are thought to: the hand moves at random, and the network learns which
 torques took it from where it was to where it is 60 ms later. To imitate, it is asked for the torques that
@@ -66,7 +66,7 @@ class ExampleController:
         return self._loop(trials, goal)[0]
 
     def observe(self, trials):
-        """What the network received in closed loop."""
+        """Give what the network received in closed loop."""
         return self._loop(trials, None)[1]
 
     def embed(self, trials):
@@ -101,7 +101,9 @@ class ExampleController:
             embedding = None
             if goal is not None:
                 given = np.stack([g[min(step, len(g) - 1)] for g in goal.values])
-                wanted, embedding = (given, None) if goal.kind == "joint_angles" else (wanted, torch.tensor(given))
+                wanted, embedding = (
+                    (given, None) if goal.kind == "joint_angles" else (wanted, torch.tensor(given))
+                )
             observed = np.hstack([wanted, hands.muscles])
             seen.append((observed, hands.joint_angles.copy(), hands.keypoints.copy()))
             with torch.inference_mode():

@@ -71,7 +71,7 @@ def test_a_network_is_found_by_the_trials_it_was_trained_on(kept):
 def test_a_network_of_other_data_or_seed_is_not_used(kept):
     _, train = kept
     for trials, seed in ((grasp_trials(seed=1), 4), (train, 5)):
-        with pytest.raises(NgbError, match="there are networks for somewhere seed 4.*ngb train"):
+        with pytest.raises(NgbError, match=r"there are networks for somewhere seed 4.*ngb train"):
             fitted(trials, seed)
 
 
@@ -147,7 +147,7 @@ def test_a_card_that_is_none_is_refused(kept, text, said):
 def test_missing_weights_are_named(kept):
     path, train = kept
     path.with_suffix(".safetensors").unlink()
-    with pytest.raises(CorruptFileError, match="planted-4.safetensors cannot be read"):
+    with pytest.raises(CorruptFileError, match=r"planted-4\.safetensors cannot be read"):
         fitted(train)
 
 

@@ -120,8 +120,7 @@ def test_layers_equal_plain_numpy(trials):
     cuts = np.cumsum([115, 78])
     names = ("trajectory", "proprioception", "efference")
     encoded = [
-        layer(s, f"towers.actor.encoders.{n}")
-        for s, n in zip(np.split(x, cuts, axis=1), names, strict=True)
+        layer(s, f"towers.actor.encoders.{n}") for s, n in zip(np.split(x, cuts, axis=1), names, strict=True)
     ]
     integration = layer(np.hstack(encoded), "towers.actor.integration")
     decoder = layer(integration, "towers.actor.decoder")
@@ -135,9 +134,7 @@ def test_state_and_restore_give_the_same_controller(trials):
     model = controller(seed=3)
     twin = NetworkController("planted", "muscle")
     twin.restore(model.state())
-    np.testing.assert_array_equal(
-        model.observe(trials).values, twin.observe(trials).values
-    )
+    np.testing.assert_array_equal(model.observe(trials).values, twin.observe(trials).values)
 
 
 def test_the_untrained_twin_sees_what_the_trained_network_saw(trials):

@@ -126,7 +126,9 @@ def small_default(monkeypatch):
     """Train small networks through the public functions too."""
     from neurobench_grasp.control import controller
 
-    monkeypatch.setattr(controller, "ControllerSettings", lambda **kw: SMALL if not kw else ControllerSettings(**kw))
+    monkeypatch.setattr(
+        controller, "ControllerSettings", lambda **kw: SMALL if not kw else ControllerSettings(**kw)
+    )
 
 
 def test_only_training_trials_reach_the_network(demo_like, tmp_path, small_default, monkeypatch):

@@ -30,6 +30,12 @@ def score(rows, metric="single_trial_ev", split="ood", reference=None, area="M1"
     return found[0]
 
 
+def mapped(context, session):
+    """What the map is fitted on: context, session within reach, component scores."""
+    cut, rows = encoding._within_reach(session)
+    return context, cut, encoding._scores(context, session, cut, rows).layers
+
+
 @pytest.mark.parametrize("snr", [0.1, 0.3, 1.0, 3.0])
 def test_planted_populations_score_their_analytic_ev(snr):
     session, _ = population(np.random.default_rng(7), snr=snr, n_units=30)
@@ -60,7 +66,8 @@ def test_the_whole_map_equals_plain_scikit_learn():
     train, test = (context.index(session, s) for s in (context.splits.train, context.splits.test))
     window_rows = encoding._window_rows(session.trials, train)
     scores = {
-        name: Ragged(encoding._reduce(layer, window_rows)[0], layer.offsets) for name, layer in layers.items()
+        name: Ragged(encoding._reduce(layer.values, window_rows)[0], layer.offsets)
+        for name, layer in layers.items()
     }
     out = encoding._predict(context, session, scores, candidate=True)
     conditions = [session.trials.condition[i] for i in train]
@@ -120,7 +127,7 @@ def test_nothing_of_test_or_ood_reaches_the_map():
         session, rates=rates, trials=dataclasses.replace(session.trials, signals={"latents": wild})
     )
     a, b = (
-        encoding._predict(c, s, encoding._scores(c, s).layers, by_object=True)
+        encoding._predict(*mapped(c, s), candidate=True)
         for c, s in ((context, session), (context_of(other), other))
     )
     for name in (
@@ -139,12 +146,11 @@ def test_nothing_of_test_or_ood_reaches_the_map():
 def test_sign_flipped_predictions_score_below_zero():
     session, _ = population(np.random.default_rng(8), n_objects=10, n_repeats=5, snr=1.0)
     context = context_of(session)
-    predicted = encoding._predict(
-        context, session, encoding._scores(context, session).layers, by_object=False
-    )
+    predicted = encoding._predict(*mapped(context, session), candidate=False)
     ood = context.index(session, context.splits.ood)
     mean = session.rates.values.mean(0)
-    values, _ = encoding._score(session, ood, 2 * mean - predicted["ood"], "single_trial_ev", by_trial=False)
+    units, flipped = np.arange(len(session.units)), 2 * mean - predicted["ood"]
+    values, _ = encoding._score(session, ood, units, flipped, "single_trial_ev", by_trial=False)
     assert (values < 0).all()
 
 

@@ -114,7 +114,9 @@ def test_few_conditions_give_an_interval_over_trials_and_an_empty_split_a_reason
     row = pick(rows, metric="tracking_error", split="ood")
     assert row["ci_over"] == ["trial"] and "too few to generalise" in row["reason"]
     single = grasp_trials(10, n_objects=10)  # one trial per object: nothing is left for test
-    row = pick(rows_of(session_of(single), lambda t: hand(t.joint_angles)), metric="tracking_error", split="test")
+    row = pick(
+        rows_of(session_of(single), lambda t: hand(t.joint_angles)), metric="tracking_error", split="test"
+    )
     assert row["value"] is None and "no trials" in row["reason"]
 
 
