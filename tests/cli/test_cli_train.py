@@ -1,0 +1,91 @@
+"""``ngb train`` and scoring controllers, as a user does it, with networks that have hardly been trained."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from movements import write_grasp_session
+
+STEPS = "600"
+
+
+def ngb(*arguments, cache, **kw):
+    environment = {**os.environ, "NGB_CACHE": str(cache)}
+    command = [sys.executable, "-c", "from neurobench_grasp.cli import app; app()", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **kw)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A folder with a session, one without units, and a network trained for each."""
+    folder = tmp_path_factory.mktemp("train")
+    write_grasp_session(folder / "grasping.nwb")
+    write_grasp_session(folder / "silent.nwb", units=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(work):
+    """What ``ngb train`` printed for the session with units."""
+    run = ngb("train", "--model", "muscle_ppo", "--dataset", work / "grasping.nwb", "--steps", STEPS,
+              "--threads", "1", "--json", cache=work / "cache")  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "steps/s" in run.stderr and "mm while exploring" in run.stderr
+    return json.loads(run.stdout)
+
+
+def test_training_prints_the_card_and_where_it_is(trained, work):
+    assert trained["model"] == "muscle_ppo" and trained["steps"] >= int(STEPS)
+    assert trained["card"].startswith(str(work / "cache"))
+    assert set(trained["errors_mm"]) == {"train", "test", "ood"}
+
+
+def test_a_trained_controller_is_scored_by_both_protocols_and_again_at_once(trained, work):
+    arguments = ("score", "--model", "muscle_ppo", "--dataset", work / "grasping.nwb", "--out", work / "runs")
+    run = ngb(*arguments, "--json", cache=work / "cache")
+    assert run.returncode == 0, run.stderr
+    tracking, encoding = json.loads(run.stdout)
+    assert [r["protocol"]["name"] for r in (tracking, encoding)] == ["tracking", "encoding"]
+    error = next(r for r in tracking["scores"] if r["metric"] == "tracking_error" and r["split"] == "ood")
+    assert error["value"] == pytest.approx(trained["errors_mm"]["ood"], rel=0.05)
+    layers = {r["layer"] for r in encoding["scores"] if "layer" in r}
+    assert {"actor/integration", "critic/value"} <= layers
+    again = ngb(*arguments, cache=work / "cache")
+    assert again.returncode == 0 and "closed loop" not in again.stderr
+    assert "tracking error" in again.stdout and "average_trajectory" in again.stdout
+
+
+def test_untrained_is_scored_with_its_trained_twin(trained, work):
+    run = ngb("score", "--model", "untrained", "--dataset", work / "grasping.nwb", "--out", work / "runs",
+              "--protocol", "tracking", "--json", cache=work / "cache")  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)[0]["model"] == "untrained"
+
+
+def test_a_session_without_units_is_scored_by_tracking_alone(work):
+    cache = work / "cache"
+    run = ngb("train", "--model", "torque_ppo", "--dataset", work / "silent.nwb", "--steps", STEPS,
+              "--threads", "1", cache=cache)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "tracking error (mm)" in run.stdout
+    run = ngb("score", "--model", "torque_ppo", "--dataset", work / "silent.nwb", "--out", work / "runs",
+              "--json", cache=cache)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert [r["protocol"]["name"] for r in json.loads(run.stdout)] == ["tracking"]
+
+
+def test_without_a_network_one_sentence_names_the_command(work, tmp_path):
+    run = ngb("score", "--model", "torque_ppo", "--dataset", work / "grasping.nwb", "--out", tmp_path,
+              cache=tmp_path / "empty")  # fmt: skip
+    assert run.returncode == 1 and run.stdout == ""
+    last = run.stderr.strip().splitlines()[-1]
+    assert "`ngb train --model torque_ppo" in last and "Traceback" not in run.stderr
+
+
+def test_a_recording_without_joint_angles_says_so(real_file, tmp_path):
+    run = ngb("score", "--model", "muscle_ppo", "--dataset", real_file("real/m1_center_out.nwb"),
+              "--out", tmp_path, cache=tmp_path)  # fmt: skip
+    assert run.returncode == 1 and "no joint angles of the hand" in run.stderr
+    assert "Traceback" not in run.stderr
