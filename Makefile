@@ -1,4 +1,5 @@
-# make score: install into .venv if need be, then score the default model on the built-in dataset.
+# make install: into .venv, and make the built-in dataset; nothing needs the network afterwards.
+# make score: the same if need be, then score the default model on the built-in dataset.
 # make test: the same installation, then style, types, import contracts and all tests.
 
 PYTHON ?= python3
@@ -14,6 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyprojec
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--editable ".[control,dev]" $(addprefix --editable ,$(PLUGINS))
+	$(BIN)/ngb data make
 	touch $@
 
 score: install
