@@ -20,7 +20,7 @@ from neurobench_grasp.types import Floats
 ACTIONS = ("muscle", "torque")
 CONTROL_STEP = 0.02
 """Seconds between two actions, and between two rows of sensors."""
-PHYSICS_STEPS = 3
+PHYSICS_STEPS = 4
 """Physics steps in a control step, by ``implicitfast``; docs/controllers.md compares it with 2 ms."""
 TORQUE_FRACTION = 0.25
 """Share of the muscles' joint-torque capacity that a motor has: muscles of one joint never all contract."""

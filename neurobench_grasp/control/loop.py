@@ -90,7 +90,7 @@ def run_closed_loop(
         _check_goal(goal, offsets, settings)
     order = np.argsort(-lengths, kind="stable")  # hands that are done are the last: the others step on
     first, end = offsets[:-1][order], offsets[1:][order] - 1
-    hands = Hands(action, len(order), threads=threads, physics_steps=settings.physics_steps)
+    hands = Hands(action, len(order), threads=threads)  # one body for all, however a network was trained
     hands.start(slice(None), reference.joint_angles[first], np.zeros_like(reference.joint_velocity[first]))
     last_action = np.zeros((len(order), hands.n_actions))
     n_rows = int(offsets[-1])

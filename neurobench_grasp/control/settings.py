@@ -18,7 +18,7 @@ class ControllerSettings:
     encoder_units, integration_units, decoder_units : int
         Widths of the layers, the same in actor and critic.
     physics_steps : int
-        Physics steps in a control step of 20 ms.
+        Physics steps in a control step of 20 ms, in training; scores are always made with the default.
     settle_steps : int
         Steps before a scored trial during which its first frame is held, so that activations settle.
     margin_steps : int
