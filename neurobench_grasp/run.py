@@ -118,9 +118,9 @@ def evaluate(
     _store_splits(Path(out), data)
     records = []
     for seed in seeds:
+        context, code = _context(candidate, seed, data, stages, progress)
         for protocol in wanted:
             started = time.monotonic()
-            context, code = _context(candidate, seed, data, stages, progress)
             rows = _scores(context, protocol, data)
             record = ScoreRecord(
                 model=model,

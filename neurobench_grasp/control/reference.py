@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -21,15 +22,17 @@ class Reference:
         rad, within the joint limits.
     joint_velocity : ndarray, shape (n_frames, 23)
         rad/s.
-    keypoints : ndarray, shape (n_frames, 60)
-        Metres in the wrist's frame.
     offsets : ndarray of int64, shape (n_trials + 1,)
     """
 
     joint_angles: Floats
     joint_velocity: Floats
-    keypoints: Floats
     offsets: Ints
+
+    @cached_property
+    def keypoints(self) -> Floats:
+        """Metres in the wrist's frame, shape (n_frames, 60)."""
+        return keypoints(self.joint_angles)
 
     @classmethod
     def of(cls, trials: Trials, margin: int | None = None) -> Reference:
@@ -59,7 +62,7 @@ class Reference:
                 ]
             )
         velocity = np.concatenate([np.gradient(trial, trials.dt, axis=0) for trial in angles])
-        return cls(angles.values, velocity, keypoints(angles.values), angles.offsets)
+        return cls(angles.values, velocity, angles.offsets)
 
     def goals(self, frame: Ints, end: Ints, look_ahead: int) -> Floats:
         """Give the postures that follow each frame, held at the trial's last.
