@@ -26,7 +26,7 @@ LABELS = {
     "tracking_error_tips": "tracking error, fingertips",
     "joint_error": "joint error",
     "co_contraction": "co-contraction",
-    "most_saturated_muscle": "most saturated muscle, share of time",
+    "most_saturated_muscle": "most saturated muscle",
 }
 HEADLINES = ("single_trial_ev", "tracking_error")
 BOOKKEEPING = "n_units_below_minus_1"  # shown only where it is not zero
@@ -120,6 +120,8 @@ def _table(area: str, rows: Sequence[Row]) -> RenderableType:
             values = [_value(by_split[c]) if c in by_split else "" for c in columns]
             cells.append([f" {label}" if title else label, *values, "/".join(units)])
     heads = [column or "value" for column in columns]
+    if not any("n_units" in r for r in rows):  # about the hand, not about units
+        return table(area, *heads, rows=[row[:-1] for row in cells])
     return table(area, *heads, "units", rows=cells, numbers=("units",))
 
 
@@ -128,25 +130,23 @@ def _label(row: Row) -> str:
         return str(row["reference"])
     if "of" in row:
         return str(row["metric"]).removeprefix("gain_over_")
-    return LABELS.get(row["metric"], str(row["metric"]))
+    unit = f" ({row['unit']})" if "unit" in row else ""
+    return LABELS.get(row["metric"], str(row["metric"])) + unit
 
 
 def _value(row: Row) -> str:
     if row["value"] is None:
         return "–"
-    unit = f" {row['unit']}" if "unit" in row else ""
+    digits = 2 if "unit" in row else 3
     interval = row.get("ci")
-    return (
-        _number(row["value"])
-        + (f" [{_number(interval[0])}, {_number(interval[1])}]" if interval else "")
-        + unit
-    )
+    ends = f" [{_number(interval[0], digits)}, {_number(interval[1], digits)}]" if interval else ""
+    return _number(row["value"], digits) + ends
 
 
-def _number(value: float) -> str:
+def _number(value: float, digits: int) -> str:
     if isinstance(value, int):
         return str(value)
-    return f"{round(value, 3) + 0.0:.3f}" if abs(value) < 100 else f"{value:.3g}"  # + 0.0: no "-0.000"
+    return f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < 100 else f"{value:.3g}"  # no "-0.000"
 
 
 def _footnotes(rows: Sequence[Row]) -> Iterator[str]:
