@@ -16,8 +16,6 @@ from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.types import Bools, Floats, Ints
 
-N_JOINTS = 23
-
 
 def observation(hands: Hands, goals: Floats, action: Floats) -> Floats:
     """Give what a controller senses: trajectory, proprioception and efference copy side by side.
