@@ -66,7 +66,7 @@ def score(
             model,
             dataset,
             layout=layout,
-            protocols=protocol,
+            protocols=tuple(protocol) if protocol else None,
             seeds=tuple(range(seeds)) if seeds is not None else (seed or 0,),
             out=out,
             progress=tell,

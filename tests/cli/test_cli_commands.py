@@ -125,7 +125,7 @@ def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
     result = ngb("score", "--model", "fake_model")
     assert result.exit_code == 0
     assert evaluated == [
-        {"model": "fake_model", "dataset": "demo", "layout": None, "protocols": ("encoding",), "seeds": (0,)}
+        {"model": "fake_model", "dataset": "demo", "layout": None, "protocols": None, "seeds": (0,)}
     ]
     lines = [line.rstrip() for line in result.stdout.splitlines()]
     assert lines[0] == "fake_model (seed 0) on demo (synthetic self-test), encoding v1"
@@ -182,7 +182,7 @@ def test_a_protocol_of_a_plugin_is_shown_too(ngb, monkeypatch):
         "neurobench_grasp.run.evaluate", lambda *a, **k: [record(scores=scores, synthetic=False)]
     )
     result = ngb("score", "--model", "x")
-    assert re.search(r"tracking_error +5\.100 \[4\.800, 5\.400\] mm", result.stdout)
+    assert re.search(r"tracking error \(mm\) +5\.10 \[4\.80, 5\.40\]", result.stdout)
     assert re.search(r"n_trials +12", result.stdout)
     assert "(recordings)" in result.stdout
 

@@ -1,15 +1,10 @@
-"""An example: a controller with a torch network of its own, by the public interface alone. Copy it.
-
-It learns by motor babbling, as infants are thought to: the hand moves at random, and the network learns which
-torques took it from where it was to where it is 60 ms later. To imitate, it is asked for the torques that
-lead to the posture 60 ms ahead.
-"""
+"""The controller and its network; see the package for what it does."""
 
 import numpy as np
 import torch
 from torch import nn
 
-from neurobench_grasp import Activations, ModelSpec, NgbError, Ragged, Tracking, hookimpl
+from neurobench_grasp import Activations, NgbError, Ragged, Tracking
 from neurobench_grasp.body import Hands
 
 AHEAD = 3  # steps of 20 ms
@@ -130,16 +125,4 @@ def babble(postures, rng):
     return tuple(
         torch.tensor(a.reshape(-1, a.shape[-1]), dtype=torch.float32)
         for a in (observed, np.stack(actions[:-AHEAD]))
-    )
-
-
-@hookimpl
-def ngb_models():
-    """Offer the model."""
-    yield ModelSpec(
-        "example_controller",
-        build=lambda seed: ExampleController(),
-        summary="example with its own network: torques learned by motor babbling",
-        controller=True,
-        card={"licence": "Apache-2.0", "action_space": "torques at 23 joints", "training_data": "the body"},
     )
