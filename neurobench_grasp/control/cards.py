@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.cache import cache_folder
-from neurobench_grasp.control.files import read_arrays, write_arrays, write_whole
+from neurobench_grasp.control.files import read_arrays, write_arrays
 from neurobench_grasp.control.settings import ControllerSettings
+from neurobench_grasp.disk import write_whole
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsupportedError
 from neurobench_grasp.resources import resource
 from neurobench_grasp.types import Trials

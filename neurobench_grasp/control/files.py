@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.errors import CorruptFileError, NgbError
+from neurobench_grasp.disk import write_whole
+from neurobench_grasp.errors import CorruptFileError
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, str]) -> None:
@@ -20,24 +19,6 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], notes: Mapping[
 
     raw = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=dict(notes))
     write_whole(path, raw)
-
-
-def write_whole(path: Path, raw: bytes) -> None:
-    """Write a file by way of a temporary one beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise NgbError(
-            f"Cannot write {path} ({error.strerror}); free some space or choose another folder."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

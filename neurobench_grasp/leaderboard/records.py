@@ -6,9 +6,7 @@ import functools
 import hashlib
 import json
 import math
-import os
 import re
-import uuid
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurobench_grasp.disk import write_whole
 from neurobench_grasp.errors import CorruptFileError, NgbError
 from neurobench_grasp.types import ScoreRecord
 
@@ -110,21 +109,7 @@ def write_record(folder: str | Path, record: ScoreRecord) -> Path:
     """
     text = json.dumps(to_json(record), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     path = record_path(folder, record)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise NgbError(
-            f"Cannot write the record {path} ({error.strerror}); choose another folder with --out."
-        ) from error
-    finally:
-        if path.parent.is_dir():
-            temporary.unlink(missing_ok=True)
+    write_whole(path, text.encode(), what="the record", advice="choose another folder with --out")
     return path
 
 

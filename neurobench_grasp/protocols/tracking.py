@@ -14,8 +14,10 @@ from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import TRACKING
+from neurobench_grasp.scoring.ev import to_phase
 from neurobench_grasp.scoring.intervals import UnitScores, summarise
-from neurobench_grasp.scoring.tracking import joint_error, keypoint_distance, mean_course, play
+from neurobench_grasp.scoring.references import at_phase
+from neurobench_grasp.scoring.tracking import joint_error, keypoint_distance
 from neurobench_grasp.types import Floats, Ragged, ScoreRow, Tracking
 
 SPLITS = ("train", "test", "ood")
@@ -82,10 +84,10 @@ def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any
     out: dict[str, NDArray[Any]] = {**_errors(angles, points, recorded, wanted)}
     train = [recorded[i] for i in context.index(session, context.splits.train)]
     if train:
-        posture, course = np.concatenate(train).mean(0), mean_course(train)
+        posture, course = np.concatenate(train).mean(0), to_phase(Ragged.of(train)).mean(0)
         for name, held in (
             ("average_posture", [np.tile(posture, (len(w), 1)) for w in recorded]),
-            ("average_trajectory", [play(course, len(w)) for w in recorded]),
+            ("average_trajectory", list(at_phase(course, [len(w) for w in recorded]))),
         ):
             errors = _errors(held, _keypoints(held), recorded, wanted)
             out |= {f"{metric} {name}": values for metric, values in errors.items()}

@@ -11,7 +11,7 @@ import numpy as np
 
 from neurobench_grasp.body import KEYPOINTS, MUSCLES
 from neurobench_grasp.body.render import drawing_backend
-from neurobench_grasp.control.files import write_whole
+from neurobench_grasp.disk import write_whole
 from neurobench_grasp.errors import NgbError, UnknownNameError, UnsupportedError
 from neurobench_grasp.plugins import Provided, load_registry
 from neurobench_grasp.protocols.align import AlignedSession

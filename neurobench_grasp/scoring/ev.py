@@ -77,30 +77,30 @@ def condition_average(rates: Ragged, conditions: Sequence[str], labels: Sequence
     -------
     ndarray, shape (n_conditions, 25, n_units)
     """
-    resampled = _to_phase(rates)
+    resampled = to_phase(rates)
     member = np.array([[c == label for c in conditions] for label in labels], dtype=float)
     average: Floats = np.einsum("ct,tpu->cpu", member / member.sum(1, keepdims=True), resampled)
     return average
 
 
-def to_phase(trial: Floats, n_points: int = PHASE_POINTS) -> Floats:
-    """Resample (n_steps, n_units) linearly to ``n_points`` equal phases from first to last step."""
-    position = np.linspace(0, len(trial) - 1, n_points)
-    low = np.minimum(position.astype(int), max(len(trial) - 2, 0))
-    high = np.minimum(low + 1, len(trial) - 1)
-    fraction = (position - low)[:, None]
-    between: Floats = trial[low] * (1 - fraction) + trial[high] * fraction
-    return between
+def to_phase(trials: Ragged) -> Floats:
+    """Resample trials linearly to 25 equal phases, from first to last step.
 
+    Parameters
+    ----------
+    trials : Ragged
+        (trial, step, n_columns).
 
-def _to_phase(rates: Ragged) -> Floats:
-    """:func:`to_phase` of every trial at once, shape (n_trials, 25, n_units)."""
-    last = rates.lengths[:, None] - 1
+    Returns
+    -------
+    ndarray, shape (n_trials, 25, n_columns)
+    """
+    last = trials.lengths[:, None] - 1
     position = last * np.linspace(0, 1, PHASE_POINTS)
     low = np.minimum(position.astype(int), np.maximum(last - 1, 0))
     fraction = (position - low)[:, :, None]
-    first = rates.offsets[:-1, None]
-    one, other = rates.values[first + low], rates.values[first + np.minimum(low + 1, last)]
+    first = trials.offsets[:-1, None]
+    one, other = trials.values[first + low], trials.values[first + np.minimum(low + 1, last)]
     between: Floats = one * (1 - fraction) + other * fraction
     return between
 

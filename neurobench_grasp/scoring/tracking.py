@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neurobench_grasp.scoring.ev import PHASE_POINTS, to_phase
 from neurobench_grasp.types import Floats
 
 
@@ -28,15 +27,3 @@ def keypoint_distance(reached: Floats, wanted: Floats, which: Sequence[int] | No
 def joint_error(reached: Floats, wanted: Floats) -> float:
     """Mean absolute error over steps and joints, degrees; angles (n_steps, n_joints) in rad."""
     return float(np.degrees(np.abs(reached - wanted).mean()))
-
-
-def mean_course(trials: Sequence[Floats]) -> Floats:
-    """Average trajectory: the mean over trials at each of 25 phases, (25, n_joints)."""
-    course: Floats = np.mean([to_phase(trial) for trial in trials], axis=0)
-    return course
-
-
-def play(course: Floats, n_steps: int) -> Floats:
-    """Play a course over phase (25, n_columns) in a number of steps, (n_steps, n_columns)."""
-    at, phase = np.linspace(0, 1, n_steps), np.linspace(0, 1, PHASE_POINTS)
-    return np.stack([np.interp(at, phase, column) for column in course.T], axis=1)

@@ -87,5 +87,5 @@ def test_a_unit_that_does_not_vary_has_no_score():
 
 def test_resampling_keeps_the_ends_and_straight_lines():
     line = np.linspace(2, 5, 9)[:, None]
-    np.testing.assert_allclose(to_phase(line)[:, 0], np.linspace(2, 5, 25))
-    np.testing.assert_allclose(to_phase(line[:1])[:, 0], np.full(25, 2.0))
+    np.testing.assert_allclose(to_phase(Ragged.of([line]))[0, :, 0], np.linspace(2, 5, 25))
+    np.testing.assert_allclose(to_phase(Ragged.of([line[:1]]))[0, :, 0], np.full(25, 2.0))

@@ -1,0 +1,41 @@
+"""Writing a file whole or not at all."""
+
+import os
+import uuid
+from pathlib import Path
+
+from neurobench_grasp.errors import NgbError
+
+
+def write_whole(
+    path: Path, raw: bytes, *, what: str = "", advice: str = "free some space or choose another folder"
+) -> None:
+    """Write a file by way of a temporary one beside it: whatever stops it, the old file or the new is there.
+
+    Parameters
+    ----------
+    path : path
+        Its folder is made if need be.
+    raw : bytes
+    what, advice : str
+        Words for the error: what could not be written, and what to do.
+
+    Raises
+    ------
+    NgbError
+        If the disk or the folder does not allow it.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        named = f"{what} {path}" if what else str(path)
+        raise NgbError(f"Cannot write {named} ({error.strerror}); {advice}.") from error
+    finally:
+        if path.parent.is_dir():
+            temporary.unlink(missing_ok=True)
