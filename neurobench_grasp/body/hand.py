@@ -42,6 +42,13 @@ MUSCLES = (
 )
 """The 39 muscles in the order of the actuators."""
 
+PARTS = ("wrist", "thumb", "index", "middle", "ring", "little")
+"""Forearm and wrist, and the five digits."""
+
+JOINT_PARTS = np.array([0, 0, 0, *np.repeat(range(1, 6), 4)])
+KEYPOINT_PARTS = np.repeat(range(1, 6), 4)
+"""Index in :data:`PARTS` of every joint and of every keypoint."""
+
 WRIST = "lunate" + SIDE
 """The body whose frame keypoints are given in; the forearm's and wrist's own joints do not show in it."""
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from neurobench_grasp.body.hand import JOINTS, KEYPOINTS, MUSCLES, SIDE, build_hand
+from neurobench_grasp.body.hand import JOINT_PARTS, JOINTS, KEYPOINTS, MUSCLES, PARTS, SIDE, build_hand
 from neurobench_grasp.body.posture import NEUTRAL
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.machine import usable_cores
-from neurobench_grasp.types import Floats
+from neurobench_grasp.types import Bools, Floats
 
 ACTIONS = ("muscle", "torque")
 CONTROL_STEP = 0.02
@@ -81,6 +81,35 @@ def torque_limits() -> Floats:
     ndarray, shape (23, 2)
         N·m.
     """
+    arms, force = _muscles_at_rest()
+    torque = arms * force[:, None]
+    capacity = np.stack([np.minimum(torque, 0).sum(0), np.maximum(torque, 0).sum(0)], axis=1)
+    limits: Floats = TORQUE_FRACTION * capacity
+    limits.setflags(write=False)
+    return limits
+
+
+@cache
+def moved_parts(action: str) -> Bools:
+    """Tell which parts of the hand each action moves.
+
+    A muscle moves every part with a joint on which it has a moment arm of more than 0.1 mm in the posture
+    :data:`NEUTRAL`: a digit's long muscles move the wrist too. A motor moves the part of its joint.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_actions, 6)
+        Columns as :data:`~neurobench_grasp.body.hand.PARTS`.
+    """
+    of_joint = JOINT_PARTS[:, None] == np.arange(len(PARTS))
+    moved: Bools = (abs(_muscles_at_rest()[0]) > 1e-4) @ of_joint if action == "muscle" else of_joint
+    moved.setflags(write=False)
+    return moved
+
+
+@cache
+def _muscles_at_rest() -> tuple[Floats, Floats]:
+    """Moment arms, (39, 23) in m, and active isometric forces, (39,) in N, in :data:`NEUTRAL`."""
     import mujoco
 
     model, _ = build_hand()
@@ -95,11 +124,7 @@ def torque_limits() -> Floats:
     mujoco.mju_sparse2dense(
         moment, data.actuator_moment, data.moment_rownnz, data.moment_rowadr, data.moment_colind
     )
-    torque = moment * (forces[1] - forces[0])[:, None]
-    capacity = np.stack([np.minimum(torque, 0).sum(0), np.maximum(torque, 0).sum(0)], axis=1)
-    limits: Floats = TORQUE_FRACTION * capacity
-    limits.setflags(write=False)
-    return limits
+    return moment, forces[1] - forces[0]
 
 
 def to_control(action: str, values: Floats) -> Floats:

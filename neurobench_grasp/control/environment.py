@@ -11,7 +11,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from neurobench_grasp.body.simulation import Hands
+from neurobench_grasp.body.hand import JOINT_PARTS, KEYPOINT_PARTS, PARTS
+from neurobench_grasp.body.simulation import Hands, moved_parts
 from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.types import Bools, Floats, Ints
@@ -36,6 +37,17 @@ def observation(hands: Hands, goals: Floats, action: Floats) -> Floats:
     """
     n = len(goals)
     return np.concatenate([goals, hands.muscles[:n], action, hands.activation[:n]], axis=1)
+
+
+def _mean_over_parts(of_part: Bools) -> Floats:
+    """Matrix that averages what belongs to each part, (n, 6), from what belongs to it."""
+    mean: Floats = of_part / np.maximum(of_part.sum(axis=0), 1)
+    return mean
+
+
+_OF_JOINT = _mean_over_parts(JOINT_PARTS[:, None] == np.arange(len(PARTS)))
+_OF_KEYPOINT = _mean_over_parts(KEYPOINT_PARTS[:, None] == np.arange(len(PARTS)))
+_HAS_KEYPOINTS = _OF_KEYPOINT.any(axis=0)
 
 
 class Imitation:
@@ -80,6 +92,7 @@ class Imitation:
         self.last_action = np.zeros((n, self.hands.n_actions))
         self.error = np.zeros(n)
         last = reference.offsets[1:] - 1
+        self._of_action = _mean_over_parts(moved_parts(action))
         self._starts = np.concatenate(
             [np.arange(a, z) for a, z in zip(reference.offsets[:-1], last, strict=True)]
         )
@@ -108,23 +121,27 @@ class Imitation:
 
         Returns
         -------
-        reward, terminated, truncated : ndarray, shape (n,)
+        reward : ndarray, shape (n, 6)
+            Of each part of the hand, in the order of :data:`~neurobench_grasp.body.hand.PARTS`; their mean is
+            the reward of the task.
+        terminated, truncated : ndarray of bool, shape (n,)
         """
         self.hands.step(action)
         self.last_action = np.array(action, np.float64)
         self.frame += 1
-        self.error = keypoint_error(self.hands.keypoints, self.reference.keypoints[self.frame])
+        apart = keypoint_distances(self.hands.keypoints, self.reference.keypoints[self.frame])
+        self.error = apart.mean(axis=1)
         terminated = self.error > self.settings.max_error
-        return self._reward(), terminated, ~terminated & (self.frame >= self.end)
+        return self._reward(apart), terminated, ~terminated & (self.frame >= self.end)
 
-    def _reward(self) -> Floats:
+    def _reward(self, apart: Floats) -> Floats:
         s = self.settings
-        joint = np.mean((self.hands.joint_angles - self.reference.joint_angles[self.frame]) ** 2, axis=1)
+        joint = (self.hands.joint_angles - self.reference.joint_angles[self.frame]) ** 2 @ _OF_JOINT
         effort = self.hands.activation if self.hands.activation.shape[1] else self.last_action
         reward: Floats = (
             s.joint_weight * np.exp(-joint / s.joint_scale**2)
-            + s.keypoint_weight * np.exp(-self.error / s.keypoint_scale)
-            - s.effort_weight * np.mean(effort**2, axis=1)
+            + s.keypoint_weight * _HAS_KEYPOINTS * np.exp(-(apart @ _OF_KEYPOINT) / s.keypoint_scale)
+            - s.effort_weight * (effort**2 @ self._of_action)
         )
         return reward
 
@@ -140,11 +157,11 @@ class Imitation:
         self.hands.restore(state)
 
 
-def keypoint_error(reached: Floats, wanted: Floats) -> Floats:
-    """Mean distance over the keypoints, (n,), from positions (n, 60), metres."""
+def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
+    """Distance of every keypoint, (n, 20), from positions (n, 60), metres."""
     apart = (reached - wanted).reshape(len(reached), -1, 3)
-    error: Floats = np.sqrt(np.einsum("nkx,nkx->nk", apart, apart)).mean(axis=1)
-    return error
+    distances: Floats = np.sqrt(np.einsum("nkx,nkx->nk", apart, apart))
+    return distances
 
 
 def _spaces(task: Imitation) -> tuple[spaces.Box, spaces.Box]:
@@ -157,8 +174,8 @@ class ImitationVecEnv(VecEnv):
 
     render_mode = None
 
-    def __init__(self, task: Imitation) -> None:
-        self.task = task
+    def __init__(self, task: Imitation, *, by_part: bool = False) -> None:
+        self.task, self.by_part = task, by_part
         super().__init__(len(task.frame), *_spaces(task))
         self._action: Floats = task.last_action
 
@@ -186,7 +203,7 @@ class ImitationVecEnv(VecEnv):
                 }
             self.task.begin(ended)
             observed[ended] = self.task.observe()[ended]
-        return observed, reward.astype(np.float32), done, infos
+        return observed, (reward if self.by_part else reward.mean(axis=1)).astype(np.float32), done, infos
 
     def close(self) -> None:
         """End the simulation's threads."""
@@ -242,7 +259,7 @@ class ImitationEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         reward, terminated, truncated = self.task.step(np.clip(action, -1.0, 1.0)[None].astype(np.float64))
         info = {"keypoint_error": float(self.task.error[0])}
         observed = self.task.observe()[0].astype(np.float32)
-        return observed, float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+        return observed, float(reward.mean()), bool(terminated[0]), bool(truncated[0]), info
 
     def close(self) -> None:
         """End the simulation's thread."""

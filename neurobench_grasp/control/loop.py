@@ -9,7 +9,7 @@ import torch
 
 from neurobench_grasp.body import keypoints
 from neurobench_grasp.body.simulation import Hands
-from neurobench_grasp.control.environment import keypoint_error, observation
+from neurobench_grasp.control.environment import keypoint_distances, observation
 from neurobench_grasp.control.network import Network
 from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
@@ -158,4 +158,4 @@ def window_error(reached: Ragged, trials: Trials) -> float:
     steps = [o + np.arange(a, z) for o, (a, z) in zip(trials.offsets[:-1], trials.window, strict=True)]
     rows = np.concatenate(steps)
     wanted = keypoints(trials.joint_angles.values[rows])
-    return 1000 * float(keypoint_error(reached.values[rows], wanted).mean())
+    return 1000 * float(keypoint_distances(reached.values[rows], wanted).mean())

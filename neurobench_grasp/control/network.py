@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurobench_grasp.body import JOINTS, MUSCLES, muscle_kinematics
+from neurobench_grasp.body.hand import PARTS
 from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.types import Floats, Trials
@@ -132,7 +133,12 @@ class Network(nn.Module):
         super().__init__()
         self.towers = Towers(action, settings)
         self.action = nn.Linear(settings.decoder_units, N_ACTIONS[action])
-        self.value = nn.Linear(settings.decoder_units, 1)
+        self.value = nn.Linear(settings.decoder_units, len(PARTS))
+
+    def forward(self, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the mean action, not cut, and the value of each part of the hand; for training."""
+        actor, critic = self.towers(observed)
+        return self.action(actor), self.value(critic)
 
     def act(self, observed: Tensor, embedding: Tensor | None = None) -> Tensor:
         """Give the mean action, cut to [−1, 1], (n, n_actions)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
-from torch import Tensor
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
+from torch import Tensor, nn
 
+from neurobench_grasp.body.simulation import moved_parts
 from neurobench_grasp.control.environment import Imitation, ImitationVecEnv
 from neurobench_grasp.control.files import read_arrays, write_arrays
 from neurobench_grasp.control.loop import run_closed_loop, window_error
@@ -25,7 +28,7 @@ from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.machine import usable_cores
-from neurobench_grasp.types import Progress, Trials
+from neurobench_grasp.types import Bools, Progress, Trials
 
 CHECKPOINT = "training.safetensors"
 CHECKPOINT_SECONDS = 120.0
@@ -33,26 +36,94 @@ CURVE_STEPS = 100_000  # training steps between two points of the learning curve
 
 
 class _Policy(ActorCriticPolicy):
-    """stable-baselines3's policy with our towers in the place of its multilayer perceptron."""
+    """Our network as stable-baselines3's policy, with a probability of its own for every action."""
 
     def __init__(self, *args: Any, network: Network, **kwargs: Any) -> None:
-        self._network = [network]  # in a list, so that it is not registered as a module of its own
+        self._given = [network]  # in a list: a module cannot be registered before the base class is set up
         super().__init__(*args, **kwargs)
-        self.log_std.requires_grad_(False)  # scheduled instead: learned, it falls too slowly
-        self.action_net.load_state_dict(network.action.state_dict())
-        self.value_net.load_state_dict(network.value.state_dict())
 
-    def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = self._network[0].towers  # type: ignore[assignment]
+    def _build(self, lr_schedule: Callable[[float], float]) -> None:
+        self.network = self._given[0]
+        self.log_std = nn.Parameter(torch.tensor(self.log_std_init), requires_grad=False)  # is scheduled
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr_schedule(1.0), eps=1e-5, fused=True)
+
+    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw actions, (n, n_actions), and give values, (n, 6), and log-probabilities, (n, n_actions)."""
+        mean, values = self.network(obs)
+        actions = mean if deterministic else mean + self.log_std.exp() * torch.randn_like(mean)
+        return actions, values, self._log_prob(actions, mean)
+
+    def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Give values, log-probabilities and the entropy, which is constant and so left at zero."""
+        mean, values = self.network(obs)
+        return values, self._log_prob(actions, mean), mean.new_zeros(1)
+
+    def predict_values(self, obs: Any) -> Any:
+        """Values as an array, because stable-baselines3 adds them to rewards, which are one."""
+        return self.network(obs)[1].numpy()
+
+    def _log_prob(self, actions: Tensor, mean: Tensor) -> Tensor:
+        """Log-probability of each action, less a constant."""
+        return -0.5 * ((actions - mean) / self.log_std.exp()) ** 2 - self.log_std
 
 
-def _trained(policy: Any, action: str, settings: ControllerSettings) -> Network:
-    with torch.random.fork_rng(devices=[]):  # making one draws random numbers, which training must not miss
-        network = Network(action, settings)
-    network.towers.load_state_dict(policy.mlp_extractor.state_dict())
-    network.action.load_state_dict(policy.action_net.state_dict())
-    network.value.load_state_dict(policy.value_net.state_dict())
-    return network.eval()
+class _PartsBuffer(RolloutBuffer):
+    """Experience with a reward for each part of the hand and an advantage for each action.
+
+    An action's advantage is the sum of the advantages of the parts that it moves: what the other parts earn
+    tells nothing about it and would only be noise (Wu et al. 2018, action-dependent factorised baselines;
+    Spooner et al. 2021, factored policy gradients). Its probability ratio is clipped apart from the others',
+    for the ratio of 39 actions together leaves the clipping range at once (Han & Sung 2019).
+    """
+
+    def __init__(self, *args: Any, moved_parts: Bools, **kwargs: Any) -> None:
+        self.moved_parts = moved_parts.astype(np.float32)
+        super().__init__(*args, **kwargs)
+
+    def reset(self) -> None:
+        """Make room for the next iteration."""
+        super().reset()
+        n_actions, n_parts = self.moved_parts.shape
+        self.rewards, self.values = (self._room(n_parts) for _ in range(2))
+        self.log_probs = self._room(n_actions)
+
+    def _room(self, n: int) -> NDArray[np.float32]:
+        return np.zeros((self.buffer_size, self.n_envs, n), np.float32)
+
+    def add(
+        self,
+        obs: NDArray[Any],
+        action: NDArray[Any],
+        reward: NDArray[Any],
+        episode_start: NDArray[Any],
+        value: Tensor,
+        log_prob: Tensor,
+    ) -> None:
+        """Keep one step of all hands."""
+        at = self.pos
+        self.observations[at], self.actions[at], self.rewards[at] = obs, action, reward
+        self.episode_starts[at], self.values[at], self.log_probs[at] = episode_start, value, log_prob
+        self.pos += 1
+        self.full = self.pos == self.buffer_size
+
+    def compute_returns_and_advantage(self, last_values: Any, dones: NDArray[Any]) -> None:
+        """Generalised advantage estimation for each part, then summed for each action."""
+        advantages = self._room(self.moved_parts.shape[1])
+        running, following, going = np.float32(0.0), last_values, 1 - dones.astype(np.float32)
+        for t in reversed(range(self.buffer_size)):
+            surprise = self.rewards[t] + self.gamma * going[:, None] * following - self.values[t]
+            running = surprise + self.gamma * self.gae_lambda * going[:, None] * running
+            advantages[t] = running
+            following, going = self.values[t], 1 - self.episode_starts[t]
+        self.returns = advantages + self.values
+        self.advantages = advantages @ self.moved_parts.T
+
+    def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> RolloutBufferSamples:
+        columns = (
+            self.observations, self.actions, self.values, self.log_probs, self.advantages, self.returns,
+        )  # fmt: skip
+        samples = RolloutBufferSamples(*(self.to_torch(column[batch_inds]) for column in columns))
+        return samples._replace(returns=samples.returns.flatten())  # as SB3 flattens what it compares with
 
 
 def train(
@@ -110,7 +181,7 @@ def train(
         ppo.learn(steps - ppo.num_timesteps, callback=log, reset_num_timesteps=False, tb_log_name="ppo")
     log.finish()
     task.hands.close()
-    return _trained(ppo.policy, action, settings), {
+    return network.eval(), {
         "steps": ppo.num_timesteps,
         "curve": log.curve,
         "threads": threads,
@@ -126,7 +197,9 @@ def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings
 
     return PPO(
         _Policy,
-        ImitationVecEnv(task),
+        ImitationVecEnv(task, by_part=True),
+        rollout_buffer_class=_PartsBuffer,
+        rollout_buffer_kwargs={"moved_parts": moved_parts(task.hands.action)},
         learning_rate=learning_rate,
         n_steps=s.n_steps,
         batch_size=s.batch_size,
@@ -135,12 +208,7 @@ def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings
         gae_lambda=s.gae_lambda,
         clip_range=s.clip_range,
         max_grad_norm=s.max_grad_norm,
-        policy_kwargs={
-            "network": network,
-            "log_std_init": s.log_std,
-            "ortho_init": False,
-            "optimizer_kwargs": {"fused": True, "eps": 1e-5},
-        },
+        policy_kwargs={"network": network, "log_std_init": s.log_std},
         tensorboard_log=str(folder / "tensorboard"),
         seed=seed,
         device="cpu",
@@ -217,7 +285,7 @@ class _Progress(BaseCallback):
         self._save()
 
     def _measure(self) -> None:
-        network = _trained(self.ppo.policy, self.action, self.settings)
+        network: Any = self.ppo.policy.network
         point = {"steps": float(self.ppo.num_timesteps)}
         for name, trials in self.monitor.items():
             run = run_closed_loop(

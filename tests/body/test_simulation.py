@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from movements import REST
 
 from neurobench_grasp import body
-from neurobench_grasp.body.hand import build_hand
+from neurobench_grasp.body.hand import MUSCLES, PARTS, build_hand
 from neurobench_grasp.body.simulation import (
     ACTIONS,
     CONTROL_STEP,
@@ -16,6 +16,7 @@ from neurobench_grasp.body.simulation import (
     TORQUE_FRACTION,
     Hands,
     body_model,
+    moved_parts,
     to_control,
     torque_limits,
 )
@@ -116,8 +117,19 @@ def test_state_and_restore_continue_exactly():
     hands.close()
 
 
-def test_torque_limits_are_the_muscles_capacity_through_moment_arms_by_differences():
-    """Moment arms as −dL/dq by central differences instead of MuJoCo's own."""
+def moment_arms_by_differences(joint):
+    """−dL/dq by central differences instead of MuJoCo's own, (39,), m."""
+    model, _ = build_hand()
+    data, step, lengths = mujoco.MjData(model), 1e-6, []
+    for sign in (-1, 1):
+        data.qpos[:] = REST
+        data.qpos[joint] += sign * step
+        mujoco.mj_fwdPosition(model, data)
+        lengths.append(data.ten_length.copy())
+    return (lengths[1] - lengths[0]) / (2 * step)
+
+
+def test_torque_limits_are_the_muscles_capacity_through_moment_arms():
     model, _ = build_hand()
     data = mujoco.MjData(model)
     forces = []
@@ -125,17 +137,23 @@ def test_torque_limits_are_the_muscles_capacity_through_moment_arms_by_differenc
         data.qpos[:], data.act[:] = REST, active
         mujoco.mj_forward(model, data)
         forces.append(data.actuator_force.copy())
-    step = 1e-6
     for joint in (2, 7, 9):
-        lengths = []
-        for sign in (-1, 1):
-            data.qpos[:] = REST
-            data.qpos[joint] += sign * step
-            mujoco.mj_fwdPosition(model, data)
-            lengths.append(data.ten_length.copy())
-        torque = (forces[1] - forces[0]) * (lengths[1] - lengths[0]) / (2 * step)
+        torque = (forces[1] - forces[0]) * moment_arms_by_differences(joint)
         expected = [torque[torque < 0].sum(), torque[torque > 0].sum()]
         np.testing.assert_allclose(torque_limits()[joint], TORQUE_FRACTION * np.array(expected), rtol=1e-4)
+
+
+def test_an_action_moves_the_parts_with_a_joint_that_it_acts_on():
+    arms = np.stack([moment_arms_by_differences(joint) for joint in range(23)], axis=1)
+    joints = {"wrist": range(3)} | {d: range(3 + 4 * i, 7 + 4 * i) for i, d in enumerate(PARTS[1:])}
+    expected = np.stack([(np.abs(arms[:, joints[part]]) > 1e-4).any(axis=1) for part in PARTS], axis=1)
+    np.testing.assert_array_equal(moved_parts("muscle"), expected)
+    flexors = moved_parts("muscle")[[MUSCLES.index("FDP2"), MUSCLES.index("FDP5")]]
+    np.testing.assert_array_equal(flexors, [[1, 0, 1, 0, 0, 0], [1, 0, 0, 0, 0, 1]])
+    for part, index in joints.items():
+        np.testing.assert_array_equal(
+            moved_parts("torque")[list(index)].sum(axis=0) > 0, np.array(PARTS) == part
+        )
 
 
 @settings(max_examples=30, deadline=None)

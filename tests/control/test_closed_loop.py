@@ -54,7 +54,7 @@ def test_every_layer_of_both_networks_has_a_name_and_the_steps_of_the_trials(tri
     for layer in layers.values():
         np.testing.assert_array_equal(layer.offsets, trials.offsets)
         assert layer.values.dtype == np.float64 and np.isfinite(layer.values).all()
-    assert layers["actor/action"].values.shape[1] == 39 and layers["critic/value"].values.shape[1] == 1
+    assert layers["actor/action"].values.shape[1] == 39 and layers["critic/value"].values.shape[1] == 6
 
 
 def test_the_future_beyond_the_look_ahead_changes_nothing(trials):

@@ -8,7 +8,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from movements import grasp_trials
 
-from neurobench_grasp.control.environment import Imitation, ImitationEnv, ImitationVecEnv, keypoint_error
+from neurobench_grasp.body import JOINTS, KEYPOINTS, MUSCLES
+from neurobench_grasp.control.environment import Imitation, ImitationEnv, ImitationVecEnv, keypoint_distances
 from neurobench_grasp.control.network import stream_sizes
 from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
@@ -61,20 +62,48 @@ def test_an_observation_is_trajectory_proprioception_and_efference(reference, ac
     assert sum(sizes.values()) == task.n_observed
 
 
-def test_the_reward_is_its_formula(reference):
+def test_the_reward_of_each_part_is_its_formula(reference):
     task = task_of(reference)
     task.begin(np.arange(4))
     reward, _, _ = task.step(np.full((4, 39), 0.2))
     for i in range(4):
         frame, hand = task.frame[i], task.hands
-        distance = np.linalg.norm(
-            (hand.keypoints[i] - reference.keypoints[frame]).reshape(20, 3), axis=1
-        ).mean()
-        joint = np.mean((hand.joint_angles[i] - reference.joint_angles[frame]) ** 2)
-        expected = 0.4 * np.exp(-joint / 0.3**2) + 0.6 * np.exp(-distance / 0.015)
-        expected -= 0.05 * np.mean(hand.activation[i] ** 2)
-        assert reward[i] == pytest.approx(expected, abs=1e-12)
-        assert task.error[i] == pytest.approx(distance)
+        apart = (hand.keypoints[i] - reference.keypoints[frame]).reshape(20, 3)
+        distance = dict(zip(KEYPOINTS, np.linalg.norm(apart, axis=1), strict=True))
+        off = dict(zip(JOINTS, hand.joint_angles[i] - reference.joint_angles[frame], strict=True))
+        active = dict(zip(MUSCLES, hand.activation[i], strict=True))
+
+        def expected(joints, digit, muscles, off=off, distance=distance, active=active):
+            joint = np.mean([angle**2 for name, angle in off.items() if name in joints])
+            points = [d for name, d in distance.items() if digit and name.startswith(digit)]
+            keypoint = np.exp(-np.mean(points) / 0.015) if points else 0.0
+            effort = np.mean([active[muscle] ** 2 for muscle in muscles])
+            return 0.4 * np.exp(-joint / 0.3**2) + 0.6 * keypoint - 0.05 * effort
+
+        thumb = expected(
+            ("cmc_flexion", "cmc_abduction", "mp_flexion", "ip_flexion"),
+            "thumb",
+            ("EPL", "EPB", "FPL", "APL", "OP"),
+        )
+        middle = expected(
+            ("mcp3_flexion", "mcp3_abduction", "pm3_flexion", "md3_flexion"),
+            "middle",
+            ("FDS3", "FDP3", "EDC3", "RI3", "LU_RB3", "UI_UB3"),
+        )
+        intrinsic = {"OP"} | {muscle for muscle in MUSCLES if muscle.startswith(("RI", "LU_RB", "UI_UB"))}
+        wrist = expected(JOINTS[:3], "", set(MUSCLES) - intrinsic)
+        assert reward[i, [0, 1, 3]] == pytest.approx([wrist, thumb, middle], abs=1e-12)
+        assert task.error[i] == pytest.approx(np.mean(list(distance.values())))
+
+
+def test_the_reward_of_the_task_is_the_mean_over_the_parts(reference):
+    parts, whole = task_of(reference), ImitationVecEnv(task_of(reference))
+    parts.begin(np.arange(4))
+    whole.reset()
+    actions = np.full((4, 39), 0.2, np.float32)
+    expected = parts.step(actions.astype(np.float64))[0].mean(axis=1)
+    np.testing.assert_allclose(whole.step(actions)[1], expected, rtol=1e-6)
+    whole.close()
 
 
 def test_episodes_end_by_error_or_with_the_trial(reference):
@@ -140,8 +169,8 @@ def test_the_environment_is_registered_and_takes_a_dataset(demo_like):
     env.close()
 
 
-def test_keypoint_error_is_the_mean_distance():
+def test_keypoint_distances_are_euclidean():
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 3, 60))
-    expected = [np.mean([np.linalg.norm((a - b)[i, 3 * k : 3 * k + 3]) for k in range(20)]) for i in range(3)]
-    np.testing.assert_allclose(keypoint_error(a, b), expected)
+    expected = [[np.linalg.norm((a - b)[i, 3 * k : 3 * k + 3]) for k in range(20)] for i in range(3)]
+    np.testing.assert_allclose(keypoint_distances(a, b), expected)

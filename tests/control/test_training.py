@@ -12,11 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from movements import grasp_trials
+from stable_baselines3.common.buffers import RolloutBuffer
 
+from neurobench_grasp.body.simulation import moved_parts
 from neurobench_grasp.control import training
+from neurobench_grasp.control.environment import Imitation
 from neurobench_grasp.control.files import read_arrays, write_arrays
-from neurobench_grasp.control.network import network_state
+from neurobench_grasp.control.network import initial_network, network_state
+from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsupportedError
 from neurobench_grasp.train import train_network
@@ -51,6 +56,54 @@ def test_the_same_seed_gives_the_same_network_whatever_is_monitored(unbroken, tm
     assert [point["steps"] for point in facts["curve"]] == [0, STEPS]
     other, _ = trained(tmp_path / "other", seed=1)
     assert not np.array_equal(other["action.weight"], weights["action.weight"])
+
+
+@pytest.mark.parametrize("action", ["muscle", "torque"])
+def test_an_action_is_judged_by_the_parts_that_it_moves(action, tmp_path):
+    """Each part's returns as stable-baselines3's own buffer has them; advantages summed by plain loops."""
+    trials = grasp_trials()
+    task = Imitation(Reference.of(trials), action, 16, SMALL, threads=1)
+    ppo = training.make_ppo(task, initial_network(action, SMALL, 0, trials), 0, SMALL, tmp_path)
+    ppo.learn(1)
+    ours, moved = ppo.rollout_buffer, moved_parts(action)
+    rng = np.random.default_rng(0)
+    ours.reset()
+    for name in ("rewards", "values"):
+        getattr(ours, name)[:] = rng.standard_normal(getattr(ours, name).shape)
+    ours.episode_starts[:] = rng.random(ours.episode_starts.shape) < 0.3
+    last, dones = rng.standard_normal((16, 6)).astype(np.float32), rng.random(16) < 0.5
+    ours.compute_returns_and_advantage(last, dones)
+    expected = np.zeros_like(ours.advantages)
+    for part in range(6):
+        theirs = RolloutBuffer(
+            SMALL.n_steps, ppo.observation_space, ppo.action_space, "cpu", SMALL.gae_lambda, SMALL.gamma, 16
+        )
+        for name in ("rewards", "values"):
+            getattr(theirs, name)[:] = getattr(ours, name)[..., part]
+        theirs.episode_starts[:] = ours.episode_starts
+        theirs.compute_returns_and_advantage(torch.as_tensor(last[:, part]), dones)
+        np.testing.assert_allclose(ours.returns[..., part], theirs.returns, rtol=1e-5, atol=1e-6)
+        for i in range(moved.shape[0]):
+            expected[..., i] += moved[i, part] * theirs.advantages
+    np.testing.assert_allclose(ours.advantages, expected, rtol=1e-5, atol=1e-5)
+    ppo.env.close()
+
+
+def test_each_action_has_its_own_probability(tmp_path):
+    trials = grasp_trials()
+    task = Imitation(Reference.of(trials), "torque", 16, SMALL, threads=1)
+    network = initial_network("torque", SMALL, 0, trials)
+    policy = training.make_ppo(task, network, 0, SMALL, tmp_path).policy
+    observed = torch.as_tensor(task.observe(), dtype=torch.float32)
+    with torch.no_grad():
+        actions, values, log_prob = policy(observed)
+        mean, again = network(observed)
+        normal = torch.distributions.Normal(mean, policy.log_std.exp())
+    less = normal.log_prob(actions) - log_prob
+    torch.testing.assert_close(less, torch.full_like(less, -0.5 * np.log(2 * np.pi)))
+    torch.testing.assert_close(values, again)
+    assert values.shape == (16, 6) and log_prob.shape == (16, 23)
+    task.hands.close()
 
 
 @pytest.mark.slow
