@@ -24,11 +24,14 @@ class ControllerSettings:
     margin_steps : int
         Steps before and after the scored window that are imitated in training.
     joint_weight, joint_scale : float
-        Reward ``joint_weight · exp(−mean squared error / joint_scale²)`` over the joints; scale in rad.
+        Reward ``joint_weight · exp(−mean squared error / joint_scale²)`` over the joints of each part of the
+        hand; scale in rad.
     keypoint_weight, keypoint_scale : float
-        Reward ``keypoint_weight · exp(−mean distance / keypoint_scale)`` over the keypoints; scale in m.
+        Reward ``keypoint_weight · exp(−mean distance / keypoint_scale)`` over the keypoints of each part;
+        scale in m.
     effort_weight : float
-        Cost ``effort_weight · mean squared activation`` (for motors: mean squared action).
+        Cost ``effort_weight · mean squared activation`` of the muscles that move a part (for motors: mean
+        squared action).
     max_error : float
         An episode ends when the mean keypoint distance passes this, metres.
     log_std, final_log_std : float
@@ -54,15 +57,15 @@ class ControllerSettings:
     effort_weight: float = 0.05
     max_error: float = 0.05
     log_std: float = -1.0
-    final_log_std: float = -2.2
+    final_log_std: float = -2.4
     n_envs: int = 128
     n_steps: int = 4
     batch_size: int = 128
-    n_epochs: int = 3
-    learning_rate: float = 3e-4
+    n_epochs: int = 2
+    learning_rate: float = 5e-4
     final_learning_rate: float = 5e-5
-    gamma: float = 0.9
+    gamma: float = 0.8
     gae_lambda: float = 0.9
     clip_range: float = 0.2
     max_grad_norm: float = 0.5
-    default_steps: int = 1_500_000
+    default_steps: int = 1_200_000

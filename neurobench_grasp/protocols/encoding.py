@@ -271,11 +271,14 @@ def _predict_group(
         min_t=SETTINGS.min_t,
     )
     cells = np.arange(n * n).reshape(n, n)
+    by_trial = cells.T.tolist()
     by_object = [cells[f].tolist() for f in range(n) if (object_fold == f).any()]
-    plans = {"test": cells.T.tolist(), "ood": by_object}
     inner = {f"not {f}": [c for g, c in enumerate(by_object) if g != f] for f in range(len(by_object))}
     nested = candidate and len(by_object) > 2
-    chosen = choose(training, plans)
+    chosen = choose(training, {"ood": by_object})
+    lags = tuple(sorted({int(lag) for lag in chosen["ood"].lag}))  # sought once, by the stricter folds
+    training = replace(training, lags=lags)
+    chosen |= choose(training, {"test": by_trial})
     for mode in ("test", "ood"):
         choice = chosen[mode]
         out[f"lag_{mode}"][units] = choice.lag * t.dt
@@ -286,8 +289,7 @@ def _predict_group(
         prediction = predict(training, choice, cells.ravel().tolist(), wanted, every_layer=candidate)
         _fill(out, mode, units, choice.layer, prediction + centre, np.arange(prediction.shape[1]))
     if nested:
-        lags = sorted({int(lag) for lag in chosen["ood"].lag})  # not sought anew in each outer fold
-        chosen = choose(replace(training, lags=tuple(lags)), inner)
+        chosen = choose(training, inner)
         place = np.flatnonzero(
             np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
         )
@@ -365,6 +367,7 @@ class _Table:
         ids = context.splits.train if split == "train_by_object" else getattr(context.splits, split)
         self.parts = [(s, context.index(s.session, ids)) for s in scored if area in s.session.areas]
         self.conditions = {s.session.trials.condition[i] for s, trials in self.parts for i in trials}
+        self._known: dict[tuple[str, str, str, int | None], UnitScores] = {}
 
     def row(self, metric: str, *, reference: str = "", layer: int | None = None) -> ScoreRow:
         """One aggregate score with its interval, or the reason why there is none."""
@@ -417,6 +420,14 @@ class _Table:
 
     def _unit_scores(
         self, s: _Scored, trials: Sequence[int], metric: str, reference: str = "", layer: int | None = None
+    ) -> UnitScores:
+        key = (s.session.id, metric, reference, layer)  # rows, gains and sessions ask for the same
+        if key not in self._known:
+            self._known[key] = self._compute(s, trials, metric, reference, layer)
+        return self._known[key]
+
+    def _compute(
+        self, s: _Scored, trials: Sequence[int], metric: str, reference: str, layer: int | None
     ) -> UnitScores:
         by_trial = len(self.conditions) < MIN_GROUPS
         mine = np.flatnonzero([a == self.area for a in s.session.areas])

@@ -84,13 +84,12 @@ def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any
     out: dict[str, NDArray[Any]] = {**_errors(angles, points, recorded, wanted)}
     train = [recorded[i] for i in context.index(session, context.splits.train)]
     if train:
-        posture, course = np.concatenate(train).mean(0), to_phase(Ragged.of(train)).mean(0)
-        for name, held in (
-            ("average_posture", [np.tile(posture, (len(w), 1)) for w in recorded]),
-            ("average_trajectory", list(at_phase(course, [len(w) for w in recorded]))),
-        ):
-            errors = _errors(held, _keypoints(held), recorded, wanted)
-            out |= {f"{metric} {name}": values for metric, values in errors.items()}
+        lengths = [len(window) for window in recorded]
+        posture, course = np.concatenate(train).mean(0)[None], to_phase(Ragged.of(train)).mean(0)
+        point, played = keypoints(posture), list(at_phase(course, lengths))
+        still = [[np.broadcast_to(row, (n, row.shape[1])) for n in lengths] for row in (posture, point)]
+        out |= _named("average_posture", _errors(*still, recorded, wanted))
+        out |= _named("average_trajectory", _errors(played, _keypoints(played), recorded, wanted))
     out["jerk"], out["jerk recorded"] = (
         np.array([jerk(window, trials.dt) for window in hand]) for hand in (points, wanted)
     )
@@ -113,6 +112,10 @@ def _errors(
         "tracking_error_tips": np.array([keypoint_distance(p, w, TIPS) for p, w in pairs]),
         "joint_error": np.array([joint_error(q, r) for q, r in zip(angles, recorded, strict=True)]),
     }
+
+
+def _named(baseline: str, errors: Mapping[str, Floats]) -> dict[str, Floats]:
+    return {f"{metric} {baseline}": values for metric, values in errors.items()}
 
 
 def _keypoints(postures: Sequence[Floats]) -> list[Floats]:
