@@ -86,9 +86,12 @@ def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any
     if train:
         lengths = [len(window) for window in recorded]
         posture, course = np.concatenate(train).mean(0)[None], to_phase(Ragged.of(train)).mean(0)
-        point, played = keypoints(posture), list(at_phase(course, lengths))
-        still = [[np.broadcast_to(row, (n, row.shape[1])) for n in lengths] for row in (posture, point)]
-        out |= _named("average_posture", _errors(*still, recorded, wanted))
+        still, points_of_it = (
+            [np.broadcast_to(row, (n, row.shape[1])) for n in lengths]
+            for row in (posture, keypoints(posture))
+        )
+        played = list(at_phase(course, lengths))
+        out |= _named("average_posture", _errors(still, points_of_it, recorded, wanted))
         out |= _named("average_trajectory", _errors(played, _keypoints(played), recorded, wanted))
     out["jerk"], out["jerk recorded"] = (
         np.array([jerk(window, trials.dt) for window in hand]) for hand in (points, wanted)
