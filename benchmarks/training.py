@@ -32,6 +32,7 @@ import torch
 from mujoco import rollout
 from rich.console import Console
 from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
 from neurobench_grasp.body.simulation import body_model, to_control
@@ -40,7 +41,7 @@ from neurobench_grasp.control.environment import Imitation, ImitationVecEnv
 from neurobench_grasp.control.network import initial_network
 from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
-from neurobench_grasp.control.training import make_ppo
+from neurobench_grasp.control.training import LOGGED, make_ppo
 from neurobench_grasp.machine import usable_cores
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.run import load_dataset
@@ -86,14 +87,28 @@ def our_ppo(trials: Trials, settings: ControllerSettings, folder: Path) -> PPO:
     return make_ppo(task, initial_network("muscle", settings, 0, trials), 0, settings, folder)
 
 
+class Clock(BaseCallback):
+    """Notes the time at the start of each iteration and ends the training when it is over."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.marks: list[tuple[int, float]] = []
+
+    def _on_rollout_start(self) -> None:
+        self.marks.append((self.num_timesteps, time.perf_counter()))
+
+    def _on_step(self) -> bool:
+        return self.marks[-1][1] - self.marks[0][1] < self.seconds
+
+
 def training_rate(ppo: PPO, seconds: float) -> float:
-    """Training steps per second, after one iteration to warm up."""
+    """Training steps per second over whole iterations, after one to warm up."""
     ppo.learn(BATCH, reset_num_timesteps=True)
-    done, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        ppo.learn(BATCH, reset_num_timesteps=False)
-        done += BATCH
-    return done / (time.perf_counter() - start)
+    clock = Clock(seconds)
+    ppo.learn(10**9, callback=clock, log_interval=LOGGED, reset_num_timesteps=False)
+    (first, start), (last, stop) = clock.marks[0], clock.marks[-1]
+    return (last - first) / (stop - start)
 
 
 def stepping_rate(env: VecEnv, seconds: float) -> float:

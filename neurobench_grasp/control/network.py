@@ -95,7 +95,6 @@ class Towers(nn.Module):
         super().__init__()
         sizes = stream_sizes(action, settings)
         self.actor, self.critic = Tower(sizes, settings), Tower(sizes, settings)
-        self.latent_dim_pi = self.latent_dim_vf = settings.decoder_units  # names that stable-baselines3 reads
         self.register_buffer("centre", torch.zeros(sum(sizes.values())))
         self.register_buffer("scale", torch.ones(sum(sizes.values())))
 
@@ -107,11 +106,6 @@ class Towers(nn.Module):
         """Give the decoder's activity of actor and critic."""
         normalised = self.normalise(observed)
         return self.actor(normalised), self.critic(normalised)
-
-    def forward_actor(self, observed: Tensor) -> Tensor:
-        """Give the decoder's activity of the actor."""
-        out: Tensor = self.actor(self.normalise(observed))
-        return out
 
     def forward_critic(self, observed: Tensor) -> Tensor:
         """Give the decoder's activity of the critic."""
@@ -139,6 +133,11 @@ class Network(nn.Module):
         """Give the mean action, not cut, and the value of each part of the hand; for training."""
         actor, critic = self.towers(observed)
         return self.action(actor), self.value(critic)
+
+    def values(self, observed: Tensor) -> Tensor:
+        """Give the value of each part of the hand, (n, 6)."""
+        out: Tensor = self.value(self.towers.forward_critic(observed))
+        return out
 
     def act(self, observed: Tensor, embedding: Tensor | None = None) -> Tensor:
         """Give the mean action, cut to [−1, 1], (n, n_actions)."""

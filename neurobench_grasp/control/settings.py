@@ -60,9 +60,9 @@ class ControllerSettings:
     final_log_std: float = -2.4
     n_envs: int = 128
     n_steps: int = 4
-    batch_size: int = 128
+    batch_size: int = 256
     n_epochs: int = 2
-    learning_rate: float = 5e-4
+    learning_rate: float = 8e-4
     final_learning_rate: float = 5e-5
     gamma: float = 0.8
     gae_lambda: float = 0.9

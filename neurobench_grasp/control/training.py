@@ -32,6 +32,7 @@ from neurobench_grasp.types import Bools, Progress, Trials
 
 CHECKPOINT = "training.safetensors"
 CHECKPOINT_SECONDS = 120.0
+LOGGED = 10  # iterations between two rows of TensorBoard's log
 CURVE_STEPS = 100_000  # training steps between two points of the learning curve
 
 
@@ -60,7 +61,7 @@ class _Policy(ActorCriticPolicy):
 
     def predict_values(self, obs: Any) -> Any:
         """Values as an array, because stable-baselines3 adds them to rewards, which are one."""
-        return self.network(obs)[1].numpy()
+        return self.network.values(obs).numpy()
 
     def _log_prob(self, actions: Tensor, mean: Tensor) -> Tensor:
         """Log-probability of each action, less a constant."""
@@ -178,7 +179,13 @@ def train(
     log = _Progress(ppo, task, identity, folder, monitor or {}, progress)
     log.resume()
     if ppo.num_timesteps < steps:
-        ppo.learn(steps - ppo.num_timesteps, callback=log, reset_num_timesteps=False, tb_log_name="ppo")
+        ppo.learn(
+            steps - ppo.num_timesteps,
+            callback=log,
+            log_interval=LOGGED,
+            reset_num_timesteps=False,
+            tb_log_name="ppo",
+        )
     log.finish()
     task.hands.close()
     return network.eval(), {
