@@ -207,8 +207,7 @@ class Window:
     start_offset, stop_offset : float
         Seconds added to the event's time.
     pad_before, pad_after : float
-        Seconds of behaviour that a model receives around the window. The default is what the latency grid
-        and the window of a linear model reach.
+        Seconds of behaviour that a model receives around the window.
     max_lag : float
         Seconds; the latency grid runs from ``-max_lag`` to ``+max_lag``.
     signal_lags : tuple of float
@@ -222,8 +221,8 @@ class Window:
     stop_event: str
     start_offset: float = 0.0
     stop_offset: float = 0.0
-    pad_before: float = 0.3
-    pad_after: float = 0.4
+    pad_before: float = 0.5
+    pad_after: float = 0.5
     max_lag: float = 0.2
     signal_lags: tuple[float, float] = (-0.1, 0.2)
     contiguous: str = "recording"

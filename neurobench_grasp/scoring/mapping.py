@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from neurobench_grasp.machine import usable_cores
-from neurobench_grasp.scoring.ridge import Moments, RidgePath, fold_moments, over_folds, solve
+from neurobench_grasp.scoring.ridge import Moments, RidgePath, over_folds, solve
 from neurobench_grasp.types import Floats, Ints
 
 Plan = Sequence[Sequence[int]]
@@ -54,7 +56,16 @@ class Training:
 
     def moments(self, layer: str, lag: int) -> list[Moments]:
         """Moments of every cell."""
-        return fold_moments(self.layers[layer][self.rows + lag], self.rates, self.cell, self.n_cells)
+        rows, rates, cells = self._by_cell
+        x = self.layers[layer][rows + lag]
+        return [Moments.of(x[cell], rates[cell]) for cell in cells]
+
+    @cached_property
+    def _by_cell(self) -> tuple[Ints, Floats, list[slice]]:
+        """Rows and rates sorted by cell, and where each cell lies: the same for every layer and lag."""
+        order = np.argsort(self.cell, kind="stable")
+        bounds = np.searchsorted(self.cell[order], np.arange(self.n_cells + 1))
+        return self.rows[order], self.rates[order], [slice(a, z) for a, z in pairwise(bounds.tolist())]
 
 
 @dataclass(frozen=True)

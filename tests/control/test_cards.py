@@ -112,7 +112,7 @@ def test_a_pickle_is_refused_and_never_run(kept, tmp_path):
         (lambda w: w | {"value.bias": np.zeros(1)}, "value.bias is float64"),
         (lambda w: {k: v for k, v in w.items() if k != "value.bias"}, "value.bias is absent"),
         (lambda w: w | {"more": np.zeros(1, np.float32)}, "more is float32"),
-        (lambda w: w | {"value.bias": np.float32([np.nan])}, "not finite"),
+        (lambda w: w | {"value.bias": np.full(6, np.nan, np.float32)}, "not finite"),
     ],
 )
 def test_weights_of_another_network_are_refused(kept, change, said):
