@@ -13,30 +13,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from neurobench_grasp.body.hand import JOINT_PARTS, KEYPOINT_PARTS, PARTS
 from neurobench_grasp.body.simulation import Hands, moved_parts
-from neurobench_grasp.control.reference import Reference
+from neurobench_grasp.control.network import observation
+from neurobench_grasp.control.reference import Reference, keypoint_distances
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.types import Bools, Floats, Ints
-
-
-def observation(hands: Hands, goals: Floats, action: Floats) -> Floats:
-    """Give what a controller senses: trajectory, proprioception and efference copy side by side.
-
-    Parameters
-    ----------
-    hands : Hands
-    goals : ndarray, shape (n, look_ahead · 23)
-        Future postures, rad.
-    action : ndarray, shape (n, n_actions)
-        The last action.
-
-    Returns
-    -------
-    ndarray, shape (n, n_features)
-        Goals (rad), muscle lengths (m) and velocities (m/s), last action and muscle activation, in the
-        order of :func:`neurobench_grasp.control.network.stream_sizes`.
-    """
-    n = len(goals)
-    return np.concatenate([goals, hands.muscles[:n], action, hands.activation[:n]], axis=1)
 
 
 def _mean_over_parts(of_part: Bools) -> Floats:
@@ -155,13 +135,6 @@ class Imitation:
         for name in ("frame", "end", "last_action", "error"):
             setattr(self, name, state[name].copy())
         self.hands.restore(state)
-
-
-def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
-    """Distance of every keypoint, (n, 20), from positions (n, 60), metres."""
-    apart = (reached - wanted).reshape(len(reached), -1, 3)
-    distances: Floats = np.sqrt(np.einsum("nkx,nkx->nk", apart, apart))
-    return distances
 
 
 def _spaces(task: Imitation) -> tuple[spaces.Box, spaces.Box]:

@@ -9,9 +9,8 @@ import torch
 
 from neurobench_grasp.body import keypoints
 from neurobench_grasp.body.simulation import Hands
-from neurobench_grasp.control.environment import keypoint_distances, observation
-from neurobench_grasp.control.network import Network
-from neurobench_grasp.control.reference import Reference
+from neurobench_grasp.control.network import Network, observation
+from neurobench_grasp.control.reference import Reference, keypoint_distances
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.types import Floats, Goal, Ints, Ragged, Trials

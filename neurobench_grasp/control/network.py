@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurobench_grasp.body import JOINTS, MUSCLES, muscle_kinematics
+from neurobench_grasp.body import JOINTS, MUSCLES, Hands, muscle_kinematics
 from neurobench_grasp.body.hand import PARTS
 from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
@@ -38,6 +38,27 @@ def stream_sizes(action: str, settings: ControllerSettings) -> dict[str, int]:
         "proprioception": 2 * len(MUSCLES),
         "efference": n_actions + activations,
     }
+
+
+def observation(hands: Hands, goals: Floats, action: Floats) -> Floats:
+    """Give what a controller senses: trajectory, proprioception and efference copy side by side.
+
+    Parameters
+    ----------
+    hands : Hands
+    goals : ndarray, shape (n, look_ahead · 23)
+        Future postures, rad.
+    action : ndarray, shape (n, n_actions)
+        The last action.
+
+    Returns
+    -------
+    ndarray, shape (n, n_features)
+        Goals (rad), muscle lengths (m) and velocities (m/s), last action and muscle activation, in the
+        order of :func:`stream_sizes`.
+    """
+    n = len(goals)
+    return np.concatenate([goals, hands.muscles[:n], action, hands.activation[:n]], axis=1)
 
 
 class Tower(nn.Module):

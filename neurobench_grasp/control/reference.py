@@ -35,7 +35,7 @@ class Reference:
         return keypoints(self.joint_angles)
 
     @classmethod
-    def of(cls, trials: Trials, margin: int | None = None) -> Reference:
+    def of(cls, trials: Trials, margin: int | None = None, *, at_least: int = 0, seed: int = 0) -> Reference:
         """Take the recorded postures of trials.
 
         Parameters
@@ -43,6 +43,10 @@ class Reference:
         trials : Trials
         margin : int, optional
             Steps around the scored window. Default: all the padding that there is.
+        at_least : int
+            With fewer trials, mixtures of two of them are added, see :func:`mixtures`.
+        seed : int
+            Of the mixtures.
 
         Raises
         ------
@@ -61,6 +65,8 @@ class Reference:
                     for trial, (first, stop) in zip(angles, trials.window, strict=True)
                 ]
             )
+        if 1 < len(angles) < at_least:
+            angles = Ragged.join([angles, mixtures(angles, at_least - len(angles), seed)])
         velocity = np.concatenate([np.gradient(trial, trials.dt, axis=0) for trial in angles])
         return cls(angles.values, velocity, angles.offsets)
 
@@ -81,3 +87,39 @@ class Reference:
         ahead = np.minimum(frame[:, None] + np.arange(1, look_ahead + 1), end[:, None])
         goals: Floats = self.joint_angles[ahead].reshape(len(frame), -1)
         return goals
+
+
+def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
+    """Distance of every keypoint, (n, 20), from positions (n, 60), metres."""
+    apart = (reached - wanted).reshape(len(reached), -1, 3)
+    distances: Floats = np.sqrt(np.einsum("nkx,nkx->nk", apart, apart))
+    return distances
+
+
+def mixtures(movements: Ragged, n: int, seed: int) -> Ragged:
+    """Weighted means of two movements at equal phase, so that few movements teach more than themselves.
+
+    Parameters
+    ----------
+    movements : Ragged
+        Joint angles, (trial, step, 23), of at least two trials.
+    n : int
+        Mixtures wanted.
+    seed : int
+
+    Returns
+    -------
+    Ragged
+        rad; each as long as the first of its two, whose weight is drawn from 0 to 1. Joint limits hold,
+        since they hold for both.
+    """
+    rng = np.random.default_rng(seed)
+    mixed = []
+    for _ in range(n):
+        one, other = (movements[i] for i in rng.choice(len(movements), 2, replace=False))
+        at = np.linspace(0, len(other) - 1, len(one))
+        low = np.minimum(at.astype(int), len(other) - 2)
+        step = (at - low)[:, None]
+        weight = rng.uniform()
+        mixed.append(weight * one + (1 - weight) * ((1 - step) * other[low] + step * other[low + 1]))
+    return Ragged.of(mixed)

@@ -23,6 +23,8 @@ class ControllerSettings:
         Steps before a scored trial during which its first frame is held, so that activations settle.
     margin_steps : int
         Steps before and after the scored window that are imitated in training.
+    least_movements : int
+        With fewer training trials, mixtures of two of them are imitated too, so that there are this many.
     joint_weight, joint_scale : float
         Reward ``joint_weight · exp(−mean squared error / joint_scale²)`` over the joints of each part of the
         hand; scale in rad.
@@ -50,6 +52,7 @@ class ControllerSettings:
     physics_steps: int = PHYSICS_STEPS
     settle_steps: int = 10
     margin_steps: int = 10
+    least_movements: int = 1000
     joint_weight: float = 0.4
     joint_scale: float = 0.3
     keypoint_weight: float = 0.6

@@ -168,7 +168,7 @@ def train(
     """
     threads = threads or usable_cores()
     torch.set_num_threads(threads)
-    reference = Reference.of(trials, settings.margin_steps)
+    reference = Reference.of(trials, settings.margin_steps, at_least=settings.least_movements, seed=seed)
     network = initial_network(action, settings, seed, trials)
     task = Imitation(reference, action, settings.n_envs, settings, seed=seed, threads=threads)
     ppo = make_ppo(task, network, seed, settings, folder)

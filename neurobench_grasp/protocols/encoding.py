@@ -367,6 +367,11 @@ class _Table:
         ids = context.splits.train if split == "train_by_object" else getattr(context.splits, split)
         self.parts = [(s, context.index(s.session, ids)) for s in scored if area in s.session.areas]
         self.conditions = {s.session.trials.condition[i] for s, trials in self.parts for i in trials}
+        self._mine = {s.session.id: [a == area for a in s.session.areas] for s, _ in self.parts}
+        self._rates = {
+            s.session.id: _part(s.session.rates, trials, np.flatnonzero(self._mine[s.session.id]))
+            for s, trials in self.parts
+        }
         self._known: dict[tuple[str, str, str, int | None], UnitScores] = {}
 
     def row(self, metric: str, *, reference: str = "", layer: int | None = None) -> ScoreRow:
@@ -403,7 +408,7 @@ class _Table:
     def choices(self) -> Iterator[ScoreRow]:
         """Give the lag of each session, chosen on train; positive: units lead the activations."""
         for s, _ in self.parts:
-            lags = s.predictions[""][0][f"lag_{self.split}"][[a == self.area for a in s.session.areas]]
+            lags = s.predictions[""][0][f"lag_{self.split}"][self._mine[s.session.id]]
             labels = {"metric": "lag", "split": self.split, "area": self.area, "session": s.session.id}
             yield labels | {"value": round(float(lags[0]), 6), "unit": "s"}
 
@@ -430,14 +435,17 @@ class _Table:
         self, s: _Scored, trials: Sequence[int], metric: str, reference: str, layer: int | None
     ) -> UnitScores:
         by_trial = len(self.conditions) < MIN_GROUPS
-        mine = np.flatnonzero([a == self.area for a in s.session.areas])
+        mine = np.flatnonzero(self._mine[s.session.id])
         names = tuple(s.session.units[i] for i in mine)
         draws = []
         for predictions in s.predictions[reference]:
             prediction = (
                 predictions[self.split] if layer is None else predictions[f"{self.split}_layers"][layer]
             )
-            scores = _score(s.session, trials, mine, prediction[:, mine], metric, by_trial=by_trial)
+            predicted = Ragged(prediction[:, mine], self._rates[s.session.id].offsets)
+            scores = _score(
+                s.session, trials, mine, self._rates[s.session.id], predicted, metric, by_trial=by_trial
+            )
             draws.append(UnitScores(s.session.id, s.session.subject, names, *scores))
         return UnitScores.mean_of(draws)
 
@@ -479,25 +487,24 @@ def _score(
     session: AlignedSession,
     trials: Sequence[int],
     of: Ints,
-    prediction: Floats,
+    measured: Ragged,
+    predicted: Ragged,
     metric: str,
     *,
     by_trial: bool,
 ) -> tuple[Floats, dict[str, Floats]]:
     """Scores of some units on some trials, and with each condition (or trial) left out.
 
-    ``prediction`` has the window steps of ``trials`` end to end and the units ``of``, (n_rows, n_units).
+    ``measured`` and ``predicted`` have the window steps of ``trials`` and the units ``of``.
     """
     n_units = len(of)
     values = np.full(n_units, np.nan)
     left_out: dict[str, Floats] = {}
     if not len(trials):
         return values, left_out
-    measured = _of_units(session.rates.select(trials), of)
-    predicted = Ragged(prediction, measured.offsets)
     for units, seen in _unit_groups(session.observed[:, of]):
         mine = [k for k, i in enumerate(trials) if seen[i]]
-        y, yhat = (_of_units(r.select(mine), units) for r in (measured, predicted))
+        y, yhat = (_part(r, mine, units) for r in (measured, predicted))
         if not mine or not np.isfinite(yhat.values).all():
             continue
         conditions = [session.trials.condition[trials[k]] for k in mine]
@@ -518,8 +525,10 @@ def _score(
     return values, {g: np.where(np.isnan(v), values, v) for g, v in left_out.items()}
 
 
-def _of_units(rates: Ragged, units: Ints) -> Ragged:
-    return Ragged(rates.values[:, units], rates.offsets)
+def _part(rates: Ragged, trials: Sequence[int], units: Ints) -> Ragged:
+    """Take some trials and units, in ascending order; the whole is not copied."""
+    some = rates if len(trials) == len(rates) else rates.select(trials)
+    return some if len(units) == some.values.shape[1] else Ragged(some.values[:, units], some.offsets)
 
 
 def _named(scores: UnitScores) -> Iterator[tuple[str, float]]:

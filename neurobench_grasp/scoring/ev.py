@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neurobench_grasp.types import Floats, Ragged
+from neurobench_grasp.types import Floats, Ints, Ragged
 
 PHASE_POINTS = 25
 
@@ -48,12 +48,12 @@ def grouped_ev(y: Ragged, prediction: Ragged, groups: Sequence[str], *, offset_c
         First row: all trials. Then one row per left-out group, in sorted order of the labels.
     """
     labels = sorted(set(groups))
-    index = np.repeat([labels.index(g) for g in groups], y.lengths)
+    member = np.array([[g == label for g in groups] for label in labels], dtype=float)
     error = y.values - prediction.values
     # About the overall mean, so that the differences of sums below lose no digits.
     centred = y.values - y.values.mean(0)
-    sums = [_sums_by_group(q, index, len(labels)) for q in (centred, error, centred**2, error**2)]
-    n = np.bincount(index, minlength=len(labels)).astype(float)[:, None]
+    sums = [member @ _sums_by_trial(q, y.offsets) for q in (centred, error, centred**2, error**2)]
+    n = (member @ y.lengths)[:, None]
     n, *sums = (np.concatenate([q.sum(0, keepdims=True), q.sum(0) - q]) for q in (n, *sums))
     y1, e1, y2, e2 = sums
     n = np.maximum(n, 1.0)
@@ -79,7 +79,8 @@ def condition_average(rates: Ragged, conditions: Sequence[str], labels: Sequence
     """
     resampled = to_phase(rates)
     member = np.array([[c == label for c in conditions] for label in labels], dtype=float)
-    average: Floats = np.einsum("ct,tpu->cpu", member / member.sum(1, keepdims=True), resampled)
+    weights = member / member.sum(1, keepdims=True)
+    average: Floats = (weights @ resampled.reshape(len(resampled), -1)).reshape(-1, *resampled.shape[1:])
     return average
 
 
@@ -131,8 +132,11 @@ def _averaged(y: Floats, prediction: Floats, tuning_only: bool) -> Floats:
     return explained_variance(y.reshape(-1, n_units), prediction.reshape(-1, n_units))
 
 
-def _sums_by_group(values: Floats, index: Floats, n_groups: int) -> Floats:
-    return np.stack([values[index == g].sum(0) for g in range(n_groups)])
+def _sums_by_trial(values: Floats, offsets: Ints) -> Floats:
+    """Sum over the steps of each trial, (n_trials, n_units); zero for a trial without steps."""
+    sums = np.add.reduceat(np.vstack([values, np.zeros((1, values.shape[1]))]), offsets[:-1], axis=0)
+    sums[np.diff(offsets) == 0] = 0.0
+    return sums
 
 
 def _one_minus_ratio(residual: Floats, variance: Floats, power: Floats) -> Floats:

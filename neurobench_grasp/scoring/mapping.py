@@ -54,11 +54,11 @@ class Training:
     alphas: Floats
     min_t: float
 
-    def moments(self, layer: str, lag: int) -> list[Moments]:
-        """Moments of every cell."""
+    def moments(self, layer: str, lag: int) -> Moments:
+        """Moments of every cell, one after the other along a first axis."""
         rows, rates, cells = self._by_cell
         x = self.layers[layer][rows + lag]
-        return [Moments.of(x[cell], rates[cell]) for cell in cells]
+        return Moments.stack([Moments.of(x[cell], rates[cell]) for cell in cells])
 
     @cached_property
     def _by_cell(self) -> tuple[Ints, Floats, list[slice]]:
@@ -120,17 +120,17 @@ def choose(training: Training, plans: Mapping[str, Plan]) -> dict[str, Choice]:
 
 
 def _best_alpha(
-    training: Training, cells: Sequence[Moments], plan: Plan, paths: dict[frozenset[int], RidgePath]
+    training: Training, cells: Moments, plan: Plan, paths: dict[frozenset[int], RidgePath]
 ) -> tuple[Floats, Floats]:
     """Best cross-validated score of each unit and its alpha.
 
     Plans that hold out one fold within another share their training sets, which ``paths`` keeps.
     """
     everything = frozenset(c for fold in plan for c in fold)
-    total = _total(cells, sorted(everything))
+    total = cells.total(sorted(everything))
     scores = []
     for fold in plan:
-        held_out, rest = _total(cells, fold), everything - frozenset(fold)
+        held_out, rest = cells.total(fold), everything - frozenset(fold)
         if rest not in paths:
             paths[rest] = RidgePath.fit(total - held_out, training.alphas)
         scores.append(paths[rest].explained_variance(held_out, total.yy))
@@ -181,19 +181,13 @@ def predict(
         NaN where a layer was not asked for.
     """
     out = np.full((len(training.layers), len(rows), len(training.areas)), np.nan)
-    fitted = np.flatnonzero(np.isin(training.cell, list(cells)))
+    fitted = np.isin(training.cell, list(cells))
+    seen, rates = training.rows[fitted], training.rates[fitted]
     for lag in np.unique(choice.lag):
-        for j, layer in enumerate(training.layers):
+        for j, layer in enumerate(training.layers.values()):
             units = np.flatnonzero((choice.lag == lag) & (every_layer | (choice.layer == j)))
-            x = training.layers[layer][training.rows[fitted] + lag]
-            moments = Moments.of(x, training.rates[fitted][:, units])
-            weights, intercept = solve(moments, choice.alpha[j, units])
-            out[j][:, units] = training.layers[layer][rows + lag] @ weights + intercept
+            if len(units):
+                moments = Moments.of(layer[seen + lag], rates[:, units])
+                weights, intercept = solve(moments, choice.alpha[j, units])
+                out[j][:, units] = layer[rows + lag] @ weights + intercept
     return out
-
-
-def _total(cells: Sequence[Moments], which: Sequence[int]) -> Moments:
-    total = cells[which[0]]
-    for c in which[1:]:
-        total = total + cells[c]
-    return total

@@ -7,7 +7,8 @@ held-out fold is exact without ever forming a prediction. Pure functions; sklear
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
@@ -42,6 +43,18 @@ class Moments:
     def of(cls, x: Floats, y: Floats) -> Moments:
         """Moments of rows ``x`` (n_rows, n_features) and ``y`` (n_rows, n_units)."""
         return cls(len(x), x.sum(0), y.sum(0), x.T @ x, x.T @ y, np.einsum("tu,tu->u", y, y))
+
+    @classmethod
+    def stack(cls, parts: Sequence[Moments]) -> Moments:
+        """Several moments as one, along a first axis of every field."""
+        columns = {
+            field.name: np.array([getattr(part, field.name) for part in parts]) for field in fields(cls)
+        }
+        return cls(**columns)  # type: ignore[arg-type]
+
+    def total(self, which: Sequence[int]) -> Moments:
+        """Sum of some of the moments that were stacked."""
+        return Moments(*(getattr(self, field.name)[list(which)].sum(0) for field in fields(self)))
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(

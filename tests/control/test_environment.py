@@ -9,10 +9,11 @@ from gymnasium.utils.env_checker import check_env
 from movements import grasp_trials
 
 from neurobench_grasp.body import JOINTS, KEYPOINTS, MUSCLES
-from neurobench_grasp.control.environment import Imitation, ImitationEnv, ImitationVecEnv, keypoint_distances
+from neurobench_grasp.control.environment import Imitation, ImitationEnv, ImitationVecEnv
 from neurobench_grasp.control.network import stream_sizes
-from neurobench_grasp.control.reference import Reference
+from neurobench_grasp.control.reference import Reference, keypoint_distances, mixtures
 from neurobench_grasp.control.settings import ControllerSettings
+from neurobench_grasp.types import Ragged
 
 SETTINGS = ControllerSettings()
 
@@ -174,3 +175,30 @@ def test_keypoint_distances_are_euclidean():
     a, b = rng.standard_normal((2, 3, 60))
     expected = [[np.linalg.norm((a - b)[i, 3 * k : 3 * k + 3]) for k in range(20)] for i in range(3)]
     np.testing.assert_allclose(keypoint_distances(a, b), expected)
+
+
+def test_mixtures_lie_between_their_two_movements_and_fill_up_few_ones():
+    trials = grasp_trials(4)
+    alone = Reference.of(trials, 5)
+    filled = Reference.of(trials, 5, at_least=30, seed=3)
+    n = len(alone.joint_angles)
+    np.testing.assert_array_equal(filled.joint_angles[:n], alone.joint_angles)
+    assert len(filled.offsets) == 31
+    low, high = alone.joint_angles.min(axis=0), alone.joint_angles.max(axis=0)
+    mixed = filled.joint_angles[n:]
+    assert (mixed >= low - 1e-12).all() and (mixed <= high + 1e-12).all()
+    again = Reference.of(trials, 5, at_least=30, seed=3)
+    np.testing.assert_array_equal(again.joint_angles, filled.joint_angles)
+    assert len(Reference.of(trials, 5, at_least=4).offsets) == 5
+    lengths = np.diff(filled.offsets)
+    assert set(lengths[4:]) <= set(lengths[:4])
+
+
+def test_a_mixture_is_the_weighted_mean_at_equal_phase():
+    ramp = [np.linspace(0, 1, n)[:, None] * np.ones(23) for n in (11, 21)]
+    mixed = mixtures(Ragged.of([ramp[0], 3 * ramp[1]]), 8, seed=0)
+    for movement in mixed:
+        assert len(movement) in (11, 21)
+        slope = movement[-1, 0]
+        assert 1 <= slope <= 3
+        np.testing.assert_allclose(movement, slope * np.linspace(0, 1, len(movement))[:, None] * np.ones(23))

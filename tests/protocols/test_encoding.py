@@ -149,8 +149,9 @@ def test_sign_flipped_predictions_score_below_zero():
     predicted = encoding._predict(*mapped(context, session), candidate=False)
     ood = context.index(session, context.splits.ood)
     mean = session.rates.values.mean(0)
-    units, flipped = np.arange(len(session.units)), 2 * mean - predicted["ood"]
-    values, _ = encoding._score(session, ood, units, flipped, "single_trial_ev", by_trial=False)
+    units, rates = np.arange(len(session.units)), session.rates.select(ood)
+    flipped = Ragged(2 * mean - predicted["ood"], rates.offsets)
+    values, _ = encoding._score(session, ood, units, rates, flipped, "single_trial_ev", by_trial=False)
     assert (values < 0).all()
 
 
