@@ -49,7 +49,8 @@ def make_imitation(
 
     trials = load_dataset(load_registry(), dataset).behaviour(split)
     chosen = ControllerSettings(**settings)
-    return ImitationEnv(Reference.of(trials, chosen.margin_steps), action, chosen)
+    reference = Reference.of(trials, chosen.margin_steps, at_least=chosen.least_movements)
+    return ImitationEnv(reference, action, chosen)
 
 
 gymnasium.register(ENVIRONMENT, entry_point=make_imitation)
