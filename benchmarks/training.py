@@ -83,7 +83,8 @@ def their_ppo(workers: int) -> PPO:
 
 
 def our_ppo(trials: Trials, settings: ControllerSettings, folder: Path) -> PPO:
-    task = Imitation(Reference.of(trials, settings.margin_steps), "muscle", settings.n_envs, settings)
+    reference = Reference.of(trials, settings.margin_steps, at_least=settings.least_movements)
+    task = Imitation(reference, "muscle", settings.n_envs, settings)
     return make_ppo(task, initial_network("muscle", settings, 0, trials), 0, settings, folder)
 
 

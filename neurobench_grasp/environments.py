@@ -25,6 +25,8 @@ def make_imitation(
 ) -> ImitationEnv:
     """Make an environment in which one hand imitates random stretches of recorded movements.
 
+    On ``train`` it is the task of ``ngb train``, mixtures of few movements included.
+
     Parameters
     ----------
     dataset : str or path
@@ -49,7 +51,8 @@ def make_imitation(
 
     trials = load_dataset(load_registry(), dataset).behaviour(split)
     chosen = ControllerSettings(**settings)
-    reference = Reference.of(trials, chosen.margin_steps, at_least=chosen.least_movements)
+    least = chosen.least_movements if split == "train" else 0
+    reference = Reference.of(trials, chosen.margin_steps, at_least=least)
     return ImitationEnv(reference, action, chosen)
 
 

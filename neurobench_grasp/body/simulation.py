@@ -81,7 +81,7 @@ def torque_limits() -> Floats:
     ndarray, shape (23, 2)
         N·m.
     """
-    arms, force = _muscles_at_rest()
+    arms, force = _muscles_in_neutral()
     torque = arms * force[:, None]
     capacity = np.stack([np.minimum(torque, 0).sum(0), np.maximum(torque, 0).sum(0)], axis=1)
     limits: Floats = TORQUE_FRACTION * capacity
@@ -102,14 +102,14 @@ def moved_parts(action: str) -> Bools:
         Columns as :data:`~neurobench_grasp.body.hand.PARTS`.
     """
     of_joint = JOINT_PARTS[:, None] == np.arange(len(PARTS))
-    moved: Bools = (abs(_muscles_at_rest()[0]) > 1e-4) @ of_joint if action == "muscle" else of_joint
+    moved: Bools = (abs(_muscles_in_neutral()[0]) > 1e-4) @ of_joint if action == "muscle" else of_joint
     moved.setflags(write=False)
     return moved
 
 
 @cache
-def _muscles_at_rest() -> tuple[Floats, Floats]:
-    """Moment arms, (39, 23) in m, and active isometric forces, (39,) in N, in :data:`NEUTRAL`."""
+def _muscles_in_neutral() -> tuple[Floats, Floats]:
+    """Moment arms, (39, 23) in m, and greatest active isometric forces, (39,) in N, in :data:`NEUTRAL`."""
     import mujoco
 
     model, _ = build_hand()
@@ -124,7 +124,10 @@ def _muscles_at_rest() -> tuple[Floats, Floats]:
     mujoco.mju_sparse2dense(
         moment, data.actuator_moment, data.moment_rownnz, data.moment_rowadr, data.moment_colind
     )
-    return moment, forces[1] - forces[0]
+    arms_and_forces = moment, forces[1] - forces[0]
+    for array in arms_and_forces:
+        array.setflags(write=False)
+    return arms_and_forces
 
 
 def to_control(action: str, values: Floats) -> Floats:

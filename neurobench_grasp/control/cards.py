@@ -100,7 +100,7 @@ class NetworkCard:
         if wrong or content["schema"] != 1:
             raise CorruptFileError(
                 f"{path} is no card of a trained network of this version: missing or unknown "
-                f"{', '.join(sorted(wrong)) or 'schema'}."
+                f"{', '.join(sorted(wrong)) or 'schema'}; train it again or remove it."
             )
         return cls(**content)
 
@@ -173,12 +173,27 @@ def load_weights(path: Path, card: NetworkCard, expected: Mapping[str, NDArray[A
 
 
 def trained_networks(model: str) -> Iterator[tuple[Path, NetworkCard]]:
-    """Cards of a model: those that came with the project, then those trained here."""
+    """Cards of a model: those that came with the project, then those trained here.
+
+    A card that cannot be read does not keep the others from being found.
+
+    Raises
+    ------
+    CorruptFileError
+        After the last card, if one could not be read.
+    """
+    broken = []
     for root in (resource(CHECKPOINTS), cache_folder() / "checkpoints"):
         for path in sorted(root.glob(f"*/{model}-*.json")):
-            card = NetworkCard.read(path)
+            try:
+                card = NetworkCard.read(path)
+            except CorruptFileError as error:
+                broken.append(error)
+                continue
             if card.model == model:
                 yield path, card
+    if broken:
+        raise broken[0]
 
 
 def find_network(model: str, seed: int, train_sha256: str) -> tuple[Path, NetworkCard]:

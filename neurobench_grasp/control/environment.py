@@ -143,7 +143,15 @@ def _spaces(task: Imitation) -> tuple[spaces.Box, spaces.Box]:
 
 
 class ImitationVecEnv(VecEnv):
-    """:class:`Imitation` for stable-baselines3: whole batches, nothing per environment in Python."""
+    """:class:`Imitation` for stable-baselines3: whole batches, nothing per environment in Python.
+
+    Parameters
+    ----------
+    task : Imitation
+    by_part : bool
+        Give a reward for each part of the hand, (n, 6), as :func:`neurobench_grasp.control.training.make_ppo`
+        takes them, instead of their mean. stable-baselines3's own wrappers expect the mean.
+    """
 
     render_mode = None
 

@@ -128,11 +128,6 @@ class Towers(nn.Module):
         normalised = self.normalise(observed)
         return self.actor(normalised), self.critic(normalised)
 
-    def forward_critic(self, observed: Tensor) -> Tensor:
-        """Give the decoder's activity of the critic."""
-        out: Tensor = self.critic(self.normalise(observed))
-        return out
-
 
 class Network(nn.Module):
     """A whole controller: towers, the actor's action and the critic's value.
@@ -157,7 +152,7 @@ class Network(nn.Module):
 
     def values(self, observed: Tensor) -> Tensor:
         """Give the value of each part of the hand, (n, 6)."""
-        out: Tensor = self.value(self.towers.forward_critic(observed))
+        out: Tensor = self.value(self.towers.critic(self.towers.normalise(observed)))
         return out
 
     def act(self, observed: Tensor, embedding: Tensor | None = None) -> Tensor:

@@ -59,6 +59,9 @@ class _Policy(ActorCriticPolicy):
         mean, values = self.network(obs)
         return values, self._log_prob(actions, mean), mean.new_zeros(1)
 
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        return self.forward(observation, deterministic)[0]
+
     def predict_values(self, obs: Any) -> Any:
         """Values as an array, because stable-baselines3 adds them to rewards, which are one."""
         return self.network.values(obs).numpy()
@@ -72,9 +75,11 @@ class _PartsBuffer(RolloutBuffer):
     """Experience with a reward for each part of the hand and an advantage for each action.
 
     An action's advantage is the sum of the advantages of the parts that it moves: what the other parts earn
-    tells nothing about it and would only be noise (Wu et al. 2018, action-dependent factorised baselines;
-    Spooner et al. 2021, factored policy gradients). Its probability ratio is clipped apart from the others',
-    for the ratio of 39 actions together leaves the clipping range at once (Han & Sung 2019).
+    tells little about it and is mostly noise (Wu et al. 2018, action-dependent factorised baselines; Spooner
+    et al. 2021, factored policy gradients). Its probability ratio is clipped apart from the others', for the
+    ratio of 39 actions together leaves the clipping range at once (Han & Sung 2019). Left out of account are
+    the ways through the wrist, whose posture changes the length of the digits' muscles, and through the end
+    of an episode, which the mean over all keypoints decides.
     """
 
     def __init__(self, *args: Any, moved_parts: Bools, **kwargs: Any) -> None:
@@ -124,7 +129,8 @@ class _PartsBuffer(RolloutBuffer):
             self.observations, self.actions, self.values, self.log_probs, self.advantages, self.returns,
         )  # fmt: skip
         samples = RolloutBufferSamples(*(self.to_torch(column[batch_inds]) for column in columns))
-        return samples._replace(returns=samples.returns.flatten())  # as SB3 flattens what it compares with
+        flat = {"old_values": samples.old_values.flatten(), "returns": samples.returns.flatten()}
+        return samples._replace(**flat)  # as stable-baselines3 flattens the values it compares them with
 
 
 def train(

@@ -216,9 +216,9 @@ def _predict(
 ) -> Predictions:
     """Fit the map on train and predict the other splits, unit group by unit group.
 
-    The map for ``test`` is chosen with folds by trial, the map for ``ood`` with folds by object. For a
-    candidate, train itself is predicted fold by fold from maps that have not seen the object; a null needs
-    no such prediction, and no search for a lag, which would only move what lies at a random place anyway.
+    The lag is chosen with folds by object, the map for ``test`` with folds by trial, the map for ``ood`` with
+    folds by object. For a candidate, train itself is predicted fold by fold from maps that have not seen the
+    object; a null needs no such prediction, and no lag, which would only move what lies at a random place.
     """
     trials = {s: context.index(session, getattr(context.splits, s)) for s in ("train", "test", "ood")}
     n_layers, n_units = len(layers), len(session.units)
@@ -273,12 +273,13 @@ def _predict_group(
     cells = np.arange(n * n).reshape(n, n)
     by_trial = cells.T.tolist()
     by_object = [cells[f].tolist() for f in range(n) if (object_fold == f).any()]
-    inner = {f"not {f}": [c for g, c in enumerate(by_object) if g != f] for f in range(len(by_object))}
     nested = candidate and len(by_object) > 2
-    chosen = choose(training, {"ood": by_object})
-    lags = tuple(sorted({int(lag) for lag in chosen["ood"].lag}))  # sought once, by the stricter folds
-    training = replace(training, lags=lags)
-    chosen |= choose(training, {"test": by_trial})
+    outer = range(len(by_object)) if nested else ()
+    inner = {f"not {f}": [c for g, c in enumerate(by_object) if g != f] for f in outer}
+    lag = np.zeros(len(units), np.int64)
+    if candidate:
+        lag = choose(training, {"": by_object if len(by_object) > 1 else by_trial})[""].lag
+    chosen = choose(training, {"test": by_trial, "ood": by_object, **inner}, lag)
     for mode in ("test", "ood"):
         choice = chosen[mode]
         out[f"lag_{mode}"][units] = choice.lag * t.dt
@@ -289,7 +290,6 @@ def _predict_group(
         prediction = predict(training, choice, cells.ravel().tolist(), wanted, every_layer=candidate)
         _fill(out, mode, units, choice.layer, prediction + centre, np.arange(prediction.shape[1]))
     if nested:
-        chosen = choose(training, inner)
         place = np.flatnonzero(
             np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
         )
@@ -367,7 +367,7 @@ class _Table:
         ids = context.splits.train if split == "train_by_object" else getattr(context.splits, split)
         self.parts = [(s, context.index(s.session, ids)) for s in scored if area in s.session.areas]
         self.conditions = {s.session.trials.condition[i] for s, trials in self.parts for i in trials}
-        self._mine = {s.session.id: [a == area for a in s.session.areas] for s, _ in self.parts}
+        self._mine = {s.session.id: np.array([a == area for a in s.session.areas]) for s, _ in self.parts}
         self._rates = {
             s.session.id: _part(s.session.rates, trials, np.flatnonzero(self._mine[s.session.id]))
             for s, trials in self.parts
@@ -408,7 +408,10 @@ class _Table:
     def choices(self) -> Iterator[ScoreRow]:
         """Give the lag of each session, chosen on train; positive: units lead the activations."""
         for s, _ in self.parts:
-            lags = s.predictions[""][0][f"lag_{self.split}"][self._mine[s.session.id]]
+            fitted = self._mine[s.session.id] & (s.predictions[""][0][f"layer_{self.split}"] >= 0)
+            if not fitted.any():
+                continue
+            lags = s.predictions[""][0][f"lag_{self.split}"][fitted]
             labels = {"metric": "lag", "split": self.split, "area": self.area, "session": s.session.id}
             yield labels | {"value": round(float(lags[0]), 6), "unit": "s"}
 
@@ -453,6 +456,8 @@ class _Table:
         n_trials = sum(len(t) for _, t in self.parts)
         if n_trials == 0:
             return {"value": None, "reason": f"the split {self.split} has no trials"}
+        if self.split == "train_by_object" and len(self.conditions) < 3:
+            return {"value": None, "reason": "fewer than three training conditions to hold out in turn"}
         total = summarise(scores)
         if total is None:
             return {"value": None, "reason": self._why_undefined(metric)}

@@ -1,8 +1,8 @@
 """The map from a model's component scores to units: one lag per area, one layer and alpha per unit.
 
-Training rows are sorted into cells (object fold × trial fold). The moments of a cell are computed once
-per lag and layer; the folds of every cross-validation are sums of cells, so that cross-validation by
-trial, by object, and by object inside each outer object fold all come from one pass over the data.
+Training rows are sorted into cells (object fold × trial fold). The folds of every cross-validation are sums
+of cells, so that cross-validation by trial, by object, and by object inside each outer object fold all come
+from the same moments.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
 from neurobench_grasp.machine import usable_cores
-from neurobench_grasp.scoring.ridge import Moments, RidgePath, over_folds, solve
+from neurobench_grasp.scoring.ridge import (
+    Moments,
+    Plan,
+    RidgePath,
+    cv_explained_variance,
+    fold_moments,
+    solve,
+)
 from neurobench_grasp.types import Floats, Ints
-
-Plan = Sequence[Sequence[int]]
-"""The folds of a cross-validation, each the cells it consists of."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,15 @@ class Training:
     min_t: float
 
     def moments(self, layer: str, lag: int) -> Moments:
-        """Moments of every cell, one after the other along a first axis."""
-        rows, rates, cells = self._by_cell
-        x = self.layers[layer][rows + lag]
-        return Moments.stack([Moments.of(x[cell], rates[cell]) for cell in cells])
+        """Moments of every cell, stacked."""
+        rows, rates, cell = self._by_cell
+        return fold_moments(self.layers[layer][rows + lag], rates, cell, self.n_cells)
 
     @cached_property
-    def _by_cell(self) -> tuple[Ints, Floats, list[slice]]:
-        """Rows and rates sorted by cell, and where each cell lies: the same for every layer and lag."""
+    def _by_cell(self) -> tuple[Ints, Floats, Ints]:
+        """Rows, rates and cells sorted by cell, once for every layer and lag."""
         order = np.argsort(self.cell, kind="stable")
-        bounds = np.searchsorted(self.cell[order], np.arange(self.n_cells + 1))
-        return self.rows[order], self.rates[order], [slice(a, z) for a, z in pairwise(bounds.tolist())]
+        return self.rows[order], self.rates[order], self.cell[order]
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Choice:
     cv_ev: Floats
 
 
-def choose(training: Training, plans: Mapping[str, Plan]) -> dict[str, Choice]:
+def choose(training: Training, plans: Mapping[str, Plan], lag: Ints | None = None) -> dict[str, Choice]:
     """Choose lag, layer and alpha by the mean over folds of held-out explained variance.
 
     Where the best mean is not above zero by ``min_t`` standard errors, alpha is infinite: the unit is
@@ -101,61 +102,61 @@ def choose(training: Training, plans: Mapping[str, Plan]) -> dict[str, Choice]:
     training : Training
     plans : mapping of str to Plan
         Cross-validations by name; a cell that a plan does not mention is not used by it.
+    lag : ndarray of int64, shape (n_units,), optional
+        The lags, if they are known already.
     """
-    shape = (len(training.lags), len(training.layers), len(training.areas))
+    lags = training.lags if lag is None else tuple(np.unique(lag).tolist())
+    shape = (len(lags), len(training.layers), len(training.areas))
     best = {p: np.full(shape, np.nan) for p in plans}
     alpha = {p: np.full(shape, np.inf) for p in plans}
 
     def fill(place: tuple[int, int]) -> None:
         i, j = place
-        cells = training.moments(list(training.layers)[j], training.lags[i])
+        cells = training.moments(list(training.layers)[j], lags[i])
         paths: dict[frozenset[int], RidgePath] = {}
         for name, plan in plans.items():
-            best[name][i, j], alpha[name][i, j] = _best_alpha(training, cells, plan, paths)
+            ev, error = cv_explained_variance(cells, plan, training.alphas, paths)
+            units = np.arange(ev.shape[1])
+            chosen = np.where(np.isnan(ev), -np.inf, ev).argmax(0)
+            proven = ev[chosen, units] > training.min_t * error[chosen, units]
+            best[name][i, j] = ev[chosen, units]
+            alpha[name][i, j] = np.where(proven, training.alphas[chosen], np.inf)
 
     places = [(i, j) for i in range(shape[0]) for j in range(shape[1])]
     with ThreadPoolExecutor(usable_cores()) as pool:  # linear algebra releases the interpreter's lock
         list(pool.map(fill, places))
-    return {p: _decide(training, best[p], alpha[p]) for p in plans}
+    grid = np.array(lags, np.int64)
+    out = {}
+    for name in plans:
+        place = _best_lag(training.areas, grid, best[name]) if lag is None else np.searchsorted(grid, lag)
+        out[name] = _at_lag(grid, place, best[name], alpha[name])
+    return out
 
 
-def _best_alpha(
-    training: Training, cells: Moments, plan: Plan, paths: dict[frozenset[int], RidgePath]
-) -> tuple[Floats, Floats]:
-    """Best cross-validated score of each unit and its alpha.
+def _best_lag(areas: Sequence[str], lags: Ints, ev: Floats) -> Ints:
+    """Place of each unit's lag: one per area, by the mean over its units of the best layer.
 
-    Plans that hold out one fold within another share their training sets, which ``paths`` keeps.
+    Of equally good lags the one nearest to zero, so that nothing is shifted without a reason.
     """
-    everything = frozenset(c for fold in plan for c in fold)
-    total = cells.total(sorted(everything))
-    scores = []
-    for fold in plan:
-        held_out, rest = cells.total(fold), everything - frozenset(fold)
-        if rest not in paths:
-            paths[rest] = RidgePath.fit(total - held_out, training.alphas)
-        scores.append(paths[rest].explained_variance(held_out, total.yy))
-    ev, error = over_folds(scores)
-    units = np.arange(ev.shape[1])
-    chosen = np.where(np.isnan(ev), -np.inf, ev).argmax(0)
-    proven = ev[chosen, units] > training.min_t * error[chosen, units]
-    return ev[chosen, units], np.where(proven, training.alphas[chosen], np.inf)
-
-
-def _decide(training: Training, ev: Floats, alpha: Floats) -> Choice:
-    """One lag per area (best mean over its units of the best layer), then the best layer per unit."""
-    ranked = np.where(np.isnan(ev), -np.inf, ev)
-    over_layers = ranked.max(1)
-    lag_index = np.zeros(len(training.areas), np.int64)
-    for area in set(training.areas):
-        mine = np.array([a == area for a in training.areas]) & np.isfinite(over_layers).all(0)
+    nearest = np.argsort(np.abs(lags), kind="stable")
+    over_layers = np.where(np.isnan(ev), -np.inf, ev).max(1)
+    place = np.full(len(areas), nearest[0])
+    for area in set(areas):
+        of_area = np.array([a == area for a in areas])
+        mine = of_area & np.isfinite(over_layers).all(0)
         if mine.any():
-            lag_index[[a == area for a in training.areas]] = over_layers[:, mine].mean(1).argmax()
-    units = np.arange(len(training.areas))
+            place[of_area] = nearest[over_layers[nearest][:, mine].mean(1).argmax()]
+    return place
+
+
+def _at_lag(lags: Ints, place: Ints, ev: Floats, alpha: Floats) -> Choice:
+    """Choose the best layer of each unit at its lag."""
+    units = np.arange(len(place))
     return Choice(
-        lag=np.array(training.lags, np.int64)[lag_index],
-        layer=ranked[lag_index, :, units].argmax(1),
-        alpha=alpha[lag_index, :, units].T,
-        cv_ev=ev[lag_index, :, units].T,
+        lag=lags[place],
+        layer=np.where(np.isnan(ev), -np.inf, ev)[place, :, units].argmax(1),
+        alpha=alpha[place, :, units].T,
+        cv_ev=ev[place, :, units].T,
     )
 
 

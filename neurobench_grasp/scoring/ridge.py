@@ -15,6 +15,9 @@ import numpy as np
 
 from neurobench_grasp.types import Floats, Ints
 
+Plan = Sequence[Sequence[int]]
+"""The folds of a cross-validation, each the cells (stacked moments) it consists of."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -86,12 +89,13 @@ class Moments:
         )
 
 
-def fold_moments(x: Floats, y: Floats, fold: Ints, n_folds: int) -> list[Moments]:
-    """Moments of each fold, ``fold`` (n_rows,) giving the fold of each row."""
-    order = np.argsort(fold, kind="stable")
-    bounds = np.searchsorted(fold[order], np.arange(n_folds + 1))
-    x, y = x[order], y[order]
-    return [Moments.of(x[a:z], y[a:z]) for a, z in pairwise(bounds)]
+def fold_moments(x: Floats, y: Floats, fold: Ints, n_folds: int) -> Moments:
+    """Moments of each fold, stacked; ``fold`` (n_rows,) gives the fold of each row."""
+    if np.any(np.diff(fold) < 0):
+        order = np.argsort(fold, kind="stable")
+        x, y, fold = x[order], y[order], fold[order]
+    bounds = np.searchsorted(fold, np.arange(n_folds + 1))
+    return Moments.stack([Moments.of(x[a:z], y[a:z]) for a, z in pairwise(bounds)])
 
 
 @dataclass(frozen=True)
@@ -133,24 +137,36 @@ class RidgePath:
         return out
 
 
-def cv_explained_variance(folds: list[Moments], alphas: Floats) -> tuple[Floats, Floats]:
+def cv_explained_variance(
+    cells: Moments, plan: Plan, alphas: Floats, paths: dict[frozenset[int], RidgePath] | None = None
+) -> tuple[Floats, Floats]:
     """Cross-validated explained variance of ridge for every alpha and unit.
 
     Parameters
     ----------
-    folds : list of Moments
-        One per fold; each is predicted from all the others.
+    cells : Moments
+        Stacked.
+    plan : Plan
+        Each fold is predicted from all the others.
     alphas : ndarray, shape (n_alphas,)
+    paths : dict, optional
+        Fits by the cells that they were made on: plans that hold out one fold within another share them.
 
     Returns
     -------
     mean, standard_error : ndarray, shape (n_alphas, n_units)
         See :func:`over_folds`.
     """
-    total = sum(folds[1:], folds[0])
-    return over_folds(
-        [RidgePath.fit(total - held_out, alphas).explained_variance(held_out, total.yy) for held_out in folds]
-    )
+    paths = {} if paths is None else paths
+    everything = frozenset(c for fold in plan for c in fold)
+    total = cells.total(sorted(everything))
+    scores = []
+    for fold in plan:
+        held_out, rest = cells.total(fold), everything - frozenset(fold)
+        if rest not in paths:
+            paths[rest] = RidgePath.fit(total - held_out, alphas)
+        scores.append(paths[rest].explained_variance(held_out, total.yy))
+    return over_folds(scores)
 
 
 def over_folds(scores: list[Floats]) -> tuple[Floats, Floats]:

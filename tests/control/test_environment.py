@@ -13,6 +13,9 @@ from neurobench_grasp.control.environment import Imitation, ImitationEnv, Imitat
 from neurobench_grasp.control.network import stream_sizes
 from neurobench_grasp.control.reference import Reference, keypoint_distances, mixtures
 from neurobench_grasp.control.settings import ControllerSettings
+from neurobench_grasp.environments import make_imitation
+from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.run import load_dataset
 from neurobench_grasp.types import Ragged
 
 SETTINGS = ControllerSettings()
@@ -170,6 +173,15 @@ def test_the_environment_is_registered_and_takes_a_dataset(demo_like):
     env.close()
 
 
+@pytest.mark.parametrize("split", ["train", "ood"])
+def test_only_training_movements_are_filled_up(demo_like, split):
+    env = make_imitation(demo_like, split=split, least_movements=50)
+    recorded = load_dataset(load_registry(), demo_like).behaviour(split)
+    assert len(recorded) < 50
+    assert len(env.task.reference.offsets) - 1 == (50 if split == "train" else len(recorded))
+    env.close()
+
+
 def test_keypoint_distances_are_euclidean():
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 3, 60))
@@ -202,3 +214,5 @@ def test_a_mixture_is_the_weighted_mean_at_equal_phase():
         slope = movement[-1, 0]
         assert 1 <= slope <= 3
         np.testing.assert_allclose(movement, slope * np.linspace(0, 1, len(movement))[:, None] * np.ones(23))
+    slopes = [movement[-1, 0] for movement in mixed]
+    assert sum(1.05 < slope < 2.95 for slope in slopes) > 4 and np.ptp(slopes) > 0.5

@@ -1,5 +1,6 @@
 """Training: repeatable, resumable after kill -9, blind to what it only monitors, and refusing strangers."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 import torch
 from movements import grasp_trials
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 
 from neurobench_grasp.body.simulation import moved_parts
 from neurobench_grasp.control import training
@@ -26,7 +28,7 @@ from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsupportedError
 from neurobench_grasp.train import train_network
 
-SMALL = ControllerSettings(n_envs=16, n_steps=8, batch_size=64)
+SMALL = ControllerSettings(n_envs=16, n_steps=8, batch_size=64, least_movements=0)
 STEPS = 8 * 16 * 12
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorBoard's own
 
@@ -104,6 +106,69 @@ def test_each_action_has_its_own_probability(tmp_path):
     torch.testing.assert_close(values, again)
     assert values.shape == (16, 6) and log_prob.shape == (16, 23)
     task.hands.close()
+
+
+class Spy(BaseCallback):
+    """Keeps what stable-baselines3 had in hand after each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def _on_step(self):
+        kept = ("rewards", "dones", "infos", "values", "log_probs", "actions")
+        self.seen.append({name: copy.deepcopy(self.locals[name]) for name in kept})
+        return True
+
+
+def test_experience_is_kept_as_it_was_and_the_end_of_a_trial_is_no_end_of_rewards(tmp_path):
+    settings, trials = dataclasses.replace(SMALL, n_envs=64), grasp_trials()
+    task = Imitation(Reference.of(trials), "muscle", 64, settings, threads=1)
+    ppo = training.make_ppo(task, initial_network("muscle", settings, 0, trials), 0, settings, tmp_path)
+    buffer, spy = ppo.rollout_buffer, Spy()
+    _, callback = ppo._setup_learn(1, spy)
+    ppo.collect_rollouts(ppo.env, callback, buffer, settings.n_steps)
+    truncated = 0
+    for t, step in enumerate(spy.seen):
+        expected = step["rewards"].copy()
+        for i, info in enumerate(step["infos"]):
+            if info.get("TimeLimit.truncated"):
+                last = torch.as_tensor(info["terminal_observation"][None])
+                with torch.no_grad():
+                    expected[i] += settings.gamma * ppo.policy.network(last)[1][0].numpy()
+                truncated += 1
+        np.testing.assert_allclose(buffer.rewards[t], expected, rtol=1e-5, atol=1e-6)
+        for name in ("values", "log_probs", "actions"):
+            np.testing.assert_array_equal(getattr(buffer, name)[t], step[name])
+        if t:
+            np.testing.assert_array_equal(buffer.episode_starts[t], spy.seen[t - 1]["dones"])
+    assert truncated > 3
+    batch = next(buffer.get(100))
+    with torch.no_grad():
+        values, log_prob, _ = ppo.policy.evaluate_actions(batch.observations, batch.actions)
+    torch.testing.assert_close(log_prob, batch.old_log_prob, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(values.flatten(), batch.old_values, rtol=1e-4, atol=1e-5)
+    gained = (batch.returns - batch.old_values).reshape(-1, 6).numpy()
+    np.testing.assert_allclose(gained @ moved_parts("muscle").T, batch.advantages, rtol=1e-4, atol=1e-5)
+    actions, _ = ppo.predict(batch.observations.numpy(), deterministic=True)
+    np.testing.assert_allclose(
+        actions, np.clip(ppo.policy.network(batch.observations)[0].detach(), -1, 1), atol=1e-6
+    )
+    ppo.env.close()
+
+
+def test_few_movements_are_filled_up_with_mixtures(tmp_path, monkeypatch):
+    class Enough(Exception):
+        pass
+
+    def task(reference, *arguments, **options):
+        assert len(reference.offsets) == 21
+        raise Enough
+
+    monkeypatch.setattr(training, "Imitation", task)
+    settings = dataclasses.replace(SMALL, least_movements=20)
+    with pytest.raises(Enough):
+        training.train(grasp_trials(6), "torque", 0, 1, tmp_path, settings=settings)
 
 
 @pytest.mark.slow

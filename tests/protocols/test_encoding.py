@@ -53,6 +53,36 @@ def test_a_planted_latency_is_found(lag):
         assert found == [pytest.approx(lag * 0.02)]
 
 
+def test_one_condition_has_its_latency_and_score():
+    """Without objects to hold out, the lag is sought by trial."""
+    session, _ = population(np.random.default_rng(2), snr=1.0, lag=3, n_objects=1, n_repeats=40)
+    rows = encoding.run(context_of(session))
+    assert score(rows, split="test")["value"] == pytest.approx(0.5, abs=0.06)
+    assert [r["value"] for r in rows if r["metric"] == "lag" and r["split"] == "test"] == [
+        pytest.approx(0.06)
+    ]
+    assert "fewer than three" in score(rows, split="train_by_object")["reason"]
+
+
+@pytest.mark.parametrize("snr", [0.02, 1.0])
+def test_each_area_has_one_lag_of_its_own_in_all_splits(snr):
+    """Also where noise hides the planted ones."""
+    session, other = (
+        population(np.random.default_rng(4), snr=snr, lag=lag, n_objects=8, n_repeats=5, n_units=6)[0]
+        for lag in (5, -5)
+    )
+    values = np.hstack([session.rates.values[:, :3], other.rates.values[:, 3:]])
+    both = dataclasses.replace(
+        session, rates=Ragged(values, session.rates.offsets), areas=("M1",) * 3 + ("S1",) * 3
+    )
+    out = encoding._predict(*mapped(context_of(both), both), candidate=True)
+    np.testing.assert_array_equal(out["lag_test"], out["lag_ood"])
+    for area, planted in ((slice(0, 3), 0.1), (slice(3, 6), -0.1)):
+        assert len(set(out["lag_ood"][area])) == 1
+        if snr == 1.0:
+            np.testing.assert_allclose(out["lag_ood"][area], planted)
+
+
 def test_the_whole_map_equals_plain_scikit_learn():
     """Lag, layer, alpha, prediction and score of every unit, from loops over scikit-learn objects."""
     session, _ = population(
@@ -90,7 +120,7 @@ def test_the_whole_map_equals_plain_scikit_learn():
         fold = np.repeat(fold_of[mode], session.rates.lengths[train])
         lag = round(out[f"lag_{mode}"][0] / 0.02)
         best_by_lag = {}
-        for candidate in (lag - 1, lag, lag + 1):
+        for candidate in (lag - 1, lag, lag + 1) if mode == "ood" else (lag,):  # sought by object
             cv = np.array([[[np.mean([explained_variance_score(
                 y[fold == f, u],
                 Ridge(a).fit(x[fold != f], y[fold != f, u]).predict(x[fold == f])) for f in range(5)])
@@ -101,7 +131,7 @@ def test_the_whole_map_equals_plain_scikit_learn():
                 np.testing.assert_allclose(out[f"cv_ev_{mode}"].T, cv.max(2), atol=1e-8)
                 layer_choice = cv.max(2).argmax(1)
                 alpha = encoding.SETTINGS.alphas[cv[np.arange(4), layer_choice].argmax(1)]
-        assert max(best_by_lag, key=best_by_lag.get) == lag
+        assert max(best_by_lag, key=best_by_lag.get) == lag == round(out["lag_test"][0] / 0.02)
         np.testing.assert_array_equal(out[f"layer_{mode}"], layer_choice)
         for u in range(4):
             x = list(reduced.values())[layer_choice[u]]

@@ -11,6 +11,7 @@ from neurobench_grasp.scoring.components import fit_components
 from neurobench_grasp.scoring.ridge import Moments, cv_explained_variance, fold_moments, solve
 
 ALPHAS = np.logspace(-2, 5, 15)
+PLAN = [[f] for f in range(5)]
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def data():
 
 def test_penalty_score_and_weights_equal_sklearns_grid_search(data):
     x, y, fold = data
-    ev, _ = cv_explained_variance(fold_moments(x, y, fold, 5), ALPHAS)
+    ev, _ = cv_explained_variance(fold_moments(x, y, fold, 5), PLAN, ALPHAS)
     weights, intercept = solve(Moments.of(x, y), ALPHAS[ev.argmax(0)])
     for u in range(y.shape[1]):
         search = GridSearchCV(
@@ -51,12 +52,22 @@ def test_moments_of_disjoint_rows_add_up(data):
                                    getattr(Moments.of(x[:200], y[:200]), field), atol=1e-6)  # fmt: skip
 
 
+def test_stacked_moments_of_folds_add_up_to_those_of_their_rows(data):
+    x, y, fold = data
+    stacked = fold_moments(x, y, fold, 7)  # the last two are empty
+    for which in ([0], [1, 4], [0, 5, 3], list(range(7))):
+        rows = np.isin(fold, which)
+        part, expected = stacked.total(which), Moments.of(x[rows], y[rows])
+        for field in ("n", "x", "y", "xx", "xy", "yy"):
+            np.testing.assert_allclose(getattr(part, field), getattr(expected, field), rtol=1e-12)
+
+
 def test_a_unit_silent_in_one_fold_is_judged_by_the_others_and_a_silent_unit_by_none(data):
     x, y, fold = data
     y = y.copy()
     y[fold == 2, 0] = 0.0
     y[:, 1] = 0.0
-    ev, _ = cv_explained_variance(fold_moments(x, y, fold, 5), ALPHAS)
+    ev, _ = cv_explained_variance(fold_moments(x, y, fold, 5), PLAN, ALPHAS)
     assert np.isfinite(ev[:, 0]).all()
     assert np.isnan(ev[:, 1]).all()
     folds = []
@@ -64,7 +75,7 @@ def test_a_unit_silent_in_one_fold_is_judged_by_the_others_and_a_silent_unit_by_
         prediction = Ridge(1.0).fit(x[fold != f], y[fold != f, 0]).predict(x[fold == f])
         folds.append(explained_variance_score(y[fold == f, 0], prediction))
     np.testing.assert_allclose(
-        cv_explained_variance(fold_moments(x, y, fold, 5), np.ones(1))[0][0, 0], np.mean(folds)
+        cv_explained_variance(fold_moments(x, y, fold, 5), PLAN, np.ones(1))[0][0, 0], np.mean(folds)
     )
 
 
