@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.body import KEYPOINTS, co_contraction, jerk, keypoints
 from neurobench_grasp.errors import NgbError, UnsupportedError
+from neurobench_grasp.machine import usable_cores
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import TRACKING
@@ -98,9 +100,9 @@ def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any
     )
     if tracking.muscle_activation is not None:
         active, every = _windows(session, tracking.muscle_activation), TRACKING.co_contraction_every
-        out["co_contraction"] = np.array(
-            [co_contraction(q[::every], a[::every]) for q, a in zip(angles, active, strict=True)]
-        )
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            shares = pool.map(lambda q, a: co_contraction(q[::every], a[::every]), angles, active)
+            out["co_contraction"] = np.array(list(shares))
         out["saturated"] = np.stack([(a > TRACKING.saturated_above).mean(0) for a in active])
     return out
 

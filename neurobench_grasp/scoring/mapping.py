@@ -57,10 +57,19 @@ class Training:
     alphas: Floats
     min_t: float
 
-    def moments(self, layer: str, lag: int) -> Moments:
-        """Moments of every cell, stacked."""
-        rows, rates, cell = self._by_cell
-        return fold_moments(self.layers[layer][rows + lag], rates, cell, self.n_cells)
+    def moments(self, layer: str, lag: int, *, keep: bool = False) -> Moments:
+        """Moments of every cell, stacked; kept on request, since those of a chosen lag are needed again."""
+        moments = self._kept.get((layer, lag))
+        if moments is None:
+            rows, rates, cell = self._by_cell
+            moments = fold_moments(self.layers[layer][rows + lag], rates, cell, self.n_cells)
+            if keep:
+                self._kept[layer, lag] = moments
+        return moments
+
+    @cached_property
+    def _kept(self) -> dict[tuple[str, int], Moments]:
+        return {}
 
     @cached_property
     def _by_cell(self) -> tuple[Ints, Floats, Ints]:
@@ -112,7 +121,7 @@ def choose(training: Training, plans: Mapping[str, Plan], lag: Ints | None = Non
 
     def fill(place: tuple[int, int]) -> None:
         i, j = place
-        cells = training.moments(list(training.layers)[j], lags[i])
+        cells = training.moments(list(training.layers)[j], lags[i], keep=lag is not None)
         paths: dict[frozenset[int], RidgePath] = {}
         for name, plan in plans.items():
             ev, error = cv_explained_variance(cells, plan, training.alphas, paths)
@@ -182,13 +191,11 @@ def predict(
         NaN where a layer was not asked for.
     """
     out = np.full((len(training.layers), len(rows), len(training.areas)), np.nan)
-    fitted = np.isin(training.cell, list(cells))
-    seen, rates = training.rows[fitted], training.rates[fitted]
-    for lag in np.unique(choice.lag):
-        for j, layer in enumerate(training.layers.values()):
+    for lag in np.unique(choice.lag).tolist():
+        for j, (name, layer) in enumerate(training.layers.items()):
             units = np.flatnonzero((choice.lag == lag) & (every_layer | (choice.layer == j)))
             if len(units):
-                moments = Moments.of(layer[seen + lag], rates[:, units])
+                moments = training.moments(name, lag).total(cells).of_units(units)
                 weights, intercept = solve(moments, choice.alpha[j, units])
                 out[j][:, units] = layer[rows + lag] @ weights + intercept
     return out

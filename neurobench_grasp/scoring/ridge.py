@@ -59,6 +59,10 @@ class Moments:
         """Sum of some of the moments that were stacked."""
         return Moments(*(getattr(self, field.name)[list(which)].sum(0) for field in fields(self)))
 
+    def of_units(self, units: Ints) -> Moments:
+        """Moments of some units."""
+        return Moments(self.n, self.x, self.y[units], self.xx, self.xy[:, units], self.yy[units])
+
     def __add__(self, other: Moments) -> Moments:
         return Moments(
             self.n + other.n,
