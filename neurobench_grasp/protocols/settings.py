@@ -77,14 +77,14 @@ class TrackingSettings:
     Parameters
     ----------
     saturated_above : float
-        Activation above which a muscle counts as saturated.
+        Activation above which a muscle counts as saturated; the greatest action gives 0.924.
     co_contraction_every : int
         Co-contraction is computed at every such step.
     min_conditions : int
         Fewer give an interval over trials instead of conditions.
     """
 
-    saturated_above: float = 0.95
+    saturated_above: float = 0.9
     co_contraction_every: int = 5
     min_conditions: int = MIN_GROUPS
 
