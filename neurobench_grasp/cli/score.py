@@ -25,6 +25,7 @@ LABELS = {
     "tracking_error": "tracking error",
     "tracking_error_tips": "tracking error, fingertips",
     "joint_error": "joint error",
+    "jerk_recorded": "jerk, recorded movement",
     "co_contraction": "co-contraction",
     "most_saturated_muscle": "most saturated muscle",
 }

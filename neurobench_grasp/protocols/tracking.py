@@ -186,9 +186,9 @@ class _Table:
         """Jerk beside the recorded movement's, co-contraction, and muscles at their limit."""
         if not self.parts:
             return
-        recorded = self._summary(self.parts, "jerk recorded")["value"]
-        row = {"metric": "jerk", "split": self.split, "unit": "m/s³", **self._summary(self.parts, "jerk")}
-        yield row | {"baseline": "recorded", "baseline_value": recorded}
+        for metric, name in (("jerk", "jerk"), ("jerk_recorded", "jerk recorded")):
+            labels = {"metric": metric, "split": self.split, "unit": "m/s³"}
+            yield labels | self._summary(self.parts, name)
         if all("co_contraction" in p.values for p, _ in self.parts):
             labels = {"metric": "co_contraction", "split": self.split}
             yield labels | self._summary(self.parts, "co_contraction")
