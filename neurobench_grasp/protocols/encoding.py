@@ -7,6 +7,7 @@ references through the same map (`_references`), then scores and gains as tidy r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from neurobench_grasp.errors import NgbError, UnsupportedError
+from neurobench_grasp.machine import usable_cores
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
@@ -341,20 +343,12 @@ class _Scored:
 
 
 def _rows(context: Context, scored: Sequence[_Scored]) -> Iterator[ScoreRow]:
-    """All rows of the record: headline first, then references, gains, layers, sessions and bookkeeping."""
-    for area in sorted({a for s in scored for a in s.session.areas}):
-        for split in SPLITS:
-            table = _Table(context, scored, area, split)
-            for metric in METRICS:
-                yield table.row(metric)
-                yield from table.session_rows(metric)
-            if split != "train_by_object":
-                for reference in REFERENCES:
-                    yield from (table.row(m, reference=reference) for m in COMPARED)
-                yield from (table.gain(m, "phase_mean") for m in COMPARED)
-                yield from table.choices()
-            yield from table.layer_rows()
-            yield table.far_below()
+    """All rows of the record: area by area and split by split, then bookkeeping."""
+    areas = sorted({a for s in scored for a in s.session.areas})
+    tables = [_Table(context, scored, area, split) for area in areas for split in SPLITS]
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for rows in pool.map(lambda table: list(table.rows()), tables):
+            yield from rows
     for s in scored:
         yield {"metric": "n_winsorised", "session": s.session.id, "value": s.n_winsorised}
 
@@ -373,6 +367,19 @@ class _Table:
             for s, trials in self.parts
         }
         self._known: dict[tuple[str, str, str, int | None], UnitScores] = {}
+
+    def rows(self) -> Iterator[ScoreRow]:
+        """Give all rows: headline first, then references, gains and layers."""
+        for metric in METRICS:
+            yield self.row(metric)
+            yield from self.session_rows(metric)
+        if self.split != "train_by_object":
+            for reference in REFERENCES:
+                yield from (self.row(m, reference=reference) for m in COMPARED)
+            yield from (self.gain(m, "phase_mean") for m in COMPARED)
+            yield from self.choices()
+        yield from self.layer_rows()
+        yield self.far_below()
 
     def row(self, metric: str, *, reference: str = "", layer: int | None = None) -> ScoreRow:
         """One aggregate score with its interval, or the reason why there is none."""

@@ -7,7 +7,7 @@ from the same moments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,9 +131,7 @@ def choose(training: Training, plans: Mapping[str, Plan], lag: Ints | None = Non
             best[name][i, j] = ev[chosen, units]
             alpha[name][i, j] = np.where(proven, training.alphas[chosen], np.inf)
 
-    places = [(i, j) for i in range(shape[0]) for j in range(shape[1])]
-    with ThreadPoolExecutor(usable_cores()) as pool:  # linear algebra releases the interpreter's lock
-        list(pool.map(fill, places))
+    _on_all_cores(fill, [(i, j) for i in range(shape[0]) for j in range(shape[1])])
     grid = np.array(lags, np.int64)
     out = {}
     for name in plans:
@@ -191,11 +189,22 @@ def predict(
         NaN where a layer was not asked for.
     """
     out = np.full((len(training.layers), len(rows), len(training.areas)), np.nan)
-    for lag in np.unique(choice.lag).tolist():
-        for j, (name, layer) in enumerate(training.layers.items()):
-            units = np.flatnonzero((choice.lag == lag) & (every_layer | (choice.layer == j)))
-            if len(units):
-                moments = training.moments(name, lag).total(cells).of_units(units)
-                weights, intercept = solve(moments, choice.alpha[j, units])
-                out[j][:, units] = layer[rows + lag] @ weights + intercept
+
+    def fill(place: tuple[int, int]) -> None:
+        lag, j = place
+        units = np.flatnonzero((choice.lag == lag) & (every_layer | (choice.layer == j)))
+        if len(units):
+            name, layer = layers[j]
+            moments = training.moments(name, lag).total(cells).of_units(units)
+            weights, intercept = solve(moments, choice.alpha[j, units])
+            out[j][:, units] = layer[rows + lag] @ weights + intercept
+
+    layers = list(training.layers.items())
+    _on_all_cores(fill, [(lag, j) for lag in np.unique(choice.lag).tolist() for j in range(len(layers))])
     return out
+
+
+def _on_all_cores(task: Callable[[tuple[int, int]], None], places: Sequence[tuple[int, int]]) -> None:
+    """Do a task at many places; linear algebra releases the interpreter's lock."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        list(pool.map(task, places))
