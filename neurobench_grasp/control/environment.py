@@ -11,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from neurobench_grasp.body.hand import JOINT_PARTS, KEYPOINT_PARTS, PARTS
+from neurobench_grasp.body.hand import KEYPOINT_PARTS, PARTS
 from neurobench_grasp.body.simulation import Hands, moved_parts
 from neurobench_grasp.control.network import observation
 from neurobench_grasp.control.reference import Reference, keypoint_distances
@@ -25,7 +25,7 @@ def _mean_over_parts(of_part: Bools) -> Floats:
     return mean
 
 
-_OF_JOINT = _mean_over_parts(JOINT_PARTS[:, None] == np.arange(len(PARTS)))
+_OF_JOINT = _mean_over_parts(moved_parts("torque"))  # a motor at each joint
 _OF_KEYPOINT = _mean_over_parts(KEYPOINT_PARTS[:, None] == np.arange(len(PARTS)))
 _HAS_KEYPOINTS = _OF_KEYPOINT.any(axis=0)
 

@@ -95,7 +95,7 @@ def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any
         played = list(at_phase(course, lengths))
         out |= _named("average_posture", _errors(still, points_of_it, recorded, wanted))
         out |= _named("average_trajectory", _errors(played, _keypoints(played), recorded, wanted))
-    out["jerk"], out["jerk recorded"] = (
+    out["jerk"], out["jerk_recorded"] = (
         np.array([jerk(window, trials.dt) for window in hand]) for hand in (points, wanted)
     )
     if tracking.muscle_activation is not None:
@@ -186,9 +186,9 @@ class _Table:
         """Jerk beside the recorded movement's, co-contraction, and muscles at their limit."""
         if not self.parts:
             return
-        for metric, name in (("jerk", "jerk"), ("jerk_recorded", "jerk recorded")):
+        for metric in ("jerk", "jerk_recorded"):
             labels = {"metric": metric, "split": self.split, "unit": "m/s³"}
-            yield labels | self._summary(self.parts, name)
+            yield labels | self._summary(self.parts, metric)
         if all("co_contraction" in p.values for p, _ in self.parts):
             labels = {"metric": "co_contraction", "split": self.split}
             yield labels | self._summary(self.parts, "co_contraction")

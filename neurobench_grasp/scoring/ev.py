@@ -48,7 +48,7 @@ def grouped_ev(y: Ragged, prediction: Ragged, groups: Sequence[str], *, offset_c
         First row: all trials. Then one row per left-out group, in sorted order of the labels.
     """
     labels = sorted(set(groups))
-    member = np.array([[g == label for g in groups] for label in labels], dtype=float)
+    member = _membership(groups, labels)
     error = y.values - prediction.values
     # About the overall mean, so that the differences of sums below lose no digits.
     centred = y.values - y.values.mean(0)
@@ -78,7 +78,7 @@ def condition_average(rates: Ragged, conditions: Sequence[str], labels: Sequence
     ndarray, shape (n_conditions, 25, n_units)
     """
     resampled = to_phase(rates)
-    member = np.array([[c == label for c in conditions] for label in labels], dtype=float)
+    member = _membership(conditions, labels)
     weights = member / member.sum(1, keepdims=True)
     average: Floats = (weights @ resampled.reshape(len(resampled), -1)).reshape(-1, *resampled.shape[1:])
     return average
@@ -130,6 +130,11 @@ def _averaged(y: Floats, prediction: Floats, tuning_only: bool) -> Floats:
         y, prediction = y - y.mean(0), prediction - prediction.mean(0)
     n_units = y.shape[-1]
     return explained_variance(y.reshape(-1, n_units), prediction.reshape(-1, n_units))
+
+
+def _membership(groups: Sequence[str], labels: Sequence[str]) -> Floats:
+    """1 where a trial is of the label, (n_labels, n_trials)."""
+    return np.array([[group == label for group in groups] for label in labels], dtype=float)
 
 
 def _sums_by_trial(values: Floats, offsets: Ints) -> Floats:
