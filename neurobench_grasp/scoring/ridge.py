@@ -63,16 +63,6 @@ class Moments:
         """Moments of some units."""
         return Moments(self.n, self.x, self.y[units], self.xx, self.xy[:, units], self.yy[units])
 
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(
-            self.n + other.n,
-            self.x + other.x,
-            self.y + other.y,
-            self.xx + other.xx,
-            self.xy + other.xy,
-            self.yy + other.yy,
-        )
-
     def __sub__(self, other: Moments) -> Moments:
         return Moments(
             self.n - other.n,

@@ -45,7 +45,8 @@ def test_penalty_score_and_weights_equal_sklearns_grid_search(data):
 
 def test_moments_of_disjoint_rows_add_up(data):
     x, y, _ = data
-    parts, whole = Moments.of(x[:200], y[:200]) + Moments.of(x[200:], y[200:]), Moments.of(x, y)
+    halves = [Moments.of(x[:200], y[:200]), Moments.of(x[200:], y[200:])]
+    parts, whole = Moments.stack(halves).total([0, 1]), Moments.of(x, y)
     for field in ("n", "x", "y", "xx", "xy", "yy"):
         np.testing.assert_allclose(getattr(parts, field), getattr(whole, field))
         np.testing.assert_allclose(getattr(whole - Moments.of(x[200:], y[200:]), field),
