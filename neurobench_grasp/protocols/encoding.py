@@ -67,7 +67,8 @@ def run(context: Context) -> list[ScoreRow]:
         cut, rows = _within_reach(session)
         scores = _scores(context, session, cut, rows)
         context.progress(f"encoding {session.id}: map to {len(session.units)} units")
-        predictions = {"": [_candidate(context, cut, scores)], **_references(context, cut, scores)}
+        with threadpool_limits(limits=1):  # many small matrices: threads that wait for each other cost more
+            predictions = {"": [_candidate(context, cut, scores)], **_references(context, cut, scores)}
         scored.append(_Scored(cut, predictions, list(scores.layers), scores.n_winsorised))
     context.progress("encoding: scores and intervals")
     return list(_rows(context, scored))
@@ -166,21 +167,20 @@ def _references(
     inputs = {"session": session.sha256, "splits": context.splits.sha256, "settings": _settings()}
     trials, train = session.trials, _window_rows(session.trials, context.index(session, context.splits.train))
 
-    def shifted(draw: int) -> Mapping[str, Ragged]:
-        rng = generator("circular_shift", context.seed, session.id, draw)
-        return {name: circular_shift(layer, rng) for name, layer in scores.layers.items()}
+    def shifted(draw: int) -> Predictions:
+        place = circular_shift(trials.offsets, generator("circular_shift", context.seed, session.id, draw))
+        return _predict(context, session, scores.layers, candidate=False, place=place)
 
-    def noise(draw: int) -> Mapping[str, Ragged]:
+    def noise(draw: int) -> Predictions:
         lengths = np.diff(trials.offsets).tolist()
         layer = condition_locked_noise(trials.condition, lengths, f"{session.id}|{draw}")
-        return {"noise": Ragged(_reduce(layer.values, train)[0], trials.offsets)}
+        reduced = {"noise": Ragged(_reduce(layer.values, train)[0], trials.offsets)}
+        return _predict(context, session, reduced, candidate=False)
 
-    def predicted(features: Callable[[int], Mapping[str, Ragged]]) -> Predictions:
-        out: Predictions = {}
-        for draw in range(SETTINGS.n_draws):
-            prediction = _predict(context, session, features(draw), candidate=False)
-            out |= {f"{s} {draw}": prediction[s].astype(np.float32) for s in ("test", "ood")}
-        return out
+    def predicted(by: Callable[[int], Predictions]) -> Predictions:
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            predictions = enumerate(pool.map(by, range(SETTINGS.n_draws)))
+            return {f"{s} {d}": p[s].astype(np.float32) for d, p in predictions for s in ("test", "ood")}
 
     def draws(arrays: Predictions) -> Sequence[Predictions]:
         return [{s: arrays[f"{s} {draw}"] for s in ("test", "ood")} for draw in range(SETTINGS.n_draws)]
@@ -214,13 +214,19 @@ def _phase_mean(context: Context, session: AlignedSession) -> Predictions:
 
 
 def _predict(
-    context: Context, session: AlignedSession, layers: Mapping[str, Ragged], *, candidate: bool
+    context: Context,
+    session: AlignedSession,
+    layers: Mapping[str, Ragged],
+    *,
+    candidate: bool,
+    place: Ints | None = None,
 ) -> Predictions:
     """Fit the map on train and predict the other splits, unit group by unit group.
 
     The lag is chosen with folds by object, the map for ``test`` with folds by trial, the map for ``ood`` with
     folds by object. For a candidate, train itself is predicted fold by fold from maps that have not seen the
     object; a null needs no such prediction, and no lag, which would only move what lies at a random place.
+    ``place`` gives the step at which each step's features lie, where it is another one.
     """
     trials = {s: context.index(session, getattr(context.splits, s)) for s in ("train", "test", "ood")}
     n_layers, n_units = len(layers), len(session.units)
@@ -235,17 +241,18 @@ def _predict(
         out[f"layer_{mode}"] = np.full(n_units, -1)
         out[f"cv_ev_{mode}"] = np.full((n_layers, n_units), np.nan)
         out[f"alpha_{mode}"] = np.full((n_layers, n_units), np.nan)
-    with threadpool_limits(limits=1):  # many small matrices: threads that wait for each other cost more
-        for units, seen in _unit_groups(session.observed):
-            fitted = [i for i in trials["train"] if seen[i]]
-            if len(fitted) >= SETTINGS.n_folds:
-                _predict_group(session, layers, units, fitted, trials, out)
+    place = np.arange(session.trials.offsets[-1]) if place is None else place
+    for units, seen in _unit_groups(session.observed):
+        fitted = [i for i in trials["train"] if seen[i]]
+        if len(fitted) >= SETTINGS.n_folds:
+            _predict_group(session, layers, place, units, fitted, trials, out)
     return out
 
 
 def _predict_group(
     session: AlignedSession,
     layers: Mapping[str, Ragged],
+    place: Ints,
     units: Ints,
     fitted: Sequence[int],
     trials: Mapping[str, Sequence[int]],
@@ -263,7 +270,7 @@ def _predict_group(
     n_lags = round(session.max_lag / t.dt) if candidate else 0
     training = Training(
         layers={name: layer.values for name, layer in layers.items()},
-        rows=_window_rows(t, fitted),
+        rows=place[_window_rows(t, fitted)],
         rates=rates - centre,
         cell=np.repeat(object_fold * n + trial_fold, lengths),
         n_cells=n * n,
@@ -280,7 +287,9 @@ def _predict_group(
     inner = {f"not {f}": [c for g, c in enumerate(by_object) if g != f] for f in outer}
     lag = np.zeros(len(units), np.int64)
     if candidate:
-        lag = choose(training, {"": by_object if len(by_object) > 1 else by_trial})[""].lag
+        fold = object_fold if len(by_object) > 1 else trial_fold
+        whole_folds = replace(training, cell=np.repeat(fold, lengths), n_cells=n)  # fewer to sum: faster
+        lag = choose(whole_folds, {"": [[f] for f in np.unique(fold).tolist()]})[""].lag
     chosen = choose(training, {"test": by_trial, "ood": by_object, **inner}, lag)
     for mode in ("test", "ood"):
         choice = chosen[mode]
@@ -288,11 +297,11 @@ def _predict_group(
         out[f"layer_{mode}"][units] = choice.layer
         out[f"cv_ev_{mode}"][:, units] = choice.cv_ev
         out[f"alpha_{mode}"][:, units] = choice.alpha
-        wanted = _window_rows(t, trials[mode])
+        wanted = place[_window_rows(t, trials[mode])]
         prediction = predict(training, choice, cells.ravel().tolist(), wanted, every_layer=candidate)
         _fill(out, mode, units, choice.layer, prediction + centre, np.arange(prediction.shape[1]))
     if nested:
-        place = np.flatnonzero(
+        of_train = np.flatnonzero(
             np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
         )
         for f, plan in enumerate(inner.values()):
@@ -301,7 +310,7 @@ def _predict_group(
             prediction = predict(
                 training, choice, [c for fold in plan for c in fold], training.rows[held_out]
             )
-            _fill(out, "train_by_object", units, choice.layer, prediction + centre, place[held_out])
+            _fill(out, "train_by_object", units, choice.layer, prediction + centre, of_train[held_out])
 
 
 def _fill(out: Predictions, split: str, units: Ints, layer: Ints, prediction: Floats, rows: Ints) -> None:

@@ -62,9 +62,9 @@ class EncodingSettings:
     @property
     def min_t(self) -> float:
         """Standard errors over folds by which a map must beat the mean of train to be used."""
-        from scipy import stats
+        from scipy.special import stdtrit
 
-        return float(stats.t.ppf(self.map_confidence, self.n_folds - 1))
+        return float(stdtrit(self.n_folds - 1, self.map_confidence))
 
 
 ENCODING = EncodingSettings()

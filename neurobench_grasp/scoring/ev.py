@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from typing import Any
+
 import numpy as np
 
 from neurobench_grasp.types import Floats, Ints, Ragged
@@ -48,18 +50,17 @@ def grouped_ev(y: Ragged, prediction: Ragged, groups: Sequence[str], *, offset_c
         First row: all trials. Then one row per left-out group, in sorted order of the labels.
     """
     labels = sorted(set(groups))
-    member = _membership(groups, labels)
-    error = y.values - prediction.values
-    # About the overall mean, so that the differences of sums below lose no digits.
-    centred = y.values - y.values.mean(0)
-    sums = [member @ _sums_by_trial(q, y.offsets) for q in (centred, error, centred**2, error**2)]
-    n = (member @ y.lengths)[:, None]
-    n, *sums = (np.concatenate([q.sum(0, keepdims=True), q.sum(0) - q]) for q in (n, *sums))
-    y1, e1, y2, e2 = sums
+    group = np.searchsorted(labels, groups)
+    steps = _sparse(np.ones(len(y.values)), np.repeat(group, y.lengths), np.arange(len(y.values)), len(labels), len(y.values))
+    mean = y.values.mean(0)
+    error, centred = y.values - prediction.values, y.values - mean  # centred: differences lose no digits
+    n = np.bincount(group, y.lengths, len(labels))[:, None]
+    sums = (n, *(steps @ q for q in (centred, error, centred**2, error**2)))
+    n, y1, e1, y2, e2 = (np.concatenate([q.sum(0, keepdims=True), q.sum(0) - q]) for q in sums)
     n = np.maximum(n, 1.0)
     variance = np.maximum(y2 / n - (y1 / n) ** 2, 0.0)
     residual = e2 / n if offset_counts else e2 / n - (e1 / n) ** 2
-    return _one_minus_ratio(residual, variance, y2[0] / n[0] + (y.values.mean(0)) ** 2)
+    return _one_minus_ratio(residual, variance, y2[0] / n[0] + mean**2)
 
 
 def condition_average(rates: Ragged, conditions: Sequence[str], labels: Sequence[str]) -> Floats:
@@ -77,11 +78,16 @@ def condition_average(rates: Ragged, conditions: Sequence[str], labels: Sequence
     -------
     ndarray, shape (n_conditions, 25, n_units)
     """
-    resampled = to_phase(rates)
-    member = _membership(conditions, labels)
-    weights = member / member.sum(1, keepdims=True)
-    average: Floats = (weights @ resampled.reshape(len(resampled), -1)).reshape(-1, *resampled.shape[1:])
-    return average
+    wanted = {label: k for k, label in enumerate(labels)}
+    condition = np.array([wanted.get(c, len(labels)) for c in conditions])
+    share = 1 / np.maximum(np.bincount(condition, minlength=len(labels) + 1), 1)
+    low, high, fraction = _at_phases(rates)
+    row = condition[:, None] * PHASE_POINTS + np.arange(PHASE_POINTS)
+    weights = share[condition][:, None] * np.stack([1 - fraction, fraction])
+    n_rows = (len(labels) + 1) * PHASE_POINTS  # the last condition takes the trials that are not wanted
+    mean = _sparse(weights, np.stack([row, row]), np.stack([low, high]), n_rows, len(rates.values))
+    average: Floats = (mean @ rates.values)[:-PHASE_POINTS]
+    return average.reshape(len(labels), PHASE_POINTS, -1)
 
 
 def to_phase(trials: Ragged) -> Floats:
@@ -96,14 +102,18 @@ def to_phase(trials: Ragged) -> Floats:
     -------
     ndarray, shape (n_trials, 25, n_columns)
     """
+    low, high, fraction = _at_phases(trials)
+    between: Floats = trials.values[low] * (1 - fraction[..., None]) + trials.values[high] * fraction[..., None]
+    return between
+
+
+def _at_phases(trials: Ragged) -> tuple[Ints, Ints, Floats]:
+    """Rows between which each phase of each trial lies, and how far it is to the second, (n_trials, 25)."""
     last = trials.lengths[:, None] - 1
     position = last * np.linspace(0, 1, PHASE_POINTS)
     low = np.minimum(position.astype(int), np.maximum(last - 1, 0))
-    fraction = (position - low)[:, :, None]
     first = trials.offsets[:-1, None]
-    one, other = trials.values[first + low], trials.values[first + np.minimum(low + 1, last)]
-    between: Floats = one * (1 - fraction) + other * fraction
-    return between
+    return first + low, first + np.minimum(low + 1, last), position - low
 
 
 def averaged_ev(y: Floats, prediction: Floats, *, tuning_only: bool) -> Floats:
@@ -132,16 +142,11 @@ def _averaged(y: Floats, prediction: Floats, tuning_only: bool) -> Floats:
     return explained_variance(y.reshape(-1, n_units), prediction.reshape(-1, n_units))
 
 
-def _membership(groups: Sequence[str], labels: Sequence[str]) -> Floats:
-    """1 where a trial is of the label, (n_labels, n_trials)."""
-    return np.array([[group == label for group in groups] for label in labels], dtype=float)
+def _sparse(weights: Floats, row: Ints, column: Ints, n_rows: int, n_columns: int) -> Any:
+    """Matrix of a weighted sum over few of many steps."""
+    from scipy.sparse import csr_array  # here, because it takes longer to import than a command may to answer
 
-
-def _sums_by_trial(values: Floats, offsets: Ints) -> Floats:
-    """Sum over the steps of each trial, (n_trials, n_units); zero for a trial without steps."""
-    sums = np.add.reduceat(np.vstack([values, np.zeros((1, values.shape[1]))]), offsets[:-1], axis=0)
-    sums[np.diff(offsets) == 0] = 0.0
-    return sums
+    return csr_array((weights.ravel(), (row.ravel(), column.ravel())), shape=(n_rows, n_columns))
 
 
 def _one_minus_ratio(residual: Floats, variance: Floats, power: Floats) -> Floats:

@@ -142,6 +142,6 @@ def _unit_variance(parts: Sequence[UnitScores]) -> float:
 
 def _t(degrees_of_freedom: int) -> float:
     """Two-sided 95 % quantile of Student's t."""
-    from scipy import stats  # here, because it takes longer to import than the command line may to answer
+    from scipy.special import stdtrit  # here, because it takes longer to import than a command may to answer
 
-    return float(stats.t.ppf(0.975, degrees_of_freedom))
+    return float(stdtrit(degrees_of_freedom, 0.975))

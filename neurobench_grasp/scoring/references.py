@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from neurobench_grasp.scoring.ev import PHASE_POINTS, condition_average
-from neurobench_grasp.types import Floats, Ragged
+from neurobench_grasp.types import Floats, Ints, Ragged
 
 NOISE_FEATURES = 60
 NOISE_TERMS = 4
@@ -20,7 +20,7 @@ def generator(*labels: object) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(digest, np.uint32))
 
 
-def circular_shift(features: Ragged, rng: np.random.Generator) -> Ragged:
+def circular_shift(offsets: Ints, rng: np.random.Generator) -> Ints:
     """Activations rotated in time across the session: the null.
 
     The trials' steps are laid end to end as a circle. Every trial is given the piece of it that begins
@@ -29,14 +29,18 @@ def circular_shift(features: Ragged, rng: np.random.Generator) -> Ragged:
 
     Parameters
     ----------
-    features : Ragged
-        (trial, step, n_features).
+    offsets : ndarray of int64, shape (n_trials + 1,)
+        First row of each trial, and the number of rows.
     rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of int64, shape (n_rows,)
+        The row that each row's activations are taken from.
     """
-    n = len(features.values)
-    starts = rng.integers(0, max(n, 1), size=len(features))
-    rows = [(start + np.arange(length)) % n for start, length in zip(starts, features.lengths, strict=True)]
-    return Ragged(features.values[np.concatenate(rows)], features.offsets)
+    n = max(int(offsets[-1]), 1)
+    starts = rng.integers(0, n, size=len(offsets) - 1)
+    return (np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))) % n
 
 
 def condition_locked_noise(conditions: Sequence[str], lengths: Sequence[int], label: str) -> Ragged:
@@ -84,9 +88,10 @@ def phase_mean(train: Ragged, conditions: Sequence[str]) -> Floats:
 
 def at_phase(course: Floats, lengths: Sequence[int]) -> Ragged:
     """Play a course over phase (25, n_units) in trials of the given numbers of steps."""
-    phase = np.linspace(0, 1, PHASE_POINTS)
-    trials = []
-    for length in lengths:
-        x = np.linspace(0, 1, length)
-        trials.append(np.stack([np.interp(x, phase, unit) for unit in course.T], axis=1))
-    return Ragged.of(trials)
+    n = np.asarray(lengths, np.int64)
+    offsets = np.concatenate([[0], np.cumsum(n)])
+    step = np.arange(offsets[-1]) - np.repeat(offsets[:-1], n)
+    position = step * np.repeat((PHASE_POINTS - 1) / np.maximum(n - 1, 1), n)
+    low = np.minimum(position.astype(int), PHASE_POINTS - 2)
+    fraction = (position - low)[:, None]
+    return Ragged(course[low] * (1 - fraction) + course[low + 1] * fraction, offsets)

@@ -45,7 +45,8 @@ class Moments:
     @classmethod
     def of(cls, x: Floats, y: Floats) -> Moments:
         """Moments of rows ``x`` (n_rows, n_features) and ``y`` (n_rows, n_units)."""
-        return cls(len(x), x.sum(0), y.sum(0), x.T @ x, x.T @ y, np.einsum("tu,tu->u", y, y))
+        ones = np.ones(len(x))  # sums as products are several times faster
+        return cls(len(x), ones @ x, ones @ y, x.T @ x, x.T @ y, np.einsum("tu,tu->u", y, y))
 
     @classmethod
     def stack(cls, parts: Sequence[Moments]) -> Moments:
