@@ -3,7 +3,7 @@
 from neurobench_grasp.body.hand import JOINTS, KEYPOINTS, MUSCLES, build_hand, joint_limits
 from neurobench_grasp.body.kinematics import MuscleKinematics, keypoints, muscle_kinematics
 from neurobench_grasp.body.posture import NEUTRAL, Posture, posture
-from neurobench_grasp.body.quality import co_contraction, jerk
+from neurobench_grasp.body.quality import co_contraction, jerk, keypoint_distances
 from neurobench_grasp.body.simulation import ACTIONS, CONTROL_STEP, Hands
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "co_contraction",
     "jerk",
     "joint_limits",
+    "keypoint_distances",
     "keypoints",
     "muscle_kinematics",
     "posture",

@@ -75,6 +75,33 @@ def muscle_kinematics(joint_angles: Floats, dt: float, offsets: Ints | None = No
     return MuscleKinematics(length, velocity)
 
 
+def muscle_torques(joint_angles: Floats, activation: Floats) -> Floats:
+    """Active torque of every muscle at every joint, isometric: without the passive forces of stretch.
+
+    Parameters
+    ----------
+    joint_angles : ndarray, shape (n_steps, 23)
+        rad.
+    activation : ndarray, shape (n_steps, 39)
+        0 … 1.
+
+    Returns
+    -------
+    ndarray, shape (n_steps, 39, 23)
+        N·m.
+    """
+    stages = ("mj_tendon", "mj_transmission", "mj_fwdActuation")
+    force, moments = _at_each_step(
+        joint_angles, stages, ("actuator_force", "actuator_moment"), activation=1.0
+    )
+    (passive,) = _at_each_step(joint_angles, stages, ("actuator_force",), activation=0.0)
+    row, joint = _moment_pattern()
+    torque = np.zeros((*force.shape, len(JOINTS)))
+    active = (force - passive) * activation  # force is linear in activation
+    torque[:, row, joint] = moments * active[:, row]
+    return torque
+
+
 def keypoints(joint_angles: Floats) -> Floats:
     """Where the keypoints are, seen from the wrist.
 
@@ -119,7 +146,9 @@ def _moment_pattern() -> tuple[Ints, Ints]:
     return np.repeat(np.arange(model.nu), data.moment_rownnz), np.array(data.moment_colind, dtype=np.int64)
 
 
-def _at_each_step(joint_angles: Floats, stages: Sequence[str], fields: Sequence[str]) -> list[Floats]:
+def _at_each_step(
+    joint_angles: Floats, stages: Sequence[str], fields: Sequence[str], *, activation: float = 0.0
+) -> list[Floats]:
     """Put the hand into each posture, compute some stages and copy some fields, on a few threads."""
     import mujoco
 
@@ -128,6 +157,7 @@ def _at_each_step(joint_angles: Floats, stages: Sequence[str], fields: Sequence[
 
     def run(angles: Floats) -> list[Floats]:
         data = mujoco.MjData(model)
+        data.act[:] = activation
         views = [getattr(data, field) for field in fields]
         results = [np.empty((len(angles), len(view))) for view in views]
         for step, posture in enumerate(angles):

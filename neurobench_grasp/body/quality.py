@@ -1,11 +1,30 @@
-"""How natural a movement is, in numbers: smoothness of the keypoints, co-contraction of the muscles."""
+"""A movement in numbers: distance of the keypoints, smoothness, muscles that work against each other."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from neurobench_grasp.body.hand import build_hand
+from neurobench_grasp.body.kinematics import muscle_torques
 from neurobench_grasp.types import Floats
+
+
+def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
+    """Distance of every keypoint from where it should be.
+
+    Parameters
+    ----------
+    reached, wanted : ndarray, shape (n_steps, 60)
+        Metres; one row of either counts for all steps.
+
+    Returns
+    -------
+    ndarray, shape (n_steps, 20)
+        Metres.
+    """
+    apart = reached - wanted
+    apart = apart.reshape(len(apart), -1, 3)
+    distances: Floats = np.sqrt(np.einsum("nkx,nkx->nk", apart, apart))
+    return distances
 
 
 def jerk(keypoints: Floats, dt: float) -> float:
@@ -26,12 +45,12 @@ def jerk(keypoints: Floats, dt: float) -> float:
     return float(np.sqrt(np.mean((np.diff(keypoints, 3, axis=0) / dt**3) ** 2)))
 
 
-def co_contraction(joint_angles: Floats, activation: Floats) -> float:
+def co_contraction(joint_angles: Floats, activation: Floats) -> Floats:
     """Share of the muscles' joint torque that opposing muscles cancel.
 
     At each joint and step, ``2 · min(T⁺, T⁻) / (T⁺ + T⁻)`` with the sums of the muscles' active torques in
     either direction (Falconer and Winter 1985, Electromyogr. Clin. Neurophysiol. 25:135), isometric; then
-    the mean over joints and steps. 0: no muscle works against another; 1: all torque is cancelled.
+    the mean over joints. 0: no muscle works against another; 1: all torque is cancelled.
 
     Parameters
     ----------
@@ -42,26 +61,9 @@ def co_contraction(joint_angles: Floats, activation: Floats) -> float:
 
     Returns
     -------
-    float
+    ndarray, shape (n_steps,)
     """
-    import mujoco
-
-    model, _ = build_hand()
-    data = mujoco.MjData(model)
-    moment = np.zeros((model.nu, model.nv))
-    shares = []
-    for posture, active in zip(joint_angles, activation, strict=True):
-        data.qpos[:] = posture
-        mujoco.mj_fwdPosition(model, data)
-        forces = []
-        for act in (active, np.zeros_like(active)):
-            data.act[:] = act
-            mujoco.mj_fwdActuation(model, data)
-            forces.append(data.actuator_force.copy())
-        mujoco.mju_sparse2dense(
-            moment, data.actuator_moment, data.moment_rownnz, data.moment_rowadr, data.moment_colind
-        )
-        torque = moment * (forces[0] - forces[1])[:, None]
-        one, other = np.maximum(torque, 0).sum(0), -np.minimum(torque, 0).sum(0)
-        shares.append(2 * np.minimum(one, other) / np.maximum(one + other, 1e-12))
-    return float(np.mean(shares))
+    torque = muscle_torques(joint_angles, activation)
+    one, other = np.maximum(torque, 0).sum(1), -np.minimum(torque, 0).sum(1)
+    shares: Floats = (2 * np.minimum(one, other) / np.maximum(one + other, 1e-12)).mean(1)
+    return shares

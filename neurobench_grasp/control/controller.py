@@ -13,9 +13,16 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.control.cards import find_network, load_weights
 from neurobench_grasp.control.loop import ClosedLoop, run_closed_loop
-from neurobench_grasp.control.network import Network, as_network, initial_network, network_state
+from neurobench_grasp.control.network import (
+    Network,
+    as_network,
+    initial_network,
+    network_state,
+    one_torch_thread,
+)
 from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
+from neurobench_grasp.machine import on_all_cores
 from neurobench_grasp.types import Activations, Goal, Progress, Ragged, Tracking, TrainedNetwork, Trials
 
 _ROWS = 8192  # observations in one open pass
@@ -130,10 +137,15 @@ class NetworkController:
         return run_closed_loop(self._network, self.action, reference, self.settings, goal=goal)
 
     def _open(self, observations: Ragged, compute: Any) -> dict[str, NDArray[Any]]:
-        with torch.inference_mode():
-            rows = torch.tensor(np.asarray(observations.values, np.float64))
-            parts = [compute(part) for part in torch.split(rows, _ROWS)]
-        return {name: torch.cat([p[name] for p in parts]).numpy() for name in parts[0]}
+        def run(first: int) -> dict[str, NDArray[Any]]:
+            with torch.inference_mode():
+                rows = torch.tensor(observations.values[first : first + _ROWS], dtype=torch.float64)
+                return {name: layer.numpy() for name, layer in compute(rows).items()}
+
+        with one_torch_thread():
+            parts = on_all_cores(run, range(0, max(len(observations.values), 1), _ROWS))
+        whole = on_all_cores(lambda name: np.concatenate([p[name] for p in parts]), parts[0])
+        return dict(zip(parts[0], whole, strict=True))
 
 
 class UntrainedController(NetworkController):

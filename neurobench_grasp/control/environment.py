@@ -11,10 +11,11 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from neurobench_grasp.body import keypoint_distances
 from neurobench_grasp.body.hand import KEYPOINT_PARTS, PARTS
 from neurobench_grasp.body.simulation import Hands, moved_parts
 from neurobench_grasp.control.network import observation
-from neurobench_grasp.control.reference import Reference, keypoint_distances
+from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.types import Bools, Floats, Ints
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 
 import numpy as np
 import torch
 
-from neurobench_grasp.body import keypoints
+from neurobench_grasp.body import MUSCLES, keypoint_distances, keypoints
 from neurobench_grasp.body.simulation import Hands
-from neurobench_grasp.control.network import Network, observation
-from neurobench_grasp.control.reference import Reference, keypoint_distances
+from neurobench_grasp.control.network import Network, observation, one_torch_thread, stream_sizes
+from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.machine import usable_cores
 from neurobench_grasp.types import Floats, Goal, Ints, Ragged, Trials
 
 GOALS = ("joint_angles", "embedding")
@@ -84,18 +87,51 @@ def run_closed_loop(
         If the goal does not fit the trials, or the simulation became unstable.
     """
     offsets = reference.offsets
-    lengths = np.diff(offsets)
     if goal is not None:
         _check_goal(goal, offsets, settings)
-    order = np.argsort(-lengths, kind="stable")  # hands that are done are the last: the others step on
-    first, end = offsets[:-1][order], offsets[1:][order] - 1
-    hands = Hands(action, len(order), threads=threads)  # one body for all, however a network was trained
+    threads = threads or usable_cores()
+    order = np.argsort(-np.diff(offsets), kind="stable")
+    n_rows, n_seen = int(offsets[-1]), sum(stream_sizes(action, settings).values())
+    angles, points, seen = np.empty((n_rows, 23)), np.empty((n_rows, 60)), np.empty((n_rows, n_seen))
+    stop = Event()
+    with one_torch_thread(), ThreadPoolExecutor(threads) as pool:  # hands that never wait for each other
+        batches = [order[k::threads] for k in range(min(threads, len(order)))]
+        moving = [
+            pool.submit(
+                _move, network, action, reference, settings, goal, batch, (angles, points, seen), stop
+            )
+            for batch in batches
+        ]
+        try:
+            for batch in moving:
+                batch.result()
+        finally:
+            stop.set()
+    n_muscles = len(MUSCLES) if action == "muscle" else 0
+    return ClosedLoop(Ragged(angles, offsets), Ragged(points, offsets), Ragged(seen, offsets), n_muscles)
+
+
+def _move(
+    network: Network,
+    action: str,
+    reference: Reference,
+    settings: ControllerSettings,
+    goal: Goal | None,
+    batch: Ints,
+    out: tuple[Floats, Floats, Floats],
+    stop: Event,
+) -> None:
+    """Let some hands imitate their trials, the longest first, and write what happened into ``out``."""
+    first, end = reference.offsets[batch], reference.offsets[batch + 1] - 1
+    lengths = end - first + 1
+    angles, points, observed = out
+    hands = Hands(action, len(batch), threads=1)  # one body for all, however a network was trained
     hands.start(slice(None), reference.joint_angles[first], np.zeros_like(reference.joint_velocity[first]))
-    last_action = np.zeros((len(order), hands.n_actions))
-    n_rows = int(offsets[-1])
-    angles, points, observed = np.empty((n_rows, 23)), np.empty((n_rows, 60)), None
-    for step in range(-settings.settle_steps, int(lengths.max(initial=0))):
-        n = len(order) if step < 0 else int(np.count_nonzero(lengths > step))
+    last_action = np.zeros((len(batch), hands.n_actions))
+    for step in range(-settings.settle_steps, int(lengths.max())):
+        if stop.is_set():
+            break
+        n = len(batch) if step < 0 else int(np.count_nonzero(lengths > step))  # the others are done
         rows = first[:n] + max(step, 0)
         if goal is not None and goal.kind == "joint_angles":
             goals = np.asarray(goal.values.values[rows], np.float64)
@@ -103,15 +139,10 @@ def run_closed_loop(
             goals = _goals(reference, first[:n], end[:n], step, settings.look_ahead)
         seen = observation(hands, goals, last_action[:n])
         if step >= 0:
-            observed = np.empty((n_rows, seen.shape[1])) if observed is None else observed
             angles[rows], points[rows], observed[rows] = hands.joint_angles[:n], hands.keypoints[:n], seen
         last_action[:n] = _act(network, seen, goal, rows)
         hands.step(last_action[:n])
     hands.close()
-    observed = np.empty((0, 0)) if observed is None else observed
-    return ClosedLoop(
-        Ragged(angles, offsets), Ragged(points, offsets), Ragged(observed, offsets), hands.activation.shape[1]
-    )
 
 
 def _goals(reference: Reference, first: Ints, end: Ints, step: int, look_ahead: int) -> Floats:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,17 @@ def stream_sizes(action: str, settings: ControllerSettings) -> dict[str, int]:
         "proprioception": 2 * len(MUSCLES),
         "efference": n_actions + activations,
     }
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Have torch compute on the thread that asks, where several threads compute side by side."""
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n)
 
 
 def observation(hands: Hands, goals: Floats, action: Floats) -> Floats:

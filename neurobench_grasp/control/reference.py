@@ -89,13 +89,6 @@ class Reference:
         return goals
 
 
-def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
-    """Distance of every keypoint, (n, 20), from positions (n, 60), metres."""
-    apart = (reached - wanted).reshape(len(reached), -1, 3)
-    distances: Floats = np.sqrt(np.einsum("nkx,nkx->nk", apart, apart))
-    return distances
-
-
 def mixtures(movements: Ragged, n: int, seed: int) -> Ragged:
     """Weighted means of two movements at equal phase, so that few movements teach more than themselves.
 

@@ -7,8 +7,8 @@ references through the same map (`_references`), then scores and gains as tidy r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from neurobench_grasp.errors import NgbError, UnsupportedError
-from neurobench_grasp.machine import usable_cores
+from neurobench_grasp.machine import on_all_cores
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
@@ -106,16 +106,13 @@ def _scores(context: Context, session: AlignedSession, cut: AlignedSession, rows
 
     def make() -> dict[str, NDArray[Any]]:
         activations = context.activations(session.trials)
-        arrays: dict[str, NDArray[Any]] = {
-            "layers": np.array(list(activations.layers)),
-            "n_winsorised": np.array(0),
-        }
-        for i, (name, layer) in enumerate(activations.layers.items()):
+        for name, layer in activations.layers.items():
             _check_layer(name, layer, session.trials)
-            reduced, n_cut = _reduce(layer.values[rows], train)
-            arrays[f"scores_{i}"] = reduced.astype(np.float32)
-            arrays["n_winsorised"] = arrays["n_winsorised"] + n_cut
-        return arrays
+        with threadpool_limits(limits=1):
+            reduced = on_all_cores(lambda x: _reduce(x.values[rows], train), activations.layers.values())
+        scores = {f"scores_{i}": layer.astype(np.float32) for i, (layer, _) in enumerate(reduced)}
+        n_winsorised = np.array(sum(n_cut for _, n_cut in reduced))
+        return {"layers": np.array(list(activations.layers)), "n_winsorised": n_winsorised, **scores}
 
     key = context.key(
         stage="activations", session=session.sha256, train=context.splits.sha256, settings=_settings()
@@ -178,9 +175,8 @@ def _references(
         return _predict(context, session, reduced, candidate=False)
 
     def predicted(by: Callable[[int], Predictions]) -> Predictions:
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            predictions = enumerate(pool.map(by, range(SETTINGS.n_draws)))
-            return {f"{s} {d}": p[s].astype(np.float32) for d, p in predictions for s in ("test", "ood")}
+        predictions = enumerate(on_all_cores(by, range(SETTINGS.n_draws)))
+        return {f"{s} {d}": p[s].astype(np.float32) for d, p in predictions for s in ("test", "ood")}
 
     def draws(arrays: Predictions) -> Sequence[Predictions]:
         return [{s: arrays[f"{s} {draw}"] for s in ("test", "ood")} for draw in range(SETTINGS.n_draws)]
@@ -235,7 +231,7 @@ def _predict(
         wanted = trials["train" if split == "train_by_object" else split]
         out[split] = _empty(session, wanted)
         if candidate and n_layers > 1:
-            out[f"{split}_layers"] = np.full((n_layers, *out[split].shape), np.nan)
+            out[f"{split}_layers"] = np.full((n_layers, *out[split].shape), np.nan, np.float32)
     for mode in ("test", "ood"):
         out[f"lag_{mode}"] = np.zeros(n_units)
         out[f"layer_{mode}"] = np.full(n_units, -1)
@@ -355,9 +351,7 @@ def _rows(context: Context, scored: Sequence[_Scored]) -> Iterator[ScoreRow]:
     """All rows of the record: area by area and split by split, then bookkeeping."""
     areas = sorted({a for s in scored for a in s.session.areas})
     tables = [_Table(context, scored, area, split) for area in areas for split in SPLITS]
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for rows in pool.map(lambda table: list(table.rows()), tables):
-            yield from rows
+    yield from chain.from_iterable(on_all_cores(lambda table: list(table.rows()), tables))
     for s in scored:
         yield {"metric": "n_winsorised", "session": s.session.id, "value": s.n_winsorised}
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.body import KEYPOINTS, co_contraction, jerk, keypoints
+from neurobench_grasp.body import KEYPOINTS, co_contraction, jerk, keypoint_distances, keypoints
 from neurobench_grasp.errors import NgbError, UnsupportedError
-from neurobench_grasp.machine import usable_cores
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import TRACKING
 from neurobench_grasp.scoring.ev import to_phase
 from neurobench_grasp.scoring.intervals import UnitScores, summarise
 from neurobench_grasp.scoring.references import at_phase
-from neurobench_grasp.scoring.tracking import joint_error, keypoint_distance
 from neurobench_grasp.types import Floats, Ragged, ScoreRow, Tracking
 
 SPLITS = ("train", "test", "ood")
@@ -82,55 +79,45 @@ def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any
     _check(tracking, session)
     angles, points = _windows(session, tracking.joint_angles), _windows(session, tracking.keypoints)
     recorded = _windows(session, trials.joint_angles)
-    wanted = _keypoints(recorded)
-    out: dict[str, NDArray[Any]] = {**_errors(angles, points, recorded, wanted)}
-    train = [recorded[i] for i in context.index(session, context.splits.train)]
-    if train:
-        lengths = [len(window) for window in recorded]
-        posture, course = np.concatenate(train).mean(0)[None], to_phase(Ragged.of(train)).mean(0)
-        still, points_of_it = (
-            [np.broadcast_to(row, (n, row.shape[1])) for n in lengths]
-            for row in (posture, keypoints(posture))
-        )
-        played = list(at_phase(course, lengths))
-        out |= _named("average_posture", _errors(still, points_of_it, recorded, wanted))
-        out |= _named("average_trajectory", _errors(played, _keypoints(played), recorded, wanted))
+    wanted = Ragged(keypoints(recorded.values), recorded.offsets)
+    out: dict[str, NDArray[Any]] = {**_errors(angles.values, points.values, recorded, wanted)}
+    train = recorded.select(context.index(session, context.splits.train))
+    if len(train):
+        posture = train.values.mean(0)[None]
+        played = at_phase(to_phase(train).mean(0), recorded.lengths.tolist()).values
+        for name, hand in (("average_posture", posture), ("average_trajectory", played)):
+            errors = _errors(hand, keypoints(hand), recorded, wanted)
+            out |= {f"{metric} {name}": values for metric, values in errors.items()}
     out["jerk"], out["jerk_recorded"] = (
         np.array([jerk(window, trials.dt) for window in hand]) for hand in (points, wanted)
     )
     if tracking.muscle_activation is not None:
-        active, every = _windows(session, tracking.muscle_activation), TRACKING.co_contraction_every
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            shares = pool.map(lambda q, a: co_contraction(q[::every], a[::every]), angles, active)
-            out["co_contraction"] = np.array(list(shares))
+        active = _windows(session, tracking.muscle_activation)
+        within = np.concatenate([np.arange(n) for n in active.lengths])
+        some = np.flatnonzero(within % TRACKING.co_contraction_every == 0)
+        shares = co_contraction(angles.values[some], active.values[some])
+        trial = np.repeat(np.arange(len(active)), active.lengths)[some]
+        out["co_contraction"] = np.bincount(trial, shares) / np.bincount(trial)
         out["saturated"] = np.stack([(a > TRACKING.saturated_above).mean(0) for a in active])
     return out
 
 
-def _errors(
-    angles: Sequence[Floats], points: Sequence[Floats], recorded: Sequence[Floats], wanted: Sequence[Floats]
-) -> dict[str, Floats]:
-    """Errors of each trial, in the order of :data:`ERRORS`."""
-    pairs = list(zip(points, wanted, strict=True))
-    return {
-        "tracking_error": np.array([keypoint_distance(p, w) for p, w in pairs]),
-        "tracking_error_tips": np.array([keypoint_distance(p, w, TIPS) for p, w in pairs]),
-        "joint_error": np.array([joint_error(q, r) for q, r in zip(angles, recorded, strict=True)]),
+def _errors(angles: Floats, points: Floats, recorded: Ragged, wanted: Ragged) -> dict[str, Floats]:
+    """Errors of each trial, in the order of :data:`ERRORS`; one row of a hand is held at all steps."""
+    distances = 1000 * keypoint_distances(points, wanted.values)
+    of_steps = {
+        "tracking_error": distances.mean(1),
+        "tracking_error_tips": distances[:, TIPS].mean(1),
+        "joint_error": np.degrees(np.abs(angles - recorded.values)).mean(1),
     }
+    starts, n = recorded.offsets[:-1], recorded.lengths
+    return {name: np.add.reduceat(errors, starts) / n for name, errors in of_steps.items()}
 
 
-def _named(baseline: str, errors: Mapping[str, Floats]) -> dict[str, Floats]:
-    return {f"{metric} {baseline}": values for metric, values in errors.items()}
-
-
-def _keypoints(postures: Sequence[Floats]) -> list[Floats]:
-    """Keypoints of each trial's postures."""
-    return np.split(keypoints(np.concatenate(postures)), np.cumsum([len(p) for p in postures])[:-1])
-
-
-def _windows(session: AlignedSession, signal: Ragged) -> list[Floats]:
-    """Cut a signal to the scored windows, trial by trial."""
-    return [trial[first:stop] for trial, (first, stop) in zip(signal, session.trials.window, strict=True)]
+def _windows(session: AlignedSession, signal: Ragged) -> Ragged:
+    """Cut a signal to the scored windows."""
+    windows = session.trials.window
+    return Ragged.of([trial[first:stop] for trial, (first, stop) in zip(signal, windows, strict=True)])
 
 
 def _check(tracking: Tracking, session: AlignedSession) -> None:

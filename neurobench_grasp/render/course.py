@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurobench_grasp.body import JOINTS, MUSCLES, keypoints
+from neurobench_grasp.body import JOINTS, MUSCLES, keypoint_distances, keypoints
 from neurobench_grasp.body.render import Colour
 from neurobench_grasp.types import Bools, Floats, Tracking, Trials
 
@@ -59,6 +59,7 @@ class Course:
         first, stop = trial.window[0]
         steps = np.arange(len(recorded))
         targets = keypoints(recorded)
+        reached, held = tracking.keypoints[0], keypoints(average_posture[None])
         return cls(
             step_s=trial.dt,
             time=(steps - first) * trial.dt,
@@ -66,8 +67,8 @@ class Course:
             recorded=recorded,
             simulated=tracking.joint_angles[0],
             targets=targets,
-            error_mm=_distance_mm(tracking.keypoints[0], targets),
-            average_posture_error_mm=_distance_mm(keypoints(average_posture[None]), targets),
+            error_mm=1000 * keypoint_distances(reached, targets).mean(1),
+            average_posture_error_mm=1000 * keypoint_distances(held, targets).mean(1),
             activation=None if tracking.muscle_activation is None else tracking.muscle_activation[0],
         )
 
@@ -86,9 +87,3 @@ class Course:
         if self.activation is not None:
             columns |= {f"activation_{muscle}": self.activation[:, i] for i, muscle in enumerate(MUSCLES)}
         return pd.DataFrame(columns)
-
-
-def _distance_mm(reached: Floats, wanted: Floats) -> Floats:
-    """Mean distance over keypoints at each step, millimetres."""
-    apart: Floats = np.linalg.norm((reached - wanted).reshape(len(wanted), -1, 3), axis=2).mean(1)
-    return 1000 * apart

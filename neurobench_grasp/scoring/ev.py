@@ -7,7 +7,6 @@ intervals) is the same code as the score itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,13 @@ def grouped_ev(y: Ragged, prediction: Ragged, groups: Sequence[str], *, offset_c
     """
     labels = sorted(set(groups))
     group = np.searchsorted(labels, groups)
-    steps = _sparse(np.ones(len(y.values)), np.repeat(group, y.lengths), np.arange(len(y.values)), len(labels), len(y.values))
+    steps = _sparse(
+        np.ones(len(y.values)),
+        np.repeat(group, y.lengths),
+        np.arange(len(y.values)),
+        len(labels),
+        len(y.values),
+    )
     mean = y.values.mean(0)
     error, centred = y.values - prediction.values, y.values - mean  # centred: differences lose no digits
     n = np.bincount(group, y.lengths, len(labels))[:, None]
@@ -103,7 +108,9 @@ def to_phase(trials: Ragged) -> Floats:
     ndarray, shape (n_trials, 25, n_columns)
     """
     low, high, fraction = _at_phases(trials)
-    between: Floats = trials.values[low] * (1 - fraction[..., None]) + trials.values[high] * fraction[..., None]
+    between: Floats = (
+        trials.values[low] * (1 - fraction[..., None]) + trials.values[high] * fraction[..., None]
+    )
     return between
 
 
@@ -130,16 +137,22 @@ def averaged_ev(y: Floats, prediction: Floats, *, tuning_only: bool) -> Floats:
     ndarray, shape (n_conditions + 1, n_units)
         First row: all conditions. Then one row per left-out condition.
     """
-    n = len(y)
-    keeps = [np.ones(n, bool), *(np.arange(n) != i for i in range(n))]
-    return np.stack([_averaged(y[k], prediction[k], tuning_only) for k in keeps])
+    residual, variance = (_variance_without(q, about_course=tuning_only) for q in (y - prediction, y))
+    return _one_minus_ratio(residual, variance, (y**2).mean((0, 1)))
 
 
-def _averaged(y: Floats, prediction: Floats, tuning_only: bool) -> Floats:
-    if tuning_only:
-        y, prediction = y - y.mean(0), prediction - prediction.mean(0)
-    n_units = y.shape[-1]
-    return explained_variance(y.reshape(-1, n_units), prediction.reshape(-1, n_units))
+def _variance_without(values: Floats, *, about_course: bool) -> Floats:
+    """Variance over conditions and phases, with all conditions and with each left out, as `averaged_ev`.
+
+    About the overall mean, or at each phase about the mean of the conditions.
+    """
+    n_phases = values.shape[1]
+    centred = values - values.mean((0, 1))  # so that the differences of sums lose no digits
+    first, second = (np.concatenate([q.sum(0)[None], q.sum(0) - q]) for q in (centred, centred**2))
+    n = np.maximum(np.array([len(values)] + len(values) * [len(values) - 1]), 1)[:, None]
+    mean = first / n[:, None] if about_course else (first.sum(1) / (n * n_phases))[:, None]
+    variance: Floats = np.maximum(second.sum(1) / (n * n_phases) - (mean**2).mean(1), 0.0)
+    return variance
 
 
 def _sparse(weights: Floats, row: Ints, column: Ints, n_rows: int, n_columns: int) -> Any:

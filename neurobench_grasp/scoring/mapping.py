@@ -7,14 +7,13 @@ from the same moments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from neurobench_grasp.machine import usable_cores
+from neurobench_grasp.machine import on_all_cores
 from neurobench_grasp.scoring.ridge import (
     Moments,
     Plan,
@@ -131,7 +130,7 @@ def choose(training: Training, plans: Mapping[str, Plan], lag: Ints | None = Non
             best[name][i, j] = ev[chosen, units]
             alpha[name][i, j] = np.where(proven, training.alphas[chosen], np.inf)
 
-    _on_all_cores(fill, [(i, j) for i in range(shape[0]) for j in range(shape[1])])
+    on_all_cores(fill, [(i, j) for i in range(shape[0]) for j in range(shape[1])])
     grid = np.array(lags, np.int64)
     out = {}
     for name in plans:
@@ -200,11 +199,5 @@ def predict(
             out[j][:, units] = layer[rows + lag] @ weights + intercept
 
     layers = list(training.layers.items())
-    _on_all_cores(fill, [(lag, j) for lag in np.unique(choice.lag).tolist() for j in range(len(layers))])
+    on_all_cores(fill, [(lag, j) for lag in np.unique(choice.lag).tolist() for j in range(len(layers))])
     return out
-
-
-def _on_all_cores(task: Callable[[tuple[int, int]], None], places: Sequence[tuple[int, int]]) -> None:
-    """Do a task at many places; linear algebra releases the interpreter's lock."""
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        list(pool.map(task, places))

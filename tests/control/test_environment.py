@@ -11,7 +11,7 @@ from movements import grasp_trials
 from neurobench_grasp.body import JOINTS, KEYPOINTS, MUSCLES
 from neurobench_grasp.control.environment import Imitation, ImitationEnv, ImitationVecEnv
 from neurobench_grasp.control.network import stream_sizes
-from neurobench_grasp.control.reference import Reference, keypoint_distances, mixtures
+from neurobench_grasp.control.reference import Reference, mixtures
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.environments import make_imitation
 from neurobench_grasp.plugins import load_registry
@@ -180,13 +180,6 @@ def test_only_training_movements_are_filled_up(demo_like, split):
     assert len(recorded) < 50
     assert len(env.task.reference.offsets) - 1 == (50 if split == "train" else len(recorded))
     env.close()
-
-
-def test_keypoint_distances_are_euclidean():
-    rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((2, 3, 60))
-    expected = [[np.linalg.norm((a - b)[i, 3 * k : 3 * k + 3]) for k in range(20)] for i in range(3)]
-    np.testing.assert_allclose(keypoint_distances(a, b), expected)
 
 
 def test_mixtures_lie_between_their_two_movements_and_fill_up_few_ones():

@@ -7,7 +7,7 @@ import pytest
 from movements import grasp_trials
 from planted import context_of
 
-from neurobench_grasp.body import KEYPOINTS, co_contraction, jerk, keypoints
+from neurobench_grasp.body import KEYPOINTS, keypoints
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols import tracking
 from neurobench_grasp.protocols.align import AlignedSession
@@ -126,19 +126,6 @@ def test_muscles_are_reported_saturated_and_cancelling(trials):
     rows = rows_of(session_of(trials), lambda t: hand(t.joint_angles, Ragged(active, trials.offsets)))
     assert pick(rows, metric="most_saturated_muscle", split="test")["value"] == 1.0
     assert 0 < pick(rows, metric="co_contraction", split="test")["value"] < 1
-
-
-def test_one_muscle_alone_cancels_nothing():
-    angles = grasp_trials(1).joint_angles.values[:3]
-    alone = np.zeros((3, 39))
-    alone[:, 15] = 0.5
-    assert co_contraction(angles, alone) == pytest.approx(0, abs=1e-9)
-    assert co_contraction(angles, np.full((3, 39), 0.5)) > 0.2
-
-
-def test_jerk_of_a_cubic_is_its_third_derivative():
-    t = np.arange(30)[:, None] * 0.02
-    assert jerk(np.tile(t**3, 60), 0.02) == pytest.approx(6.0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from neurobench_grasp.body import JOINTS, MUSCLES, NEUTRAL, keypoints
+from neurobench_grasp.body import JOINTS, MUSCLES, NEUTRAL, keypoint_distances, keypoints
 from neurobench_grasp.body import render as drawing
 from neurobench_grasp.cli import app
 from neurobench_grasp.errors import NgbError, UnknownNameError, UnsupportedError
@@ -20,7 +20,6 @@ from neurobench_grasp.plugins import Provided
 from neurobench_grasp.render import render_trial, video
 from neurobench_grasp.run import Dataset
 from neurobench_grasp.scoring.splits import make_splits
-from neurobench_grasp.scoring.tracking import keypoint_distance
 from neurobench_grasp.types import ModelSpec, Ragged, Tracking, Trials
 
 N_STEPS, WINDOW = 6, (2, 5)
@@ -162,14 +161,14 @@ def test_the_table_is_what_happened_and_the_error_is_that_of_tracking(data, open
     activation = table[[f"activation_{muscle}" for muscle in MUSCLES]].to_numpy()
     np.testing.assert_allclose(activation, tracking.muscle_activation[0])
     window = slice(*WINDOW)
-    expected = keypoint_distance(tracking.keypoints[0][window], keypoints(recorded)[window])
+    expected = 1000 * keypoint_distances(tracking.keypoints[0][window], keypoints(recorded)[window]).mean()
     assert drawn.error_mm == pytest.approx(expected)
     assert table["error_mm"][window].mean() == pytest.approx(expected)
     session = data.sessions[1]
     train = [i for i, t in enumerate(session.trials.ids) if t in data.splits.train["tuesday"]]
     posture = np.concatenate([session.trials.joint_angles[i][window] for i in train]).mean(0)
     held = keypoints(np.tile(posture, (N_STEPS, 1)))
-    expected = keypoint_distance(held[window], keypoints(recorded)[window])
+    expected = 1000 * keypoint_distances(held[window], keypoints(recorded)[window]).mean()
     assert drawn.average_posture_error_mm == pytest.approx(expected)
 
 

@@ -4,7 +4,6 @@ import pytest
 from neurobench_grasp.scoring.intervals import UnitScores, summarise
 from neurobench_grasp.scoring.references import circular_shift, condition_locked_noise, generator
 from neurobench_grasp.scoring.reliability import split_half_reliability
-from neurobench_grasp.types import Ragged
 
 
 def of_means(data, session="s", subject="a"):
