@@ -64,7 +64,7 @@ class Stages:
             Everything the result depends on. ``None``: something could not be identified, so the stage
             is made anew and not kept.
         make : callable
-            Computes the arrays. They are read back after writing, so that a continued run and an
+            Computes the arrays. What is kept is the same to the bit, so that a continued run and an
             unbroken one see the very same numbers.
         """
         if parts is None:
@@ -72,10 +72,14 @@ class Stages:
         place = self.folder / f"{name}-{content_key(parts)[:20]}"
         found = self._read(place)
         if found is None:
-            self._write(place, parts, make())
-            found = self._read(place)
-        if found is None:
-            raise NgbError(f"The stage {place} cannot be read back just after writing; check the disk.")
+            found = make()
+            for key, array in found.items():
+                if np.asarray(array).dtype.hasobject:  # would be pickled, and pickles are never read
+                    raise NgbError(
+                        f"{key!r} of the stage {name} is not an array of numbers or text and cannot be kept; "
+                        "a model's state() must give named arrays of plain numbers."
+                    )
+            self._write(place, parts, found)
         return found
 
     @staticmethod

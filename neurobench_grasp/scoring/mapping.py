@@ -61,7 +61,7 @@ class Training:
         moments = self._kept.get((layer, lag))
         if moments is None:
             rows, rates, cell = self._by_cell
-            moments = fold_moments(self.layers[layer][rows + lag], rates, cell, self.n_cells)
+            moments = fold_moments(self.layers[layer], rows + lag, rates, cell, self.n_cells)
             if keep:
                 self._kept[layer, lag] = moments
         return moments

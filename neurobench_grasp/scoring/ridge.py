@@ -84,13 +84,21 @@ class Moments:
         )
 
 
-def fold_moments(x: Floats, y: Floats, fold: Ints, n_folds: int) -> Moments:
-    """Moments of each fold, stacked; ``fold`` (n_rows,) gives the fold of each row."""
-    if np.any(np.diff(fold) < 0):
-        order = np.argsort(fold, kind="stable")
-        x, y, fold = x[order], y[order], fold[order]
-    bounds = np.searchsorted(fold, np.arange(n_folds + 1))
-    return Moments.stack([Moments.of(x[a:z], y[a:z]) for a, z in pairwise(bounds)])
+def fold_moments(x: Floats, rows: Ints, y: Floats, fold: Ints, n_folds: int) -> Moments:
+    """Moments of each fold, stacked.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n_total_rows, n_features)
+    rows : ndarray of int64, shape (n_rows,)
+        Rows of ``x`` that belong to those of ``y``.
+    y : ndarray, shape (n_rows, n_units)
+    fold : ndarray of int64, shape (n_rows,)
+        Ascending.
+    n_folds : int
+    """
+    bounds = pairwise(np.searchsorted(fold, np.arange(n_folds + 1)))
+    return Moments.stack([Moments.of(x[rows[a:z]], y[a:z]) for a, z in bounds])  # pieces that fit a cache
 
 
 @dataclass(frozen=True)

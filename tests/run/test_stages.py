@@ -56,6 +56,22 @@ def test_a_pickle_in_a_stage_is_never_loaded(tmp_path):
     assert len(calls) == 2
 
 
+def test_a_state_of_python_objects_is_refused_and_not_pickled(tmp_path):
+    with pytest.raises(NgbError, match="'x' of the stage fit is not an array of numbers"):
+        Stages(tmp_path)("fit", {"a": 1}, lambda: {"x": np.array([{}], dtype=object)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_gives_the_same_bits_when_made_and_when_read(tmp_path):
+    made = {"x": np.random.default_rng(0).standard_normal(7), "name": np.array(["a", "bc"]), "n": np.array(3)}
+    first = Stages(tmp_path)("map", {"a": 1}, lambda: made)
+    again = Stages(tmp_path)("map", {"a": 1}, lambda: pytest.fail("made again"))
+    for arrays in (first, again):
+        for name, array in made.items():
+            np.testing.assert_array_equal(arrays[name], array)
+            assert arrays[name].dtype == array.dtype
+
+
 def test_a_failing_computation_leaves_nothing(tmp_path):
     def make():
         raise RuntimeError("no")
