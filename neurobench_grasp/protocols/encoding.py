@@ -23,7 +23,7 @@ from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 from neurobench_grasp.scoring.components import fit_components
 from neurobench_grasp.scoring.ev import averaged_ev, condition_average, grouped_ev
 from neurobench_grasp.scoring.intervals import MIN_GROUPS, UnitScores, summarise
-from neurobench_grasp.scoring.mapping import Training, choose, predict
+from neurobench_grasp.scoring.mapping import Training, choose, choose_lag, predict
 from neurobench_grasp.scoring.references import (
     at_phase,
     circular_shift,
@@ -31,6 +31,7 @@ from neurobench_grasp.scoring.references import (
     generator,
     phase_mean,
 )
+from neurobench_grasp.scoring.ridge import Plan
 from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial
 from neurobench_grasp.types import Bools, Floats, Ints, Ragged, ScoreRow, Trials
 
@@ -262,51 +263,63 @@ def _predict_group(
     lengths = session.rates.lengths[list(fitted)]
     rates = session.rates.select(fitted).values[:, units]
     centre = rates.mean(0)
-    candidate = "train_by_object" in out
-    n_lags = round(session.max_lag / t.dt) if candidate else 0
+    cell = np.repeat(object_fold * n + trial_fold, lengths)
+    by_cell = np.argsort(cell, kind="stable")
     training = Training(
         layers={name: layer.values for name, layer in layers.items()},
-        rows=place[_window_rows(t, fitted)],
-        rates=rates - centre,
-        cell=np.repeat(object_fold * n + trial_fold, lengths),
+        rows=place[_window_rows(t, fitted)][by_cell],
+        rates=(rates - centre)[by_cell],
+        cell=cell[by_cell],
         n_cells=n * n,
-        areas=tuple(session.areas[u] for u in units),
-        lags=tuple(range(-n_lags, n_lags + 1)),
         alphas=SETTINGS.alphas,
         min_t=SETTINGS.min_t,
     )
     cells = np.arange(n * n).reshape(n, n)
-    by_trial = cells.T.tolist()
-    by_object = [cells[f].tolist() for f in range(n) if (object_fold == f).any()]
-    nested = candidate and len(by_object) > 2
-    outer = range(len(by_object)) if nested else ()
-    inner = {f"not {f}": [c for g, c in enumerate(by_object) if g != f] for f in outer}
-    lag = np.zeros(len(units), np.int64)
-    if candidate:
-        fold = object_fold if len(by_object) > 1 else trial_fold
-        whole_folds = replace(training, cell=np.repeat(fold, lengths), n_cells=n)  # fewer to sum: faster
-        lag = choose(whole_folds, {"": [[f] for f in np.unique(fold).tolist()]})[""].lag
-    chosen = choose(training, {"test": by_trial, "ood": by_object, **inner}, lag)
-    for mode in ("test", "ood"):
-        choice = chosen[mode]
-        out[f"lag_{mode}"][units] = choice.lag * t.dt
-        out[f"layer_{mode}"][units] = choice.layer
-        out[f"cv_ev_{mode}"][:, units] = choice.cv_ev
-        out[f"alpha_{mode}"][:, units] = choice.alpha
-        wanted = place[_window_rows(t, trials[mode])]
-        prediction = predict(training, choice, cells.ravel().tolist(), wanted, every_layer=candidate)
-        _fill(out, mode, units, choice.layer, prediction + centre, np.arange(prediction.shape[1]))
-    if nested:
-        of_train = np.flatnonzero(
-            np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
+    plans = {
+        "test": cells.T.tolist(),
+        "ood": [cells[f].tolist() for f in range(n) if (object_fold == f).any()],
+    }
+    candidate = "train_by_object" in out
+    nested = candidate and len(plans["ood"]) > 2
+    inner = {f: [fold for g, fold in enumerate(plans["ood"]) if g != f] for f in range(len(plans["ood"]))}
+    lag = _lags(training, plans, session, units) if candidate else np.zeros(len(units), np.int64)
+    for one_lag in np.unique(lag).tolist():
+        which = lag == one_lag
+        mine, part = units[which], training.of_units(which)
+        chosen = choose(
+            part, plans | ({str(f): plan for f, plan in inner.items()} if nested else {}), one_lag
         )
-        for f, plan in enumerate(inner.values()):
-            choice = chosen[f"not {f}"]
-            held_out = np.isin(training.cell, by_object[f])
-            prediction = predict(
-                training, choice, [c for fold in plan for c in fold], training.rows[held_out]
-            )
-            _fill(out, "train_by_object", units, choice.layer, prediction + centre, of_train[held_out])
+        for mode in plans:
+            choice = chosen[mode]
+            out[f"lag_{mode}"][mine] = one_lag * t.dt
+            out[f"layer_{mode}"][mine] = choice.layer
+            out[f"cv_ev_{mode}"][:, mine] = choice.cv_ev
+            out[f"alpha_{mode}"][:, mine] = choice.alpha
+            wanted = place[_window_rows(t, trials[mode])]
+            prediction = predict(part, choice, cells.ravel().tolist(), wanted, every_layer=candidate)
+            _fill(out, mode, mine, choice.layer, prediction + centre[which], np.arange(len(wanted)))
+        if nested:
+            of_train = np.flatnonzero(
+                np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
+            )[by_cell]
+            for f, plan in inner.items():
+                choice = chosen[str(f)]
+                held_out = np.isin(part.cell, plans["ood"][f])
+                prediction = predict(part, choice, [c for fold in plan for c in fold], part.rows[held_out])
+                _fill(
+                    out, "train_by_object", mine, choice.layer, prediction + centre[which], of_train[held_out]
+                )
+
+
+def _lags(training: Training, plans: Mapping[str, Plan], session: AlignedSession, units: Ints) -> Ints:
+    """Choose the lag of each unit: one per area, with folds by object, or by trial if there is only one."""
+    reach = round(session.max_lag / session.trials.dt)
+    plan = plans["ood"] if len(plans["ood"]) > 1 else plans["test"]
+    areas = np.array([session.areas[u] for u in units])
+    lag = np.zeros(len(units), np.int64)
+    for area in np.unique(areas):
+        lag[areas == area] = choose_lag(training.of_units(areas == area), plan, range(-reach, reach + 1))
+    return lag
 
 
 def _fill(out: Predictions, split: str, units: Ints, layer: Ints, prediction: Floats, rows: Ints) -> None:

@@ -8,7 +8,7 @@ from the same moments.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ from neurobench_grasp.scoring.ridge import (
     fold_moments,
     solve,
 )
-from neurobench_grasp.types import Floats, Ints
+from neurobench_grasp.types import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,8 @@ class Training:
         Step of each training bin at lag 0.
     rates : ndarray, shape (n_rows, n_units)
     cell : ndarray of int64, shape (n_rows,)
+        Ascending.
     n_cells : int
-    areas : tuple of str, length n_units
-    lags : tuple of int
-        Candidate lags in steps; positive: the units lead the model's activations.
     alphas : ndarray, shape (n_alphas,)
     min_t : float
         Standard errors by which a cross-validated score must exceed zero; see :func:`choose`.
@@ -51,30 +49,28 @@ class Training:
     rates: Floats
     cell: Ints
     n_cells: int
-    areas: tuple[str, ...]
-    lags: tuple[int, ...]
     alphas: Floats
     min_t: float
 
-    def moments(self, layer: str, lag: int, *, keep: bool = False) -> Moments:
-        """Moments of every cell, stacked; kept on request, since those of a chosen lag are needed again."""
-        moments = self._kept.get((layer, lag))
-        if moments is None:
-            rows, rates, cell = self._by_cell
-            moments = fold_moments(self.layers[layer], rows + lag, rates, cell, self.n_cells)
-            if keep:
-                self._kept[layer, lag] = moments
-        return moments
+    def of_units(self, units: Bools) -> Training:
+        """Take some of the units."""
+        return replace(self, rates=self.rates[:, units])
+
+    def of_layer(self, layer: str) -> Training:
+        """Take one of the layers."""
+        return replace(self, layers={layer: self.layers[layer]})
+
+    def moments(self, layer: str, lag: int) -> Moments:
+        """Moments of every cell, stacked; kept, since a prediction needs them again."""
+        if (layer, lag) not in self._kept:
+            self._kept[layer, lag] = fold_moments(
+                self.layers[layer], self.rows + lag, self.rates, self.cell, self.n_cells
+            )
+        return self._kept[layer, lag]
 
     @cached_property
     def _kept(self) -> dict[tuple[str, int], Moments]:
         return {}
-
-    @cached_property
-    def _by_cell(self) -> tuple[Ints, Floats, Ints]:
-        """Rows, rates and cells sorted by cell, once for every layer and lag."""
-        order = np.argsort(self.cell, kind="stable")
-        return self.rows[order], self.rates[order], self.cell[order]
 
 
 @dataclass(frozen=True)
@@ -83,22 +79,44 @@ class Choice:
 
     Parameters
     ----------
-    lag : ndarray of int64, shape (n_units,)
-        Steps; equal for the units of an area.
+    lag : int
+        Steps; positive: the units lead the model's activations.
     layer : ndarray of int64, shape (n_units,)
         Position of the best layer.
     alpha, cv_ev : ndarray, shape (n_layers, n_units)
-        At the chosen lag.
     """
 
-    lag: Ints
+    lag: int
     layer: Ints
     alpha: Floats
     cv_ev: Floats
 
 
-def choose(training: Training, plans: Mapping[str, Plan], lag: Ints | None = None) -> dict[str, Choice]:
-    """Choose lag, layer and alpha by the mean over folds of held-out explained variance.
+def choose_lag(training: Training, plan: Plan, lags: Sequence[int]) -> int:
+    """Choose one lag for all units: the one at which they are explained best on average.
+
+    It is sought with the layer that explains them best on average at lag 0. Of equally good lags the one
+    nearest to zero, so that nothing is shifted without a reason.
+    """
+    if len(lags) < 2:
+        return lags[0]
+    at_zero = choose(training, {"": plan}, 0)[""].cv_ev
+    best = list(training.layers)[int(np.argmax(_mean_over_units(at_zero)))]
+    layer = training.of_layer(best)
+    nearest = sorted(lags, key=lambda lag: (abs(lag), lag))
+    cv_ev = on_all_cores(lambda lag: choose(layer, {"": plan}, lag)[""].cv_ev, nearest)
+    return nearest[int(np.argmax([_mean_over_units(ev)[0] for ev in cv_ev]))]
+
+
+def _mean_over_units(cv_ev: Floats) -> Floats:
+    """Mean over the units that have a score anywhere, (n_layers,); −∞ if there is none."""
+    defined = np.isfinite(cv_ev).all(0)
+    mean: Floats = cv_ev[:, defined].mean(1) if defined.any() else np.full(len(cv_ev), -np.inf)
+    return mean
+
+
+def choose(training: Training, plans: Mapping[str, Plan], lag: int) -> dict[str, Choice]:
+    """Choose layer and alpha by the mean over folds of held-out explained variance.
 
     Where the best mean is not above zero by ``min_t`` standard errors, alpha is infinite: the unit is
     predicted by its mean. The best of many penalties, layers and lags is slightly positive in pure noise
@@ -110,60 +128,27 @@ def choose(training: Training, plans: Mapping[str, Plan], lag: Ints | None = Non
     training : Training
     plans : mapping of str to Plan
         Cross-validations by name; a cell that a plan does not mention is not used by it.
-    lag : ndarray of int64, shape (n_units,), optional
-        The lags, if they are known already.
+    lag : int
     """
-    lags = training.lags if lag is None else tuple(np.unique(lag).tolist())
-    shape = (len(lags), len(training.layers), len(training.areas))
+    shape = (len(training.layers), training.rates.shape[1])
     best = {p: np.full(shape, np.nan) for p in plans}
     alpha = {p: np.full(shape, np.inf) for p in plans}
 
-    def fill(place: tuple[int, int]) -> None:
-        i, j = place
-        cells = training.moments(list(training.layers)[j], lags[i], keep=lag is not None)
+    def fill(j: int) -> None:
+        cells = training.moments(list(training.layers)[j], lag)
         paths: dict[frozenset[int], RidgePath] = {}
         for name, plan in plans.items():
             ev, error = cv_explained_variance(cells, plan, training.alphas, paths)
             units = np.arange(ev.shape[1])
             chosen = np.where(np.isnan(ev), -np.inf, ev).argmax(0)
             proven = ev[chosen, units] > training.min_t * error[chosen, units]
-            best[name][i, j] = ev[chosen, units]
-            alpha[name][i, j] = np.where(proven, training.alphas[chosen], np.inf)
+            best[name][j] = ev[chosen, units]
+            alpha[name][j] = np.where(proven, training.alphas[chosen], np.inf)
 
-    on_all_cores(fill, [(i, j) for i in range(shape[0]) for j in range(shape[1])])
-    grid = np.array(lags, np.int64)
-    out = {}
-    for name in plans:
-        place = _best_lag(training.areas, grid, best[name]) if lag is None else np.searchsorted(grid, lag)
-        out[name] = _at_lag(grid, place, best[name], alpha[name])
-    return out
-
-
-def _best_lag(areas: Sequence[str], lags: Ints, ev: Floats) -> Ints:
-    """Place of each unit's lag: one per area, by the mean over its units of the best layer.
-
-    Of equally good lags the one nearest to zero, so that nothing is shifted without a reason.
-    """
-    nearest = np.argsort(np.abs(lags), kind="stable")
-    over_layers = np.where(np.isnan(ev), -np.inf, ev).max(1)
-    place = np.full(len(areas), nearest[0])
-    for area in set(areas):
-        of_area = np.array([a == area for a in areas])
-        mine = of_area & np.isfinite(over_layers).all(0)
-        if mine.any():
-            place[of_area] = nearest[over_layers[nearest][:, mine].mean(1).argmax()]
-    return place
-
-
-def _at_lag(lags: Ints, place: Ints, ev: Floats, alpha: Floats) -> Choice:
-    """Choose the best layer of each unit at its lag."""
-    units = np.arange(len(place))
-    return Choice(
-        lag=lags[place],
-        layer=np.where(np.isnan(ev), -np.inf, ev)[place, :, units].argmax(1),
-        alpha=alpha[place, :, units].T,
-        cv_ev=ev[place, :, units].T,
-    )
+    on_all_cores(fill, range(shape[0]))
+    return {
+        p: Choice(lag, np.where(np.isnan(ev), -np.inf, ev).argmax(0), alpha[p], ev) for p, ev in best.items()
+    }
 
 
 def predict(
@@ -187,17 +172,16 @@ def predict(
     ndarray, shape (n_layers, n_wanted, n_units)
         NaN where a layer was not asked for.
     """
-    out = np.full((len(training.layers), len(rows), len(training.areas)), np.nan)
+    out = np.full((len(training.layers), len(rows), training.rates.shape[1]), np.nan)
 
-    def fill(place: tuple[int, int]) -> None:
-        lag, j = place
-        units = np.flatnonzero((choice.lag == lag) & (every_layer | (choice.layer == j)))
+    def fill(j: int) -> None:
+        units = np.flatnonzero(every_layer | (choice.layer == j))
         if len(units):
             name, layer = layers[j]
-            moments = training.moments(name, lag).total(cells).of_units(units)
+            moments = training.moments(name, choice.lag).total(cells).of_units(units)
             weights, intercept = solve(moments, choice.alpha[j, units])
-            out[j][:, units] = layer[rows + lag] @ weights + intercept
+            out[j][:, units] = layer[rows + choice.lag] @ weights + intercept
 
     layers = list(training.layers.items())
-    on_all_cores(fill, [(lag, j) for lag in np.unique(choice.lag).tolist() for j in range(len(layers))])
+    on_all_cores(fill, range(len(layers)))
     return out
