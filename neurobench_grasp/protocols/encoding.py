@@ -256,59 +256,65 @@ def _predict_group(
     out: Predictions,
 ) -> None:
     """Fill in the predictions of units that were observed in the same trials."""
+    t, candidate = session.trials, "train_by_object" in out
+    training, plans, order = _training(session, layers, place, units, fitted)
+    inner = _nested(plans["ood"]) if candidate else {}
+    of_train = np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
+    row_of_train = np.flatnonzero(of_train)[order]
+    lags = _lags(training, plans, session, units) if candidate else np.zeros(len(units), np.int64)
+    for lag in np.unique(lags).tolist():
+        mine, part = units[lags == lag], training.of_units(lags == lag)
+        chosen = choose(part, plans | inner, lag)
+        for mode, plan in plans.items():
+            choice = chosen[mode]
+            out[f"lag_{mode}"][mine] = lag * t.dt
+            out[f"layer_{mode}"][mine] = choice.layer
+            out[f"cv_ev_{mode}"][:, mine] = choice.cv_ev
+            out[f"alpha_{mode}"][:, mine] = choice.alpha
+            wanted = place[_window_rows(t, trials[mode])]
+            prediction = predict(part, choice, _cells(plan), wanted, every_layer=candidate)
+            _fill(out, mode, mine, choice.layer, prediction, np.arange(len(wanted)))
+        for name, plan in inner.items():
+            held_out = ~np.isin(part.cell, _cells(plan))
+            prediction = predict(part, chosen[name], _cells(plan), part.rows[held_out])
+            _fill(out, "train_by_object", mine, chosen[name].layer, prediction, row_of_train[held_out])
+
+
+def _training(
+    session: AlignedSession, layers: Mapping[str, Ragged], place: Ints, units: Ints, fitted: Sequence[int]
+) -> tuple[Training, dict[str, Plan], Ints]:
+    """Sort training bins into cells, object fold × trial fold: bins, folds of each split, and their order."""
     t, n = session.trials, SETTINGS.n_folds
     conditions = [t.condition[i] for i in fitted]
     trial_fold = np.array(folds_by_trial([t.ids[i] for i in fitted], conditions, n))
     object_fold = np.array(folds_by_condition(conditions, n))
-    lengths = session.rates.lengths[list(fitted)]
+    cell = np.repeat(object_fold * n + trial_fold, session.rates.lengths[list(fitted)])
+    order = np.argsort(cell, kind="stable")
     rates = session.rates.select(fitted).values[:, units]
-    centre = rates.mean(0)
-    cell = np.repeat(object_fold * n + trial_fold, lengths)
-    by_cell = np.argsort(cell, kind="stable")
     training = Training(
         layers={name: layer.values for name, layer in layers.items()},
-        rows=place[_window_rows(t, fitted)][by_cell],
-        rates=(rates - centre)[by_cell],
-        cell=cell[by_cell],
+        rows=place[_window_rows(t, fitted)][order],
+        rates=(rates - rates.mean(0))[order],
+        mean=rates.mean(0),
+        cell=cell[order],
         n_cells=n * n,
         alphas=SETTINGS.alphas,
         min_t=SETTINGS.min_t,
     )
     cells = np.arange(n * n).reshape(n, n)
-    plans = {
-        "test": cells.T.tolist(),
-        "ood": [cells[f].tolist() for f in range(n) if (object_fold == f).any()],
-    }
-    candidate = "train_by_object" in out
-    nested = candidate and len(plans["ood"]) > 2
-    inner = {f: [fold for g, fold in enumerate(plans["ood"]) if g != f] for f in range(len(plans["ood"]))}
-    lag = _lags(training, plans, session, units) if candidate else np.zeros(len(units), np.int64)
-    for one_lag in np.unique(lag).tolist():
-        which = lag == one_lag
-        mine, part = units[which], training.of_units(which)
-        chosen = choose(
-            part, plans | ({str(f): plan for f, plan in inner.items()} if nested else {}), one_lag
-        )
-        for mode in plans:
-            choice = chosen[mode]
-            out[f"lag_{mode}"][mine] = one_lag * t.dt
-            out[f"layer_{mode}"][mine] = choice.layer
-            out[f"cv_ev_{mode}"][:, mine] = choice.cv_ev
-            out[f"alpha_{mode}"][:, mine] = choice.alpha
-            wanted = place[_window_rows(t, trials[mode])]
-            prediction = predict(part, choice, cells.ravel().tolist(), wanted, every_layer=candidate)
-            _fill(out, mode, mine, choice.layer, prediction + centre[which], np.arange(len(wanted)))
-        if nested:
-            of_train = np.flatnonzero(
-                np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
-            )[by_cell]
-            for f, plan in inner.items():
-                choice = chosen[str(f)]
-                held_out = np.isin(part.cell, plans["ood"][f])
-                prediction = predict(part, choice, [c for fold in plan for c in fold], part.rows[held_out])
-                _fill(
-                    out, "train_by_object", mine, choice.layer, prediction + centre[which], of_train[held_out]
-                )
+    by_object = [cells[f].tolist() for f in range(n) if (object_fold == f).any()]
+    return training, {"test": cells.T.tolist(), "ood": by_object}, order
+
+
+def _nested(by_object: Plan) -> dict[str, Plan]:
+    """Cross-validations that have not seen one fold of objects, for each fold; needs three."""
+    if len(by_object) < 3:
+        return {}
+    return {f"not {f}": [*by_object[:f], *by_object[f + 1 :]] for f in range(len(by_object))}
+
+
+def _cells(plan: Plan) -> list[int]:
+    return [cell for fold in plan for cell in fold]
 
 
 def _lags(training: Training, plans: Mapping[str, Plan], session: AlignedSession, units: Ints) -> Ints:

@@ -36,6 +36,8 @@ class Training:
     rows : ndarray of int64, shape (n_rows,)
         Step of each training bin at lag 0.
     rates : ndarray, shape (n_rows, n_units)
+        Less their mean.
+    mean : ndarray, shape (n_units,)
     cell : ndarray of int64, shape (n_rows,)
         Ascending.
     n_cells : int
@@ -47,6 +49,7 @@ class Training:
     layers: Mapping[str, Floats]
     rows: Ints
     rates: Floats
+    mean: Floats
     cell: Ints
     n_cells: int
     alphas: Floats
@@ -54,7 +57,7 @@ class Training:
 
     def of_units(self, units: Bools) -> Training:
         """Take some of the units."""
-        return replace(self, rates=self.rates[:, units])
+        return replace(self, rates=self.rates[:, units], mean=self.mean[units])
 
     def of_layer(self, layer: str) -> Training:
         """Take one of the layers."""
@@ -154,7 +157,7 @@ def choose(training: Training, plans: Mapping[str, Plan], lag: int) -> dict[str,
 def predict(
     training: Training, choice: Choice, cells: Sequence[int], rows: Ints, *, every_layer: bool = True
 ) -> Floats:
-    """Refit on the given cells with the chosen settings and predict other bins.
+    """Refit on the given cells with the chosen settings and predict the rates in other bins.
 
     Parameters
     ----------
@@ -180,7 +183,7 @@ def predict(
             name, layer = layers[j]
             moments = training.moments(name, choice.lag).total(cells).of_units(units)
             weights, intercept = solve(moments, choice.alpha[j, units])
-            out[j][:, units] = layer[rows + choice.lag] @ weights + intercept
+            out[j][:, units] = layer[rows + choice.lag] @ weights + (intercept + training.mean[units])
 
     layers = list(training.layers.items())
     on_all_cores(fill, range(len(layers)))
