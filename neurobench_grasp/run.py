@@ -7,12 +7,13 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from neurobench_grasp.arrays import StoredActivations
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard.provenance import provenance
@@ -76,6 +77,7 @@ def evaluate(
     layout: str | Path | None = None,
     protocols: Sequence[str] | None = None,
     seeds: Sequence[int] = (0,),
+    activations: str | Path | None = None,
     out: str | Path,
     progress: Progress = lambda text: None,
 ) -> list[ScoreRecord]:
@@ -84,7 +86,7 @@ def evaluate(
     Parameters
     ----------
     model : str
-        Name of a registered model.
+        Name of a registered model; with ``activations`` a new name, for the record.
     dataset : str or path
         Name of a registered dataset, or an NWB file.
     layout : str or path, optional
@@ -94,6 +96,8 @@ def evaluate(
         units were.
     seeds : sequence of int
         One network each.
+    activations : path, optional
+        Activations that were computed elsewhere, see docs/arrays.md; they take the place of a model.
     out : path
         Run folder: finished stages are kept in it and found again, records go to ``out/records``.
     progress : callable
@@ -110,15 +114,18 @@ def evaluate(
         If something the user can fix is wrong; the message says what.
     """
     registry = load_registry()
-    candidate = registry.model(model)
+    candidate = None if activations else registry.model(model)
     asked = [registry.protocol(name) for name in protocols or ()]
     stages = Stages(Path(out) / "stages")
     data = load_dataset(registry, dataset, layout, progress)
+    if candidate is None:
+        candidate, data = _stored(registry, model, Path(activations or ""), data)
     wanted = asked or [registry.protocol(name) for name in _applicable(candidate.spec, data)]
     _store_splits(Path(out), data)
     records = []
     for seed in seeds:
         context, code = _context(candidate, seed, data, stages, progress)
+        weights = (context.model_key or {}).get("depends_on")
         for protocol in wanted:
             started = time.monotonic()
             rows = _scores(context, protocol, data)
@@ -129,11 +136,22 @@ def evaluate(
                 protocol=_protocol(protocol.spec),
                 scores=rows,
                 dropped=_dropped(data),
-                provenance=provenance(wall_time_s=time.monotonic() - started, code=code),
+                provenance=provenance(wall_time_s=time.monotonic() - started, code=code, weights=weights),
             )
             write_record(Path(out) / "records", record)
             records.append(record)
     return records
+
+
+def _stored(registry: Registry, name: str, path: Path, data: Dataset) -> tuple[Provided[ModelSpec], Dataset]:
+    """Candidate whose activations are in a file, and the dataset with notes on what was filled in."""
+    if any(known.spec.name == name for known in registry.models()):
+        raise NgbError(f"There is a model {name} already; give these activations another name with --model.")
+    stored = StoredActivations.read(path, data.sessions)
+    sessions = tuple(
+        replace(s, notes=(*s.notes, stored.notes[s.id])) if s.id in stored.notes else s for s in data.sessions
+    )
+    return stored.as_model(name), replace(data, sessions=sessions)
 
 
 def _applicable(spec: ModelSpec, data: Dataset) -> list[str]:

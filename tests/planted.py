@@ -47,6 +47,7 @@ def aligned_session(
         subject=subject,
         sha256="0" * 64,
         trials=trials,
+        start=1.0 + 10.0 * np.arange(n_trials),
         rates=measured,
         counts=measured,
         observed=np.ones((n_trials, n_units), bool) if observed is None else observed,

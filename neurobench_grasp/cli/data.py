@@ -1,4 +1,4 @@
-"""``ngb data``: look into NWB files, list layouts, make the built-in recordings, fetch others."""
+"""``ngb data``: look into NWB files, list layouts, make recordings, fetch and export them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from neurobench_grasp.data.inspection import Inspection, LayoutFit
 
 app = typer.Typer(
-    help="Look into NWB files, list layouts, make the built-in recordings, fetch others.",
+    help="Look into NWB files, list layouts, make the built-in recordings, fetch others, export behaviour.",
     no_args_is_help=True,
 )
 File = Annotated[Path, typer.Argument(metavar="FILE", help="An NWB file.")]
@@ -87,6 +87,26 @@ def fetch(
     with progress() as tell:
         paths = [str(p) for p in fetch_files(name, source, tell)]
     return Result({"dataset": entry.name, "licence": entry.licence, "files": paths}, paths)
+
+
+@app.command("export", cls=Command)
+def export(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or an NWB file.")],
+    to: Annotated[Path, typer.Option("--to", help="The npz file to write.")],
+    layout: Layout = None,
+    as_json: Json = False,
+) -> Result:
+    """Write the steps of all trials and the behaviour at each, to compute activations with your own tools."""
+    from neurobench_grasp.arrays import write_steps
+    from neurobench_grasp.plugins import load_registry
+    from neurobench_grasp.run import load_dataset
+
+    with progress() as tell:
+        data = load_dataset(load_registry(), dataset, layout, tell)
+        write_steps(to, data.sessions)
+    n_trials = sum(len(s.trials) for s in data.sessions)
+    view = f"{to}: {n_trials} trials of {len(data.sessions)} session{'s' if len(data.sessions) > 1 else ''}"
+    return Result({"file": str(to), "n_trials": n_trials}, [view])
 
 
 @app.command("layouts", cls=Command)

@@ -36,7 +36,9 @@ Row = Mapping[str, Any]
 
 
 def score(
-    model: Annotated[str, typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them.")
+    ] = None,
     dataset: Annotated[
         str, typer.Option("--dataset", "-d", help="Name of a dataset, or an NWB file.")
     ] = "demo",
@@ -51,6 +53,10 @@ def score(
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Score this seed alone [default: 0].")
     ] = None,
+    activations: Annotated[
+        Path | None,
+        typer.Option("--activations", help="Score activations in an npz file; --model then names them."),
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")
     ] = Path("ngb-runs"),
@@ -59,16 +65,19 @@ def score(
     """Score a model on a dataset and write the record."""
     if seeds is not None and seed is not None:
         raise typer.BadParameter("give one of --seeds and --seed, not both", param_hint="--seeds")
+    if model is None and activations is None:
+        raise typer.BadParameter("give a model, or activations in a file", param_hint="--model")
     from neurobench_grasp.leaderboard import record_path, to_json
     from neurobench_grasp.run import evaluate
 
     with progress() as tell:
         records = evaluate(
-            model,
+            model or (activations.stem.lower() if activations else ""),
             dataset,
             layout=layout,
             protocols=tuple(protocol) if protocol else None,
             seeds=tuple(range(seeds)) if seeds is not None else (seed or 0,),
+            activations=activations,
             out=out,
             progress=tell,
         )

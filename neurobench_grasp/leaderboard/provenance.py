@@ -32,7 +32,9 @@ CPU_FLAGS = ("avx2", "avx512f", "fma")  # those that change results of BLAS and 
 CODE = ("neurobench_grasp", "nwb_schemas")
 
 
-def provenance(*, wall_time_s: float, code: Mapping[str, str | None]) -> dict[str, Any]:
+def provenance(
+    *, wall_time_s: float, code: Mapping[str, str | None], weights: str | None = None
+) -> dict[str, Any]:
     """Describe what produced a result.
 
     Parameters
@@ -41,6 +43,8 @@ def provenance(*, wall_time_s: float, code: Mapping[str, str | None]) -> dict[st
         Seconds that the result took.
     code : mapping of str to str or None
         Distribution → digest of its code; ``None`` where it cannot be identified.
+    weights : str, optional
+        Digest of the weights or of the file of activations that was scored.
 
     Returns
     -------
@@ -53,6 +57,7 @@ def provenance(*, wall_time_s: float, code: Mapping[str, str | None]) -> dict[st
         "peak_memory_bytes": _peak_memory(),
         "ngb": neurobench_grasp.__version__,
         "code": dict(code),
+        "weights": weights,
         "git": _git(Path(neurobench_grasp.__file__).parents[1]),
         "packages": _versions(),
         "python": platform.python_version(),

@@ -25,6 +25,8 @@ class AlignedSession:
     id, subject, sha256 : str
     trials : Trials
         Behaviour of the kept trials, with padding.
+    start : ndarray, shape (n_trials,)
+        Start of each window, seconds on the session's clock.
     rates : Ragged
         (trial, window step, n_units), smoothed, spikes/s.
     counts : Ragged
@@ -46,6 +48,7 @@ class AlignedSession:
     subject: str
     sha256: str
     trials: Trials
+    start: Floats
     rates: Ragged
     counts: Ragged
     observed: Bools
@@ -93,6 +96,7 @@ def align(session: Session) -> AlignedSession:
         subject=session.subject,
         sha256=session.sha256,
         trials=behaviour.select(good),
+        start=grid.starts(first[kept]),
         rates=rates,
         counts=counts,
         observed=observed,
@@ -126,6 +130,10 @@ class _Grid:
     def floor(self, seconds: Floats) -> Ints:
         """Give the number of the bin that holds each time."""
         return np.floor_divide(to_ticks(seconds) - self.origin, self.width)
+
+    def starts(self, bins: Ints) -> Floats:
+        """Give the start of each bin, s."""
+        return (self.origin + bins * self.width) / TICKS_PER_SECOND
 
     def centres(self, bins: Ints) -> Floats:
         """Give the centre of each bin, s."""
@@ -251,7 +259,7 @@ def _behaviour(
             f"{n_held} padding steps of {len(at)} lie outside the contiguous recording: last value held"
         )
     angles, angle_notes = _joint_angles(session, signals)
-    start = grid.centres(first) - grid.dt / 2
+    start = grid.starts(first)
     trials = Trials(
         sessions=(session.id,) * len(kept),
         ids=tuple(table.ids[i] for i in kept),

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from neurobench_grasp.data import load_session, write_session
 from neurobench_grasp.errors import NgbError
@@ -210,3 +212,35 @@ def test_an_output_folder_that_is_a_file_is_one_sentence_before_anything_is_read
 def test_a_file_that_is_not_there_is_named(tmp_path, name):
     with pytest.raises(NgbError, match=Path(name).name):
         evaluate("linear_kinematic", name, out=tmp_path)
+
+
+def test_exported_behaviour_with_a_layer_added_is_scored_like_a_model(planted_file, tmp_path):
+    """The two commands of docs/arrays.md."""
+    from neurobench_grasp.cli import app
+
+    steps, mine, out = (tmp_path / name for name in ("steps.npz", "Mine.npz", "runs"))
+    runner = CliRunner()
+    assert runner.invoke(app, ["data", "export", str(planted_file), "--to", str(steps)]).exit_code == 0
+    arrays = dict(np.load(steps))
+    np.savez(mine, **arrays, layer_position=arrays["signal position"])
+    command = [
+        "score",
+        "--activations",
+        str(mine),
+        "--dataset",
+        str(planted_file),
+        "--out",
+        str(out),
+        "--json",
+    ]
+    result = runner.invoke(app, command)
+    assert result.exit_code == 0, result.output
+    ((record,), _) = read_records([out])
+    assert (
+        record.model == "mine"
+        and record.provenance["weights"] == hashlib.sha256(mine.read_bytes()).hexdigest()
+    )
+    assert main_row(record, "single_trial_ev", "test")["value"] > 0.1
+    taken = runner.invoke(app, [*command, "--model", "linear_kinematic"])
+    assert taken.exit_code == 1 and "There is a model linear_kinematic already" in taken.output
+    assert runner.invoke(app, ["score"]).exit_code == 2
