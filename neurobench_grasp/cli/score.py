@@ -22,6 +22,7 @@ LABELS = {
     "condition_averaged_ev": "condition-averaged EV",
     "object_tuning_ev": "object-tuning EV",
     "n_units_below_minus_1": "units with EV below −1",
+    "n_units_unreliable": "units without a ceiling",
     "tracking_error": "tracking error",
     "tracking_error_tips": "tracking error, fingertips",
     "joint_error": "joint error",
@@ -30,7 +31,8 @@ LABELS = {
     "most_saturated_muscle": "most saturated muscle",
 }
 HEADLINES = ("single_trial_ev", "tracking_error")
-BOOKKEEPING = "n_units_below_minus_1"  # shown only where it is not zero
+BOOKKEEPING = ("n_units_below_minus_1", "n_units_unreliable")  # shown only where they are not zero
+CEILINGS = {"ceiling": "ceiling of", "share_of_ceiling": "share of the ceiling of"}
 MAX_NOTES = 3
 Row = Mapping[str, Any]
 
@@ -105,9 +107,11 @@ def _shown(row: Row) -> bool:
     """Whether a row belongs in the printed tables; the record holds them all."""
     if any(key in row for key in ("session", "layer")) or row.get("split", "test") not in SPLITS:
         return False
-    if row["metric"] == BOOKKEEPING:
+    if row["metric"] in BOOKKEEPING:
         return bool(row["value"])
-    headline = row.get("of", row["metric"]) in HEADLINES
+    if row["metric"] in CEILINGS:
+        return True
+    headline = row.get("of", row["metric"]) in HEADLINES and row["metric"] != "poisson_ceiling"
     return headline or not ("reference" in row or "of" in row)
 
 
@@ -118,7 +122,8 @@ def _table(area: str, rows: Sequence[Row]) -> RenderableType:
     sections = {
         "": [r for r in rows if "reference" not in r and "of" not in r],
         f"{LABELS[headline]} of": [r for r in rows if "reference" in r],
-        f"{LABELS[headline]} above": [r for r in rows if "of" in r],
+        f"{LABELS[headline]} above": [r for r in rows if r["metric"].startswith("gain_over_")],
+        **{title: [r for r in rows if r["metric"] == name] for name, title in CEILINGS.items()},
     }
     cells: list[list[str]] = []
     for title, members in sections.items():
@@ -138,6 +143,8 @@ def _table(area: str, rows: Sequence[Row]) -> RenderableType:
 def _label(row: Row) -> str:
     if "reference" in row:
         return str(row["reference"])
+    if row["metric"] in CEILINGS:
+        return LABELS[row["of"]]
     if "of" in row:
         return str(row["metric"]).removeprefix("gain_over_")
     unit = f" ({row['unit']})" if "unit" in row else ""

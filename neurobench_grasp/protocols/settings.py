@@ -35,6 +35,8 @@ class EncodingSettings:
         Bin width where spikes are times (s); shortest window (bins); longest gap that is bridged (s).
     n_draws : int
         Draws of each random reference.
+    reliability_floor : float
+        Units whose condition means in train are less reliable are left out of ceilings and normalised scores.
     min_conditions : int
         Fewer give an interval over trials instead of conditions.
     """
@@ -51,6 +53,7 @@ class EncodingSettings:
     min_steps: int = 8
     max_signal_gap_s: float = 0.1
     n_draws: int = 5
+    reliability_floor: float = 0.1
     min_conditions: int = MIN_GROUPS
 
     @property

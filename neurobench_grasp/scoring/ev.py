@@ -6,7 +6,7 @@ intervals) is the same code as the score itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def explained_variance(y: Floats, prediction: Floats) -> Floats:
     ndarray, shape (n_units,)
         NaN where a unit does not vary.
     """
-    return _one_minus_ratio((y - prediction).var(0), y.var(0), (y**2).mean(0))
+    return one_minus_ratio((y - prediction).var(0), y.var(0), (y**2).mean(0))
 
 
 def grouped_ev(y: Ragged, prediction: Ragged, groups: Sequence[str], *, offset_counts: bool) -> Floats:
@@ -48,24 +48,54 @@ def grouped_ev(y: Ragged, prediction: Ragged, groups: Sequence[str], *, offset_c
     ndarray, shape (n_groups + 1, n_units)
         First row: all trials. Then one row per left-out group, in sorted order of the labels.
     """
-    labels = sorted(set(groups))
-    group = np.searchsorted(labels, groups)
-    steps = _sparse(
-        np.ones(len(y.values)),
-        np.repeat(group, y.lengths),
-        np.arange(len(y.values)),
-        len(labels),
-        len(y.values),
-    )
+    sums = leaving_out(y.lengths, groups, sorted(set(groups)))
     mean = y.values.mean(0)
     error, centred = y.values - prediction.values, y.values - mean  # centred: differences lose no digits
-    n = np.bincount(group, y.lengths, len(labels))[:, None]
-    sums = (n, *(steps @ q for q in (centred, error, centred**2, error**2)))
-    n, y1, e1, y2, e2 = (np.concatenate([q.sum(0, keepdims=True), q.sum(0) - q]) for q in sums)
-    n = np.maximum(n, 1.0)
-    variance = np.maximum(y2 / n - (y1 / n) ** 2, 0.0)
-    residual = e2 / n if offset_counts else e2 / n - (e1 / n) ** 2
-    return _one_minus_ratio(residual, variance, y2[0] / n[0] + mean**2)
+    n = np.maximum(sums(np.ones((len(error), 1))), 1.0)
+    y1, e1, y2, e2 = (sums(q) / n for q in (centred, error, centred**2, error**2))
+    variance = np.maximum(y2 - y1**2, 0.0)
+    residual = e2 if offset_counts else e2 - e1**2
+    return one_minus_ratio(residual, variance, y2[0] + mean**2)
+
+
+def leaving_out(lengths: Ints, groups: Sequence[str], labels: Sequence[str]) -> Callable[[Floats], Floats]:
+    """Prepare sums over the steps of all trials, and with the trials of each label left out.
+
+    Parameters
+    ----------
+    lengths : ndarray of int64, shape (n_trials,)
+    groups : sequence of str, length n_trials
+        Label of each trial.
+    labels : sequence of str, length n_labels
+        Labels to leave out; trials of others always count.
+
+    Returns
+    -------
+    callable
+        Turns values (n_steps, n_columns) into sums (n_labels + 1, n_columns), all trials first.
+    """
+    group = _places(groups, labels)
+    n_steps = int(lengths.sum())
+    by_group = _sparse(
+        np.ones(n_steps), np.repeat(group, lengths), np.arange(n_steps), len(labels) + 1, n_steps
+    )
+
+    def sums(values: Floats) -> Floats:
+        return sum_without(by_group @ values)[: len(labels) + 1]  # never without those of other labels
+
+    return sums
+
+
+def sum_without(values: Floats) -> Floats:
+    """Sum over the first axis, and with each entry left out, (n + 1, …)."""
+    total: Floats = values.sum(0)
+    return np.concatenate([total[None], total - values])
+
+
+def _places(groups: Sequence[str], labels: Sequence[str]) -> Ints:
+    """Position of each trial's label; past the last for a label that is not among them."""
+    place = {label: k for k, label in enumerate(labels)}
+    return np.array([place.get(group, len(labels)) for group in groups], np.int64)
 
 
 def condition_average(rates: Ragged, conditions: Sequence[str], labels: Sequence[str]) -> Floats:
@@ -83,8 +113,7 @@ def condition_average(rates: Ragged, conditions: Sequence[str], labels: Sequence
     -------
     ndarray, shape (n_conditions, 25, n_units)
     """
-    wanted = {label: k for k, label in enumerate(labels)}
-    condition = np.array([wanted.get(c, len(labels)) for c in conditions])
+    condition = _places(conditions, labels)
     share = 1 / np.maximum(np.bincount(condition, minlength=len(labels) + 1), 1)
     low, high, fraction = _at_phases(rates)
     row = condition[:, None] * PHASE_POINTS + np.arange(PHASE_POINTS)
@@ -137,18 +166,18 @@ def averaged_ev(y: Floats, prediction: Floats, *, tuning_only: bool) -> Floats:
     ndarray, shape (n_conditions + 1, n_units)
         First row: all conditions. Then one row per left-out condition.
     """
-    residual, variance = (_variance_without(q, about_course=tuning_only) for q in (y - prediction, y))
-    return _one_minus_ratio(residual, variance, (y**2).mean((0, 1)))
+    residual, variance = (variance_without(q, about_course=tuning_only) for q in (y - prediction, y))
+    return one_minus_ratio(residual, variance, (y**2).mean((0, 1)))
 
 
-def _variance_without(values: Floats, *, about_course: bool) -> Floats:
+def variance_without(values: Floats, *, about_course: bool) -> Floats:
     """Variance over conditions and phases, with all conditions and with each left out, as `averaged_ev`.
 
     About the overall mean, or at each phase about the mean of the conditions.
     """
     n_phases = values.shape[1]
     centred = values - values.mean((0, 1))  # so that the differences of sums lose no digits
-    first, second = (np.concatenate([q.sum(0)[None], q.sum(0) - q]) for q in (centred, centred**2))
+    first, second = (sum_without(q) for q in (centred, centred**2))
     n = np.maximum(np.array([len(values)] + len(values) * [len(values) - 1]), 1)[:, None]
     mean = first / n[:, None] if about_course else (first.sum(1) / (n * n_phases))[:, None]
     variance: Floats = np.maximum(second.sum(1) / (n * n_phases) - (mean**2).mean(1), 0.0)
@@ -162,7 +191,7 @@ def _sparse(weights: Floats, row: Ints, column: Ints, n_rows: int, n_columns: in
     return csr_array((weights.ravel(), (row.ravel(), column.ravel())), shape=(n_rows, n_columns))
 
 
-def _one_minus_ratio(residual: Floats, variance: Floats, power: Floats) -> Floats:
+def one_minus_ratio(residual: Floats, variance: Floats, power: Floats) -> Floats:
     """NaN where the variance is nothing but rounding, compared with the mean square ``power``."""
     varies = variance > 1e-12 * power
     return np.where(varies, 1 - residual / np.where(varies, variance, 1), np.nan)

@@ -1,9 +1,10 @@
 """Aggregates over units, sessions and animals, with 95 % intervals (section 3, uncertainty).
 
 The interval is a jackknife over what the score must generalise to (held-out conditions, or trials where
-conditions are too few) plus the variance of the mean over units (and, for random references, over their
-draws), with Student's t for the few groups there are: Efron and Stein (1981), The Annals of Statistics
-9:586. A percentile bootstrap over seven objects covers too little.
+conditions are too few) plus the variance of the mean over units, less what both contain (and, for random
+references, plus the variance over their draws), with Student's t for the few groups there are: Efron and
+Stein (1981), The Annals of Statistics 9:586; two ways of clustering: Cameron, Gelbach and Miller (2011),
+Journal of Business & Economic Statistics 29:238. A percentile bootstrap over seven objects covers too little.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.types import Floats
+from neurobench_grasp.types import Bools, Floats
 
 MIN_GROUPS = 5
 
@@ -50,6 +51,14 @@ class UnitScores:
         values = np.stack([d.values for d in draws])
         left_out = {g: np.mean([d.left_out[g] for d in draws], axis=0) for g in first.left_out}
         return cls(first.session, first.subject, first.units, values.mean(0), left_out, values)
+
+    def where(self, units: Bools) -> UnitScores:
+        """Keep the scores of some units; the others have none."""
+        left_out = {g: np.where(units, v, np.nan) for g, v in self.left_out.items()}
+        draws = None if self.draws is None else np.where(units, self.draws, np.nan)
+        return UnitScores(
+            self.session, self.subject, self.units, np.where(units, self.values, np.nan), left_out, draws
+        )
 
     def minus(self, other: UnitScores) -> UnitScores:
         """Gain over another model's scores of the same units, paired unit by unit."""
@@ -97,11 +106,49 @@ def summarise(parts: Sequence[UnitScores]) -> Summary | None:
     )
 
 
+def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]) -> Summary | None:
+    """Aggregate scores as a share of their ceilings: the ratio of the two aggregates.
+
+    A ratio of sums over units, never a mean of ratios: a unit whose ceiling is near zero says nothing and
+    would drown the others. Its interval is that of the linearised ratio (delta method), so that the ceiling's
+    uncertainty counts too.
+
+    Parameters
+    ----------
+    scores, ceilings : sequence of UnitScores
+        Of the same units; units that lack either do not count.
+
+    Returns
+    -------
+    Summary, optional
+        Its median is that of the linearised ratio, its interval is over the groups of the ceilings; ``None``
+        if no unit has both.
+    """
+    pairs = list(zip(scores, ceilings, strict=True))
+    both = [np.isfinite(s.values) & np.isfinite(c.values) for s, c in pairs]
+    top, bottom = (
+        summarise([p.where(b) for p, b in zip(parts, both, strict=True)]) for parts in (scores, ceilings)
+    )
+    if top is None or bottom is None or bottom.value <= 0:
+        return None
+    ratio = top.value / bottom.value
+
+    def linear(score: Floats, ceiling: Floats) -> Floats:
+        return ratio + (score - ratio * ceiling) / bottom.value
+
+    parts = []
+    for s, c in pairs:
+        left_out = {g: linear(s.left_out.get(g, s.values), ceiling) for g, ceiling in c.left_out.items()}
+        parts.append(UnitScores(s.session, s.subject, s.units, linear(s.values, c.values), left_out))
+    return summarise(parts)
+
+
 def _interval(value: float, jackknife: Floats, parts: Sequence[UnitScores]) -> tuple[float, float] | None:
     n = len(jackknife)
     if n < MIN_GROUPS or not np.isfinite(jackknife).all():
         return None
-    variance = (n - 1) / n * float(((jackknife - jackknife.mean()) ** 2).sum()) + _unit_variance(parts)
+    variance = (n - 1) / n * float(((jackknife - jackknife.mean()) ** 2).sum())
+    variance += max(_unit_variance(parts) - _noise_variance(parts), 0.0)
     half = (_t(n - 1) ** 2 * variance + _draw_half_width(parts) ** 2) ** 0.5
     return value - half, value + half
 
@@ -128,16 +175,33 @@ def _mean_over_animals(parts: Sequence[UnitScores], pick: Callable[[UnitScores],
 
 def _unit_variance(parts: Sequence[UnitScores]) -> float:
     """Variance of the aggregate that comes from which units were recorded."""
-    sessions_of: dict[str, int] = {}
-    for part in parts:
-        sessions_of[part.subject] = sessions_of.get(part.subject, 0) + 1
     total = 0.0
-    for part in parts:
+    for part, weight in zip(parts, _weights(parts), strict=True):
         scores = part.values[np.isfinite(part.values)]
-        weight = 1 / (len(sessions_of) * sessions_of[part.subject])
         if len(scores) > 1:
             total += weight**2 * float(scores.var(ddof=1)) / len(scores)
     return total
+
+
+def _noise_variance(parts: Sequence[UnitScores]) -> float:
+    """Variance of the aggregate from what is particular to one unit in one group.
+
+    It is in the variance over groups and in that over units, and must not count twice.
+    """
+    total = 0.0
+    for part, weight in zip(parts, _weights(parts), strict=True):
+        defined, n = np.isfinite(part.values), len(part.left_out)
+        if n > 1 and defined.sum() > 1:
+            left_out = np.stack([v[defined] for v in part.left_out.values()])
+            of_units = (n - 1) / n * ((left_out - left_out.mean(0)) ** 2).sum(0)
+            total += weight**2 * float(of_units.mean()) / int(defined.sum())
+    return total
+
+
+def _weights(parts: Sequence[UnitScores]) -> list[float]:
+    """Weight of each session in a mean over sessions, then animals."""
+    subjects = [part.subject for part in parts]
+    return [1 / (len(set(subjects)) * subjects.count(subject)) for subject in subjects]
 
 
 def _t(degrees_of_freedom: int) -> float:

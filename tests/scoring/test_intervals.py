@@ -31,6 +31,16 @@ def test_intervals_cover_the_truth_with_seven_groups():
     assert 360 <= hits <= 396
 
 
+def test_noise_of_single_units_in_single_groups_counts_once():
+    """It shows between groups and between units; counted twice, intervals would be 1.4 times too wide."""
+    rng, halves = np.random.default_rng(5), []
+    for _ in range(100):
+        ci = summarise([of_means(rng.standard_normal((12, 40)))]).ci
+        halves.append(((ci[1] - ci[0]) / 2) ** 2)
+    expected = 2.201**2 / (12 * 40)  # Student's t with 11 degrees of freedom
+    assert expected * 0.9 < np.mean(halves) < expected * 1.35
+
+
 def test_fewer_than_five_groups_have_no_interval_and_no_scores_no_summary():
     data = np.random.default_rng(2).standard_normal((4, 3))
     assert summarise([of_means(data)]).ci is None

@@ -1,0 +1,125 @@
+"""Ceilings: the explained variance that a perfect model would reach, since spikes are noisy (section 3).
+
+A perfect model predicts the expected rate. What it cannot explain is the noise of the recording, whose
+variance shows in the repeats of a condition. Every function is laid out like the score that it bounds: all
+conditions first, then each condition left out, so that intervals of both come from the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from neurobench_grasp.scoring.ev import (
+    PHASE_POINTS,
+    leaving_out,
+    one_minus_ratio,
+    sum_without,
+    to_phase,
+    variance_without,
+)
+from neurobench_grasp.types import Floats, Ragged
+
+
+def averaged_ceiling(
+    rates: Ragged, conditions: Sequence[str], labels: Sequence[str], *, tuning_only: bool
+) -> Floats:
+    """Reliability of the condition means: the ceiling of the condition-averaged scores.
+
+    ``1 − noise / Var(mean)``, where the noise of a mean of n trials is their variance over n. That is the
+    split-half correlation of the means corrected by Spearman and Brown, averaged over all halvings: for
+    halves of a and b trials, the expectation of ``(ab / n²) · (difference of the halves)²`` is just that.
+
+    Parameters
+    ----------
+    rates : Ragged
+        (trial, step, n_units), spikes/s.
+    conditions : sequence of str, length n_trials
+    labels : sequence of str, length n_conditions
+        Conditions to use, sorted, each with at least two trials.
+    tuning_only : bool
+        See :func:`~neurobench_grasp.scoring.ev.averaged_ev`.
+
+    Returns
+    -------
+    ndarray, shape (n_conditions + 1, n_units)
+        NaN where the means of a unit do not vary.
+    """
+    at_phase = to_phase(rates)
+    means, noise, noise_of_course = [], [], []
+    for label in labels:
+        mine = at_phase[[c == label for c in conditions]]
+        means.append(mine.mean(0))
+        noise.append((mine.var(0, ddof=1) / len(mine)).mean(0))
+        noise_of_course.append(mine.mean(1).var(0, ddof=1) / len(mine))
+    mean = np.stack(means)
+    kept = np.array([len(labels)] + [len(labels) - 1] * len(labels))[:, None]
+    total, common = (sum_without(np.stack(q)) / kept for q in (noise, noise_of_course))
+    # The variance of the means is about their mean, which takes its share of the noise away.
+    total = total * (1 - 1 / kept) if tuning_only else total - common / kept
+    return one_minus_ratio(total, variance_without(mean, about_course=tuning_only), (mean**2).mean((0, 1)))
+
+
+def single_trial_ceiling(rates: Ragged, conditions: Sequence[str], labels: Sequence[str]) -> Floats:
+    """Explainable share of the variance of single trials, with the noise estimated from repeats.
+
+    ``1 − noise / Var(y)``; the noise is the variance between the trials of a condition at equal phase (the
+    nearest step, because interpolation would average noise away). Movements differ from repeat to repeat, and
+    what a unit makes of that counts as noise here, so a good model of single trials may exceed this ceiling.
+
+    Parameters
+    ----------
+    rates : Ragged
+        (trial, step, n_units), spikes/s.
+    conditions : sequence of str, length n_trials
+    labels : sequence of str, length n_conditions
+        Conditions whose repeats are used, sorted, each with at least two trials.
+
+    Returns
+    -------
+    ndarray, shape (n_conditions + 1, n_units)
+    """
+    step = np.rint((rates.lengths[:, None] - 1) * np.linspace(0, 1, PHASE_POINTS)).astype(int)
+    nearest = rates.values[rates.offsets[:-1, None] + step]
+    squares, degrees = [], []
+    for label in labels:
+        mine = nearest[[c == label for c in conditions]]
+        squares.append((len(mine) - 1) * mine.var(0, ddof=1).mean(0))
+        degrees.append(np.full(rates.values.shape[1], len(mine) - 1.0))
+    noise = sum_without(np.stack(squares)) / sum_without(np.stack(degrees))
+    return _of_variance(noise, rates, conditions, labels)
+
+
+def poisson_ceiling(
+    rates: Ragged, conditions: Sequence[str], labels: Sequence[str], *, dt: float, smoothing_bins: int
+) -> Floats:
+    """Explainable share of the variance of single trials, if units fired as Poisson processes.
+
+    Counts in bins of ``dt`` averaged over ``smoothing_bins`` bins vary by ``mean rate / (bins · dt)``.
+
+    Parameters
+    ----------
+    rates, conditions, labels
+        See :func:`single_trial_ceiling`.
+    dt : float
+        Bin width, s.
+    smoothing_bins : int
+
+    Returns
+    -------
+    ndarray, shape (n_conditions + 1, n_units)
+    """
+    sums = leaving_out(rates.lengths, conditions, labels)
+    mean = sums(rates.values) / sums(np.ones((len(rates.values), 1)))
+    return _of_variance(mean / (smoothing_bins * dt), rates, conditions, labels)
+
+
+def _of_variance(noise: Floats, rates: Ragged, conditions: Sequence[str], labels: Sequence[str]) -> Floats:
+    """``1 − noise / Var(y)`` over the steps of all trials, and with each condition left out."""
+    sums, mean = leaving_out(rates.lengths, conditions, labels), rates.values.mean(0)
+    n, first, second = (
+        sums(q) for q in (np.ones((len(rates.values), 1)), rates.values - mean, (rates.values - mean) ** 2)
+    )
+    variance = np.maximum(second / n - (first / n) ** 2, 0.0)
+    return one_minus_ratio(noise, variance, variance[0] + mean**2)
