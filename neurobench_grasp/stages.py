@@ -34,7 +34,7 @@ class Stages:
     Parameters
     ----------
     folder : path
-        Created if absent.
+        Within the run folder; created if absent.
 
     Raises
     ------
@@ -51,7 +51,8 @@ class Stages:
             probe.unlink()
         except OSError as error:
             raise NgbError(
-                f"Cannot write to the output folder {folder} ({error.strerror}); choose another with --out."
+                f"Cannot write to the output folder {folder.parent} ({error.strerror}); choose another with "
+                "--out."
             ) from error
 
     def __call__(self, name: str, parts: Mapping[str, Any] | None, make: Callable[[], Arrays]) -> Arrays:

@@ -70,6 +70,7 @@ def train_network(
     trials = data.behaviour("train")
     root = (to or cache_folder() / "checkpoints") / data.id
     work = root / f".{model}-{seed}"
+    progress(f"working in {work}, with the log for tensorboard")
     trained = built.train(
         trials,
         seed=seed,
@@ -92,6 +93,10 @@ def train_network(
         "versions": _versions(),
     }
     path = save_network(root, trained.weights, card)
+    log = root / "tensorboard" / path.stem
+    shutil.rmtree(log, ignore_errors=True)
+    log.parent.mkdir(exist_ok=True)
+    (work / "tensorboard").rename(log)
     shutil.rmtree(work, ignore_errors=True)
     return path, NetworkCard.read(path)
 
@@ -115,9 +120,12 @@ def _training_data(data: Dataset) -> dict[str, Any]:
 def _errors(model: Model, data: Dataset, progress: Progress) -> dict[str, float]:
     """Mean keypoint error over the scored windows of each split, mm."""
     assert isinstance(model, Controller)
-    progress("tracking error of the trained network")
-    splits = {s: data.behaviour(s) for s in ("train", "test", "ood")}
-    return {s: round(window_error(model.track(t).keypoints, t), 3) for s, t in splits.items() if len(t)}
+    errors = {}
+    for split in ("train", "test", "ood"):
+        if len(trials := data.behaviour(split)):
+            progress(f"tracking error of the trained network on {len(trials)} trials of {split}")
+            errors[split] = round(window_error(model.track(trials).keypoints, trials), 3)
+    return errors
 
 
 def _versions() -> dict[str, str]:

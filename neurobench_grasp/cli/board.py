@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurobench_grasp.cli.terminal import Json, Result, note, table
+from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,7 +23,7 @@ def leaderboard(
         list[Path] | None,
         typer.Argument(
             metavar="[DIR]...",
-            help="Run folders or folders of records [default: ngb-runs and the reviewed results].",
+            help="Run folders or folders of records (default: ngb-runs and the reviewed results).",
         ),
     ] = None,
     as_json: Json = False,
@@ -34,6 +35,8 @@ def leaderboard(
     for problem in problems:
         note(f"left out: {problem}")
     rows = ranking(records)
+    if not records and problems:
+        raise NgbError("None of these could be read; name run folders or folders of records.")
     if not rows:
         note("There are no scores to rank yet; make one with `ngb score --model NAME`.")
     boards = [list(group) for _, group in groupby(rows, key=lambda row: [row[key] for key in BOARD])]
@@ -42,7 +45,6 @@ def leaderboard(
 
 
 def _default_folders() -> list[Path]:
-    from neurobench_grasp.errors import NgbError
     from neurobench_grasp.resources import resource
 
     try:

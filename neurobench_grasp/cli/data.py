@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 File = Annotated[Path, typer.Argument(metavar="FILE", help="An NWB file.")]
 Layout = Annotated[
-    str | None, typer.Option("--layout", help="Name or file of a layout [default: the one that fits best].")
+    str | None, typer.Option("--layout", help="Name or file of a layout (default: the one that fits best).")
 ]
 
 
@@ -57,7 +57,7 @@ def validate(file: File, layout: Layout = None, as_json: Json = False) -> Result
 @app.command("make", cls=Command)
 def make(
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder for the files [default: the user's cache folder].")
+        Path | None, typer.Option("--to", help="Folder for the files (default: the user's cache folder).")
     ] = None,
     as_json: Json = False,
 ) -> Result:
@@ -74,7 +74,7 @@ def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset: myodm or hand_reach_to_grasp.")],
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="Folder or wheel with its original files [default: download them]."),
+        typer.Option("--from", help="Folder or wheel with its original files (default: download them)."),
     ] = None,
     as_json: Json = False,
 ) -> Result:

@@ -21,15 +21,15 @@ def render(
     trial: Annotated[
         str | None,
         typer.Option(
-            "--trial", help="Trial, or session/trial [default: the first one of a held-out object]."
+            "--trial", help="Trial, or session/trial (default: the first one of a held-out object)."
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the network.")] = 0,
     layout: Annotated[
-        str | None, typer.Option("--layout", help="Layout of the file [default: the one that fits best].")
+        str | None, typer.Option("--layout", help="Layout of the file (default: the one that fits best).")
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", help="Video, .gif or .mp4 [default: MODEL-TRIAL.gif].")
+        Path | None, typer.Option("--to", help="Video, .gif or .mp4 (default: MODEL-TRIAL.gif).")
     ] = None,
     as_json: Json = False,
 ) -> Result:

@@ -45,15 +45,15 @@ def score(
         str, typer.Option("--dataset", "-d", help="Name of a dataset, or an NWB file.")
     ] = "demo",
     layout: Annotated[
-        str | None, typer.Option("--layout", help="Layout of the file [default: the one that fits best].")
+        str | None, typer.Option("--layout", help="Layout of the file (default: the one that fits best).")
     ] = None,
     protocol: Annotated[
         list[str] | None,
-        typer.Option("--protocol", "-p", help="Protocol; may be repeated [default: all that apply]."),
+        typer.Option("--protocol", "-p", help="Protocol; may be repeated (default: all that apply)."),
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Score seeds 0 … N-1.")] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Score this seed alone [default: 0].")
+        int | None, typer.Option("--seed", min=0, help="Score this seed alone (default: 0).")
     ] = None,
     activations: Annotated[
         Path | None,

@@ -18,23 +18,26 @@ def train(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the network.")] = 0,
     steps: Annotated[
         float | None,
-        typer.Option("--steps", min=1, help="Control steps of experience [default: the model's own choice]."),
+        typer.Option("--steps", min=1, help="Control steps of experience (default: the model's own choice)."),
     ] = None,
     layout: Annotated[
-        str | None, typer.Option("--layout", help="Layout of the file [default: the one that fits best].")
+        str | None, typer.Option("--layout", help="Layout of the file (default: the one that fits best).")
     ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
-            "--threads", min=1, help="Threads; part of what a network depends on [default: all cores]."
+            "--threads", min=1, help="Threads; part of what a network depends on (default: all cores)."
         ),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder for networks [default: in the user's cache folder].")
+        Path | None, typer.Option("--to", help="Folder for networks (default: in the user's cache folder).")
     ] = None,
     as_json: Json = False,
 ) -> Result:
-    """Train a network on the training trials of a dataset; a killed training continues where it was."""
+    """Train a network on the training trials of a dataset; a killed training continues where it was.
+
+    `ngb score` prefers the networks in the user's cache folder to those that came with the project.
+    """
     from neurobench_grasp.train import train_network
 
     with progress() as tell:
@@ -45,10 +48,17 @@ def train(
     rows = [(split, f"{error:.2f}") for split, error in card.errors_mm.items()]
     view = [
         f"{card.model} (seed {card.seed}) on {card.dataset['id']}: {card.steps:,} steps in "
-        f"{card.wall_time_s / 60:.0f} min",
+        f"{card.wall_time_s / 60:.1f} min",
         table("split", "tracking error (mm)", rows=rows, numbers=("tracking error (mm)",)),
         f"network: {path}",
+        f"log: tensorboard --logdir {path.parent / 'tensorboard'}",
     ]
+    if to is not None:
+        from neurobench_grasp.cache import cache_folder
+
+        view.append(
+            f"`ngb score` looks in {cache_folder() / 'checkpoints'}; copy {path.parent} there to use it."
+        )
     return Result(_as_json(path, card), view)
 
 

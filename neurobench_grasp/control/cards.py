@@ -25,6 +25,11 @@ from neurobench_grasp.resources import resource
 from neurobench_grasp.types import Trials
 
 CHECKPOINTS = "registry/checkpoints"
+KINDS: Mapping[str, type] = {
+    "model": str, "action": str, "seed": int, "settings": dict, "dataset": dict, "train_sha256": str,
+    "weights_sha256": str, "curve": list, "errors_mm": dict,
+}  # fmt: skip
+"""What the fields of a card that are used must be."""
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -96,17 +101,30 @@ class NetworkCard:
         known = {f.name for f in fields(cls)}
         wrong = set(content) ^ known if isinstance(content, dict) else known
         if not wrong:
+            wrong = {name for name, kind in KINDS.items() if not isinstance(content[name], kind)}
+        if not wrong:
             wrong = set(content["settings"]) ^ {f.name for f in fields(ControllerSettings)}
         if wrong or content["schema"] != 1:
             raise CorruptFileError(
-                f"{path} is no card of a trained network of this version: missing or unknown "
+                f"{path} is no card of a trained network of this version: missing, unknown or unfit are "
                 f"{', '.join(sorted(wrong)) or 'schema'}; train it again or remove it."
             )
-        return cls(**content)
+        card = cls(**content)
+        try:
+            card.controller_settings()
+        except (TypeError, ValueError) as error:
+            raise CorruptFileError(f"The settings in {path} are unfit: {error}; train it again.") from error
+        return card
 
     def controller_settings(self) -> ControllerSettings:
         """Give the settings as the controller takes them."""
         return ControllerSettings(**self.settings)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all that a score depends on: weights, settings and kind of action."""
+        parts = json.dumps([self.weights_sha256, self.action, dict(self.settings)], sort_keys=True)
+        return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def save_network(folder: Path, weights: Mapping[str, NDArray[Any]], card: dict[str, Any]) -> Path:
@@ -153,7 +171,9 @@ def load_weights(path: Path, card: NetworkCard, expected: Mapping[str, NDArray[A
     try:
         digest = hashlib.sha256(weights_path.read_bytes()).hexdigest()
     except OSError as error:
-        raise CorruptFileError(f"The weights {weights_path} cannot be read ({error.strerror}).") from error
+        raise CorruptFileError(
+            f"The weights {weights_path} cannot be read ({error.strerror}); fetch or train them again."
+        ) from error
     if digest != card.weights_sha256:
         raise CorruptFileError(
             f"{weights_path} is not the file that its card describes (sha256 {digest[:12]}… instead of "
@@ -173,7 +193,7 @@ def load_weights(path: Path, card: NetworkCard, expected: Mapping[str, NDArray[A
 
 
 def trained_networks(model: str) -> Iterator[tuple[Path, NetworkCard]]:
-    """Cards of a model: those that came with the project, then those trained here.
+    """Cards of a model: those trained here, then those that came with the project.
 
     A card that cannot be read does not keep the others from being found.
 
@@ -183,7 +203,7 @@ def trained_networks(model: str) -> Iterator[tuple[Path, NetworkCard]]:
         After the last card, if one could not be read.
     """
     broken = []
-    for root in (resource(CHECKPOINTS), cache_folder() / "checkpoints"):
+    for root in (cache_folder() / "checkpoints", resource(CHECKPOINTS)):
         for path in sorted(root.glob(f"*/{model}-*.json")):
             try:
                 card = NetworkCard.read(path)
@@ -208,16 +228,16 @@ def find_network(model: str, seed: int, train_sha256: str) -> tuple[Path, Networ
     for path, card in trained_networks(model):
         if (card.seed, card.train_sha256) == (seed, train_sha256):
             return path, card
-        others.append(f"{card.dataset['id']} seed {card.seed}")
+        others.append(f"{card.dataset.get('id')} seed {card.seed}")
     there = f"there are networks for {', '.join(dict.fromkeys(others))}" if others else "there are none yet"
     raise NgbError(
         f"No network of {model} (seed {seed}) was trained on this dataset's training trials; {there}. "
-        f"Train one with `ngb train --model {model} --dataset … --seed {seed}`, which takes a while."
+        f"Train one with `ngb train --model {model} --seed {seed}` and the same --dataset; it takes a while."
     )
 
 
 def trained_digest(model: str, seed: int, train: Trials) -> str:
-    """Digest of the weights that :func:`find_network` finds: what a scored controller depends on.
+    """Digest of the network that :func:`find_network` finds: what a scored controller depends on.
 
     Raises
     ------
@@ -231,7 +251,7 @@ def trained_digest(model: str, seed: int, train: Trials) -> str:
             f"{model} cannot be scored on {train.sessions[0]}: it imitates movements of the hand, and this "
             "session has no joint angles of the hand."
         )
-    return find_network(model, seed, train.sha256)[1].weights_sha256
+    return find_network(model, seed, train.sha256)[1].sha256
 
 
 def _shape(array: NDArray[Any] | None) -> str:

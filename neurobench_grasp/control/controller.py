@@ -22,6 +22,7 @@ from neurobench_grasp.control.network import (
 )
 from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
+from neurobench_grasp.errors import CorruptFileError, UnsupportedError
 from neurobench_grasp.machine import on_all_cores
 from neurobench_grasp.types import Activations, Goal, Progress, Ragged, Tracking, TrainedNetwork, Trials
 
@@ -55,6 +56,11 @@ class NetworkController:
             If there is none; training takes too long to happen unasked.
         """
         path, card = find_network(self.model, seed, train.sha256)
+        if card.action != self.action:
+            raise CorruptFileError(
+                f"The card {path} describes a network of another action ({card.action!r} instead of "
+                f"{self.action!r}); train it again or remove it."
+            )
         self.settings = card.controller_settings()
         weights = network_state(Network(self.action, self.settings))
         self._network = as_network(self.action, self.settings, load_weights(path, card, weights))
@@ -164,6 +170,16 @@ class UntrainedController(NetworkController):
         self._trained.fit(train, seed=seed)
         self.settings = self._trained.settings
         self._network = initial_network(self.action, self.settings, seed, train).double().eval()
+
+    def train(self, train: Trials, **settings: Any) -> TrainedNetwork:
+        """Refuse.
+
+        Raises
+        ------
+        UnsupportedError
+            Always: it is the network before training.
+        """
+        raise UnsupportedError("This is the network before training; train the model that it is the twin of.")
 
     def activations(self, trials: Trials) -> Activations:
         """Every layer on what the trained network observed."""

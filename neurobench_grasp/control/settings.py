@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 from neurobench_grasp.body.simulation import PHYSICS_STEPS
 
@@ -72,3 +73,12 @@ class ControllerSettings:
     clip_range: float = 0.2
     max_grad_norm: float = 0.5
     default_steps: int = 1_200_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, whole = getattr(self, field.name), field.type == "int"
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+                raise TypeError(f"{field.name} is {value!r} instead of a number")
+            least = 0 if field.name in ("settle_steps", "margin_steps", "least_movements") else 1
+            if not math.isfinite(value) or (whole and value < least):
+                raise ValueError(f"{field.name} is {value}")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -185,13 +188,14 @@ def train(
     log = _Progress(ppo, task, identity, folder, monitor or {}, progress)
     log.resume()
     if ppo.num_timesteps < steps:
-        ppo.learn(
-            steps - ppo.num_timesteps,
-            callback=log,
-            log_interval=LOGGED,
-            reset_num_timesteps=False,
-            tb_log_name="ppo",
-        )
+        with log.interruptible():
+            ppo.learn(
+                steps - ppo.num_timesteps,
+                callback=log,
+                log_interval=LOGGED,
+                reset_num_timesteps=False,
+                tb_log_name="ppo",
+            )
     log.finish()
     task.hands.close()
     return network.eval(), {
@@ -250,6 +254,25 @@ class _Progress(BaseCallback):
         self._since = self._saved = time.monotonic()
         self._began_at = 0
         self._errors: list[float] = []
+        self._stopped = False
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Save at the next seam when the user stops the training; a second Ctrl-C stops it at once."""
+        if threading.current_thread() is not threading.main_thread():  # only there are signals received
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def stop(number: int, frame: Any) -> None:
+            self._stopped = True
+            signal.signal(signal.SIGINT, before)
+
+        signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def resume(self) -> None:
         """Continue from the checkpoint, if there is one of the very same training."""
@@ -269,6 +292,9 @@ class _Progress(BaseCallback):
     def _on_rollout_start(self) -> None:
         done, s = self.ppo.num_timesteps, self.settings
         self.ppo.policy.log_std.data.fill_(s.log_std + (s.final_log_std - s.log_std) * done / self.steps)
+        if self._stopped:
+            self._save()
+            raise KeyboardInterrupt
         if done // CURVE_STEPS >= len(self.curve) and self.monitor:
             self._measure()
         if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
@@ -285,10 +311,10 @@ class _Progress(BaseCallback):
         error = 1000 * float(np.mean(self._errors))
         self._errors.clear()
         self.logger.record("imitation/keypoint_error_mm", error)
-        left = (self.steps - done) / max(rate, 1e-9)
+        left = max(self.steps - done, 0) / max(rate, 1e-9)
         self.tell(
-            f"training {self.action} controller: {done / 1e6:.2f} of {self.steps / 1e6:.2f} M steps, "
-            f"{rate:.0f} steps/s, error {error:.1f} mm while exploring, {left / 60:.0f} min left"
+            f"training {self.action} controller: {done:,} of {self.steps:,} steps, {rate:.0f} steps/s, "
+            f"error {error:.1f} mm while exploring, {left / 60:.1f} min left"
         )
 
     def finish(self) -> None:

@@ -132,7 +132,7 @@ def read_records(folders: Iterable[str | Path]) -> tuple[tuple[ScoreRecord, ...]
     for folder in map(Path, folders):
         inside = folder / "records" if (folder / "records").is_dir() else folder
         if not inside.is_dir():
-            problems.append(f"There is no folder {folder}.")
+            problems.append(f"there is no folder {folder}")
         for path in sorted(inside.glob("*.json")):
             try:
                 records.append(read_record(path))

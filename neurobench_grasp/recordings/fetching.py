@@ -42,7 +42,10 @@ def fetch(name: str, source: str | Path | None = None, progress: Progress = lamb
     entry = find_entry(name)
     kept = Kept(entry.name, entry.sha256)
     path = None if source is None else Path(source)
-    return kept.files() or kept.make(lambda new: _fill(entry, path, new, progress))
+    if files := kept.files():
+        progress(f"{entry.name} is in the cache already, with the pinned digests")
+        return files
+    return kept.make(lambda new: _fill(entry, path, new, progress))
 
 
 def fetched_files(entry: Entry) -> list[Path]:

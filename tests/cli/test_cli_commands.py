@@ -77,7 +77,8 @@ def evaluated(monkeypatch):
     """Replace the flow by one that writes a record per seed; gives the calls it received."""
     calls = []
 
-    def evaluate(model, dataset, *, layout, protocols, seeds, out, progress):
+    def evaluate(model, dataset, *, layout, protocols, seeds, activations, out, progress):
+        assert activations is None
         calls.append(
             {"model": model, "dataset": dataset, "layout": layout, "protocols": protocols, "seeds": seeds}
         )
@@ -103,7 +104,7 @@ def test_version_and_help(ngb):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["score"], "Missing option '--model'"),
+        (["score"], "give a model, or activations in a file"),
         (["score", "--model", "x", "--nonsense"], "No such option: --nonsense"),
         (["score", "--model", "x", "--seeds", "0"], "greater than or equal to 1"),
         (
@@ -352,7 +353,9 @@ def test_leaderboard_without_records_says_how_to_make_one(ngb):
     assert result.exit_code == 0
     assert json.loads(result.stdout) == []
     assert "make one with `ngb score --model NAME`" in result.stderr
-    assert ngb("leaderboard", "nowhere").stderr.startswith("left out: There is no folder nowhere.")
+    absent = ngb("leaderboard", "nowhere")
+    assert absent.exit_code == 1 and absent.stderr.startswith("left out: there is no folder nowhere\n")
+    assert "None of these could be read" in absent.stderr
 
 
 def test_data_layouts(ngb):

@@ -57,6 +57,20 @@ def test_a_trained_controller_is_scored_by_both_protocols_and_again_at_once(trai
     assert "tracking error" in again.stdout and "average_trajectory" in again.stdout
 
 
+def test_the_log_of_a_training_is_kept_and_named(work, tmp_path):
+    run = ngb("train", "--model", "torque_ppo", "--dataset", work / "grasping.nwb", "--steps", "600",
+              "--threads", "1", "--to", tmp_path / "nets", cache=work / "cache")  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    log = tmp_path / "nets" / "grasping" / "tensorboard"
+    assert f"tensorboard --logdir {log}" in run.stdout and list(log.rglob("events*"))
+    assert f"copy {log.parent} there" in run.stdout and str(work / "cache") in run.stdout
+
+
+def test_the_untrained_twin_cannot_be_trained(work):
+    run = ngb("train", "--model", "untrained", "--dataset", work / "grasping.nwb", cache=work / "cache")
+    assert run.returncode == 1 and "the network before training" in run.stderr
+
+
 def test_untrained_is_scored_with_its_trained_twin(trained, work):
     run = ngb("score", "--model", "untrained", "--dataset", work / "grasping.nwb", "--out", work / "runs",
               "--protocol", "tracking", "--json", cache=work / "cache")  # fmt: skip

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 from movements import grasp_trials
 from safetensors.numpy import load, save
 
-from neurobench_grasp.control import NetworkCard, find_network, trained_digest
+from neurobench_grasp.control import NetworkCard, cards, find_network, trained_digest
 from neurobench_grasp.control.cards import save_network
 from neurobench_grasp.control.controller import NetworkController
 from neurobench_grasp.control.network import initial_network, network_state
@@ -61,7 +62,7 @@ def test_a_network_is_found_by_the_trials_it_was_trained_on(kept):
     path, train = kept
     found, card = find_network("planted", 4, train.sha256)
     assert found == path and card.controller_settings() == ControllerSettings()
-    assert trained_digest("planted", 4, train) == card.weights_sha256
+    assert trained_digest("planted", 4, train) == card.sha256
     weights = load(path.with_suffix(".safetensors").read_bytes())
     for name, array in fitted(train).state().items():
         if not name.startswith("settings."):
@@ -127,21 +128,60 @@ def test_weights_of_another_network_are_refused(kept, change, said):
     [
         ("{", "cannot be read"),
         ("[]", "no card"),
-        ('{"schema": 1}', "missing or unknown"),
-        ("unknown", "missing or unknown trick"),
-        ("old settings", "missing or unknown momentum"),
+        ('{"schema": 1}', "missing, unknown or unfit"),
     ],
 )
 def test_a_card_that_is_none_is_refused(kept, text, said):
     path, train = kept
-    if text == "unknown":
-        text = json.dumps(json.loads(path.read_text()) | {"trick": 1})
-    if text == "old settings":
-        card = json.loads(path.read_text())
-        text = json.dumps(card | {"settings": card["settings"] | {"momentum": 1}})
     path.write_text(text)
     with pytest.raises(CorruptFileError, match=said):
         fitted(train)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"trick": 1}, "unfit are trick"),
+        ({"settings": None}, "unfit are settings"),
+        ({"dataset": "x", "train_sha256": "other"}, "unfit are dataset"),
+        ({"seed": "4"}, "unfit are seed"),
+        ({"action": "torque"}, "another action"),
+        ({"settings.momentum": 1}, "unfit are momentum"),
+        ({"settings.encoder_units": "x"}, "encoder_units is 'x' instead of a number"),
+        ({"settings.settle_steps": -5}, "settle_steps is -5"),
+        ({"settings.physics_steps": 0}, "physics_steps is 0"),
+        ({"settings.gamma": float("nan")}, "gamma is nan"),
+        ({"settings.integration_units": 8}, "does not hold the weights of its network"),
+    ],
+)
+def test_a_card_with_an_unfit_field_is_refused_by_name(kept, change, said):
+    path, train = kept
+    card = json.loads(path.read_text())
+    for name, value in change.items():
+        where, _, setting = name.partition(".")
+        (card[where] if setting else card)[setting or where] = value
+    path.write_text(json.dumps(card))
+    with pytest.raises(CorruptFileError, match=said):
+        fitted(train)
+
+
+def test_other_settings_in_a_card_are_another_network(kept):
+    path, train = kept
+    before = trained_digest("planted", 4, train)
+    card = json.loads(path.read_text())
+    card["settings"]["settle_steps"] += 1
+    path.write_text(json.dumps(card))
+    assert trained_digest("planted", 4, train) != before
+
+
+def test_a_network_trained_here_is_preferred_to_one_that_came_with_the_project(kept, tmp_path, monkeypatch):
+    path, train = kept
+    shipped = tmp_path / "shipped"
+    shutil.copytree(path.parent, shipped / "somewhere")
+    monkeypatch.setattr(cards, "resource", lambda name: shipped)
+    assert find_network("planted", 4, train.sha256)[0] == path
+    shutil.rmtree(path.parent)
+    assert find_network("planted", 4, train.sha256)[0] == shipped / "somewhere" / path.name
 
 
 def test_missing_weights_are_named(kept):

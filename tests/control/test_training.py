@@ -171,6 +171,22 @@ def test_few_movements_are_filled_up_with_mixtures(tmp_path, monkeypatch):
         training.train(grasp_trials(6), "torque", 0, 1, tmp_path, settings=settings)
 
 
+def test_a_training_stopped_by_the_user_is_saved_and_continues_to_the_same_network(unbroken, tmp_path):
+    told = []
+
+    def progress(text):
+        told.append(text)
+        if len(told) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, progress=progress)
+    _, notes = read_arrays(tmp_path / training.CHECKPOINT)
+    assert int(notes["steps"]) == 3 * 8 * 16 and signal.getsignal(signal.SIGINT) is before
+    assert_equal(trained(tmp_path)[0], unbroken[0])
+
+
 @pytest.mark.slow
 def test_training_killed_at_random_times_ends_in_the_same_network(unbroken, tmp_path):
     script = (
@@ -270,7 +286,8 @@ def test_only_training_trials_reach_the_network(demo_like, tmp_path, small_defau
     assert set(card.errors_mm) == {"train", "test", "ood"}
     assert card.train_sha256 == data.behaviour("train").sha256
     assert json.loads(path.read_text())["settings"] == dataclasses.asdict(SMALL)
-    assert sorted(p.name for p in path.parent.iterdir()) == ["muscle_ppo-0.json", "muscle_ppo-0.safetensors"]
+    kept = ["muscle_ppo-0.json", "muscle_ppo-0.safetensors", "tensorboard"]
+    assert sorted(p.name for p in path.parent.iterdir()) == kept
 
 
 def test_a_model_without_training_says_so(demo_like):

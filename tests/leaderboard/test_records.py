@@ -194,4 +194,4 @@ def test_run_folders_and_folders_of_records_are_both_read(tmp_path):
     write_record(tmp_path / "flat", record(seed=1))
     records, problems = read_records([tmp_path / "run", tmp_path / "flat", tmp_path / "absent"])
     assert {r.seed for r in records} == {0, 1}
-    assert problems == (f"There is no folder {tmp_path / 'absent'}.",)
+    assert problems == (f"there is no folder {tmp_path / 'absent'}",)
