@@ -9,7 +9,8 @@ from sklearn.metrics import explained_variance_score
 from sklearn.preprocessing import StandardScaler
 
 from neurobench_grasp.errors import NgbError, UnsupportedError
-from neurobench_grasp.protocols import encoding
+from neurobench_grasp.protocols import encoding, predictions
+from neurobench_grasp.protocols.rows import score_units
 from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial
 from neurobench_grasp.types import Activations, Ragged
 
@@ -75,7 +76,7 @@ def test_each_area_has_one_lag_of_its_own_in_all_splits(snr):
     both = dataclasses.replace(
         session, rates=Ragged(values, session.rates.offsets), areas=("M1",) * 3 + ("S1",) * 3
     )
-    out = encoding._predict(*mapped(context_of(both), both), candidate=True)
+    out = predictions.predict_units(*mapped(context_of(both), both), candidate=True)
     np.testing.assert_array_equal(out["lag_test"], out["lag_ood"])
     for area, planted in ((slice(0, 3), 0.1), (slice(3, 6), -0.1)):
         assert len(set(out["lag_ood"][area])) == 1
@@ -94,12 +95,12 @@ def test_the_whole_map_equals_plain_scikit_learn():
     layers = {"noise": noise, "latents": session.trials.signals["latents"]}
     context = context_of(session, activations=lambda trials: Activations(layers))
     train, test = (context.index(session, s) for s in (context.splits.train, context.splits.test))
-    window_rows = encoding._window_rows(session.trials, train)
+    window_rows = predictions.window_rows(session.trials, train)
     scores = {
         name: Ragged(encoding._reduce(layer.values, window_rows)[0], layer.offsets)
         for name, layer in layers.items()
     }
-    out = encoding._predict(context, session, scores, candidate=True)
+    out = predictions.predict_units(context, session, scores, candidate=True)
     conditions = [session.trials.condition[i] for i in train]
     fold_of = {
         "test": folds_by_trial([session.trials.ids[i] for i in train], conditions, 5),
@@ -157,7 +158,7 @@ def test_nothing_of_test_or_ood_reaches_the_map():
         session, rates=rates, trials=dataclasses.replace(session.trials, signals={"latents": wild})
     )
     a, b = (
-        encoding._predict(*mapped(c, s), candidate=True)
+        predictions.predict_units(*mapped(c, s), candidate=True)
         for c, s in ((context, session), (context_of(other), other))
     )
     for name in (
@@ -176,12 +177,12 @@ def test_nothing_of_test_or_ood_reaches_the_map():
 def test_sign_flipped_predictions_score_below_zero():
     session, _ = population(np.random.default_rng(8), n_objects=10, n_repeats=5, snr=1.0)
     context = context_of(session)
-    predicted = encoding._predict(*mapped(context, session), candidate=False)
+    predicted = predictions.predict_units(*mapped(context, session), candidate=False)
     ood = context.index(session, context.splits.ood)
     mean = session.rates.values.mean(0)
     units, rates = np.arange(len(session.units)), session.rates.select(ood)
     flipped = Ragged(2 * mean - predicted["ood"], rates.offsets)
-    values, _ = encoding._score(session, ood, units, rates, flipped, "single_trial_ev", by_trial=False)
+    values, _ = score_units(session, ood, units, rates, flipped, "single_trial_ev", by_trial=False)
     assert (values < 0).all()
 
 
