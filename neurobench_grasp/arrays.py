@@ -13,19 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import neurobench_grasp
 from neurobench_grasp.disk import write_whole
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.plugins import NAME, Provided
+from neurobench_grasp.plugins import NAME
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.settings import ENCODING
+from neurobench_grasp.scoring.ev import between_rows
 from neurobench_grasp.types import Activations, Floats, Ints, ModelSpec, Ragged, Trials
 
 KEYS = ("session", "trial", "n_steps", "time")
 """Arrays that say where the rows of the layers belong."""
 LAYER = "layer_"
 """How the name of a layer's array begins; other arrays are left alone."""
-PROVIDER = "neurobench-grasp"
 Key = tuple[str, str]
 
 
@@ -129,19 +128,18 @@ class StoredActivations:
                 )
         return cls(found, notes, hashlib.sha256(raw).hexdigest())
 
-    def as_model(self, name: str) -> Provided[ModelSpec]:
-        """Candidate of this name, as if a plugin had offered it."""
+    def as_model(self, name: str) -> ModelSpec:
+        """Model of this name, as a plugin would offer it."""
         if not NAME.fullmatch(name):
             raise NgbError(
                 f"{name!r} cannot name a model; give a name of a-z, 0-9, '_', '.' and '-' with --model."
             )
-        spec = ModelSpec(
+        return ModelSpec(
             name=name,
             build=lambda seed: self,
             summary="Activations from a file.",
             depends_on=lambda seed, train: self.sha256,
         )
-        return Provided(spec, PROVIDER, neurobench_grasp.__version__)
 
     def fit(self, train: Trials, *, seed: int) -> None:
         """Nothing is left to learn."""
@@ -231,7 +229,4 @@ def _between(values: NDArray[Any], times: Floats, at: Floats) -> Floats:
     """Linear interpolation of every column, held at the ends."""
     position = np.interp(at, times, np.arange(len(times)))
     low = np.minimum(position.astype(int), max(len(times) - 2, 0))
-    fraction = (position - low)[:, None]
-    high = np.minimum(low + 1, len(times) - 1)
-    between: Floats = values[low] * (1 - fraction) + values[high] * fraction
-    return between
+    return between_rows(values, low, np.minimum(low + 1, len(times) - 1), position - low)

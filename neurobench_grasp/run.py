@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import neurobench_grasp
 from neurobench_grasp.arrays import StoredActivations
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
@@ -114,12 +115,13 @@ def evaluate(
         If something the user can fix is wrong; the message says what.
     """
     registry = load_registry()
-    candidate = None if activations else registry.model(model)
+    candidate = registry.model(model) if activations is None else None
     asked = [registry.protocol(name) for name in protocols or ()]
     stages = Stages(Path(out) / "stages")
     data = load_dataset(registry, dataset, layout, progress)
-    if candidate is None:
-        candidate, data = _stored(registry, model, Path(activations or ""), data)
+    if activations is not None:
+        candidate, data = _stored(registry, model, Path(activations), data)
+    assert candidate is not None
     wanted = asked or [registry.protocol(name) for name in _applicable(candidate.spec, data)]
     _store_splits(Path(out), data)
     records = []
@@ -151,7 +153,8 @@ def _stored(registry: Registry, name: str, path: Path, data: Dataset) -> tuple[P
     sessions = tuple(
         replace(s, notes=(*s.notes, stored.notes[s.id])) if s.id in stored.notes else s for s in data.sessions
     )
-    return stored.as_model(name), replace(data, sessions=sessions)
+    candidate = Provided(stored.as_model(name), CORE, neurobench_grasp.__version__)
+    return candidate, replace(data, sessions=sessions)
 
 
 def _applicable(spec: ModelSpec, data: Dataset) -> list[str]:

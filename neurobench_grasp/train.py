@@ -7,8 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from neurobench_grasp.cache import cache_folder
-from neurobench_grasp.control.cards import NetworkCard, save_network
+from neurobench_grasp.control.cards import NetworkCard, own_networks, save_network
 from neurobench_grasp.control.loop import window_error
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import load_registry
@@ -68,7 +67,7 @@ def train_network(
         )
     data = load_dataset(registry, dataset, layout, progress)
     trials = data.behaviour("train")
-    root = (to or cache_folder() / "checkpoints") / data.id
+    root = (to or own_networks()) / data.id
     work = root / f".{model}-{seed}"
     progress(f"working in {work}, with the log for tensorboard")
     trained = built.train(

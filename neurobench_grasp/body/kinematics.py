@@ -75,31 +75,28 @@ def muscle_kinematics(joint_angles: Floats, dt: float, offsets: Ints | None = No
     return MuscleKinematics(length, velocity)
 
 
-def muscle_torques(joint_angles: Floats, activation: Floats) -> Floats:
-    """Active torque of every muscle at every joint, isometric: without the passive forces of stretch.
+def muscle_capacity(joint_angles: Floats) -> tuple[Floats, Floats]:
+    """Moment arms of the muscles, and the greatest force that each adds when fully active, isometric.
 
     Parameters
     ----------
     joint_angles : ndarray, shape (n_steps, 23)
         rad.
-    activation : ndarray, shape (n_steps, 39)
-        0 … 1.
 
     Returns
     -------
-    ndarray, shape (n_steps, 39, 23)
-        N·m.
+    arms : ndarray, shape (n_steps, 39, 23)
+        Metres.
+    force : ndarray, shape (n_steps, 39)
+        N, without the passive forces of stretch; a muscle's active force is linear in its activation.
     """
     stages = ("mj_tendon", "mj_transmission", "mj_fwdActuation")
-    force, moments = _at_each_step(
-        joint_angles, stages, ("actuator_force", "actuator_moment"), activation=1.0
-    )
+    full, moments = _at_each_step(joint_angles, stages, ("actuator_force", "actuator_moment"), activation=1.0)
     (passive,) = _at_each_step(joint_angles, stages, ("actuator_force",), activation=0.0)
     row, joint = _moment_pattern()
-    torque = np.zeros((*force.shape, len(JOINTS)))
-    active = (force - passive) * activation  # force is linear in activation
-    torque[:, row, joint] = moments * active[:, row]
-    return torque
+    arms = np.zeros((*full.shape, len(JOINTS)))
+    arms[:, row, joint] = moments
+    return arms, full - passive
 
 
 def keypoints(joint_angles: Floats) -> Floats:

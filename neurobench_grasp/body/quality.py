@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurobench_grasp.body.kinematics import muscle_torques
+from neurobench_grasp.body.kinematics import muscle_capacity
 from neurobench_grasp.types import Floats
 
 
@@ -63,7 +63,8 @@ def co_contraction(joint_angles: Floats, activation: Floats) -> Floats:
     -------
     ndarray, shape (n_steps,)
     """
-    torque = muscle_torques(joint_angles, activation)
+    arms, force = muscle_capacity(joint_angles)
+    torque = arms * (force * activation)[:, :, None]
     one, other = np.maximum(torque, 0).sum(1), -np.minimum(torque, 0).sum(1)
     shares: Floats = (2 * np.minimum(one, other) / np.maximum(one + other, 1e-12)).mean(1)
     return shares

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from neurobench_grasp.body.hand import JOINT_PARTS, JOINTS, KEYPOINTS, MUSCLES, PARTS, SIDE, build_hand
+from neurobench_grasp.body.kinematics import muscle_capacity
 from neurobench_grasp.body.posture import NEUTRAL
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.machine import usable_cores
@@ -110,24 +111,10 @@ def moved_parts(action: str) -> Bools:
 @cache
 def _muscles_in_neutral() -> tuple[Floats, Floats]:
     """Moment arms, (39, 23) in m, and greatest active isometric forces, (39,) in N, in :data:`NEUTRAL`."""
-    import mujoco
-
-    model, _ = build_hand()
-    data = mujoco.MjData(model)
-    data.qpos[:] = [NEUTRAL[joint] for joint in JOINTS]
-    forces = []
-    for activation in (0.0, 1.0):
-        data.act[:] = activation
-        mujoco.mj_forward(model, data)
-        forces.append(data.actuator_force.copy())
-    moment = np.zeros((model.nu, model.nv))
-    mujoco.mju_sparse2dense(
-        moment, data.actuator_moment, data.moment_rownnz, data.moment_rowadr, data.moment_colind
-    )
-    arms_and_forces = moment, forces[1] - forces[0]
-    for array in arms_and_forces:
+    arms, force = muscle_capacity(np.array([[NEUTRAL[joint] for joint in JOINTS]]))
+    for array in (arms, force):
         array.setflags(write=False)
-    return arms_and_forces
+    return arms[0], force[0]
 
 
 def to_control(action: str, values: Floats) -> Floats:

@@ -67,14 +67,16 @@ def score(
     """Score a model on a dataset and write the record."""
     if seeds is not None and seed is not None:
         raise typer.BadParameter("give one of --seeds and --seed, not both", param_hint="--seeds")
-    if model is None and activations is None:
-        raise typer.BadParameter("give a model, or activations in a file", param_hint="--model")
+    if model is None:
+        if activations is None:
+            raise typer.BadParameter("give a model, or activations in a file", param_hint="--model")
+        model = activations.stem.lower()
     from neurobench_grasp.leaderboard import record_path, to_json
     from neurobench_grasp.run import evaluate
 
     with progress() as tell:
         records = evaluate(
-            model or (activations.stem.lower() if activations else ""),
+            model,
             dataset,
             layout=layout,
             protocols=tuple(protocol) if protocol else None,

@@ -54,11 +54,9 @@ def train(
         f"log: tensorboard --logdir {path.parent / 'tensorboard'}",
     ]
     if to is not None:
-        from neurobench_grasp.cache import cache_folder
+        from neurobench_grasp.control.cards import own_networks
 
-        view.append(
-            f"`ngb score` looks in {cache_folder() / 'checkpoints'}; copy {path.parent} there to use it."
-        )
+        view.append(f"`ngb score` looks in {own_networks()}; copy {path.parent} there to use it.")
     return Result(_as_json(path, card), view)
 
 

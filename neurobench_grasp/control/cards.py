@@ -192,6 +192,11 @@ def load_weights(path: Path, card: NetworkCard, expected: Mapping[str, NDArray[A
     return arrays
 
 
+def own_networks() -> Path:
+    """Folder of the networks that the user has trained."""
+    return cache_folder() / "checkpoints"
+
+
 def trained_networks(model: str) -> Iterator[tuple[Path, NetworkCard]]:
     """Cards of a model: those trained here, then those that came with the project.
 
@@ -203,7 +208,7 @@ def trained_networks(model: str) -> Iterator[tuple[Path, NetworkCard]]:
         After the last card, if one could not be read.
     """
     broken = []
-    for root in (cache_folder() / "checkpoints", resource(CHECKPOINTS)):
+    for root in (own_networks(), resource(CHECKPOINTS)):
         for path in sorted(root.glob(f"*/{model}-*.json")):
             try:
                 card = NetworkCard.read(path)

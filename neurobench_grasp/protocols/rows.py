@@ -38,26 +38,36 @@ class Scored:
     layers: Sequence[str]
     n_winsorised: int
 
-    def reliable(self, train: Sequence[int]) -> Bools:
-        """Tell which units have condition means that repeat in train, well enough to speak of a ceiling."""
-        every, rates = np.arange(len(self.session.units)), _part(self.session.rates, train, None)
-        values, _ = _ceiling(self.session, train, every, rates, CEILINGS["condition_averaged_ev"])
-        return np.nan_to_num(values, nan=-np.inf) >= SETTINGS.reliability_floor
-
 
 def score_rows(context: Context, scored: Sequence[Scored]) -> Iterator[ScoreRow]:
     """All rows of the record: area by area and split by split, then bookkeeping."""
     areas = sorted({a for s in scored for a in s.session.areas})
-    tables = [_Table(context, scored, area, split) for area in areas for split in SPLITS]
+    reliable = dict(on_all_cores(lambda s: (s.session.id, _reliable(context, s.session)), scored))
+    tables = [_Table(context, scored, reliable, area, split) for area in areas for split in SPLITS]
     yield from chain.from_iterable(on_all_cores(lambda table: list(table.rows()), tables))
     for s in scored:
         yield {"metric": "n_winsorised", "session": s.session.id, "value": s.n_winsorised}
 
 
+def _reliable(context: Context, session: AlignedSession) -> Bools:
+    """Tell which units have condition means that repeat in train, well enough to speak of a ceiling."""
+    train, every = context.index(session, context.splits.train), np.arange(len(session.units))
+    rates = _part(session.rates, train, every)
+    values, _ = _ceiling(session, train, every, rates, CEILINGS["condition_averaged_ev"])
+    return np.nan_to_num(values, nan=-np.inf) >= SETTINGS.reliability_floor
+
+
 class _Table:
     """Scores of one area on one split."""
 
-    def __init__(self, context: Context, scored: Sequence[Scored], area: str, split: str) -> None:
+    def __init__(
+        self,
+        context: Context,
+        scored: Sequence[Scored],
+        reliable: Mapping[str, Bools],
+        area: str,
+        split: str,
+    ) -> None:
         self.area, self.split = area, split
         ids = context.splits.train if split == "train_by_object" else getattr(context.splits, split)
         self.parts = [(s, context.index(s.session, ids)) for s in scored if area in s.session.areas]
@@ -67,10 +77,7 @@ class _Table:
             s.session.id: _part(s.session.rates, trials, np.flatnonzero(self._mine[s.session.id]))
             for s, trials in self.parts
         }
-        self._reliable = {
-            s.session.id: s.reliable(context.index(s.session, context.splits.train))[self._mine[s.session.id]]
-            for s, _ in self.parts
-        }
+        self._reliable = {key: reliable[key][mine] for key, mine in self._mine.items()}
         self._known: dict[tuple[str, str, str, int | None], UnitScores] = {}
 
     def rows(self) -> Iterator[ScoreRow]:
@@ -303,11 +310,10 @@ def _in_groups(
     return values, {g: np.where(np.isnan(v), values, v) for g, v in left_out.items()}
 
 
-def _part(rates: Ragged, trials: Sequence[int], units: Ints | None) -> Ragged:
-    """Take some trials and some (or all) units, in ascending order; the whole is not copied."""
+def _part(rates: Ragged, trials: Sequence[int], units: Ints) -> Ragged:
+    """Take some trials and units, in ascending order; the whole is not copied."""
     some = rates if len(trials) == len(rates) else rates.select(trials)
-    whole = units is None or len(units) == some.values.shape[1]
-    return some if whole else Ragged(some.values[:, units], some.offsets)
+    return some if len(units) == some.values.shape[1] else Ragged(some.values[:, units], some.offsets)
 
 
 def _named(scores: UnitScores) -> Iterator[tuple[str, float]]:

@@ -14,6 +14,7 @@ import numpy as np
 from neurobench_grasp.scoring.ev import (
     PHASE_POINTS,
     leaving_out,
+    moments_without,
     one_minus_ratio,
     sum_without,
     to_phase,
@@ -54,7 +55,7 @@ def averaged_ceiling(
         noise.append((mine.var(0, ddof=1) / len(mine)).mean(0))
         noise_of_course.append(mine.mean(1).var(0, ddof=1) / len(mine))
     mean = np.stack(means)
-    kept = np.array([len(labels)] + [len(labels) - 1] * len(labels))[:, None]
+    kept = sum_without(np.ones((len(labels), 1)))
     total, common = (sum_without(np.stack(q)) / kept for q in (noise, noise_of_course))
     # The variance of the means is about their mean, which takes its share of the noise away.
     total = total * (1 - 1 / kept) if tuning_only else total - common / kept
@@ -70,11 +71,8 @@ def single_trial_ceiling(rates: Ragged, conditions: Sequence[str], labels: Seque
 
     Parameters
     ----------
-    rates : Ragged
-        (trial, step, n_units), spikes/s.
-    conditions : sequence of str, length n_trials
-    labels : sequence of str, length n_conditions
-        Conditions whose repeats are used, sorted, each with at least two trials.
+    rates, conditions, labels
+        See :func:`averaged_ceiling`; trials of other conditions count for the variance.
 
     Returns
     -------
@@ -86,9 +84,10 @@ def single_trial_ceiling(rates: Ragged, conditions: Sequence[str], labels: Seque
     for label in labels:
         mine = nearest[[c == label for c in conditions]]
         squares.append((len(mine) - 1) * mine.var(0, ddof=1).mean(0))
-        degrees.append(np.full(rates.values.shape[1], len(mine) - 1.0))
-    noise = sum_without(np.stack(squares)) / sum_without(np.stack(degrees))
-    return _of_variance(noise, rates, conditions, labels)
+        degrees.append([len(mine) - 1.0])
+    noise = sum_without(np.stack(squares)) / sum_without(np.array(degrees))
+    mean, variance = moments_without(rates.values, leaving_out(rates.lengths, conditions, labels))
+    return one_minus_ratio(noise, variance, variance[0] + mean[0] ** 2)
 
 
 def poisson_ceiling(
@@ -110,16 +109,5 @@ def poisson_ceiling(
     -------
     ndarray, shape (n_conditions + 1, n_units)
     """
-    sums = leaving_out(rates.lengths, conditions, labels)
-    mean = sums(rates.values) / sums(np.ones((len(rates.values), 1)))
-    return _of_variance(mean / (smoothing_bins * dt), rates, conditions, labels)
-
-
-def _of_variance(noise: Floats, rates: Ragged, conditions: Sequence[str], labels: Sequence[str]) -> Floats:
-    """``1 − noise / Var(y)`` over the steps of all trials, and with each condition left out."""
-    sums, mean = leaving_out(rates.lengths, conditions, labels), rates.values.mean(0)
-    n, first, second = (
-        sums(q) for q in (np.ones((len(rates.values), 1)), rates.values - mean, (rates.values - mean) ** 2)
-    )
-    variance = np.maximum(second / n - (first / n) ** 2, 0.0)
-    return one_minus_ratio(noise, variance, variance[0] + mean**2)
+    mean, variance = moments_without(rates.values, leaving_out(rates.lengths, conditions, labels))
+    return one_minus_ratio(mean / (smoothing_bins * dt), variance, variance[0] + mean[0] ** 2)

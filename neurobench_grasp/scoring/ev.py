@@ -49,13 +49,18 @@ def grouped_ev(y: Ragged, prediction: Ragged, groups: Sequence[str], *, offset_c
         First row: all trials. Then one row per left-out group, in sorted order of the labels.
     """
     sums = leaving_out(y.lengths, groups, sorted(set(groups)))
-    mean = y.values.mean(0)
-    error, centred = y.values - prediction.values, y.values - mean  # centred: differences lose no digits
-    n = np.maximum(sums(np.ones((len(error), 1))), 1.0)
-    y1, e1, y2, e2 = (sums(q) / n for q in (centred, error, centred**2, error**2))
-    variance = np.maximum(y2 - y1**2, 0.0)
-    residual = e2 if offset_counts else e2 - e1**2
-    return one_minus_ratio(residual, variance, y2[0] + mean**2)
+    mean, variance = moments_without(y.values, sums)
+    offset, residual = moments_without(y.values - prediction.values, sums)
+    residual = residual + offset**2 if offset_counts else residual
+    return one_minus_ratio(residual, variance, variance[0] + mean[0] ** 2)
+
+
+def moments_without(values: Floats, sums: Callable[[Floats], Floats]) -> tuple[Floats, Floats]:
+    """Mean and variance over steps by the sums of :func:`leaving_out`, each (n_labels + 1, n_columns)."""
+    centre = values.mean(0)  # about it, so that the differences of sums lose no digits
+    n = np.maximum(sums(np.ones((len(values), 1))), 1.0)
+    first, second = (sums(q) / n for q in (values - centre, (values - centre) ** 2))
+    return centre + first, np.maximum(second - first**2, 0.0)
 
 
 def leaving_out(lengths: Ints, groups: Sequence[str], labels: Sequence[str]) -> Callable[[Floats], Floats]:
@@ -136,10 +141,12 @@ def to_phase(trials: Ragged) -> Floats:
     -------
     ndarray, shape (n_trials, 25, n_columns)
     """
-    low, high, fraction = _at_phases(trials)
-    between: Floats = (
-        trials.values[low] * (1 - fraction[..., None]) + trials.values[high] * fraction[..., None]
-    )
+    return between_rows(trials.values, *_at_phases(trials))
+
+
+def between_rows(values: Floats, low: Ints, high: Ints, fraction: Floats) -> Floats:
+    """Interpolate linearly between pairs of rows of (n_rows, n_columns); ``fraction`` 1 gives ``high``."""
+    between: Floats = values[low] * (1 - fraction[..., None]) + values[high] * fraction[..., None]
     return between
 
 
@@ -178,7 +185,7 @@ def variance_without(values: Floats, *, about_course: bool) -> Floats:
     n_phases = values.shape[1]
     centred = values - values.mean((0, 1))  # so that the differences of sums lose no digits
     first, second = (sum_without(q) for q in (centred, centred**2))
-    n = np.maximum(np.array([len(values)] + len(values) * [len(values) - 1]), 1)[:, None]
+    n = np.maximum(sum_without(np.ones((len(values), 1))), 1)
     mean = first / n[:, None] if about_course else (first.sum(1) / (n * n_phases))[:, None]
     variance: Floats = np.maximum(second.sum(1) / (n * n_phases) - (mean**2).mean(1), 0.0)
     return variance

@@ -127,14 +127,15 @@ def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]
     pairs = list(zip(scores, ceilings, strict=True))
     both = [np.isfinite(s.values) & np.isfinite(c.values) for s, c in pairs]
     top, bottom = (
-        summarise([p.where(b) for p, b in zip(parts, both, strict=True)]) for parts in (scores, ceilings)
+        _mean_over_animals([p.where(b) for p, b in zip(parts, both, strict=True)], lambda p: p.values)
+        for parts in (scores, ceilings)
     )
-    if top is None or bottom is None or bottom.value <= 0:
+    if not bottom > 0:  # nor if it is undefined
         return None
-    ratio = top.value / bottom.value
+    ratio = top / bottom
 
     def linear(score: Floats, ceiling: Floats) -> Floats:
-        return ratio + (score - ratio * ceiling) / bottom.value
+        return ratio + (score - ratio * ceiling) / bottom
 
     parts = []
     for s, c in pairs:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neurobench_grasp.scoring.ev import PHASE_POINTS, condition_average
+from neurobench_grasp.scoring.ev import PHASE_POINTS, between_rows, condition_average
 from neurobench_grasp.types import Floats, Ints, Ragged
 
 NOISE_FEATURES = 60
@@ -93,5 +93,4 @@ def at_phase(course: Floats, lengths: Sequence[int]) -> Ragged:
     step = np.arange(offsets[-1]) - np.repeat(offsets[:-1], n)
     position = step * np.repeat((PHASE_POINTS - 1) / np.maximum(n - 1, 1), n)
     low = np.minimum(position.astype(int), PHASE_POINTS - 2)
-    fraction = (position - low)[:, None]
-    return Ragged(course[low] * (1 - fraction) + course[low + 1] * fraction, offsets)
+    return Ragged(between_rows(course, low, low + 1, position - low), offsets)

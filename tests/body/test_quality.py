@@ -6,7 +6,12 @@ import pytest
 from movements import grasp_trials
 
 from neurobench_grasp.body import build_hand, co_contraction, jerk, keypoint_distances
-from neurobench_grasp.body.kinematics import muscle_torques
+from neurobench_grasp.body.kinematics import muscle_capacity
+
+
+def muscle_torques(angles, activation):
+    arms, force = muscle_capacity(angles)
+    return arms * (force * activation)[:, :, None]
 
 
 def test_keypoint_distances_are_euclidean():
