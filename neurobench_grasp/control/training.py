@@ -26,7 +26,7 @@ from neurobench_grasp.body.simulation import moved_parts
 from neurobench_grasp.control.environment import Imitation, ImitationVecEnv
 from neurobench_grasp.control.files import read_arrays, write_arrays
 from neurobench_grasp.control.loop import run_closed_loop, window_error
-from neurobench_grasp.control.network import Network, initial_network
+from neurobench_grasp.control.network import Network, initial_network, one_torch_thread
 from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.errors import NgbError
@@ -212,7 +212,7 @@ def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings
     def learning_rate(remaining: float) -> float:
         return s.final_learning_rate + (s.learning_rate - s.final_learning_rate) * remaining
 
-    return PPO(
+    return _PPO(
         _Policy,
         ImitationVecEnv(task, by_part=True),
         rollout_buffer_class=_PartsBuffer,
@@ -230,6 +230,15 @@ def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings
         seed=seed,
         device="cpu",
     )
+
+
+class _PPO(PPO):
+    """Proximal policy optimisation whose network leaves the cores to the simulation while it runs."""
+
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> bool:
+        """Gather experience; a second thread of torch would wait, spinning, on a core that simulates."""
+        with one_torch_thread():
+            return super().collect_rollouts(*args, **kwargs)
 
 
 class _Progress(BaseCallback):
