@@ -39,9 +39,11 @@ class ControllerSettings:
         An episode ends when the mean keypoint distance passes this, metres.
     log_std, final_log_std : float
         Logarithm of the exploration's standard deviation, falling linearly from first to last step.
-    n_envs, n_steps, batch_size, n_epochs, learning_rate, final_learning_rate, gamma, gae_lambda, clip_range,
-    max_grad_norm
-        Of proximal policy optimisation (stable-baselines3); the learning rate falls linearly.
+    n_envs, n_steps, batch_size, n_epochs, gamma, gae_lambda, clip_range, max_grad_norm
+        Of proximal policy optimisation (stable-baselines3).
+    learning_rate, final_learning_rate, learning_rate_power : float
+        Learning rate at the first and at the last step; it falls as the share of steps that are left, to this
+        power: 1 is a straight line, more spends longer at low rates.
     default_steps : int
         Control steps of experience, unless asked otherwise.
     """
@@ -67,7 +69,8 @@ class ControllerSettings:
     batch_size: int = 256
     n_epochs: int = 2
     learning_rate: float = 8e-4
-    final_learning_rate: float = 5e-5
+    final_learning_rate: float = 3e-5
+    learning_rate_power: float = 3.0
     gamma: float = 0.8
     gae_lambda: float = 0.9
     clip_range: float = 0.2

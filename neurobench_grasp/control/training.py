@@ -210,7 +210,8 @@ def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings
     """Set up proximal policy optimisation of a network on a task, with TensorBoard's log in a folder."""
 
     def learning_rate(remaining: float) -> float:
-        return s.final_learning_rate + (s.learning_rate - s.final_learning_rate) * remaining
+        share: float = max(remaining, 0.0) ** s.learning_rate_power
+        return s.final_learning_rate + (s.learning_rate - s.final_learning_rate) * share
 
     return _PPO(
         _Policy,
