@@ -16,6 +16,7 @@ from neurobench_grasp.types import (
     Session,
     Tracking,
     Trials,
+    Twinned,
 )
 
 __version__ = "0.1.0"
@@ -35,5 +36,6 @@ __all__ = [
     "Session",
     "Tracking",
     "Trials",
+    "Twinned",
     "hookimpl",
 ]

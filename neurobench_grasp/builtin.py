@@ -8,7 +8,7 @@ from pathlib import Path
 from neurobench_grasp.hookspecs import hookimpl
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import ENCODING, TRACKING
-from neurobench_grasp.types import DatasetSpec, ProtocolSpec, ScoreRow
+from neurobench_grasp.types import DatasetSpec, ProtocolSpec, Scores
 
 
 def _demo_files() -> Sequence[Path]:
@@ -40,13 +40,13 @@ def ngb_datasets() -> Iterator[DatasetSpec]:
         )
 
 
-def _encoding(context: Context) -> list[ScoreRow]:
+def _encoding(context: Context) -> Scores:
     from neurobench_grasp.protocols import encoding
 
     return encoding.run(context)
 
 
-def _tracking(context: Context) -> list[ScoreRow]:
+def _tracking(context: Context) -> Scores:
     from neurobench_grasp.protocols import tracking
 
     return tracking.run(context)

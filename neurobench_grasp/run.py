@@ -16,9 +16,9 @@ import numpy as np
 import neurobench_grasp
 from neurobench_grasp.arrays import StoredActivations
 from neurobench_grasp.data import load_session
-from neurobench_grasp.errors import NgbError
+from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.leaderboard.provenance import provenance
-from neurobench_grasp.leaderboard.records import write_record
+from neurobench_grasp.leaderboard.records import pack_units, write_record
 from neurobench_grasp.plugins import Provided, Registry, code_digest, load_registry
 from neurobench_grasp.protocols.align import AlignedSession, align
 from neurobench_grasp.protocols.context import Context
@@ -31,9 +31,12 @@ from neurobench_grasp.types import (
     ModelSpec,
     Progress,
     ProtocolSpec,
+    Ragged,
     ScoreRecord,
+    Scores,
     Tracking,
     Trials,
+    Twinned,
 )
 
 CORE = "neurobench-grasp"
@@ -130,17 +133,20 @@ def evaluate(
         weights = (context.model_key or {}).get("depends_on")
         for protocol in wanted:
             started = time.monotonic()
-            rows = _scores(context, protocol, data)
+            scores = _scores(context, protocol, data)
+            units = pack_units(scores.units)
             record = ScoreRecord(
                 model=model,
                 seed=seed,
                 dataset=_describe(data),
                 protocol=_protocol(protocol.spec),
-                scores=rows,
+                scores=scores.rows,
                 dropped=_dropped(data),
-                provenance=provenance(wall_time_s=time.monotonic() - started, code=code, weights=weights),
+                provenance=provenance(
+                    wall_time_s=time.monotonic() - started, code=code, weights=weights, units=units
+                ),
             )
-            write_record(Path(out) / "records", record)
+            write_record(Path(out) / "records", record, units)
             records.append(record)
     return records
 
@@ -257,11 +263,25 @@ def _context(
             )
         return model.track(trials)
 
+    def observe(trials: Trials) -> Ragged:
+        model = fitted()
+        assert isinstance(model, Controller)
+        return model.observe(trials)
+
+    @functools.cache
+    def twin() -> Controller:
+        model = fitted()
+        if not isinstance(model, Twinned):
+            raise UnsupportedError("the model does not offer its network before training")
+        return model.untrained(train, seed=seed)
+
     context = Context(
         sessions=data.sessions,
         splits=data.splits,
         activations=activations,
         track=track if candidate.spec.controller else None,
+        observe=observe if candidate.spec.controller else None,
+        untrained=(lambda seen: twin().activations_of(seen)) if candidate.spec.controller else None,
         model_key=known,
         core=code[CORE],
         stage=stages,
@@ -271,11 +291,12 @@ def _context(
     return context, code
 
 
-def _scores(context: Context, protocol: Provided[ProtocolSpec], data: Dataset) -> list[dict[str, Any]]:
-    """Run a protocol; its rows are kept as the last stage, so that an unchanged score is only read."""
+def _scores(context: Context, protocol: Provided[ProtocolSpec], data: Dataset) -> Scores:
+    """Run a protocol; its scores are kept as the last stage, so that an unchanged score is only read."""
 
     def make() -> dict[str, Any]:
-        return {"rows": np.array(json.dumps(protocol.spec.run(context)))}
+        scores = protocol.spec.run(context)
+        return {**scores.units, "rows": np.array(json.dumps(list(scores.rows)))}
 
     parts = context.key(
         stage="score",
@@ -284,8 +305,8 @@ def _scores(context: Context, protocol: Provided[ProtocolSpec], data: Dataset) -
         data=data.sha256,
         splits=data.splits.sha256,
     )
-    rows: list[dict[str, Any]] = json.loads(str(context.stage("score", parts, make)["rows"]))
-    return rows
+    arrays = dict(context.stage("score", parts, make))
+    return Scores(json.loads(str(arrays.pop("rows"))), arrays)
 
 
 def _store_splits(out: Path, data: Dataset) -> None:

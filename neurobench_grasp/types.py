@@ -458,6 +458,14 @@ class Controller(Model, Protocol):
 
 
 @runtime_checkable
+class Twinned(Controller, Protocol):
+    """A controller that can show itself before training; the twin is scored beside it on equal inputs."""
+
+    def untrained(self, train: Trials, *, seed: int) -> Controller:
+        """Give the same architecture with the random weights that training began with."""
+
+
+@runtime_checkable
 class Trainable(Model, Protocol):
     """A model whose training takes long, so that it happens when asked for: ``ngb train``."""
 
@@ -566,7 +574,7 @@ class ProtocolSpec:
     name : str
     version : int
     run : callable
-        ``run(context)`` gives the tidy rows of scores; see ``neurobench_grasp.protocols``.
+        ``run(context)`` gives :class:`Scores`; see ``neurobench_grasp.protocols``.
     summary : str
         One line for ``ngb protocols``.
     settings : mapping
@@ -595,6 +603,22 @@ class DecoderSpec:
     name: str
     build: Callable[[], Any]
     summary: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a protocol gives.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Tidy rows, one number each, as in the published schema of records.
+    units : mapping of str to ndarray
+        Scores of single units as arrays, see ``neurobench_grasp.scoring.units``; may be empty.
+    """
+
+    rows: Sequence[ScoreRow]
+    units: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,8 @@ def context_of(*sessions, activations=None, seed=0):
         splits=make_splits({s.id: s.conditions for s in sessions}),
         activations=activations or (lambda trials: Activations({"latents": trials.signals["latents"]})),
         track=None,
+        observe=None,
+        untrained=None,
         model_key=None,
         core=None,
         stage=lambda name, parts, make: make(),

@@ -4,6 +4,7 @@ from neurobench_grasp.body.hand import JOINTS, KEYPOINTS, MUSCLES, build_hand, j
 from neurobench_grasp.body.kinematics import MuscleKinematics, keypoints, muscle_kinematics
 from neurobench_grasp.body.posture import NEUTRAL, Posture, posture
 from neurobench_grasp.body.quality import co_contraction, jerk, keypoint_distances
+from neurobench_grasp.body.recorded import recorded_kinematics
 from neurobench_grasp.body.simulation import ACTIONS, CONTROL_STEP, Hands
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "keypoints",
     "muscle_kinematics",
     "posture",
+    "recorded_kinematics",
 ]

@@ -117,6 +117,12 @@ class NetworkController:
         layers = self._open(observations, self._network.layers)
         return Activations({name: Ragged(layer, observations.offsets) for name, layer in layers.items()})
 
+    def untrained(self, train: Trials, *, seed: int) -> NetworkController:
+        """Give the network before training; see :class:`neurobench_grasp.types.Twinned`."""
+        twin = NetworkController(self.model, self.action, self.settings)
+        twin._network = initial_network(self.action, self.settings, seed, train).double().eval()
+        return twin
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Weights, and settings by name."""
         settings = {f"settings.{k}": np.array(v) for k, v in vars(self.settings).items()}
@@ -169,7 +175,7 @@ class UntrainedController(NetworkController):
         """Find the trained network, and draw weights of the same seed."""
         self._trained.fit(train, seed=seed)
         self.settings = self._trained.settings
-        self._network = initial_network(self.action, self.settings, seed, train).double().eval()
+        self._network = self._trained.untrained(train, seed=seed)._network
 
     def train(self, train: Trials, **settings: Any) -> TrainedNetwork:
         """Refuse.
@@ -181,9 +187,9 @@ class UntrainedController(NetworkController):
         """
         raise UnsupportedError("This is the network before training; train the model that it is the twin of.")
 
-    def activations(self, trials: Trials) -> Activations:
-        """Every layer on what the trained network observed."""
-        return self.activations_of(self._trained.observe(trials))
+    def observe(self, trials: Trials) -> Ragged:
+        """Give what the trained network observed in its closed loop."""
+        return self._trained.observe(trials)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Both networks' weights, and settings by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -33,7 +34,7 @@ CODE = ("neurobench_grasp", "nwb_schemas")
 
 
 def provenance(
-    *, wall_time_s: float, code: Mapping[str, str | None], weights: str | None = None
+    *, wall_time_s: float, code: Mapping[str, str | None], weights: str | None = None, units: bytes = b""
 ) -> dict[str, Any]:
     """Describe what produced a result.
 
@@ -45,6 +46,8 @@ def provenance(
         Distribution → digest of its code; ``None`` where it cannot be identified.
     weights : str, optional
         Digest of the weights or of the file of activations that was scored.
+    units : bytes
+        Scores of single units that are kept beside the record.
 
     Returns
     -------
@@ -58,6 +61,7 @@ def provenance(
         "ngb": neurobench_grasp.__version__,
         "code": dict(code),
         "weights": weights,
+        "units_sha256": hashlib.sha256(units).hexdigest() if units else None,
         "git": _git(Path(neurobench_grasp.__file__).parents[1]),
         "packages": _versions(),
         "python": platform.python_version(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import math
 import re
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurobench_grasp.disk import write_whole
 from neurobench_grasp.errors import CorruptFileError, NgbError
+from neurobench_grasp.scoring.units import UnitTable
 from neurobench_grasp.types import ScoreRecord
 
 if TYPE_CHECKING:
@@ -93,10 +96,31 @@ def record_path(folder: str | Path, record: ScoreRecord) -> Path:
     return Path(folder) / ("-".join(safe) + ".json")
 
 
-def write_record(folder: str | Path, record: ScoreRecord) -> Path:
-    """Write a record into a folder, whole or not at all.
+def units_path(record: Path) -> Path:
+    """Path of the scores of single units that belong to a record."""
+    return record.with_suffix(".units.npz")
+
+
+def pack_units(units: Mapping[str, NDArray[Any]]) -> bytes:
+    """Give scores of single units as a file, the same for the same scores; empty if there are none."""
+    if not units:
+        return b""
+    raw = io.BytesIO()
+    np.savez_compressed(raw, **units)  # type: ignore[arg-type]
+    return raw.getvalue()
+
+
+def write_record(folder: str | Path, record: ScoreRecord, units: bytes = b"") -> Path:
+    """Write a record into a folder, whole or not at all, and the scores of single units beside it.
 
     Scoring the same thing again replaces its own record and no other.
+
+    Parameters
+    ----------
+    folder : path
+    record : ScoreRecord
+    units : bytes
+        What :func:`pack_units` gave; the record's provenance holds its digest as ``units_sha256``.
 
     Returns
     -------
@@ -107,10 +131,42 @@ def write_record(folder: str | Path, record: ScoreRecord) -> Path:
     NgbError
         If the record does not follow the schema or the folder cannot be written to.
     """
+    path, advice = record_path(folder, record), "choose another folder with --out"
     text = json.dumps(to_json(record), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    path = record_path(folder, record)
-    write_whole(path, text.encode(), what="the record", advice="choose another folder with --out")
+    if units:
+        write_whole(units_path(path), units, what="the scores of single units", advice=advice)
+    write_whole(path, text.encode(), what="the record", advice=advice)
     return path
+
+
+def read_units(path: Path, record: ScoreRecord) -> UnitTable | None:
+    """Read the scores of single units that belong to a record; ``None`` if none were kept.
+
+    Parameters
+    ----------
+    path : path
+        Of the record.
+    record : ScoreRecord
+
+    Raises
+    ------
+    CorruptFileError
+        If they are missing, or not those that the record was made with.
+    """
+    digest = record.provenance.get("units_sha256")
+    if digest is None:
+        return None
+    beside = units_path(path)
+    try:
+        raw = beside.read_bytes()
+    except OSError as error:
+        raise CorruptFileError(
+            f"Cannot read {beside} ({error.strerror}), which belongs to its record; score again."
+        ) from error
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise CorruptFileError(f"{beside} is not what its record was made with; score again.")
+    with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+        return UnitTable.from_arrays(dict(arrays))
 
 
 def read_records(folders: Iterable[str | Path]) -> tuple[tuple[ScoreRecord, ...], tuple[str, ...]]:

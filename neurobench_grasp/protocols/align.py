@@ -42,6 +42,9 @@ class AlignedSession:
         Trial id and reason.
     notes : tuple of str
         What else was changed, in words.
+    true_rates : Ragged, optional
+        (trial, window step, n_units), spikes/s: the rates that generated the spikes, smoothed as ``rates``;
+        synthetic sessions only.
     """
 
     id: str
@@ -58,6 +61,7 @@ class AlignedSession:
     max_lag: float
     dropped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    true_rates: Ragged | None = None
 
 
 def align(session: Session) -> AlignedSession:
@@ -90,7 +94,7 @@ def align(session: Session) -> AlignedSession:
             f"Session {session.id} has no trial that can be scored: the first one {missing[0]}."
         )
     kept = kept[good]
-    counts, rates, observed = _rates(session, grid, first[kept], stop[kept], kept)
+    counts, rates, observed, true_rates = _rates(session, grid, first[kept], stop[kept], kept)
     return AlignedSession(
         id=session.id,
         subject=session.subject,
@@ -106,6 +110,7 @@ def align(session: Session) -> AlignedSession:
         max_lag=session.window.max_lag,
         dropped=tuple(dropped),
         notes=(*session.notes, *notes),
+        true_rates=true_rates,
     )
 
 
@@ -197,8 +202,11 @@ def _stored_throughout(grid: _Grid, first: int, stop: int) -> bool:
 
 def _rates(
     session: Session, grid: _Grid, first: Ints, stop: Ints, kept: Ints
-) -> tuple[Ragged, Ragged, Bools]:
-    """Bin and smooth in the windows, and tell which units were observed throughout."""
+) -> tuple[Ragged, Ragged, Bools, Ragged | None]:
+    """Bin and smooth in the windows, and tell which units were observed throughout.
+
+    The rates that generated the spikes, where they are known, come last, smoothed like the measured ones.
+    """
     units = session.units
     bins = [np.arange(a - 1, b + 1) for a, b in zip(first, stop, strict=True)]
     flat = np.concatenate(bins)
@@ -215,12 +223,27 @@ def _rates(
     valid = np.repeat((present & np.concatenate(inside))[:, None], len(units), axis=1)
     valid &= _observed_bins(session, grid, flat)
     edges = np.concatenate([[0], np.cumsum([len(b) for b in bins])])
-    counts, rates, observed = [], [], []
+    expected = _expected_counts(session, grid, flat)
+    counts, rates, observed, true_rates = [], [], [], []
     for a, b in pairwise(edges):
         counts.append(raw[a + 1 : b - 1])
         rates.append(smooth(raw[a:b], valid[a:b]) / grid.dt)
         observed.append(valid[a + 1 : b - 1].all(0))
-    return Ragged.of(counts), Ragged.of(rates), np.array(observed)
+        if expected is not None:
+            true_rates.append(smooth(expected[a:b], valid[a:b]) / grid.dt)
+    known = Ragged.of(true_rates) if true_rates else None
+    return Ragged.of(counts), Ragged.of(rates), np.array(observed), known
+
+
+def _expected_counts(session: Session, grid: _Grid, bins: Ints) -> Floats | None:
+    """Integrals of the generator's rates over bins, (n_bins, n_units); each rate holds until the next."""
+    if session.true_rates is None:
+        return None
+    times, rates = session.true_rates.times, session.true_rates.values
+    passed = np.concatenate([np.zeros((1, rates.shape[1])), np.cumsum(rates[:-1].T * np.diff(times), 1).T])
+    edges = [np.stack([np.interp(grid.starts(k), times, c) for c in passed.T], 1) for k in (bins, bins + 1)]
+    expected: Floats = edges[1] - edges[0]
+    return expected
 
 
 def _observed_bins(session: Session, grid: _Grid, bins: Ints) -> Bools:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.scoring.splits import Splits
-from neurobench_grasp.types import Activations, Tracking, Trials
+from neurobench_grasp.types import Activations, Ragged, Tracking, Trials
 
 Stage = Callable[..., dict[str, NDArray[Any]]]
 
@@ -27,6 +27,11 @@ class Context:
         ``activations(trials)`` runs the fitted model; fitting happens at the first call.
     track : callable, optional
         ``track(trials)`` runs the fitted model's hand in closed loop; ``None`` if it moves none.
+    observe : callable, optional
+        ``observe(trials)`` gives what the fitted model received in closed loop; ``None`` if it moves no hand.
+    untrained : callable, optional
+        ``untrained(observations)`` gives the activations of the same network before training, and raises
+        ``UnsupportedError`` if the model does not offer it; ``None`` if it moves no hand.
     model_key : mapping, optional
         What identifies the fitted model (code, settings, seed, training behaviour). ``None``: it
         cannot be identified, so nothing that depends on it is kept.
@@ -43,6 +48,8 @@ class Context:
     splits: Splits
     activations: Callable[[Trials], Activations]
     track: Callable[[Trials], Tracking] | None
+    observe: Callable[[Trials], Ragged] | None
+    untrained: Callable[[Ragged], Activations] | None
     model_key: Mapping[str, Any] | None
     core: str | None
     stage: Stage

@@ -32,7 +32,8 @@ def predict_units(
     session: AlignedSession,
     layers: Mapping[str, Ragged],
     *,
-    candidate: bool,
+    candidate: bool = False,
+    lags: bool = True,
     place: Ints | None = None,
 ) -> Predictions:
     """Fit the map on train and predict the other splits, unit group by unit group.
@@ -47,8 +48,10 @@ def predict_units(
     layers : mapping of str to Ragged
         Component scores, (trial, step, n_components).
     candidate : bool
-        True: train itself is predicted too, fold by fold from maps that have not seen the object. A null
-        needs no such prediction, and no lag, which would only move what lies at a random place.
+        True: every layer's predictions are given, and train itself is predicted too, fold by fold from maps
+        that have not seen the object.
+    lags : bool
+        False: everything at lag 0. A null needs no lag, which would only move what lies at a random place.
     place : ndarray of int64, shape (n_steps,), optional
         The step at which each step's features lie, where it is another one.
 
@@ -75,7 +78,7 @@ def predict_units(
     for units, seen in unit_groups(session.observed):
         fitted = [i for i in trials["train"] if seen[i]]
         if len(fitted) >= SETTINGS.n_folds:
-            _predict_group(session, layers, place, units, fitted, trials, out)
+            _predict_group(session, layers, place, units, fitted, trials, lags, out)
     return out
 
 
@@ -86,6 +89,7 @@ def _predict_group(
     units: Ints,
     fitted: Sequence[int],
     trials: Mapping[str, Sequence[int]],
+    seek_lags: bool,
     out: Predictions,
 ) -> None:
     """Fill in the predictions of units that were observed in the same trials."""
@@ -94,7 +98,7 @@ def _predict_group(
     inner = _nested(plans["ood"]) if candidate else {}
     of_train = np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
     row_of_train = np.flatnonzero(of_train)[order]
-    lags = _lags(training, plans, session, units) if candidate else np.zeros(len(units), np.int64)
+    lags = _lags(training, plans, session, units) if seek_lags else np.zeros(len(units), np.int64)
     for lag in np.unique(lags).tolist():
         mine, part = units[lags == lag], training.of_units(lags == lag)
         chosen = choose(part, plans | inner, lag)

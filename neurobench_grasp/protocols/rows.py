@@ -1,4 +1,4 @@
-"""From predictions to tidy rows: scores, gains and ceilings, by area and split (protocol section 3)."""
+"""From predictions to tidy rows: scores, gains, ceilings, by area and split (protocol section 3)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ import numpy as np
 from neurobench_grasp.machine import on_all_cores
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.panel import REFERENCES
 from neurobench_grasp.protocols.predictions import SPLITS, Predictions, unit_groups
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 from neurobench_grasp.scoring.ceilings import averaged_ceiling, poisson_ceiling, single_trial_ceiling
 from neurobench_grasp.scoring.ev import averaged_ev, condition_average, grouped_ev
 from neurobench_grasp.scoring.intervals import MIN_GROUPS, Summary, UnitScores, summarise, summarise_ratio
-from neurobench_grasp.types import Bools, Floats, Ints, Ragged, ScoreRow
+from neurobench_grasp.scoring.units import Labels, UnitTable
+from neurobench_grasp.types import Bools, Floats, Ints, Ragged, ScoreRow, Scores
 
 METRICS = ("single_trial_ev", "single_trial_r2", "condition_averaged_ev", "object_tuning_ev")
 COMPARED = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
-REFERENCES = ("phase_mean", "condition_locked_noise", "circular_shift")
+GAINS = ("linear_kinematic", "linear_inputs", "untrained", "phase_mean")
+"""References that a model should beat; the others are nulls or bounds."""
 CEILINGS: Mapping[str, Callable[..., Floats]] = {
     "single_trial_ev": single_trial_ceiling,
     "condition_averaged_ev": partial(averaged_ceiling, tuning_only=False),
@@ -31,22 +34,27 @@ CEILINGS: Mapping[str, Callable[..., Floats]] = {
 
 @dataclass(frozen=True)
 class Scored:
-    """A session with the predictions of the candidate (named "") and of the references, draw by draw."""
+    """A session with the predictions of the candidate (named "") and of the references, draw by draw.
+
+    ``absent`` says why other references do not apply.
+    """
 
     session: AlignedSession
     predictions: Mapping[str, Sequence[Predictions]]
+    absent: Mapping[str, str]
     layers: Sequence[str]
     n_winsorised: int
 
 
-def score_rows(context: Context, scored: Sequence[Scored]) -> Iterator[ScoreRow]:
-    """All rows of the record: area by area and split by split, then bookkeeping."""
+def score_table(context: Context, scored: Sequence[Scored]) -> Scores:
+    """All rows of the record, area by area and split by split, then bookkeeping; and the units' scores."""
     areas = sorted({a for s in scored for a in s.session.areas})
     reliable = dict(on_all_cores(lambda s: (s.session.id, _reliable(context, s.session)), scored))
     tables = [_Table(context, scored, reliable, area, split) for area in areas for split in SPLITS]
-    yield from chain.from_iterable(on_all_cores(lambda table: list(table.rows()), tables))
-    for s in scored:
-        yield {"metric": "n_winsorised", "session": s.session.id, "value": s.n_winsorised}
+    rows = list(chain.from_iterable(on_all_cores(lambda table: list(table.rows()), tables)))
+    rows += [{"metric": "n_winsorised", "session": s.session.id, "value": s.n_winsorised} for s in scored]
+    units = UnitTable.of(chain.from_iterable(table.unit_scores() for table in tables))
+    return Scores(rows, units.arrays())
 
 
 def _reliable(context: Context, session: AlignedSession) -> Bools:
@@ -88,7 +96,8 @@ class _Table:
         if self.split != "train_by_object":
             for reference in REFERENCES:
                 yield from (self.row(m, reference=reference) for m in COMPARED)
-            yield from (self.gain(m, "phase_mean") for m in COMPARED)
+            for reference in GAINS:
+                yield from (self.gain(m, reference) for m in COMPARED)
             yield from self.ceiling_rows()
             yield from self.choices()
         yield from self.layer_rows()
@@ -101,16 +110,36 @@ class _Table:
             labels["reference"] = reference
         if layer is not None:
             labels["layer"] = self.parts[0][0].layers[layer]
+        if why := self._absent(reference):
+            return labels | {"value": None, "reason": why}
         scores = [self._unit_scores(s, trials, metric, reference, layer) for s, trials in self.parts]
         return labels | self._row(summarise(scores), metric)
 
+    def _absent(self, reference: str) -> str | None:
+        """Why a reference is not there; it counts only if every session has it."""
+        if reference == "psth" and self.split == "ood":
+            return "new objects have no condition mean in train"
+        return next((s.absent[reference] for s, _ in self.parts if reference in s.absent), None)
+
+    def unit_scores(self) -> Iterator[tuple[Labels, UnitScores]]:
+        """Give the scores of single units that comparisons of models need; draws are averaged."""
+        if self.split == "train_by_object":
+            return
+        for metric in COMPARED:
+            for reference in ("", *GAINS):
+                if not self._absent(reference):
+                    labels = Labels(self.area, self.split, metric, reference)
+                    yield from ((labels, self._unit_scores(s, t, metric, reference)) for s, t in self.parts)
+
     def gain(self, metric: str, reference: str) -> ScoreRow:
         """Gain over a reference, paired unit by unit."""
+        labels = {"metric": f"gain_over_{reference}", "of": metric, "split": self.split, "area": self.area}
+        if why := self._absent(reference):
+            return labels | {"value": None, "reason": why}
         scores = [
             self._unit_scores(s, t, metric).minus(self._unit_scores(s, t, metric, reference))
             for s, t in self.parts
         ]
-        labels = {"metric": f"gain_over_{reference}", "of": metric, "split": self.split, "area": self.area}
         return labels | self._row(summarise(scores), metric)
 
     def ceiling_rows(self) -> Iterator[ScoreRow]:
@@ -149,10 +178,18 @@ class _Table:
             yield labels | self._row(summarise([self._unit_scores(s, trials, metric)]), metric)
 
     def layer_rows(self) -> Iterator[ScoreRow]:
-        """Score every layer, where there are several."""
+        """Score every layer, where there are several, and count the units that it explains best on train."""
         layers = self.parts[0][0].layers
-        if len(layers) > 1:
-            yield from (self.row("single_trial_ev", layer=i) for i in range(len(layers)))
+        if len(layers) < 2:
+            return
+        yield from (self.row("single_trial_ev", layer=i) for i in range(len(layers)))
+        if self.split != "train_by_object":
+            best = [
+                s.predictions[""][0][f"layer_{self.split}"][self._mine[s.session.id]] for s, _ in self.parts
+            ]
+            where: ScoreRow = {"metric": "n_units_best", "split": self.split, "area": self.area}
+            for i, layer in enumerate(layers):
+                yield where | {"layer": layer, "value": int(sum((b == i).sum() for b in best))}
 
     def choices(self) -> Iterator[ScoreRow]:
         """Give the lag of each session, chosen on train; positive: units lead the activations."""

@@ -17,7 +17,8 @@ from neurobench_grasp.protocols.settings import TRACKING
 from neurobench_grasp.scoring.ev import to_phase
 from neurobench_grasp.scoring.intervals import UnitScores, summarise
 from neurobench_grasp.scoring.references import at_phase
-from neurobench_grasp.types import Floats, Ragged, ScoreRow, Tracking
+from neurobench_grasp.scoring.units import Labels, UnitTable
+from neurobench_grasp.types import Floats, Ragged, ScoreRow, Scores, Tracking
 
 SPLITS = ("train", "test", "ood")
 TIPS = tuple(i for i, name in enumerate(KEYPOINTS) if name.endswith("_tip"))
@@ -26,13 +27,14 @@ BASELINES = ("average_posture", "average_trajectory")
 PerTrial = Mapping[str, Floats]
 
 
-def run(context: Context) -> list[ScoreRow]:
+def run(context: Context) -> Scores:
     """Score one controller on one dataset.
 
     Returns
     -------
-    list of dict
-        Tidy rows: errors with intervals and baselines, then how natural the movement is.
+    Scores
+        Tidy rows: errors with intervals and baselines, then how natural the movement is; and the errors of
+        each session's hand, for comparisons of models.
 
     Raises
     ------
@@ -53,7 +55,9 @@ def run(context: Context) -> list[ScoreRow]:
             )
         context.progress(f"tracking {session.id}: closed loop over {len(session.trials)} trials")
         parts.append(_Scored(session, _per_trial(context, session)))
-    return list(_rows(context, parts))
+    tables = [_Table(context, parts, split) for split in SPLITS]
+    units = UnitTable.of(scores for table in tables for scores in table.hand_scores())
+    return Scores([row for table in tables for row in table.rows()], units.arrays())
 
 
 @dataclass(frozen=True)
@@ -134,17 +138,6 @@ def _check(tracking: Tracking, session: AlignedSession) -> None:
             raise NgbError(f"The model's {name} hold numbers that are not finite.")
 
 
-def _rows(context: Context, parts: Sequence[_Scored]) -> Iterator[ScoreRow]:
-    for split in SPLITS:
-        table = _Table(context, parts, split)
-        for metric in ERRORS:
-            yield table.error(metric)
-            yield from table.session_rows(metric)
-            for baseline in BASELINES:
-                yield table.error(metric, reference=baseline)
-        yield from table.naturalness()
-
-
 class _Table:
     """Scores on one split."""
 
@@ -152,6 +145,22 @@ class _Table:
         self.split = split
         ids = getattr(context.splits, split)
         self.parts = [(p, t) for p in parts if (t := context.index(p.session, ids))]
+
+    def rows(self) -> Iterator[ScoreRow]:
+        """Give all rows: errors with their baselines, then naturalness."""
+        for metric in ERRORS:
+            yield self.error(metric)
+            yield from self.session_rows(metric)
+            for baseline in BASELINES:
+                yield self.error(metric, reference=baseline)
+        yield from self.naturalness()
+
+    def hand_scores(self) -> Iterator[tuple[Labels, UnitScores]]:
+        """Give each session's errors, with each condition (or trial) left out."""
+        by_trial = self._conditions_are_few(self.parts)
+        for metric in ERRORS:
+            for part, trials in self.parts:
+                yield Labels("", self.split, metric, ""), _as_scores(part, trials, metric, by_trial=by_trial)
 
     def error(self, metric: str, *, reference: str = "") -> ScoreRow:
         """Mean error over trials, then sessions, then animals, with its interval."""
@@ -183,13 +192,18 @@ class _Table:
             labels = {"metric": "most_saturated_muscle", "split": self.split}
             yield labels | {"value": float(saturated.max())}
 
+    def _conditions(self, parts: Sequence[tuple[_Scored, Sequence[int]]]) -> set[str]:
+        return {p.session.trials.condition[i] for p, trials in parts for i in trials}
+
+    def _conditions_are_few(self, parts: Sequence[tuple[_Scored, Sequence[int]]]) -> bool:
+        return len(self._conditions(parts)) < TRACKING.min_conditions
+
     def _summary(self, parts: Sequence[tuple[_Scored, Sequence[int]]], name: str) -> ScoreRow:
         if not parts:
             return {"value": None, "reason": f"the split {self.split} has no trials"}
         if any(name not in p.values for p, _ in parts):
             return {"value": None, "reason": "there are no training trials to average"}
-        conditions = {p.session.trials.condition[i] for p, trials in parts for i in trials}
-        few = len(conditions) < TRACKING.min_conditions
+        conditions, few = self._conditions(parts), self._conditions_are_few(parts)
         total = summarise([_as_scores(p, trials, name, by_trial=few) for p, trials in parts])
         assert total is not None
         row: ScoreRow = {"value": total.value, "ci": total.ci, "n_conditions": len(conditions)}

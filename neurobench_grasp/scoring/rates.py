@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,7 +48,7 @@ def bin_spikes(spike_times: Floats, spike_offsets: Ints, bins: Ints, dt: float) 
     return flat.reshape(len(wanted), n_units).astype(np.int32)[back]
 
 
-def smooth(counts: NDArray[np.int32], valid: Bools) -> Floats:
+def smooth(counts: NDArray[Any], valid: Bools) -> Floats:
     """Centred 3-bin boxcar that uses valid bins only.
 
     Parameters

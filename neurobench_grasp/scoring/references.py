@@ -86,11 +86,37 @@ def phase_mean(train: Ragged, conditions: Sequence[str]) -> Floats:
     return course
 
 
-def at_phase(course: Floats, lengths: Sequence[int]) -> Ragged:
-    """Play a course over phase (25, n_units) in trials of the given numbers of steps."""
+def condition_mean(train: Ragged, conditions: Sequence[str], wanted: Sequence[str]) -> Floats:
+    """Mean over the training trials of each wanted condition at each phase: the PSTH.
+
+    Parameters
+    ----------
+    train : Ragged
+        Rates, (trial, step, n_units), spikes/s.
+    conditions : sequence of str, length n_trials
+    wanted : sequence of str, length n_wanted
+
+    Returns
+    -------
+    ndarray, shape (n_wanted, 25, n_units)
+        NaN for conditions without a training trial.
+    """
+    known = sorted(set(conditions))
+    course = condition_average(train, conditions, known)
+    unknown = np.full((1, *course.shape[1:]), np.nan)
+    place = {condition: k for k, condition in enumerate(known)}
+    mean: Floats = np.concatenate([course, unknown])[[place.get(c, len(known)) for c in wanted]]
+    return mean
+
+
+def at_phase(courses: Floats, lengths: Sequence[int]) -> Ragged:
+    """Play courses over phase, (n_trials, 25, n_units), in trials of the given numbers of steps."""
     n = np.asarray(lengths, np.int64)
     offsets = np.concatenate([[0], np.cumsum(n)])
-    step = np.arange(offsets[-1]) - np.repeat(offsets[:-1], n)
-    position = step * np.repeat((PHASE_POINTS - 1) / np.maximum(n - 1, 1), n)
+    trial = np.repeat(np.arange(len(n)), n)
+    step = np.arange(offsets[-1]) - offsets[trial]
+    position = step * ((PHASE_POINTS - 1) / np.maximum(n - 1, 1))[trial]
     low = np.minimum(position.astype(int), PHASE_POINTS - 2)
-    return Ragged(between_rows(course, low, low + 1, position - low), offsets)
+    row = trial * PHASE_POINTS + low
+    values = courses.reshape(-1, courses.shape[2])
+    return Ragged(between_rows(values, row, row + 1, position - low), offsets)

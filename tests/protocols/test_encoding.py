@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols import encoding, predictions
+from neurobench_grasp.protocols.reduction import Reach, candidate_scores
 from neurobench_grasp.protocols.rows import score_units
 from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial
 from neurobench_grasp.types import Activations, Ragged
@@ -33,14 +34,14 @@ def score(rows, metric="single_trial_ev", split="ood", reference=None, area="M1"
 
 def mapped(context, session):
     """What the map is fitted on: context, session within reach, component scores."""
-    cut, rows = encoding._within_reach(session)
-    return context, cut, encoding._scores(context, session, cut, rows).layers
+    reach = Reach.of(context, session)
+    return context, reach.cut, candidate_scores(context, reach).layers
 
 
 @pytest.mark.parametrize("snr", [0.1, 0.3, 1.0, 3.0])
 def test_planted_populations_score_their_analytic_ev(snr):
     session, _ = population(np.random.default_rng(7), snr=snr, n_units=30)
-    rows = encoding.run(context_of(session))
+    rows = encoding.run(context_of(session)).rows
     for split in ("test", "ood", "train_by_object"):
         assert score(rows, split=split)["value"] == pytest.approx(snr / (1 + snr), abs=0.02)
 
@@ -48,7 +49,7 @@ def test_planted_populations_score_their_analytic_ev(snr):
 @pytest.mark.parametrize("lag", [-4, 0, 3, 10])
 def test_a_planted_latency_is_found(lag):
     session, _ = population(np.random.default_rng(1), snr=0.5, lag=lag)
-    rows = encoding.run(context_of(session))
+    rows = encoding.run(context_of(session)).rows
     for split in ("test", "ood"):
         found = [r["value"] for r in rows if r["metric"] == "lag" and r["split"] == split]
         assert found == [pytest.approx(lag * 0.02)]
@@ -57,7 +58,7 @@ def test_a_planted_latency_is_found(lag):
 def test_one_condition_has_its_latency_and_score():
     """Without objects to hold out, the lag is sought by trial."""
     session, _ = population(np.random.default_rng(2), snr=1.0, lag=3, n_objects=1, n_repeats=40)
-    rows = encoding.run(context_of(session))
+    rows = encoding.run(context_of(session)).rows
     assert score(rows, split="test")["value"] == pytest.approx(0.5, abs=0.06)
     assert [r["value"] for r in rows if r["metric"] == "lag" and r["split"] == "test"] == [
         pytest.approx(0.06)
@@ -95,12 +96,7 @@ def test_the_whole_map_equals_plain_scikit_learn():
     layers = {"noise": noise, "latents": session.trials.signals["latents"]}
     context = context_of(session, activations=lambda trials: Activations(layers))
     train, test = (context.index(session, s) for s in (context.splits.train, context.splits.test))
-    window_rows = predictions.window_rows(session.trials, train)
-    scores = {
-        name: Ragged(encoding._reduce(layer.values, window_rows)[0], layer.offsets)
-        for name, layer in layers.items()
-    }
-    out = predictions.predict_units(context, session, scores, candidate=True)
+    out = predictions.predict_units(*mapped(context, session), candidate=True)
     conditions = [session.trials.condition[i] for i in train]
     fold_of = {
         "test": folds_by_trial([session.trials.ids[i] for i in train], conditions, 5),
@@ -198,7 +194,7 @@ def object_tuned(rng, n_objects=20, n_repeats=10, n_steps=30, n_units=20):
 
 
 def test_noise_that_knows_the_object_scores_on_test_and_not_on_ood():
-    rows = encoding.run(context_of(object_tuned(np.random.default_rng(9), n_objects=35)))
+    rows = encoding.run(context_of(object_tuned(np.random.default_rng(9), n_objects=35))).rows
     on_test = score(rows, split="test", reference="condition_locked_noise")
     on_ood = score(rows, split="ood", reference="condition_locked_noise")
     assert on_test["value"] > 0.1 and on_test["ci"][0] > 0.05
@@ -208,7 +204,7 @@ def test_noise_that_knows_the_object_scores_on_test_and_not_on_ood():
 
 def test_circular_shift_is_a_null_even_where_trials_are_of_equal_length():
     """Units with a strong common time course: a null that kept the phase would explain it."""
-    rows = encoding.run(context_of(object_tuned(np.random.default_rng(10))))
+    rows = encoding.run(context_of(object_tuned(np.random.default_rng(10)))).rows
     for split in ("test", "ood"):
         null = score(rows, split=split, reference="circular_shift")
         assert null["ci"][0] <= 0 <= null["ci"][1]
@@ -216,13 +212,13 @@ def test_circular_shift_is_a_null_even_where_trials_are_of_equal_length():
 
 
 def test_phase_mean_explains_no_object_tuning():
-    rows = encoding.run(context_of(object_tuned(np.random.default_rng(11))))
+    rows = encoding.run(context_of(object_tuned(np.random.default_rng(11)))).rows
     tuning = score(rows, metric="object_tuning_ev", reference="phase_mean")
     assert tuning["value"] == pytest.approx(0, abs=1e-3)
 
 
 def test_gains_are_paired_differences():
-    rows = encoding.run(context_of(population(np.random.default_rng(12), n_objects=10, n_repeats=5)[0]))
+    rows = encoding.run(context_of(population(np.random.default_rng(12), n_objects=10, n_repeats=5)[0])).rows
     gain = score(rows, metric="gain_over_phase_mean", of="single_trial_ev")
     own, reference = score(rows), score(rows, reference="phase_mean")
     assert gain["value"] == pytest.approx(own["value"] - reference["value"])
@@ -239,7 +235,7 @@ def test_units_observed_in_some_trials_are_scored_on_those():
             1e6  # must not be looked at
         )
     partial = dataclasses.replace(session, rates=Ragged(rates, session.rates.offsets), observed=observed)
-    row = score(encoding.run(context_of(partial)))
+    row = score(encoding.run(context_of(partial)).rows)
     assert row["n_units"] == 6
     assert row["value"] == pytest.approx(0.5, abs=0.03)
 
@@ -249,23 +245,23 @@ def test_a_silent_unit_has_no_score_and_the_others_keep_theirs():
     rates = session.rates.values.copy()
     rates[:, 2] = 0.0
     silent = dataclasses.replace(session, rates=Ragged(rates, session.rates.offsets))
-    row = score(encoding.run(context_of(silent)))
+    row = score(encoding.run(context_of(silent)).rows)
     assert row["n_units"] == 3 and row["value"] == pytest.approx(0.5, abs=0.03)
 
 
 def test_few_conditions_get_an_interval_over_trials_that_says_so():
     session, _ = population(np.random.default_rng(15), n_objects=8, n_repeats=15)
-    row = score(encoding.run(context_of(session)))
+    row = score(encoding.run(context_of(session)).rows)
     assert (
         row["n_conditions"] == 2 and row["ci_over"] == ["trial", "unit"] and "2 conditions" in row["reason"]
     )
-    averaged = score(encoding.run(context_of(session)), metric="condition_averaged_ev")
+    averaged = score(encoding.run(context_of(session)).rows, metric="condition_averaged_ev")
     assert averaged["ci"] is None and "fewer than 5" in averaged["reason"]
 
 
 def test_no_held_out_conditions_is_a_reason_and_not_a_number():
     session, _ = population(np.random.default_rng(16), n_objects=2, n_repeats=20)
-    row = score(encoding.run(context_of(session)))
+    row = score(encoding.run(context_of(session)).rows)
     assert row["value"] is None and "no trials" in row["reason"]
 
 
@@ -276,7 +272,7 @@ def test_two_animals_count_equally():
     few = dataclasses.replace(
         few, id="other", subject="b", trials=dataclasses.replace(few.trials, sessions=("other",) * 60)
     )
-    rows = encoding.run(context_of(many, few))
+    rows = encoding.run(context_of(many, few)).rows
     parts = [score(rows, session=s)["value"] for s in ("planted", "other")]
     assert score(rows)["value"] == pytest.approx(np.mean(parts))
     assert score(rows)["n_units"] == 35
@@ -296,7 +292,7 @@ def test_the_best_layer_is_chosen_per_unit_and_every_layer_is_reported():
         np.random.default_rng(0).standard_normal((session.trials.offsets[-1], 5)), session.trials.offsets
     )
     layers = {"noise": noise, "latents": session.trials.signals["latents"]}
-    rows = encoding.run(context_of(session, activations=lambda trials: Activations(layers)))
+    rows = encoding.run(context_of(session, activations=lambda trials: Activations(layers))).rows
     assert score(rows, layer="noise")["value"] < 0.02
     assert score(rows, layer="latents")["value"] == pytest.approx(score(rows)["value"], abs=1e-6)
 

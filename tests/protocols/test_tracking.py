@@ -32,7 +32,7 @@ def hand(angles, activation=None):
 
 
 def rows_of(session, track):
-    return tracking.run(dataclasses.replace(context_of(session), track=track))
+    return tracking.run(dataclasses.replace(context_of(session), track=track)).rows
 
 
 def pick(rows, **labels):

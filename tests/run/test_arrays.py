@@ -34,7 +34,7 @@ def read(tmp_path, session, arrays):
 
 
 def ev(session, activations):
-    rows = encoding.run(planted.context_of(session, activations=activations))
+    rows = encoding.run(planted.context_of(session, activations=activations)).rows
     return next(r["value"] for r in rows if r["metric"] == "single_trial_ev" and r["split"] == "ood")
 
 
