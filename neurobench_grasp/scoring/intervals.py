@@ -1,10 +1,10 @@
 """Aggregates over units, sessions and animals, with 95 % intervals (section 3, uncertainty).
 
 The interval is a jackknife over what the score must generalise to (held-out conditions, or trials where
-conditions are too few) plus the variance of the mean over units, less what both contain (and, for random
-references, plus the variance over their draws), with Student's t for the few groups there are: Efron and
-Stein (1981), The Annals of Statistics 9:586; two ways of clustering: Cameron, Gelbach and Miller (2011),
-Journal of Business & Economic Statistics 29:238. A percentile bootstrap over seven objects covers too little.
+conditions are too few) plus the variance of the mean over units, less what both contain, plus the variance
+over networks and over draws of random references, with Student's t for the few there are: Efron and Stein
+(1981), The Annals of Statistics 9:586; two ways of clustering: Cameron, Gelbach and Miller (2011), Journal of
+Business & Economic Statistics 29:238. A percentile bootstrap over seven objects covers too little.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class UnitScores:
         NaN where a unit has no score.
     left_out : mapping of str to ndarray, shape (n_units,)
         The same with one group (condition or trial) left out.
-    draws : ndarray, shape (n_draws, n_units), optional
-        Scores of the single draws that ``values`` is the mean of, where the model itself is random.
+    draws : tuple of ndarray, shape (n_draws, n_units)
+        For each source of randomness (the networks of a model, the draws of a random reference) the scores
+        of the single draws that ``values`` is the mean of.
     """
 
     session: str
@@ -40,32 +41,41 @@ class UnitScores:
     units: tuple[str, ...]
     values: Floats
     left_out: Mapping[str, Floats]
-    draws: Floats | None = None
+    draws: tuple[Floats, ...] = ()
 
     @classmethod
     def mean_of(cls, draws: Sequence[UnitScores]) -> UnitScores:
-        """Average over the draws of a random model."""
+        """Average over the draws of a random model, such as its networks.
+
+        Sources of randomness within a draw are in the spread of the draws already.
+        """
         first = draws[0]
         if len(draws) == 1:
             return first
         values = np.stack([d.values for d in draws])
         left_out = {g: np.mean([d.left_out[g] for d in draws], axis=0) for g in first.left_out}
-        return cls(first.session, first.subject, first.units, values.mean(0), left_out, values)
+        return cls(first.session, first.subject, first.units, values.mean(0), left_out, (values,))
 
     def where(self, units: Bools) -> UnitScores:
         """Keep the scores of some units; the others have none."""
         left_out = {g: np.where(units, v, np.nan) for g, v in self.left_out.items()}
-        draws = None if self.draws is None else np.where(units, self.draws, np.nan)
+        draws = tuple(np.where(units, source, np.nan) for source in self.draws)
         return UnitScores(
             self.session, self.subject, self.units, np.where(units, self.values, np.nan), left_out, draws
         )
 
     def minus(self, other: UnitScores) -> UnitScores:
-        """Gain over another model's scores of the same units, paired unit by unit."""
+        """Gain over another model's scores of the same units, paired unit by unit.
+
+        The two models' networks and draws are independent of each other.
+        """
         if (self.session, self.units) != (other.session, other.units):
             raise ValueError(f"scores of {self.session} and {other.session} are not of the same units")
         left_out = {g: v - other.left_out[g] for g, v in self.left_out.items()}
-        draws = None if other.draws is None else self.values - other.draws
+        draws = (
+            *(source - other.values for source in self.draws),
+            *(self.values - source for source in other.draws),
+        )
         return UnitScores(self.session, self.subject, self.units, self.values - other.values, left_out, draws)
 
 
@@ -80,6 +90,10 @@ class Summary:
     ci : tuple of float, optional
         95 % interval of the mean.
     n_units, n_groups : int
+    data_se : float, optional
+        Standard error of the mean from the data: which conditions and units were recorded.
+    draw_se : float
+        Standard error of the mean from which networks were trained, or which random references drawn.
     """
 
     value: float
@@ -87,6 +101,8 @@ class Summary:
     ci: tuple[float, float] | None
     n_units: int
     n_groups: int
+    data_se: float | None
+    draw_se: float
 
 
 def summarise(parts: Sequence[UnitScores]) -> Summary | None:
@@ -101,9 +117,15 @@ def summarise(parts: Sequence[UnitScores]) -> Summary | None:
     )
     pooled = np.concatenate([p.values for p in defined])
     n_units = int(np.isfinite(pooled).sum())
-    return Summary(
-        value, float(np.nanmedian(pooled)), _interval(value, jackknife, defined), n_units, len(groups)
-    )
+    data_se, draws = _data_error(jackknife, defined), _draw_errors(defined)
+    ci = None
+    if data_se is not None:
+        half = np.hypot(
+            _t(len(groups) - 1) * data_se, np.hypot.reduce([_t(n - 1) * se for se, n in draws] or [0.0])
+        )
+        ci = (value - float(half), value + float(half))
+    draw_se = float(np.hypot.reduce([se for se, _ in draws] or [0.0]))
+    return Summary(value, float(np.nanmedian(pooled)), ci, n_units, len(groups), data_se, draw_se)
 
 
 def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]) -> Summary | None:
@@ -144,24 +166,27 @@ def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]
     return summarise(parts)
 
 
-def _interval(value: float, jackknife: Floats, parts: Sequence[UnitScores]) -> tuple[float, float] | None:
+def _data_error(jackknife: Floats, parts: Sequence[UnitScores]) -> float | None:
+    """Give the standard error over groups and units; ``None`` with too few groups."""
     n = len(jackknife)
     if n < MIN_GROUPS or not np.isfinite(jackknife).all():
         return None
     variance = (n - 1) / n * float(((jackknife - jackknife.mean()) ** 2).sum())
     variance += max(_unit_variance(parts) - _noise_variance(parts), 0.0)
-    half = (_t(n - 1) ** 2 * variance + _draw_half_width(parts) ** 2) ** 0.5
-    return value - half, value + half
+    return float(variance**0.5)
 
 
-def _draw_half_width(parts: Sequence[UnitScores]) -> float:
-    """Half width of the interval over the draws of a random model; 0 for a model that is not random."""
-    if parts[0].draws is None:
-        return 0.0
-    n = len(parts[0].draws)
-    values = [_mean_over_animals(parts, lambda p, k=k: p.draws[k]) for k in range(n)]  # type: ignore[misc]
-    half: float = _t(n - 1) * float(np.std(values, ddof=1)) / n**0.5
-    return half
+def _draw_errors(parts: Sequence[UnitScores]) -> list[tuple[float, int]]:
+    """Give the standard error over the draws of each source of randomness, and the number of its draws."""
+    errors = []
+    for source in range(len(parts[0].draws)):
+        n = len(parts[0].draws[source])
+        values = [
+            _mean_over_animals(parts, lambda p, k=k, source=source: p.draws[source][k])  # type: ignore[misc]
+            for k in range(n)
+        ]
+        errors.append((float(np.std(values, ddof=1)) / n**0.5, n))
+    return errors
 
 
 def _mean_over_animals(parts: Sequence[UnitScores], pick: Callable[[UnitScores], Floats]) -> float:
