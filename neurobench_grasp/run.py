@@ -52,6 +52,8 @@ class Dataset:
     synthetic : bool
     sessions : tuple of AlignedSession
     splits : Splits
+    trained_on : str, optional
+        Dataset on which the model was fitted, if it is another one.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Dataset:
     synthetic: bool
     sessions: tuple[AlignedSession, ...]
     splits: Splits
+    trained_on: str | None = None
 
     @property
     def sha256(self) -> str:
@@ -82,6 +85,7 @@ def evaluate(
     protocols: Sequence[str] | None = None,
     seeds: Sequence[int] = (0,),
     activations: str | Path | None = None,
+    trained_on: str | Path | None = None,
     out: str | Path,
     progress: Progress = lambda text: None,
 ) -> list[ScoreRecord]:
@@ -102,6 +106,9 @@ def evaluate(
         One network each.
     activations : path, optional
         Activations that were computed elsewhere, see docs/arrays.md; they take the place of a model.
+    trained_on : str or path, optional
+        Dataset on whose training trials the model was fitted, if it is another one: the split ``session``.
+        The model is frozen, and only the map to units is fitted on ``dataset``.
     out : path
         Run folder: finished stages are kept in it and found again, records go to ``out/records``.
     progress : callable
@@ -122,6 +129,11 @@ def evaluate(
     asked = [registry.protocol(name) for name in protocols or ()]
     stages = Stages(Path(out) / "stages")
     data = load_dataset(registry, dataset, layout, progress)
+    learned = data
+    if trained_on is not None:
+        learned = load_dataset(registry, trained_on, None, progress)
+        if learned.sha256 != data.sha256:
+            data = replace(data, trained_on=learned.id)
     if activations is not None:
         candidate, data = _stored(registry, model, Path(activations), data)
     assert candidate is not None
@@ -129,7 +141,7 @@ def evaluate(
     _store_splits(Path(out), data)
     records = []
     for seed in seeds:
-        context, code = _context(candidate, seed, data, stages, progress)
+        context, code = _context(candidate, seed, data, learned.behaviour("train"), stages, progress)
         weights = (context.model_key or {}).get("depends_on")
         for protocol in wanted:
             started = time.monotonic()
@@ -219,10 +231,14 @@ def _is_path(registry: Registry, name: str | Path) -> bool:
 
 
 def _context(
-    candidate: Provided[ModelSpec], seed: int, data: Dataset, stages: Stages, progress: Progress
+    candidate: Provided[ModelSpec],
+    seed: int,
+    data: Dataset,
+    train: Trials,
+    stages: Stages,
+    progress: Progress,
 ) -> tuple[Context, dict[str, str | None]]:
     """Put the model behind the contract: fitted at most once, and only when a stage needs it."""
-    train = data.behaviour("train")
     code = {CORE: code_digest(CORE), candidate.distribution: code_digest(candidate.distribution)}
     key: dict[str, Any] = {
         "model": candidate.spec.name,
@@ -304,6 +320,7 @@ def _scores(context: Context, protocol: Provided[ProtocolSpec], data: Dataset) -
         provider=code_digest(protocol.distribution),
         data=data.sha256,
         splits=data.splits.sha256,
+        trained_on=data.trained_on,
     )
     arrays = dict(context.stage("score", parts, make))
     return Scores(json.loads(str(arrays.pop("rows"))), arrays)
@@ -325,6 +342,7 @@ def _store_splits(out: Path, data: Dataset) -> None:
 
 def _describe(data: Dataset) -> dict[str, Any]:
     return {
+        **({"trained_on": data.trained_on} if data.trained_on else {}),
         "id": data.id,
         "sha256": data.sha256,
         "splits": data.splits.sha256,

@@ -59,6 +59,13 @@ def score(
         Path | None,
         typer.Option("--activations", help="Score activations in an npz file; --model then names them."),
     ] = None,
+    trained_on: Annotated[
+        str | None,
+        typer.Option(
+            "--trained-on",
+            help="Dataset that trained the model (default: the scored one); the map is fitted anew.",
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")
     ] = Path("ngb-runs"),
@@ -82,6 +89,7 @@ def score(
             protocols=tuple(protocol) if protocol else None,
             seeds=tuple(range(seeds)) if seeds is not None else (seed or 0,),
             activations=activations,
+            trained_on=trained_on,
             out=out,
             progress=tell,
         )
@@ -94,7 +102,8 @@ def _view(record: ScoreRecord, path: Path) -> Iterator[RenderableType]:
     dataset, protocol = record.dataset, record.protocol
     kind = "synthetic self-test" if dataset["synthetic"] else "recordings"
     what = f"{record.model} (seed {record.seed}) on {dataset['id']} ({kind})"
-    yield f"{what}, {protocol['name']} v{protocol['version']}"
+    frozen = f", trained on {dataset['trained_on']}" if "trained_on" in dataset else ""
+    yield f"{what}, {protocol['name']} v{protocol['version']}{frozen}"
     shown = [row for row in record.scores if _shown(row)]
     for area in dict.fromkeys(row.get("area", "") for row in shown):
         yield ""
