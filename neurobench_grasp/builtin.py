@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neurobench_grasp.hookspecs import hookimpl
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.settings import ENCODING, TRACKING
+from neurobench_grasp.protocols.settings import ENCODING, LAYERS, TRACKING
 from neurobench_grasp.types import DatasetSpec, ProtocolSpec, Scores
 
 
@@ -52,6 +52,12 @@ def _tracking(context: Context) -> Scores:
     return tracking.run(context)
 
 
+def _layers(context: Context) -> Scores:
+    from neurobench_grasp.protocols import layers
+
+    return layers.run(context)
+
+
 @hookimpl
 def ngb_protocols() -> Iterator[ProtocolSpec]:
     """Offer the built-in protocols."""
@@ -61,6 +67,13 @@ def ngb_protocols() -> Iterator[ProtocolSpec]:
         run=_encoding,
         summary="explained variance of single units, per area, on new trials and on new objects",
         settings=asdict(ENCODING),
+    )
+    yield ProtocolSpec(
+        "layers",
+        version=1,
+        run=_layers,
+        summary="encoding by each layer alone, with 1 to 78 of its components; on request",
+        settings={**asdict(ENCODING), **asdict(LAYERS)},
     )
     yield ProtocolSpec(
         "tracking",

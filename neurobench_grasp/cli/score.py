@@ -108,10 +108,27 @@ def _view(record: ScoreRecord, path: Path) -> Iterator[RenderableType]:
     for area in dict.fromkeys(row.get("area", "") for row in shown):
         yield ""
         yield _table(area, [row for row in shown if row.get("area", "") == area])
+    yield from _layer_tables(record)
     yield ""
     yield from _footnotes(shown)
     yield from _left_out(record)
     yield f"record: {path}"
+
+
+def _layer_tables(record: ScoreRecord) -> Iterator[RenderableType]:
+    """EV of each layer by number of components, area by area, where a record is about that."""
+    rows = [row for row in record.scores if "n_components" in row]
+    for area in dict.fromkeys(row["area"] for row in rows):
+        mine = {(r["layer"], r["n_components"]): _short(r) for r in rows if r["area"] == area}
+        layers, numbers = (list(dict.fromkeys(key[i] for key in mine)) for i in (0, 1))
+        cells = [(layer, *(mine[layer, n] for n in numbers)) for layer in layers]
+        yield ""
+        heads = [f"{area}, EV on ood by", *map(str, numbers)]
+        yield table(*heads, rows=cells, numbers=heads[1:])
+
+
+def _short(row: Row) -> str:
+    return "–" if row["value"] is None else _number(row["value"], 3)
 
 
 def _shown(row: Row) -> bool:

@@ -23,7 +23,7 @@ from neurobench_grasp.scoring.references import (
     generator,
     phase_mean,
 )
-from neurobench_grasp.types import Activations, Floats, Ragged
+from neurobench_grasp.types import Activations, Floats, Ints, Ragged
 
 REFERENCES = (
     "linear_kinematic",
@@ -124,13 +124,13 @@ def _mapped(context: Context, reach: Reach, activations: Activations) -> Predict
 
 def _noise(context: Context, reach: Reach) -> Sequence[Predictions]:
     """Map random features that know only the object. A lag would only exchange one draw for another."""
-    trials = reach.cut.trials
+    trials, at_zero = reach.cut.trials, _lag_zero(reach)
 
     def noise(draw: int) -> Predictions:
         lengths = np.diff(trials.offsets).tolist()
         layer = condition_locked_noise(trials.condition, lengths, f"{reach.cut.id}|{draw}")
         reduced = {"noise": Ragged(reach.components(layer.values)[0], trials.offsets)}
-        return predict_units(context, reach.cut, reduced, lags=False)
+        return predict_units(context, reach.cut, reduced, lags=at_zero)
 
     key = context.core_key(stage="condition_locked_noise", **_inputs(context, reach))
     return _draws(context, "noise", key, noise)
@@ -138,11 +138,11 @@ def _noise(context: Context, reach: Reach) -> Sequence[Predictions]:
 
 def _shifted(context: Context, reach: Reach, scores: LayerScores) -> Sequence[Predictions]:
     """Map the candidate's layers at random places: the null. A lag would only move these places."""
-    offsets = reach.cut.trials.offsets
+    offsets, at_zero = reach.cut.trials.offsets, _lag_zero(reach)
 
     def shifted(draw: int) -> Predictions:
         place = circular_shift(offsets, generator("circular_shift", context.seed, reach.cut.id, draw))
-        return predict_units(context, reach.cut, scores.layers, lags=False, place=place)
+        return predict_units(context, reach.cut, scores.layers, lags=at_zero, place=place)
 
     key = context.key(stage="circular_shift", **_inputs(context, reach))
     return _draws(context, "shift", key, shifted)
@@ -157,6 +157,10 @@ def _draws(
 
     arrays = context.stage(name, key, make)
     return [{s: arrays[f"{s} {draw}"] for s in ("test", "ood")} for draw in range(SETTINGS.n_draws)]
+
+
+def _lag_zero(reach: Reach) -> Ints:
+    return np.zeros(len(reach.cut.units), np.int64)
 
 
 def _kept(predictions: Predictions) -> Predictions:

@@ -33,7 +33,7 @@ def predict_units(
     layers: Mapping[str, Ragged],
     *,
     candidate: bool = False,
-    lags: bool = True,
+    lags: Ints | None = None,
     place: Ints | None = None,
 ) -> Predictions:
     """Fit the map on train and predict the other splits, unit group by unit group.
@@ -50,8 +50,8 @@ def predict_units(
     candidate : bool
         True: every layer's predictions are given, and train itself is predicted too, fold by fold from maps
         that have not seen the object.
-    lags : bool
-        False: everything at lag 0. A null needs no lag, which would only move what lies at a random place.
+    lags : ndarray of int64, shape (n_units,), optional
+        Lag of each unit in steps. Default: sought on train, one for each area.
     place : ndarray of int64, shape (n_steps,), optional
         The step at which each step's features lie, where it is another one.
 
@@ -89,7 +89,7 @@ def _predict_group(
     units: Ints,
     fitted: Sequence[int],
     trials: Mapping[str, Sequence[int]],
-    seek_lags: bool,
+    given: Ints | None,
     out: Predictions,
 ) -> None:
     """Fill in the predictions of units that were observed in the same trials."""
@@ -98,7 +98,7 @@ def _predict_group(
     inner = _nested(plans["ood"]) if candidate else {}
     of_train = np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
     row_of_train = np.flatnonzero(of_train)[order]
-    lags = _lags(training, plans, session, units) if seek_lags else np.zeros(len(units), np.int64)
+    lags = _lags(training, plans, session, units) if given is None else given[units]
     for lag in np.unique(lags).tolist():
         mine, part = units[lags == lag], training.of_units(lags == lag)
         chosen = choose(part, plans | inner, lag)

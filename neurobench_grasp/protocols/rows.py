@@ -50,7 +50,7 @@ def score_table(context: Context, scored: Sequence[Scored]) -> Scores:
     """All rows of the record, area by area and split by split, then bookkeeping; and the units' scores."""
     areas = sorted({a for s in scored for a in s.session.areas})
     reliable = dict(on_all_cores(lambda s: (s.session.id, _reliable(context, s.session)), scored))
-    tables = [_Table(context, scored, reliable, area, split) for area in areas for split in SPLITS]
+    tables = [Table(context, scored, area, split, reliable) for area in areas for split in SPLITS]
     rows = list(chain.from_iterable(on_all_cores(lambda table: list(table.rows()), tables)))
     rows += [{"metric": "n_winsorised", "session": s.session.id, "value": s.n_winsorised} for s in scored]
     units = UnitTable.of(chain.from_iterable(table.unit_scores() for table in tables))
@@ -65,16 +65,25 @@ def _reliable(context: Context, session: AlignedSession) -> Bools:
     return np.nan_to_num(values, nan=-np.inf) >= SETTINGS.reliability_floor
 
 
-class _Table:
-    """Scores of one area on one split."""
+class Table:
+    """Scores of one area on one split.
+
+    Parameters
+    ----------
+    context : Context
+    scored : sequence of Scored
+    area, split : str
+    reliable : mapping of str to ndarray of bool, optional
+        Session → which of its units are reliable; only ceilings need it.
+    """
 
     def __init__(
         self,
         context: Context,
         scored: Sequence[Scored],
-        reliable: Mapping[str, Bools],
         area: str,
         split: str,
+        reliable: Mapping[str, Bools] | None = None,
     ) -> None:
         self.area, self.split = area, split
         ids = context.splits.train if split == "train_by_object" else getattr(context.splits, split)
@@ -85,7 +94,7 @@ class _Table:
             s.session.id: _part(s.session.rates, trials, np.flatnonzero(self._mine[s.session.id]))
             for s, trials in self.parts
         }
-        self._reliable = {key: reliable[key][mine] for key, mine in self._mine.items()}
+        self._reliable = {key: reliable[key][mine] for key, mine in self._mine.items() if reliable}
         self._known: dict[tuple[str, str, str, int | None], UnitScores] = {}
 
     def rows(self) -> Iterator[ScoreRow]:

@@ -74,6 +74,22 @@ ENCODING = EncodingSettings()
 
 
 @dataclass(frozen=True)
+class LayersSettings:
+    """Constants of the layer analysis.
+
+    Parameters
+    ----------
+    components : tuple of int
+        Numbers of components with which each layer is scored.
+    """
+
+    components: tuple[int, ...] = (1, 2, 5, 10, 20, 40, 78)
+
+
+LAYERS = LayersSettings()
+
+
+@dataclass(frozen=True)
 class TrackingSettings:
     """Constants of the tracking protocol (section 4).
 
