@@ -88,7 +88,9 @@ def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any
     train = recorded.select(context.index(session, context.splits.train))
     if len(train):
         posture = train.values.mean(0)[None]
-        played = at_phase(to_phase(train).mean(0), recorded.lengths.tolist()).values
+        course = to_phase(train).mean(0)
+        courses = np.broadcast_to(course, (len(recorded), *course.shape))
+        played = at_phase(courses, recorded.lengths.tolist()).values
         for name, hand in (("average_posture", posture), ("average_trajectory", played)):
             errors = _errors(hand, keypoints(hand), recorded, wanted)
             out |= {f"{metric} {name}": values for metric, values in errors.items()}
