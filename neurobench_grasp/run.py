@@ -20,7 +20,7 @@ from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.leaderboard.provenance import provenance
 from neurobench_grasp.leaderboard.records import pack_units, write_record
 from neurobench_grasp.plugins import Provided, Registry, code_digest, load_registry
-from neurobench_grasp.protocols.align import AlignedSession, align
+from neurobench_grasp.protocols.align import AlignedSession, align, what_scores_need
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.scoring.splits import Splits, make_splits
 from neurobench_grasp.stages import Stages
@@ -136,6 +136,8 @@ def evaluate(
             data = replace(data, trained_on=learned.id)
     if activations is not None:
         candidate, data = _stored(registry, model, Path(activations), data)
+    else:
+        data = replace(data, sessions=tuple(map(what_scores_need, data.sessions)))
     assert candidate is not None
     wanted = asked or [registry.protocol(name) for name in _applicable(candidate.spec, data)]
     _store_splits(Path(out), data)
@@ -289,7 +291,7 @@ def _context(
         model = fitted()
         if not isinstance(model, Twinned):
             raise UnsupportedError("the model does not offer its network before training")
-        return model.untrained(train, seed=seed)
+        return model.untrained(seed=seed)
 
     context = Context(
         sessions=data.sessions,

@@ -99,6 +99,10 @@ class Ragged:
             return Ragged(self.values[:0], np.zeros(1, np.int64))
         return Ragged.of([self[int(i)] for i in trials])
 
+    def cut(self, first: Ints, stop: Ints) -> Ragged:
+        """Take the steps ``first`` … ``stop`` − 1 of each trial."""
+        return Ragged.of([trial[a:z] for trial, a, z in zip(self, first, stop, strict=True)])
+
 
 @dataclass(frozen=True)
 class Signal:
@@ -349,6 +353,21 @@ class Trials:
             signal_lags=self.signal_lags,
         )
 
+    def cut(self, first: Ints, stop: Ints) -> Trials:
+        """Take the steps ``first`` … ``stop`` − 1 of each trial, which hold its window."""
+        return Trials(
+            sessions=self.sessions,
+            ids=self.ids,
+            condition=self.condition,
+            dt=self.dt,
+            window=self.window - first[:, None],
+            offsets=np.concatenate([[0], np.cumsum(stop - first)]).astype(np.int64),
+            signals={k: v.cut(first, stop) for k, v in self.signals.items()},
+            joint_angles=None if self.joint_angles is None else self.joint_angles.cut(first, stop),
+            events=self.events,
+            signal_lags=self.signal_lags,
+        )
+
     @classmethod
     def join(cls, parts: Sequence[Trials]) -> Trials:
         """Trials of several sessions as one; signals that some session lacks are left out."""
@@ -461,8 +480,8 @@ class Controller(Model, Protocol):
 class Twinned(Controller, Protocol):
     """A controller that can show itself before training; the twin is scored beside it on equal inputs."""
 
-    def untrained(self, train: Trials, *, seed: int) -> Controller:
-        """Give the same architecture with the random weights that training began with."""
+    def untrained(self, *, seed: int) -> Controller:
+        """Give the fitted network's architecture with the random weights that training began with."""
 
 
 @runtime_checkable

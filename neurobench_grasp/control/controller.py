@@ -16,9 +16,9 @@ from neurobench_grasp.control.loop import ClosedLoop, run_closed_loop
 from neurobench_grasp.control.network import (
     Network,
     as_network,
-    initial_network,
     network_state,
     one_torch_thread,
+    random_network,
 )
 from neurobench_grasp.control.reference import Reference
 from neurobench_grasp.control.settings import ControllerSettings
@@ -117,10 +117,11 @@ class NetworkController:
         layers = self._open(observations, self._network.layers)
         return Activations({name: Ragged(layer, observations.offsets) for name, layer in layers.items()})
 
-    def untrained(self, train: Trials, *, seed: int) -> NetworkController:
+    def untrained(self, *, seed: int) -> NetworkController:
         """Give the network before training; see :class:`neurobench_grasp.types.Twinned`."""
         twin = NetworkController(self.model, self.action, self.settings)
-        twin._network = initial_network(self.action, self.settings, seed, train).double().eval()
+        normalised = (self._network.towers.centre.numpy(), self._network.towers.scale.numpy())
+        twin._network = random_network(self.action, self.settings, seed, *normalised).double().eval()
         return twin
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -175,7 +176,7 @@ class UntrainedController(NetworkController):
         """Find the trained network, and draw weights of the same seed."""
         self._trained.fit(train, seed=seed)
         self.settings = self._trained.settings
-        self._network = self._trained.untrained(train, seed=seed)._network
+        self._network = self._trained.untrained(seed=seed)._network
 
     def train(self, train: Trials, **settings: Any) -> TrainedNetwork:
         """Refuse.

@@ -190,9 +190,16 @@ class Network(nn.Module):
 
 
 def initial_network(action: str, settings: ControllerSettings, seed: int, train: Trials) -> Network:
-    """Network before training: orthogonal weights and an action near zero, as PPO usually begins.
+    """Network before training: observations are centred and scaled by what recorded movements give."""
+    return random_network(action, settings, seed, *_normalisation(action, settings, train))
 
-    Observations are centred and scaled by what the recorded movements of ``train`` give.
+
+def random_network(
+    action: str, settings: ControllerSettings, seed: int, centre: Floats, scale: Floats
+) -> Network:
+    """Orthogonal weights and an action near zero, as PPO usually begins.
+
+    ``centre`` and ``scale`` are of the observations, shape (n_features,).
     """
     network = Network(action, settings)
     generator = torch.Generator().manual_seed(seed)
@@ -201,7 +208,6 @@ def initial_network(action: str, settings: ControllerSettings, seed: int, train:
             gain = {"action": 0.01, "value": 1.0}.get(name, 2**0.5)
             nn.init.orthogonal_(module.weight, gain, generator)
             nn.init.zeros_(module.bias)
-    centre, scale = _normalisation(action, settings, train)
     network.towers.centre.copy_(torch.as_tensor(centre))
     network.towers.scale.copy_(torch.as_tensor(scale))
     return network

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -112,6 +112,23 @@ def align(session: Session) -> AlignedSession:
         notes=(*session.notes, *notes),
         true_rates=true_rates,
     )
+
+
+def what_scores_need(session: AlignedSession) -> AlignedSession:
+    """Cut padding that no score depends on, because a controller has to move through it.
+
+    Kept are the lags and what models look ahead or back to, and at least 0.3 s before the window, so that
+    activations are settled at its start.
+    """
+    t, reach = session.trials, session.max_lag
+    back, ahead = t.signal_lags if t.joint_angles is None else (0.0, ENCODING.look_ahead_s)
+    before, after = (
+        int(np.ceil(round(seconds / t.dt, 6)))
+        for seconds in (max(ENCODING.lead_s, reach - back), reach + max(ahead, 0.0))
+    )
+    first = np.maximum(t.window[:, 0] - before, 0)
+    stop = np.minimum(t.window[:, 1] + after, np.diff(t.offsets))
+    return replace(session, trials=t.cut(first, stop))
 
 
 class _Grid:

@@ -33,6 +33,8 @@ class EncodingSettings:
     smoothing_bins : int
     step_s, min_steps, max_signal_gap_s
         Bin width where spikes are times (s); shortest window (bins); longest gap that is bridged (s).
+    lead_s, look_ahead_s : float
+        Seconds before the window that models run at least, and after the greatest lag where they look ahead.
     n_draws : int
         Draws of each random reference.
     reliability_floor : float
@@ -52,6 +54,8 @@ class EncodingSettings:
     step_s: float = 0.02
     min_steps: int = 8
     max_signal_gap_s: float = 0.1
+    lead_s: float = 0.3
+    look_ahead_s: float = 0.1
     n_draws: int = 5
     reliability_floor: float = 0.1
     min_conditions: int = MIN_GROUPS
