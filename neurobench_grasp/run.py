@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import neurobench_grasp
 from neurobench_grasp.arrays import StoredActivations
@@ -22,6 +23,9 @@ from neurobench_grasp.leaderboard.records import pack_units, write_record
 from neurobench_grasp.plugins import Provided, Registry, code_digest, load_registry
 from neurobench_grasp.protocols.align import AlignedSession, align, what_scores_need
 from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.encoding import candidate_predictions
+from neurobench_grasp.protocols.predictions import Predictions
+from neurobench_grasp.protocols.reduction import Reach, candidate_scores
 from neurobench_grasp.scoring.splits import Splits, make_splits
 from neurobench_grasp.stages import Stages
 from neurobench_grasp.types import (
@@ -77,6 +81,24 @@ class Dataset:
         return Trials.join(parts)
 
 
+@dataclass(frozen=True)
+class Task:
+    """A model and what it is scored on.
+
+    Parameters
+    ----------
+    candidate : Provided of ModelSpec
+    data : Dataset
+        Its sessions are cut to what scores need.
+    train : Trials
+        What the model is fitted on.
+    """
+
+    candidate: Provided[ModelSpec]
+    data: Dataset
+    train: Trials
+
+
 def evaluate(
     model: str,
     dataset: str | Path,
@@ -125,25 +147,23 @@ def evaluate(
         If something the user can fix is wrong; the message says what.
     """
     registry = load_registry()
-    candidate = registry.model(model) if activations is None else None
     asked = [registry.protocol(name) for name in protocols or ()]
     stages = Stages(Path(out) / "stages")
-    data = load_dataset(registry, dataset, layout, progress)
-    learned = data
-    if trained_on is not None:
-        learned = load_dataset(registry, trained_on, None, progress)
-        if learned.sha256 != data.sha256:
-            data = replace(data, trained_on=learned.id)
-    if activations is not None:
-        candidate, data = _stored(registry, model, Path(activations), data)
-    else:
-        data = replace(data, sessions=tuple(map(what_scores_need, data.sessions)))
-    assert candidate is not None
+    task = prepare(
+        registry,
+        model,
+        dataset,
+        layout=layout,
+        activations=activations,
+        trained_on=trained_on,
+        progress=progress,
+    )
+    candidate, data = task.candidate, task.data
     wanted = asked or [registry.protocol(name) for name in _applicable(candidate.spec, data)]
     _store_splits(Path(out), data)
     records = []
     for seed in seeds:
-        context, code = _context(candidate, seed, data, learned.behaviour("train"), stages, progress)
+        context, code = _context(task, seed, stages, progress)
         weights = (context.model_key or {}).get("depends_on")
         for protocol in wanted:
             started = time.monotonic()
@@ -163,6 +183,74 @@ def evaluate(
             write_record(Path(out) / "records", record, units)
             records.append(record)
     return records
+
+
+def prepare(
+    registry: Registry,
+    model: str,
+    dataset: str | Path,
+    *,
+    layout: str | Path | None = None,
+    activations: str | Path | None = None,
+    trained_on: str | Path | None = None,
+    progress: Progress = lambda text: None,
+) -> Task:
+    """Find the model and read what it is scored on; parameters as of :func:`evaluate`."""
+    candidate = registry.model(model) if activations is None else None
+    data = load_dataset(registry, dataset, layout, progress)
+    learned = data
+    if trained_on is not None:
+        learned = load_dataset(registry, trained_on, None, progress)
+        if learned.sha256 != data.sha256:
+            data = replace(data, trained_on=learned.id)
+    if activations is not None:
+        candidate, data = _stored(registry, model, Path(activations), data)
+    else:
+        data = replace(data, sessions=tuple(map(what_scores_need, data.sessions)))
+    assert candidate is not None
+    return Task(candidate, data, learned.behaviour("train"))
+
+
+@dataclass(frozen=True)
+class PredictedSession:
+    """What a model predicts of a session's units, as the protocol ``encoding`` scores it.
+
+    Parameters
+    ----------
+    session : AlignedSession
+        Without behaviour.
+    ood : tuple of int
+        Positions of the trials of held-out conditions, in the order of the predictions.
+    predictions : dict
+        See :func:`neurobench_grasp.protocols.predictions.predict_units`.
+    """
+
+    session: AlignedSession
+    ood: tuple[int, ...]
+    predictions: Predictions
+
+
+def scored_sessions(
+    task: Task, seed: int, *, out: str | Path, progress: Progress = lambda text: None
+) -> list[PredictedSession]:
+    """Give the predictions of one network again: read from the run folder if they are there, else made.
+
+    Raises
+    ------
+    NgbError
+        If something the user can fix is wrong; the message says what.
+    """
+    context, _ = _context(task, seed, Stages(Path(out) / "stages"), progress)
+    found = []
+    for session in (s for s in context.sessions if s.units):
+        progress(f"{session.id}: predictions of {len(session.units)} units")
+        reach = Reach.of(context, session)
+        scores = candidate_scores(context, reach)
+        with threadpool_limits(limits=1):  # as in the protocol, for the same bits
+            predictions = candidate_predictions(context, reach, scores)
+        ood = tuple(context.index(session, context.splits.ood))
+        found.append(PredictedSession(reach.cut, ood, predictions))
+    return found
 
 
 def _stored(registry: Registry, name: str, path: Path, data: Dataset) -> tuple[Provided[ModelSpec], Dataset]:
@@ -233,14 +321,10 @@ def _is_path(registry: Registry, name: str | Path) -> bool:
 
 
 def _context(
-    candidate: Provided[ModelSpec],
-    seed: int,
-    data: Dataset,
-    train: Trials,
-    stages: Stages,
-    progress: Progress,
+    task: Task, seed: int, stages: Stages, progress: Progress
 ) -> tuple[Context, dict[str, str | None]]:
     """Put the model behind the contract: fitted at most once, and only when a stage needs it."""
+    candidate, data, train = task.candidate, task.data, task.train
     code = {CORE: code_digest(CORE), candidate.distribution: code_digest(candidate.distribution)}
     key: dict[str, Any] = {
         "model": candidate.spec.name,
