@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 import neurobench_grasp
 from neurobench_grasp.arrays import StoredActivations
+from neurobench_grasp.cache import cache_folder
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.leaderboard.provenance import provenance
@@ -387,10 +388,19 @@ def _context(
         model_key=known,
         core=code[CORE],
         stage=stages,
+        shared_stage=_shared_stages(stages),
         seed=seed,
         progress=progress,
     )
     return context, code
+
+
+def _shared_stages(own: Stages) -> Stages:
+    """Stages without a model are kept in the user's cache, for all run folders, if it can be written to."""
+    try:
+        return Stages(cache_folder() / "references")
+    except NgbError:
+        return own
 
 
 def _scores(context: Context, protocol: Provided[ProtocolSpec], data: Dataset) -> Scores:

@@ -10,6 +10,7 @@ import numpy as np
 
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.settings import ENCODING
+from neurobench_grasp.scoring.ev import between_rows
 from neurobench_grasp.scoring.rates import TICKS_PER_SECOND, bin_spikes, smooth, to_ticks
 from neurobench_grasp.types import Bools, Floats, Ints, Ragged, Session, Signal, Trials
 
@@ -257,10 +258,18 @@ def _expected_counts(session: Session, grid: _Grid, bins: Ints) -> Floats | None
     if session.true_rates is None:
         return None
     times, rates = session.true_rates.times, session.true_rates.values
-    passed = np.concatenate([np.zeros((1, rates.shape[1])), np.cumsum(rates[:-1].T * np.diff(times), 1).T])
-    edges = [np.stack([np.interp(grid.starts(k), times, c) for c in passed.T], 1) for k in (bins, bins + 1)]
-    expected: Floats = edges[1] - edges[0]
+    passed = np.zeros_like(rates)  # expected spikes since the first sample
+    np.cumsum(rates[:-1] * np.diff(times)[:, None], axis=0, out=passed[1:])
+    start, stop = (_between(passed, times, grid.starts(edge)) for edge in (bins, bins + 1))
+    expected: Floats = stop - start
     return expected
+
+
+def _between(values: Floats, times: Floats, at: Floats) -> Floats:
+    """Interpolate all columns linearly, held at either end."""
+    low = np.clip(np.searchsorted(times, at, side="right") - 1, 0, len(times) - 2)
+    fraction = np.clip((at - times[low]) / (times[low + 1] - times[low]), 0.0, 1.0)
+    return between_rows(values, low, low + 1, fraction)
 
 
 def _observed_bins(session: Session, grid: _Grid, bins: Ints) -> Bools:

@@ -37,8 +37,8 @@ class Context:
         cannot be identified, so nothing that depends on it is kept.
     core : str, optional
         Digest of the package's own code, ``None`` if it cannot be identified.
-    stage : callable
-        See :class:`neurobench_grasp.stages.Stages`.
+    stage, shared_stage : callable
+        See :class:`neurobench_grasp.stages.Stages`; the second for what is the same for every model.
     seed : int
     progress : callable
         ``progress(text)`` tells the user what is going on.
@@ -53,6 +53,7 @@ class Context:
     model_key: Mapping[str, Any] | None
     core: str | None
     stage: Stage
+    shared_stage: Stage
     seed: int
     progress: Callable[[str], None]
 

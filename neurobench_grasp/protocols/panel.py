@@ -11,7 +11,7 @@ import numpy as np
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.machine import on_all_cores
 from neurobench_grasp.protocols.align import AlignedSession
-from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.context import Context, Stage
 from neurobench_grasp.protocols.predictions import Predictions, no_predictions, predict_units, unit_groups
 from neurobench_grasp.protocols.reduction import LayerScores, Reach
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
@@ -90,7 +90,7 @@ def _linear_kinematic(context: Context, reach: Reach) -> Predictions:
         return _mapped(context, reach, Activations(dict([recorded_kinematics(reach.whole.trials)])))
 
     key = context.core_key(stage="linear_kinematic", **_inputs(context, reach))
-    return context.stage("kinematics", key, make)
+    return context.shared_stage("kinematics", key, make)
 
 
 def _linear_inputs(context: Context, reach: Reach) -> Predictions:
@@ -133,7 +133,7 @@ def _noise(context: Context, reach: Reach) -> Sequence[Predictions]:
         return predict_units(context, reach.cut, reduced, lags=at_zero)
 
     key = context.core_key(stage="condition_locked_noise", **_inputs(context, reach))
-    return _draws(context, "noise", key, noise)
+    return _draws(context.shared_stage, "noise", key, noise)
 
 
 def _shifted(context: Context, reach: Reach, scores: LayerScores) -> Sequence[Predictions]:
@@ -145,17 +145,17 @@ def _shifted(context: Context, reach: Reach, scores: LayerScores) -> Sequence[Pr
         return predict_units(context, reach.cut, scores.layers, lags=at_zero, place=place)
 
     key = context.key(stage="circular_shift", **_inputs(context, reach))
-    return _draws(context, "shift", key, shifted)
+    return _draws(context.stage, "shift", key, shifted)
 
 
 def _draws(
-    context: Context, name: str, key: Mapping[str, Any] | None, predicted: Callable[[int], Predictions]
+    stage: Stage, name: str, key: Mapping[str, Any] | None, predicted: Callable[[int], Predictions]
 ) -> Sequence[Predictions]:
     def make() -> Predictions:
         draws = enumerate(on_all_cores(predicted, range(SETTINGS.n_draws)))
         return {f"{split} {d}": p for d, whole in draws for split, p in _kept(whole).items()}
 
-    arrays = context.stage(name, key, make)
+    arrays = stage(name, key, make)
     return [{s: arrays[f"{s} {draw}"] for s in ("test", "ood")} for draw in range(SETTINGS.n_draws)]
 
 
