@@ -9,7 +9,7 @@ from movements import grasp_trials
 from neurobench_grasp.control.controller import NetworkController, UntrainedController
 from neurobench_grasp.control.network import initial_network, network_state
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.types import Controller, Goal, Ragged, Trainable
+from neurobench_grasp.types import Goal, Ragged, Trainable, Twinned
 
 LOOK_AHEAD = 5
 
@@ -151,6 +151,17 @@ def test_the_untrained_twin_sees_what_the_trained_network_saw(trials):
     assert not np.array_equal(own, others)
 
 
+def test_a_controller_knows_its_network_before_training(trials):
+    """Weights of the seed, and the normalisation of observations that training used, without the trials."""
+    trained = controller(seed=3)
+    before = network_state(initial_network("muscle", trained.settings, 9, trials))
+    normalised = {k: v for k, v in trained.state().items() if k.endswith((".centre", ".scale"))}
+    twin = trained.untrained(seed=9).state()
+    for name, weights in (before | normalised).items():
+        np.testing.assert_array_equal(twin[name], weights)
+    assert not np.array_equal(twin["action.weight"], trained.state()["action.weight"])
+
+
 def test_controllers_fulfil_the_contract():
     for model in (controller(), UntrainedController("planted", "muscle")):
-        assert isinstance(model, Controller) and isinstance(model, Trainable)
+        assert isinstance(model, Twinned) and isinstance(model, Trainable)

@@ -9,70 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recorded import write_planted
 from typer.testing import CliRunner
 
-from neurobench_grasp.data import load_session, write_session
+from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard.records import read_records
 from neurobench_grasp.protocols.tuning import event_tuning
 from neurobench_grasp.run import evaluate
-from neurobench_grasp.types import Session, Signal, TrialTable, Units, Window
 
-STAGES = ("fit", "activations", "map", "noise", "shift", "score")
+STAGES = ("fit", "activations", "map", "shift", "score")
+SHARED_STAGES = ("kinematics", "noise")
 VOLATILE = ("date", "wall_time_s", "peak_memory_bytes", "blas")
-
-
-def planted_session(n_objects=8, n_repeats=6, n_units=6, seed=0):
-    """Spikes that follow a recorded position with a saturating rate."""
-    rng = np.random.default_rng(seed)
-    n = n_objects * n_repeats
-    onset = 1.0 + 2.0 * np.arange(n)
-    times = np.arange(0, onset[-1] + 2, 0.02) + 0.01
-    raw = rng.standard_normal((len(times) + 9, 2))
-    position = sum(raw[k : k + len(times)] for k in range(10)) / 10**0.5
-    rates = 40 / (1 + np.exp(-position @ rng.standard_normal((2, n_units))))
-    counts = rng.poisson(rates * 0.02)
-    spikes = []
-    for unit in counts.T:
-        at = np.repeat(np.arange(len(times)), unit) * 0.02
-        spikes.append(np.sort(at + 0.02 * rng.random(len(at))))
-    return Session(
-        id="planted",
-        subject="monkey-a",
-        layout="",
-        sha256="",
-        synthetic=True,
-        units=Units(
-            ids=tuple(map(str, range(n_units))),
-            areas=("M1",) * n_units,
-            spike_times=np.concatenate(spikes),
-            spike_offsets=np.cumsum([0, *map(len, spikes)]),
-        ),
-        trials=TrialTable(
-            ids=tuple(map(str, range(n))),
-            start=onset - 0.8,
-            stop=onset + 1.1,
-            condition=tuple(f"object_{i % n_objects}" for i in range(n)),
-            events={"move_onset": onset, "contact": onset + rng.uniform(0.4, 0.8, n)},
-        ),
-        signals={"position": Signal("position", "position", ("x", "y"), "m", times, position)},
-        window=Window("move_onset", "contact"),
-    )
 
 
 @pytest.fixture(scope="module")
 def planted_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "planted.nwb"
-    write_session(
-        path,
-        planted_session(),
-        species="Macaca mulatta",
-        sex="U",
-        age="P8Y",
-        session_start_time="2020-01-01T00:00:00+00:00",
-        description="planted session of a test",
-    )
-    return path
+    return write_planted(tmp_path_factory.mktemp("data") / "planted.nwb")
 
 
 def score_command(dataset, out):
@@ -86,7 +39,29 @@ def stable(record):
     return record | {"provenance": provenance}
 
 
-def test_a_score_is_a_record_and_the_second_run_computes_nothing(planted_file, tmp_path):
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_what_no_model_takes_part_in_is_computed_once_for_all_run_folders(planted_file, tmp_path, cache):
+    evaluate("linear_kinematic", planted_file, out=tmp_path / "one")
+    kept = {p: p.stat().st_mtime_ns for p in (cache / "references").glob("*/arrays.npz")}
+    assert {p.parent.name.split("-")[0] for p in kept} == set(SHARED_STAGES)
+    evaluate("linear_kinematic", planted_file, seeds=(1,), out=tmp_path / "two")
+    assert {p: p.stat().st_mtime_ns for p in (cache / "references").glob("*/arrays.npz")} == kept
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_without_a_cache_the_run_folder_keeps_everything(planted_file, tmp_path, cache):
+    cache.mkdir(mode=0o500)
+    evaluate("linear_kinematic", planted_file, out=tmp_path / "run")
+    stages = {p.name.split("-")[0] for p in (tmp_path / "run" / "stages").iterdir()}
+    assert stages == {*STAGES, *SHARED_STAGES}
+
+
+def test_a_score_is_a_record_and_the_second_run_computes_nothing(planted_file, tmp_path, cache):
     (first,) = evaluate("linear_kinematic", planted_file, out=tmp_path)
     row = next(r for r in first.scores if r["metric"] == "single_trial_ev" and r["split"] == "test")
     assert 0.1 < row["value"] < 0.9 and row["n_units"] == 6

@@ -1,0 +1,94 @@
+"""A model that was trained on one dataset and is scored on another, and how much of trials models are shown."""
+
+import numpy as np
+import pytest
+from planted import context_of
+from recorded import write_planted
+
+from neurobench_grasp import run
+from neurobench_grasp.body import recorded_kinematics
+from neurobench_grasp.leaderboard import read_records
+from neurobench_grasp.plugins import Provided, Registry, load_registry
+from neurobench_grasp.protocols.align import what_scores_need
+from neurobench_grasp.protocols.reduction import Reach
+from neurobench_grasp.types import Activations, ModelSpec
+
+
+class Spy:
+    """Remembers what it was fitted on."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def fit(self, train, *, seed):
+        self.seen.append(train)
+
+    def activations(self, trials):
+        return Activations({"position": trials.signals["position"]})
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
+
+
+@pytest.fixture
+def seen(monkeypatch, tmp_path):
+    """Register the model ``spy``; gives the list of what it was fitted on."""
+    fitted, known = [], Registry.model
+    spec = Provided(ModelSpec("spy", build=lambda seed: Spy(fitted), summary=""), run.CORE, "0")
+    monkeypatch.setattr(Registry, "model", lambda self, name: spec if name == "spy" else known(self, name))
+    monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
+    return fitted
+
+
+def test_a_frozen_model_is_fitted_elsewhere_and_only_the_map_here(seen, tmp_path):
+    here, there = (write_planted(tmp_path / f"{n}.nwb", seed=s) for n, s in (("here", 0), ("there", 1)))
+    registry = load_registry()
+    (record,) = run.evaluate("spy", here, trained_on=there, out=tmp_path / "run")
+    assert [t.sha256 for t in seen] == [run.load_dataset(registry, there).behaviour("train").sha256]
+    assert record.dataset["id"] == "here" and record.dataset["trained_on"] == "there"
+    row = next(r for r in record.scores if r["metric"] == "single_trial_ev" and r["split"] == "ood")
+    assert row["value"] > 0.1
+    run.evaluate("spy", here, out=tmp_path / "run")
+    assert [t.sha256 for t in seen[1:]] == [run.load_dataset(registry, here).behaviour("train").sha256]
+    records, _ = read_records([tmp_path / "run"])
+    assert sorted(r.dataset.get("trained_on", "") for r in records) == ["", "there"]
+
+
+def test_a_model_that_was_trained_on_the_scored_data_is_not_called_frozen(seen, tmp_path):
+    here = write_planted(tmp_path / "here.nwb")
+    (record,) = run.evaluate("spy", here, trained_on=here, out=tmp_path / "run")
+    assert "trained_on" not in record.dataset
+
+
+def test_cut_padding_changes_no_feature_within_reach(tmp_path):
+    """The features of recorded movement at every step that a lag reaches are those of the whole padding."""
+    data = run.load_dataset(load_registry(), write_planted(tmp_path / "long.nwb"))
+    (session,) = data.sessions
+    cut = what_scores_need(session)
+    assert cut.trials.offsets[-1] < session.trials.offsets[-1]
+    np.testing.assert_array_equal(np.diff(cut.trials.window), np.diff(session.trials.window))
+    reach, dt = round(session.max_lag / session.trials.dt), session.trials.dt
+    assert (cut.trials.window[:, 0] * dt >= 0.3 - 1e-9).all()
+    rows = []
+    for trials in (session.trials, cut.trials):
+        _, features = recorded_kinematics(trials)
+        spans = trials.window + np.array([-reach, reach])
+        rows.append(np.concatenate([f[a:z] for f, (a, z) in zip(features, spans, strict=True)]))
+    one_sided = np.isclose(rows[0], rows[1]).all(1)  # only the very last step has no successor to differ from
+    assert one_sided.mean() > 1 - 2 / (2 * reach + 20)
+
+
+def test_reach_keeps_windows_and_rates(tmp_path):
+    """Cutting for models and cutting for the map end at the same steps."""
+    data = run.load_dataset(load_registry(), write_planted(tmp_path / "long.nwb"))
+    (session,) = data.sessions
+    context = context_of(session)
+    whole, cut = Reach.of(context, session), Reach.of(context, what_scores_need(session))
+    for a, b in ((whole.cut.trials.offsets, cut.cut.trials.offsets), (whole.train, cut.train)):
+        np.testing.assert_array_equal(a, b)
+    position = session.trials.signals["position"].values
+    shown = what_scores_need(session).trials.signals["position"].values
+    np.testing.assert_array_equal(position[whole.rows], shown[cut.rows])
