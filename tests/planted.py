@@ -1,5 +1,7 @@
 """Sessions with a known truth, for tests."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from neurobench_grasp.protocols.align import AlignedSession
@@ -60,18 +62,24 @@ def aligned_session(
     )
 
 
-def context_of(*sessions, activations=None, seed=0):
-    """A context that scores the latents themselves and keeps nothing."""
+def context_of(*sessions, activations=None, seed=0, observe=None, untrained=None, stage=None):
+    """A context that scores the latents themselves and keeps nothing.
+
+    ``observe`` and ``untrained`` make the model a controller with a twin; see :class:`Context`.
+    ``stage`` may look at what every stage gives.
+    """
+    stage = stage or (lambda name, parts, make: make())
     return Context(
         sessions=sessions,
         splits=make_splits({s.id: s.conditions for s in sessions}),
         activations=activations or (lambda trials: Activations({"latents": trials.signals["latents"]})),
         track=None,
-        observe=None,
-        untrained=None,
+        observe=observe,
+        untrained=untrained,
         model_key=None,
         core=None,
-        stage=lambda name, parts, make: make(),
+        stage=stage,
+        shared_stage=stage,
         seed=seed,
         progress=lambda text: None,
     )
@@ -87,3 +95,36 @@ def population(rng, *, snr=1.0, n_objects=20, n_repeats=10, n_steps=30, n_units=
     rates = 10 + drive + rng.standard_normal(drive.shape) / snr**0.5
     conditions = [f"object_{i // n_repeats:02d}" for i in range(n_trials)]
     return aligned_session(latents, rates, conditions), latents
+
+
+def repeating_population(
+    rng, *, snr=1.0, n_objects=35, n_repeats=8, n_steps=25, n_units=20, n_latents=5, trial_gain=0.0
+):
+    """Units that are linear in latents which repeat in every trial of an object, plus white noise.
+
+    The rates without noise are the session's true rates. ``trial_gain`` is the standard deviation of a gain
+    of each unit in each trial: known to the true rates, and to no behaviour.
+    """
+    n_trials = n_objects * n_repeats
+    of_objects = smooth_latents(n_objects, n_steps + 2 * PAD, n_latents, rng)
+    latents = np.repeat(of_objects, n_repeats, axis=0)
+    drive = latents[:, PAD : PAD + n_steps] @ rng.standard_normal((n_latents, n_units))
+    drive = 10 + drive / drive.std((0, 1))
+    drive *= 1 + trial_gain * rng.standard_normal((n_trials, 1, n_units))
+    rates = drive + rng.standard_normal(drive.shape) / snr**0.5
+    conditions = [f"object_{i // n_repeats:02d}" for i in range(n_trials)]
+    session = aligned_session(latents, rates, conditions)
+    return replace(session, true_rates=Ragged(drive.reshape(-1, n_units), session.rates.offsets))
+
+
+def row_of(rows, metric="single_trial_ev", split="ood", **labels):
+    """The one row with these labels and without a session, layer, reference or ``of`` that is not asked for."""
+    wanted = {"metric": metric, "split": split, "area": "M1"} | labels
+    apart = {"session", "layer", "reference", "of"}
+    found = [
+        r
+        for r in rows
+        if all(r.get(k) == v for k, v in wanted.items()) and set(r) & apart == set(wanted) & apart
+    ]
+    assert len(found) == 1, (wanted, found)
+    return found[0]
