@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
-from neurobench_grasp.scoring.mapping import Training, choose, choose_lag, predict
+from neurobench_grasp.scoring.mapping import Training, choose, choose_lags, predict
 from neurobench_grasp.scoring.ridge import Plan
 from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial
 from neurobench_grasp.types import Bools, Floats, Ints, Ragged, Trials
@@ -155,14 +155,10 @@ def _cells(plan: Plan) -> list[int]:
 
 
 def _lags(training: Training, plans: Mapping[str, Plan], session: AlignedSession, units: Ints) -> Ints:
-    """Choose the lag of each unit: one per area, with folds by object, or by trial if there is only one."""
+    """Choose the lag of each area, with folds by object, or by trial if there is only one."""
     reach = round(session.max_lag / session.trials.dt)
     plan = plans["ood"] if len(plans["ood"]) > 1 else plans["test"]
-    areas = np.array([session.areas[u] for u in units])
-    lag = np.zeros(len(units), np.int64)
-    for area in np.unique(areas):
-        lag[areas == area] = choose_lag(training.of_units(areas == area), plan, range(-reach, reach + 1))
-    return lag
+    return choose_lags(training, plan, range(-reach, reach + 1), [session.areas[u] for u in units])
 
 
 def _fill(out: Predictions, split: str, units: Ints, layer: Ints, prediction: Floats, rows: Ints) -> None:

@@ -9,7 +9,7 @@ Business & Economic Statistics 29:238. A percentile bootstrap over seven objects
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,10 +111,9 @@ def summarise(parts: Sequence[UnitScores]) -> Summary | None:
     if not defined:
         return None
     groups = sorted({g for p in defined for g in p.left_out})
-    value = _mean_over_animals(defined, lambda p: p.values)
-    jackknife = np.array(
-        [_mean_over_animals(defined, lambda p, g=g: p.left_out.get(g, p.values)) for g in groups]  # type: ignore[misc]
-    )
+    rows = [np.stack([p.values, *(p.left_out.get(g, p.values) for g in groups)]) for p in defined]
+    aggregates = _over_animals(defined, rows)
+    value, jackknife = float(aggregates[0]), aggregates[1:]
     pooled = np.concatenate([p.values for p in defined])
     n_units = int(np.isfinite(pooled).sum())
     data_se, draws = _data_error(jackknife, defined), _draw_errors(defined)
@@ -149,7 +148,7 @@ def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]
     pairs = list(zip(scores, ceilings, strict=True))
     both = [np.isfinite(s.values) & np.isfinite(c.values) for s, c in pairs]
     top, bottom = (
-        _mean_over_animals([p.where(b) for p, b in zip(parts, both, strict=True)], lambda p: p.values)
+        float(_over_animals(parts, [p.where(b).values[None] for p, b in zip(parts, both, strict=True)])[0])
         for parts in (scores, ceilings)
     )
     if not bottom > 0:  # nor if it is undefined
@@ -179,24 +178,25 @@ def _data_error(jackknife: Floats, parts: Sequence[UnitScores]) -> float | None:
 def _draw_errors(parts: Sequence[UnitScores]) -> list[tuple[float, int]]:
     """Give the standard error over the draws of each source of randomness, and the number of its draws."""
     errors = []
-    for source in range(len(parts[0].draws)):
-        n = len(parts[0].draws[source])
-        values = [
-            _mean_over_animals(parts, lambda p, k=k, source=source: p.draws[source][k])  # type: ignore[misc]
-            for k in range(n)
-        ]
-        errors.append((float(np.std(values, ddof=1)) / n**0.5, n))
+    for source in zip(*(part.draws for part in parts), strict=True):
+        values = _over_animals(parts, source)
+        errors.append((float(np.std(values, ddof=1)) / len(values) ** 0.5, len(values)))
     return errors
 
 
-def _mean_over_animals(parts: Sequence[UnitScores], pick: Callable[[UnitScores], Floats]) -> float:
-    animals: dict[str, list[float]] = {}
-    for part in parts:
-        scores = pick(part)
-        scores = scores[np.isfinite(scores)]
-        if len(scores):
-            animals.setdefault(part.subject, []).append(float(scores.mean()))
-    return float(np.mean([np.mean(sessions) for sessions in animals.values()])) if animals else float("nan")
+def _over_animals(parts: Sequence[UnitScores], rows: Sequence[Floats]) -> Floats:
+    """Mean over units, sessions and animals of each row; ``rows`` has (n_rows, n_units) of each part."""
+    sessions = np.stack([_mean(scores.T) for scores in rows])
+    subjects = np.array([part.subject for part in parts])
+    return _mean(np.stack([_mean(sessions[subjects == animal]) for animal in np.unique(subjects)]))
+
+
+def _mean(values: Floats) -> Floats:
+    """Mean over the first axis of what is finite; NaN where nothing is."""
+    finite = np.isfinite(values)
+    n = finite.sum(0)
+    mean: Floats = np.where(n > 0, np.where(finite, values, 0.0).sum(0) / np.maximum(n, 1), np.nan)
+    return mean
 
 
 def _unit_variance(parts: Sequence[UnitScores]) -> float:

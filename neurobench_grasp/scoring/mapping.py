@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -95,24 +95,47 @@ class Choice:
     cv_ev: Floats
 
 
-def choose_lag(training: Training, plan: Plan, lags: Sequence[int]) -> int:
-    """Choose one lag for all units: the one at which they are explained best on average.
+def choose_lags(training: Training, plan: Plan, lags: Sequence[int], areas: Sequence[str]) -> Ints:
+    """Choose one lag for each area: the one at which its units are explained best on average.
 
     It is sought with the layer that explains them best on average at lag 0. Of equally good lags the one
     nearest to zero, so that nothing is shifted without a reason.
+
+    Parameters
+    ----------
+    training : Training
+    plan : Plan
+    lags : sequence of int
+    areas : sequence of str, length n_units
+
+    Returns
+    -------
+    ndarray of int64, shape (n_units,)
     """
-    if len(lags) < 2:
-        return lags[0]
-    at_zero = choose(training, {"": plan}, 0)[""].cv_ev
-    best = list(training.layers)[int(np.argmax(_mean_over_units(at_zero)))]
-    layer = training.of_layer(best)
     nearest = sorted(lags, key=lambda lag: (abs(lag), lag))
-    cv_ev = on_all_cores(lambda lag: choose(layer, {"": plan}, lag)[""].cv_ev, nearest)
-    return nearest[int(np.argmax([_mean_over_units(ev)[0] for ev in cv_ev]))]
+    units_of = {area: np.array([a == area for a in areas]) for area in sorted(set(areas))}
+    at_zero = choose(training, {"": plan}, 0)[""].cv_ev
+    best = {area: int(np.argmax(_mean_over_units(at_zero[:, mine]))) for area, mine in units_of.items()}
+    chosen = np.zeros(len(areas), np.int64)
+    for layer in sorted(set(best.values())):  # areas with the same layer share what does not depend on units
+        mine = np.isin(areas, [area for area, its in best.items() if its == layer])
+        part = training.of_layer(list(training.layers)[layer]).of_units(mine)
+        scores = np.full((len(nearest), len(areas)), np.nan)
+        scores[:, mine] = on_all_cores(partial(_cv_ev, part, plan), nearest)
+        for area in (area for area, its in best.items() if its == layer):
+            at = np.argmax(_mean_over_units(scores[:, units_of[area]]))
+            chosen[units_of[area]] = nearest[int(at)]
+    return chosen
+
+
+def _cv_ev(training: Training, plan: Plan, lag: int) -> Floats:
+    """Cross-validated EV of a single layer, (n_units,)."""
+    ev: Floats = choose(training, {"": plan}, lag)[""].cv_ev[0]
+    return ev
 
 
 def _mean_over_units(cv_ev: Floats) -> Floats:
-    """Mean over the units that have a score anywhere, (n_layers,); −∞ if there is none."""
+    """Mean over the units that have a score in every row, (n_rows,); −∞ if there is none."""
     defined = np.isfinite(cv_ev).all(0)
     mean: Floats = cv_ev[:, defined].mean(1) if defined.any() else np.full(len(cv_ev), -np.inf)
     return mean

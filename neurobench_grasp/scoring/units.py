@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -62,8 +62,10 @@ class UnitTable:
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> UnitTable:
-        """Take back what :meth:`arrays` gave.
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], wanted: Callable[[Labels], bool] = lambda labels: True
+    ) -> UnitTable:
+        """Take back what :meth:`arrays` gave, or only the wanted part of it.
 
         Raises
         ------
@@ -71,21 +73,23 @@ class UnitTable:
             If something is missing or of another shape.
         """
         try:
-            return cls.of(_parts(arrays))
+            return cls.of(_parts(arrays, wanted))
         except (KeyError, ValueError, TypeError) as error:
             raise CorruptFileError(f"These are not the scores of single units ({error}).") from error
 
 
-def _parts(arrays: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Labels, UnitScores]]:
+def _parts(
+    arrays: Mapping[str, NDArray[Any]], wanted: Callable[[Labels], bool]
+) -> Iterator[tuple[Labels, UnitScores]]:
     for k, row in enumerate(arrays["labels"]):
         area, split, metric, reference, session, subject = map(str, row)
+        labels = Labels(area, split, metric, reference)
+        if not wanted(labels):
+            continue
         units, groups = (tuple(map(str, arrays[f"{name}_{k}"])) for name in ("units", "groups"))
         values = arrays[f"values_{k}"].astype(np.float64)
         left_out = arrays[f"left_out_{k}"].astype(np.float64)
         if values.shape != (len(units),) or left_out.shape != (len(groups), len(units)):
             raise ValueError(f"part {k} has {len(units)} units and scores of shape {left_out.shape}")
         by_group = dict(zip(groups, left_out, strict=True))
-        yield (
-            Labels(area, split, metric, reference),
-            UnitScores(session, subject, units, values, by_group),
-        )
+        yield labels, UnitScores(session, subject, units, values, by_group)
