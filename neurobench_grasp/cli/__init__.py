@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from neurobench_grasp import __version__
-from neurobench_grasp.cli import board, data, listing, render, score, train
+from neurobench_grasp.cli import board, compare, data, listing, render, score, train
 from neurobench_grasp.cli.terminal import Command
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("models", cls=Command)(listing.models)
 app.command("datasets", cls=Command)(listing.datasets)
 app.command("protocols", cls=Command)(listing.protocols)
 app.command("plugins", cls=Command)(listing.plugins)
+app.command("compare", cls=Command)(compare.compare)
 app.command("leaderboard", cls=Command)(board.leaderboard)
 app.add_typer(data.app, name="data")
 

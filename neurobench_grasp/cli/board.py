@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,13 +29,13 @@ def leaderboard(
     as_json: Json = False,
 ) -> Result:
     """Rank models by single-trial explained variance on held-out objects."""
-    from neurobench_grasp.leaderboard import BOARD, RANK_RULE, ranking, read_records
+    from neurobench_grasp.leaderboard import BOARD, RANK_RULE, ranking, read_scored, unit_scores_of
 
-    records, problems = read_records(folders or _default_folders())
+    scored, problems = read_scored(folders or default_folders(), unit_scores_of())
     for problem in problems:
         note(f"left out: {problem}")
-    rows = ranking(records)
-    if not records and problems:
+    rows = ranking(scored)
+    if not scored and problems:
         raise NgbError("None of these could be read; name run folders or folders of records.")
     if not rows:
         note("There are no scores to rank yet; make one with `ngb score --model NAME`.")
@@ -44,7 +44,8 @@ def leaderboard(
     return Result(rows, [*view, RANK_RULE] if rows else [])
 
 
-def _default_folders() -> list[Path]:
+def default_folders() -> list[Path]:
+    """Folders of records that are read unless others are named; only those that exist."""
     from neurobench_grasp.resources import resource
 
     try:
@@ -54,23 +55,45 @@ def _default_folders() -> list[Path]:
     return [folder for folder in (RUNS, *reviewed) if folder.is_dir()]
 
 
-def _table(rows: list[dict[str, Any]]) -> Iterator[RenderableType]:
-    first = rows[0]
-    kind = "synthetic self-test" if first["synthetic"] else "recordings"
-    yield (
-        f"{first['area']} on {first['dataset']} ({kind}, data {first['dataset_sha256'][:8]}), "
-        f"{first['protocol']} v{first['version']}"
+def title(board: Mapping[str, Any]) -> str:
+    """Say in a line what was scored alike."""
+    kind = "synthetic self-test" if board["synthetic"] else "recordings"
+    frozen = f", trained on {board['trained_on']}" if board["trained_on"] else ""
+    return (
+        f"{board['area'] or 'hand'} on {board['dataset']} ({kind}, data {board['dataset_sha256'][:8]}), "
+        f"{board['protocol']} v{board['version']} (settings {board['settings_sha256'][:8]}){frozen}"
     )
+
+
+def rank(row: Mapping[str, Any]) -> str:
+    """Text for a rank, from the best to the worst possible, and the letters of its ties."""
+    best, worst = row["rank"], row["rank_worst"]
+    if best is None:
+        return "–"
+    return f"{best if best == worst else f'{best}–{worst}'} {row['ties']}"
+
+
+def caveats(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Why something is missing, and what intervals do not contain; each reason once."""
+    for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
+        yield f"{', '.join(row['model'] for row in rows if row.get('reason') == reason)}: {reason}"
+    if alone := [row["model"] for row in rows if row["n_networks"] == 1]:
+        yield f"{', '.join(alone)}: one network, so intervals do not contain how networks differ"
+
+
+def _table(rows: list[dict[str, Any]]) -> Iterator[RenderableType]:
+    yield title(rows[0])
     cells = [
         (
-            "–" if row["rank"] is None else str(row["rank"]),
+            rank(row),
             row["model"],
             "–" if row["value"] is None else f"{row['value']:.3f}",
-            f"[{row['ci'][0]:.3f}, {row['ci'][1]:.3f}]" if row["ci"] else row["reason"],
-            str(row["n_seeds"]),
+            f"[{row['ci'][0]:.3f}, {row['ci'][1]:.3f}]" if row["ci"] else "–",
+            str(row["n_networks"]),
             str(row["n_units"] or "–"),
         )
         for row in rows
     ]
-    columns = ("rank", "model", "EV on ood", "95 % interval", "seeds", "units")
-    yield table(*columns, rows=cells, numbers=("rank", "EV on ood", "seeds", "units"))
+    columns = ("rank", "model", "EV on ood", "95 % interval", "networks", "units")
+    yield table(*columns, rows=cells, numbers=("EV on ood", "networks", "units"))
+    yield from caveats(rows)

@@ -8,7 +8,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,29 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.disk import write_whole
 from neurobench_grasp.errors import CorruptFileError, NgbError
-from neurobench_grasp.scoring.units import UnitTable
+from neurobench_grasp.scoring.units import Labels, UnitTable
 from neurobench_grasp.types import ScoreRecord
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A record with the scores of single units that lie beside it.
+
+    Parameters
+    ----------
+    record : ScoreRecord
+    units : UnitTable
+        Empty if there are none.
+    problem : str
+        Why they could not be read, as a sentence; empty if all is well.
+    """
+
+    record: ScoreRecord
+    units: UnitTable
+    problem: str = ""
 
 
 @functools.cache
@@ -139,7 +158,9 @@ def write_record(folder: str | Path, record: ScoreRecord, units: bytes = b"") ->
     return path
 
 
-def read_units(path: Path, record: ScoreRecord) -> UnitTable | None:
+def read_units(
+    path: Path, record: ScoreRecord, wanted: Callable[[Labels], bool] = lambda labels: True
+) -> UnitTable | None:
     """Read the scores of single units that belong to a record; ``None`` if none were kept.
 
     Parameters
@@ -147,6 +168,8 @@ def read_units(path: Path, record: ScoreRecord) -> UnitTable | None:
     path : path
         Of the record.
     record : ScoreRecord
+    wanted : callable
+        Tells which of them to read: each record has many.
 
     Raises
     ------
@@ -165,8 +188,42 @@ def read_units(path: Path, record: ScoreRecord) -> UnitTable | None:
         ) from error
     if hashlib.sha256(raw).hexdigest() != digest:
         raise CorruptFileError(f"{beside} is not what its record was made with; score again.")
-    with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-        return UnitTable.from_arrays(dict(arrays))
+    try:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+            return UnitTable.from_arrays(arrays, wanted)
+    except Exception as error:  # a broken archive fails in many ways
+        raise CorruptFileError(f"{beside} does not hold scores of single units; score again.") from error
+
+
+def read_scored(
+    folders: Iterable[str | Path], wanted: Callable[[Labels], bool]
+) -> tuple[tuple[Scored, ...], tuple[str, ...]]:
+    """Read every record of some folders with the scores of single units beside it.
+
+    A record whose scores of single units are missing or broken is kept without them.
+
+    Parameters
+    ----------
+    folders : iterable of path
+        As for :func:`read_records`.
+    wanted : callable
+        Tells which scores of single units to read.
+
+    Returns
+    -------
+    scored : tuple of Scored
+    problems : tuple of str
+        One sentence for each file or folder that could not be read.
+    """
+    found, problems = _read_folders(folders)
+    scored = []
+    for path, record in found:
+        try:
+            scored.append(Scored(record, read_units(path, record, wanted) or UnitTable({})))
+        except CorruptFileError as error:
+            scored.append(Scored(record, UnitTable({}), str(error)))
+            problems.append(str(error))
+    return tuple(scored), tuple(problems)
 
 
 def read_records(folders: Iterable[str | Path]) -> tuple[tuple[ScoreRecord, ...], tuple[str, ...]]:
@@ -183,7 +240,12 @@ def read_records(folders: Iterable[str | Path]) -> tuple[tuple[ScoreRecord, ...]
     problems : tuple of str
         One sentence for each file or folder that could not be read.
     """
-    records: list[ScoreRecord] = []
+    found, problems = _read_folders(folders)
+    return tuple(record for _, record in found), tuple(problems)
+
+
+def _read_folders(folders: Iterable[str | Path]) -> tuple[list[tuple[Path, ScoreRecord]], list[str]]:
+    found: list[tuple[Path, ScoreRecord]] = []
     problems: list[str] = []
     for folder in map(Path, folders):
         inside = folder / "records" if (folder / "records").is_dir() else folder
@@ -191,10 +253,10 @@ def read_records(folders: Iterable[str | Path]) -> tuple[tuple[ScoreRecord, ...]
             problems.append(f"there is no folder {folder}")
         for path in sorted(inside.glob("*.json")):
             try:
-                records.append(read_record(path))
+                found.append((path, read_record(path)))
             except NgbError as error:
                 problems.append(str(error))
-    return tuple(records), tuple(problems)
+    return found, problems
 
 
 def read_record(path: str | Path) -> ScoreRecord:

@@ -1,4 +1,4 @@
-"""Rank records: one tidy row per (model, dataset, area), recordings and synthetic self-tests apart."""
+"""Boards of records that were scored alike, and the ranking; recordings and synthetic self-tests apart."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ import hashlib
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
+from neurobench_grasp.leaderboard.records import Scored
+from neurobench_grasp.leaderboard.rule import (
+    Networks,
+    average,
+    beats,
+    difference,
+    rank_intervals,
+    tie_groups,
+)
+from neurobench_grasp.scoring.intervals import Summary, UnitScores
+from neurobench_grasp.scoring.units import Labels
 from neurobench_grasp.types import ScoreRecord
 
 Row = Mapping[str, Any]
@@ -23,11 +36,13 @@ BOARD = (
     "settings_sha256",
     "area",
 )
-HEADLINE = {"metric": "single_trial_ev", "split": "ood"}
+METRIC, SPLIT = "single_trial_ev", "ood"
 DETAIL_KEYS = ("reference", "session", "layer")
+TWIN = "untrained"
 RANK_RULE = (
-    "Models whose 95 % interval overlaps that of the best of their group share a rank: they are not ordered. "
-    "Values and intervals are means over seeds."
+    "Two models differ if and only if the 95 % interval of their difference, paired unit by unit and "
+    "condition by condition, excludes 0; else they tie. Ranks run from the best to the worst place that "
+    "this leaves open; models that share a letter are tied."
 )
 
 
@@ -36,7 +51,12 @@ def main_rows(record: ScoreRecord) -> list[Row]:
     return [row for row in record.scores if not any(key in row for key in DETAIL_KEYS)]
 
 
-def ranking(records: Iterable[ScoreRecord]) -> list[dict[str, Any]]:
+def unit_scores_of(metric: str = METRIC, split: str = SPLIT) -> Callable[[Labels], bool]:
+    """Tell the scores of single units that a table needs: those of the models and of their twins."""
+    return lambda labels: (labels.metric, labels.split) == (metric, split) and labels.reference in ("", TWIN)
+
+
+def ranking(scored: Iterable[Scored]) -> list[dict[str, Any]]:
     """Rank models by single-trial EV on held-out objects.
 
     Only what was scored alike shares a board: content of the dataset, splits, protocol with its version
@@ -44,27 +64,114 @@ def ranking(records: Iterable[ScoreRecord]) -> list[dict[str, Any]]:
 
     Parameters
     ----------
-    records : iterable of ScoreRecord
+    scored : iterable of Scored
         Of several records of one model and seed on one board the newest counts.
 
     Returns
     -------
     list of dict
-        Tidy rows, board after board (:data:`BOARD`) and best first, with ``rank, model, value, ci,
-        seed_sd, n_seeds, n_units`` and, where there is no value or interval, ``reason``. ``rank`` is
-        ``None`` without an interval, because such a row cannot be told from others.
+        Tidy rows, board after board (:data:`BOARD`) and best first, with ``rank, rank_worst, ties, model,
+        value, ci, data_se, network_se, n_units, n_groups, n_networks, seeds`` and, where something is
+        missing, ``reason``. ``rank`` is ``None`` without scores of single units or interval, because such
+        a row cannot be told from others.
     """
-    boards: dict[str, dict[str, dict[int, Row]]] = defaultdict(lambda: defaultdict(dict))
-    for record in sorted(records, key=lambda r: str(r.provenance.get("date", ""))):
-        for row in main_rows(record):
-            if row.items() >= HEADLINE.items() and "area" in row:
-                board = json.dumps(_board(record, row))
-                boards[board][record.model][record.seed] = row
-    out: list[dict[str, Any]] = []
-    for board in sorted(boards):
-        models = [{"model": model, **_over_seeds(seeds)} for model, seeds in boards[board].items()]
-        out += [json.loads(board) | row for row in _rank(models)]
-    return out
+    rows = []
+    for board, found in boards(scored):
+        candidates = best_first(found, lower=False)
+        rows += [board | row for row in standing(candidates, differences(candidates), lower=False)]
+    return rows
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model on one board.
+
+    Parameters
+    ----------
+    model : str
+    rows : mapping of int to mapping
+        Seed → row of its record.
+    networks : mapping of int to sequence of UnitScores
+        Seed → scores of its units, session by session; only seeds that have them.
+    untrained : sequence of sequence of UnitScores
+        The twin of each of these networks; empty if some network lacks one.
+    problems : tuple of str
+        Why scores of units could not be read.
+    total : Summary, optional
+        Mean over the networks.
+    """
+
+    model: str
+    rows: Mapping[int, Row]
+    networks: Mapping[int, Sequence[UnitScores]]
+    untrained: Networks
+    problems: tuple[str, ...]
+    total: Summary | None
+
+    @classmethod
+    def of(cls, model: str, found: Mapping[int, tuple[Row, Scored]], labels: Labels) -> Candidate:
+        """Put together the records of one model: seed → row and record."""
+        seeds, twin = sorted(found), labels._replace(reference=TWIN)
+        units = {seed: found[seed][1].units.scores for seed in seeds}
+        networks = {seed: units[seed][labels] for seed in seeds if labels in units[seed]}
+        twins = [units[seed][twin] for seed in networks if twin in units[seed]]
+        return cls(
+            model,
+            {seed: found[seed][0] for seed in seeds},
+            networks,
+            twins if len(twins) == len(networks) else [],
+            tuple(found[seed][1].problem for seed in seeds if found[seed][1].problem),
+            average(list(networks.values())) if networks else None,
+        )
+
+    @property
+    def scores(self) -> Networks:
+        """Scores of the networks, in the order of their seeds."""
+        return list(self.networks.values())
+
+    def row(self) -> dict[str, Any]:
+        """Mean over networks, and why something is missing or what the interval does not cover."""
+        out = numbers(self.total, len(self.networks))
+        if self.total is None:
+            values = [row["value"] for row in self.rows.values() if row["value"] is not None]
+            out["value"] = statistics.fmean(values) if values else None
+            out["n_units"] = next((row["n_units"] for row in self.rows.values() if "n_units" in row), None)
+        out |= {"n_networks": len(self.networks), "seeds": list(self.networks)}
+        reasons = [row["reason"] for row in self.rows.values() if row.get("reason")]
+        if missing := [seed for seed in self.rows if seed not in self.networks]:
+            reasons.append(f"no scores of single units for seed {', '.join(map(str, missing))}")
+        if out["ci"] is None and not reasons:
+            reasons.append("no interval")
+        return out | ({"reason": "; ".join(dict.fromkeys(reasons))} if reasons else {})
+
+
+def boards(
+    scored: Iterable[Scored], metric: str = METRIC, split: str = SPLIT
+) -> Iterator[tuple[dict[str, Any], list[Candidate]]]:
+    """Put together what was scored alike, board by board in sorting order.
+
+    Parameters
+    ----------
+    scored : iterable of Scored
+        Of several records of one model and seed on one board the newest counts.
+    metric, split : str
+
+    Yields
+    ------
+    board : dict
+        Its labels, see :data:`BOARD`.
+    candidates : list of Candidate
+    """
+    found: dict[str, dict[str, dict[int, tuple[Row, Scored]]]] = defaultdict(lambda: defaultdict(dict))
+    for entry in sorted(scored, key=lambda s: str(s.record.provenance.get("date", ""))):
+        for row in main_rows(entry.record):
+            if (row["metric"], row.get("split")) == (metric, split):
+                board = json.dumps(_board(entry.record, row))
+                found[board][entry.record.model][entry.record.seed] = (row, entry)
+    for board in sorted(found):
+        labels = json.loads(board)
+        of = Labels(labels["area"], split, metric, "")
+        yield labels, [Candidate.of(model, seeds, of) for model, seeds in found[board].items()]
 
 
 def _board(record: ScoreRecord, row: Row) -> dict[str, Any]:
@@ -80,39 +187,76 @@ def _board(record: ScoreRecord, row: Row) -> dict[str, Any]:
         protocol["name"],
         protocol["version"],
         hashlib.sha256(settings).hexdigest(),
-        row["area"],
+        row.get("area", ""),  # a hand's error has none
     )
     return dict(zip(BOARD, values, strict=True))
 
 
-def _over_seeds(seeds: Mapping[int, Row]) -> dict[str, Any]:
-    """Mean over the seeds of one model, and their spread apart."""
-    scored = [row for row in seeds.values() if row["value"] is not None]
-    values = [row["value"] for row in scored]
-    intervals = [row["ci"] for row in scored if row.get("ci") is not None]
-    complete = bool(intervals) and len(intervals) == len(scored)
-    out = {
-        "value": statistics.fmean(values) if values else None,
-        "ci": [statistics.fmean(ends) for ends in zip(*intervals, strict=True)] if complete else None,
-        "seed_sd": statistics.stdev(values) if len(values) > 1 else None,
-        "n_seeds": len(values),
-        "n_units": next((row["n_units"] for row in scored if "n_units" in row), None),
+def best_first(candidates: Iterable[Candidate], *, lower: bool) -> list[Candidate]:
+    """Order candidates by their value; those without interval or value come last."""
+
+    def place(candidate: Candidate) -> tuple[bool, bool, float, str]:
+        row = candidate.row()
+        value = row["value"]
+        return row["ci"] is None, value is None, (value or 0.0) * (1 if lower else -1), candidate.model
+
+    return sorted(candidates, key=place)
+
+
+Differences = Mapping[tuple[int, int], Summary | None]
+
+
+def differences(candidates: Sequence[Candidate]) -> Differences:
+    """Every difference, first minus second, of those that have scores of single units."""
+    return {
+        (i, j): difference(candidates[i].scores, candidates[j].scores)
+        for i, j in combinations(range(len(candidates)), 2)
+        if candidates[i].networks and candidates[j].networks
     }
-    if not complete:
-        out["reason"] = next((row["reason"] for row in seeds.values() if row.get("reason")), "no interval")
-    return out
 
 
-def _rank(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Order by value; rows whose interval overlaps that of the best of their group share its rank."""
-    rows = sorted(rows, key=lambda r: (r["ci"] is None, r["value"] is None, -(r["value"] or 0), r["model"]))
-    best: dict[str, Any] | None = None
-    ranked = []
-    for position, row in enumerate(rows, start=1):
-        rank = None
-        if row["ci"] is not None:
-            if best is None or row["ci"][1] < best["ci"][0] or row["ci"][0] > best["ci"][1]:
-                best = {**row, "rank": position}
-            rank = best["rank"]
-        ranked.append({"rank": rank, **row})
-    return ranked
+def standing(candidates: Sequence[Candidate], found: Differences, *, lower: bool) -> list[dict[str, Any]]:
+    """Give the rows of one board: rank, tie groups and numbers of each candidate.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        As :func:`best_first` orders them.
+    found : mapping
+        As :func:`differences` gives.
+    lower : bool
+        True if lower scores are better.
+
+    Returns
+    -------
+    list of dict
+    """
+    n = sum(c.total is not None and c.total.ci is not None for c in candidates)
+    better = beats({pair: total for pair, total in found.items() if max(pair) < n}, n, lower=lower)
+    groups = tie_groups(better)
+    none = {"rank": None, "rank_worst": None, "ties": None}
+    places = [
+        {
+            "rank": best,
+            "rank_worst": worst,
+            "ties": "".join(_letter(k) for k, group in enumerate(groups) if i in group),
+        }
+        for i, (best, worst) in enumerate(rank_intervals(better))
+    ] + [none] * (len(candidates) - n)
+    return [{**place, "model": c.model, **c.row()} for place, c in zip(places, candidates, strict=True)]
+
+
+def numbers(total: Summary | None, n_networks: int) -> dict[str, Any]:
+    """Give a summary as JSON values; one network tells nothing of how networks differ."""
+    return {
+        "value": total and total.value,
+        "ci": total and total.ci and list(total.ci),
+        "data_se": total and total.data_se,
+        "network_se": total.draw_se if total and n_networks > 1 else None,
+        "n_units": total and total.n_units,
+        "n_groups": total and total.n_groups,
+    }
+
+
+def _letter(k: int) -> str:
+    return chr(ord("a") + k % 26) + (str(k // 26) if k >= 26 else "")

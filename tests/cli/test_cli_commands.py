@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from compared import scored, steady, write
 from typer.testing import CliRunner
 
 from neurobench_grasp import NgbError, ScoreRecord, __version__
@@ -327,20 +328,20 @@ def test_what_a_plugin_prints_is_not_a_result(ngb, install):
 
 def test_leaderboard_ranks_recordings_and_self_tests_apart(ngb, tmp_path):
     folder = tmp_path / "ngb-runs" / "records"
-    for model, value in (("good", 0.9), ("twin", 0.88), ("bad", 0.1)):
-        write_record(folder, record(model, scores=rows("M1", value), synthetic=False))
-        write_record(folder, record(model, scores=rows("M1", value)))
+    scores = (("good", 0.9), ("twin", 0.9), ("bad", 0.1))
+    write(folder, *(scored(m, steady(v), synthetic=s) for m, v in scores for s in (False, True)))
     (folder / "broken.json").write_text("{")
     result = ngb("leaderboard")
     assert result.exit_code == 0
     assert "broken.json is not valid JSON" in result.stderr
-    first, second = result.stdout.split("M1 on demo (synthetic self-test")
-    assert first.startswith("M1 on demo (recordings, data abababab), encoding v1")
+    first, second = result.stdout.split("M1 on data (synthetic self-test")
+    assert first.startswith("M1 on data (recordings, data aaaaaaaa), encoding v1 (settings 44136fa3)")
     for part in (first, second):
-        assert re.search(r"1 +good +0\.900 +\[0\.800, 1\.000\] +1 +84", part)
-        assert re.search(r"1 +twin ", part)
-        assert re.search(r"3 +bad ", part)
-    assert "they are not ordered" in second
+        assert re.search(r"1–2 a +good +0\.900 +\[0\.\d+, 0\.\d+\] +1 +10", part)
+        assert re.search(r"1–2 a +twin ", part)
+        assert re.search(r"3 b +bad ", part)
+        assert "good, twin, bad: one network, so intervals do not contain how networks differ" in part
+    assert "Two models differ if and only if" in second
     assert [r["model"] for r in json.loads(ngb("leaderboard", folder, "--json").stdout)][:3] == [
         "good",
         "twin",

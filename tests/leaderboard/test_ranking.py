@@ -1,90 +1,123 @@
+import dataclasses
+
+import numpy as np
 import pytest
-from hypothesis import given
+from compared import draw, scored, steady
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurobench_grasp.leaderboard import BOARD, main_rows, ranking
-from neurobench_grasp.types import ScoreRecord
 
 
-def record(
-    model, value, ci=None, *, seed=0, area="M1", synthetic=False, version=1, date="2026-01-01", **dataset
-):
-    row = {"metric": "single_trial_ev", "split": "ood", "area": area, "value": value, "n_units": 10}
-    if ci is None:
-        row |= {"ci": None, "reason": "too few conditions"}
-    else:
-        row["ci"] = list(ci)
-    decoys = [
-        {**row, "value": 9.0, "reference": "phase_mean"},
-        {**row, "value": 9.0, "session": "monday"},
-        {**row, "value": 9.0, "layer": "first"},
-        {**row, "value": 9.0, "split": "test"},
-        {**row, "value": 9.0, "metric": "gain_over_phase_mean", "of": "single_trial_ev"},
-    ]
-    return ScoreRecord(
-        model=model,
-        seed=seed,
-        dataset={"id": "data", "sha256": "aa" * 4, "splits": "bb" * 4, "synthetic": synthetic, **dataset},
-        protocol={"name": "encoding", "version": version, "settings": {}},
-        scores=[*decoys, row],
-        dropped=[],
-        provenance={"date": date},
-    )
+def places(rows):
+    return [(row["rank"], row["rank_worst"], row["ties"], row["model"]) for row in rows]
 
 
-def ranks(rows):
-    return [(row["rank"], row["model"]) for row in rows]
+def noisy(value, sd, seed):
+    """Scores that vary between conditions: (n_groups, n_units)."""
+    return value + draw(np.random.default_rng(seed), n_networks=1, n_units=10, group=sd)[0]
 
 
 def test_the_headline_row_alone_counts():
-    (row,) = ranking([record("a", 0.3, (0.2, 0.4))])
-    assert (row["value"], row["ci"], row["rank"], row["n_units"]) == (0.3, [0.2, 0.4], 1, 10)
-    assert len(main_rows(record("a", 0.3, (0.2, 0.4)))) == 3
+    entry = scored("a", steady(0.3))
+    row = {**entry.record.scores[-1], "value": 9.0}
+    decoys = [
+        {**row, "reference": "phase_mean"},
+        {**row, "session": "monday"},
+        {**row, "layer": "first"},
+        {**row, "split": "test"},
+        {**row, "metric": "gain_over_phase_mean", "of": "single_trial_ev"},
+    ]
+    record = dataclasses.replace(entry.record, scores=[*decoys, *entry.record.scores])
+    (found,) = ranking([dataclasses.replace(entry, record=record)])
+    assert found["value"] == pytest.approx(entry.record.scores[-1]["value"])
+    assert found["ci"] == pytest.approx(entry.record.scores[-1]["ci"])
+    assert (found["rank"], found["rank_worst"], found["n_units"], found["n_groups"]) == (1, 1, 10, 7)
+    assert len(main_rows(record)) == 3
 
 
-def test_rows_that_overlap_the_best_of_their_group_share_its_rank():
+def test_intervals_that_overlap_do_not_tie_if_the_paired_difference_excludes_zero():
+    """Both vary alike between conditions, so each interval is wide and their difference is sure."""
+    shared = noisy(0.3, 0.2, seed=0)
+    rows = ranking([scored("worse", shared), scored("better", shared + steady(0.1))])
+    assert rows[1]["ci"][1] > rows[0]["value"]
+    assert places(rows) == [(1, 1, "a", "better"), (2, 2, "b", "worse")]
+
+
+def test_ties_are_not_transitive_and_ranks_are_intervals():
+    """The middle one varies so much that it is told from neither of its neighbours."""
     rows = ranking(
         [
-            record("fourth", 0.10, (0.05, 0.15)),
-            record("first", 0.50, (0.45, 0.55)),
-            record("third", 0.38, (0.30, 0.44)),  # overlaps the second but not the best
-            record("second", 0.46, (0.41, 0.51)),
+            scored("first", steady(0.4)),
+            scored("third", steady(0.3)),
+            scored("middle", noisy(0.35, 0.3, seed=1)),
         ]
     )
-    assert ranks(rows) == [(1, "first"), (1, "second"), (3, "third"), (4, "fourth")]
+    assert sorted(places(rows)) == [(1, 2, "a", "first"), (1, 3, "ab", "middle"), (2, 3, "b", "third")]
 
 
 def test_two_copies_of_one_model_always_tie():
-    rows = ranking([record("copy", 0.2, (0.1, 0.3)), record("original", 0.2, (0.1, 0.3))])
-    assert ranks(rows) == [(1, "copy"), (1, "original")]
+    data = noisy(0.2, 0.1, seed=2)
+    rows = ranking([scored("copy", data), scored("original", data), scored("other", data - 0.2)])
+    assert places(rows) == [(1, 2, "a", "copy"), (1, 2, "a", "original"), (3, 3, "b", "other")]
 
 
-def test_a_row_without_interval_or_value_has_no_rank_and_a_reason():
-    rows = ranking([record("none", None), record("point", 0.9), record("good", 0.1, (0.0, 0.2))])
-    assert ranks(rows) == [(1, "good"), (None, "point"), (None, "none")]
-    assert [row.get("reason") for row in rows] == [None, "too few conditions", "too few conditions"]
+def test_without_scores_of_units_interval_or_value_there_is_no_rank_but_a_reason():
+    rows = ranking(
+        [
+            scored("unreadable", None),
+            scored("few", steady(0.9, n_groups=4), reason="too few conditions"),
+            scored("undefined", np.full((7, 3), np.nan), reason="no unit varies"),
+            scored("good", steady(0.1)),
+        ]
+    )
+    assert [(row["model"], row["rank"], row.get("reason")) for row in rows] == [
+        ("good", 1, None),
+        ("few", None, "too few conditions"),
+        ("unreadable", None, "no scores of single units for seed 0"),
+        ("undefined", None, "no unit varies"),
+    ]
+    assert [row["value"] is None for row in rows] == [False, False, False, True]
+    assert all(row["ties"] is row["ci"] is None for row in rows[1:])
 
 
-def test_seeds_are_averaged_and_their_spread_is_told_apart():
-    (row,) = ranking([record("a", 0.2, (0.1, 0.3)), record("a", 0.4, (0.3, 0.5), seed=1)])
-    assert row["value"] == pytest.approx(0.3)
-    assert row["ci"] == pytest.approx([0.2, 0.4])
-    assert row["n_seeds"] == 2
-    assert row["seed_sd"] == pytest.approx(0.02**0.5)
+def test_a_caveat_stays_beside_an_interval():
+    (row,) = ranking([scored("a", steady(0.1), reason="for the 2 conditions seen here only")])
+    assert row["rank"] == 1 and row["reason"] == "for the 2 conditions seen here only"
+
+
+def test_networks_are_averaged_and_widen_the_interval():
+    alone, other = scored("a", steady(0.2)), scored("a", steady(0.4), seed=1)
+    (single,), (both,) = ranking([alone]), ranking([alone, other])
+    assert both["value"] == pytest.approx(single["value"] + 0.1)
+    assert (both["n_networks"], both["seeds"]) == (2, [0, 1])
+    assert both["network_se"] == pytest.approx(0.1) and single["network_se"] is None
+    assert both["data_se"] == pytest.approx(single["data_se"])
+    assert both["ci"][1] - both["value"] == pytest.approx(
+        np.hypot(single["ci"][1] - single["value"], 12.706 * 0.1), rel=1e-4
+    )  # Student's t with one degree of freedom
+
+
+def test_a_network_without_scores_of_units_is_left_out_and_named():
+    (row,) = ranking([scored("a", steady(0.2)), scored("a", None, seed=3)])
+    assert row["seeds"] == [0] and row["rank"] == 1
+    assert row["reason"] == "no scores of single units for seed 3"
 
 
 def test_of_two_records_of_one_seed_the_newest_counts():
-    old, new = record("a", 0.2, (0.1, 0.3)), record("a", 0.4, (0.3, 0.5), date="2026-02-01")
+    old, new = scored("a", steady(0.2)), scored("a", steady(0.4), date="2026-02-01")
     (row,) = ranking([new, old])
-    assert (row["value"], row["n_seeds"]) == (0.4, 1)
+    assert row["value"] == pytest.approx(0.4) and row["n_networks"] == 1
 
 
 @pytest.mark.parametrize(
     "difference",
     [
         {"version": 2},
-        {"sha256": "cc" * 4},
-        {"splits": "dd" * 4},
+        {"settings": {"n_folds": 7}},
+        {"sha256": "cc" * 32},
+        {"splits": "dd" * 32},
+        {"trained_on": "another"},
         {"area": "S1"},
         {"synthetic": True},
         {"id": "other"},
@@ -92,26 +125,31 @@ def test_of_two_records_of_one_seed_the_newest_counts():
     ids=lambda d: next(iter(d)),
 )
 def test_what_was_not_scored_alike_never_shares_a_board(difference):
-    rows = ranking([record("a", 0.2, (0.1, 0.3)), record("b", 0.9, (0.8, 1.0), **difference)])
-    assert {row["rank"] for row in rows} == {1}
+    rows = ranking([scored("a", steady(0.2)), scored("b", steady(0.9), **difference)])
+    assert {(row["rank"], row["rank_worst"]) for row in rows} == {(1, 1)}
     assert len({tuple(row[key] for key in BOARD) for row in rows}) == 2
 
 
 def test_recordings_come_before_synthetic_self_tests():
-    rows = ranking(
-        [record("a", 0.9, (0.8, 1), synthetic=True, id="aaa"), record("b", 0.1, (0, 0.2), id="zzz")]
-    )
+    rows = ranking([scored("a", steady(0.9), synthetic=True, id="aaa"), scored("b", steady(0.1), id="zzz")])
     assert [row["synthetic"] for row in rows] == [False, True]
 
 
-@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 0.5)), min_size=1, max_size=12))
-def test_order_and_ranks_agree_and_do_not_depend_on_the_order_of_records(scores):
-    records = [record(f"m{i:02}", v, (v - lo, v + hi)) for i, (v, lo, hi) in enumerate(scores)]
-    rows = ranking(records)
-    assert rows == ranking(records[::-1])
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 0.5)), min_size=1, max_size=6))
+def test_order_and_ranks_do_not_depend_on_the_order_of_records(scores):
+    entries = [scored(f"m{i}", noisy(value, sd, seed=i)) for i, (value, sd) in enumerate(scores)]
+    rows = ranking(entries)
+    assert rows == ranking(entries[::-1])
     values = [row["value"] for row in rows]
     assert values == sorted(values, reverse=True)
-    places = [row["rank"] for row in rows]
-    assert places == sorted(places)
-    for place in set(places):  # a rank is the position of the best of its group
-        assert places.index(place) + 1 == place
+    n = len(rows)
+    assert all(1 <= row["rank"] <= row["rank_worst"] <= n for row in rows)
+    # every model that is surely better than one is a model that one is surely worse than
+    assert sum(row["rank"] - 1 for row in rows) == sum(n - row["rank_worst"] for row in rows)
+
+
+def test_more_than_26_groups_of_ties_have_letters_of_their_own():
+    rows = ranking([scored(f"m{i:02}", steady(i / 10)) for i in range(30)])
+    assert [row["ties"] for row in rows] == [*"abcdefghijklmnopqrstuvwxyz", "a1", "b1", "c1", "d1"]
+    assert [row["rank"] for row in rows] == list(range(1, 31))

@@ -1,0 +1,154 @@
+"""``ngb compare``: models pair by pair, by the rule that decides ranks and ties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neurobench_grasp.cli.board import caveats, default_folders, rank, title
+from neurobench_grasp.cli.score import LABELS
+from neurobench_grasp.cli.terminal import Json, Result, note, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Row = Mapping[str, Any]
+
+
+def compare(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL MODEL...", help="Names of scored models.")],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--runs",
+            metavar="DIR",
+            help="Run folder or folder of records; may be repeated (default: ngb-runs, reviewed results).",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Only records on this dataset (default: all).")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Split that is compared.")] = "ood",
+    metric: Annotated[str, typer.Option("--metric", help="Score that is compared.")] = "single_trial_ev",
+    as_json: Json = False,
+) -> Result:
+    """Compare scored models pair by pair, unit by unit."""
+    if len(set(models)) < 2:
+        raise typer.BadParameter("name at least two models", param_hint="MODEL")
+    from neurobench_grasp.leaderboard import RANK_RULE, comparison, read_scored, unit_scores_of
+
+    scored, problems = read_scored(runs or default_folders(), unit_scores_of(metric, split))
+    for problem in problems:
+        note(f"left out: {problem}")
+    boards = comparison(scored, models, metric=metric, split=split, dataset=dataset)
+    view = [part for board in boards for part in (*_view(board), "")]
+    return Result(boards, [*view, RANK_RULE])
+
+
+def _view(board: Row) -> Iterator[RenderableType]:
+    """One board: the models, the differences that decide, gains over untrained twins, tests, caveats."""
+    digits = 2 if board["unit"] else 3
+    unit = f" ({board['unit']})" if board["unit"] else ""
+    better = "lower" if board["lower_is_better"] else "higher"
+    yield title(board)
+    yield f"{LABELS.get(board['metric'], board['metric'])}{unit} on {board['split']}; {better} is better"
+    yield ""
+    yield _models(board["models"], digits)
+    yield ""
+    yield _differences(board["pairs"], digits)
+    yield ""
+    if any(row["gain"] for row in board["models"]):
+        yield _gains(board, digits)
+        yield ""
+    yield _tests(board["pairs"])
+    yield ""
+    yield from _notes(board["pairs"])
+    yield from caveats(board["models"])
+    if board["absent"]:
+        yield f"{', '.join(board['absent'])}: not scored alike, so not compared here"
+
+
+def _models(rows: list[dict[str, Any]], digits: int) -> RenderableType:
+    cells = [
+        (
+            rank(row),
+            row["model"],
+            _value(row, digits),
+            str(row["n_networks"]),
+            _number(row["data_se"], digits),
+            _number(row["network_se"], digits),
+            str(row["n_units"] or "–"),
+        )
+        for row in rows
+    ]
+    columns = ("rank", "model", "mean [95 % interval]", "nets", "SE data", "SE nets", "units")
+    return table(*columns, rows=cells, numbers=("nets", "SE data", "SE nets", "units"))
+
+
+def _differences(pairs: list[Row], digits: int) -> RenderableType:
+    cells = [
+        (
+            _pair(p),
+            _value(p, digits),
+            _number(p["data_se"], digits),
+            _number(p["network_se"], digits),
+            p["verdict"] or "no interval",
+        )
+        for p in pairs
+    ]
+    columns = ("difference", "mean [95 % interval]", "SE data", "SE nets", "better")
+    return table(*columns, rows=cells, numbers=("SE data", "SE nets"))
+
+
+def _gains(board: Row, digits: int) -> RenderableType:
+    of_models = [(row["model"], row["gain"]) for row in board["models"] if row["gain"]]
+    of_pairs = [(f"contrast: {_pair(p)}", p["contrast"]) for p in board["pairs"] if p["contrast"]]
+    cells = [
+        (name, _value(gain, digits), _number(gain["data_se"], digits), _number(gain["network_se"], digits))
+        for name, gain in (*of_models, *of_pairs)
+    ]
+    columns = ("above the untrained twin", "mean [95 % interval]", "SE data", "SE nets")
+    return table(*columns, rows=cells, numbers=("SE data", "SE nets"))
+
+
+def _tests(pairs: list[Row]) -> RenderableType:
+    cells = [(_pair(p), *_p_values(p["mann_whitney"]), *_p_values(p["wilcoxon"])) for p in pairs]
+    columns = ("tests, which decide nothing", "Mann–Whitney p", "Holm", "Wilcoxon p", "Holm")
+    return table(*columns, rows=cells, numbers=columns[1:])
+
+
+def _notes(pairs: list[Row]) -> Iterator[str]:
+    """Say what the columns mean, and what Mann–Whitney can reach at all."""
+    yield "SE data: which conditions and units were recorded; SE nets: which networks were trained."
+    yield (
+        "Mann–Whitney is over networks and exact, Wilcoxon over units averaged over networks; Holm corrects "
+        f"for {len(pairs)} pair{'s' if len(pairs) > 1 else ''}."
+    )
+    for smallest in sorted({p["mann_whitney"]["smallest_p"] for p in pairs if p["mann_whitney"]}):
+        same = [_pair(p) for p in pairs if p["mann_whitney"] and p["mann_whitney"]["smallest_p"] == smallest]
+        yield f"The smallest p that Mann–Whitney can reach is {smallest:.3g} for {', '.join(same)}."
+
+
+def _pair(pair: Row) -> str:
+    return f"{pair['a']} − {pair['b']}"
+
+
+def _p_values(test: Row | None) -> tuple[str, str]:
+    return ("–", "–") if test is None else (_p(test["p"]), _p(test["p_holm"]))
+
+
+def _p(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _value(row: Row, digits: int) -> str:
+    interval = row["ci"]
+    ends = f" [{_number(interval[0], digits)}, {_number(interval[1], digits)}]" if interval else ""
+    return _number(row["value"], digits) + ends
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # no "-0.000"
