@@ -98,7 +98,7 @@ def test_version_and_help(ngb):
     assert ngb("--version").stdout == f"ngb {__version__}\n"
     shown = ngb("--help")
     assert shown.exit_code == 0
-    for command in ("score", "models", "datasets", "protocols", "plugins", "leaderboard", "data"):
+    for command in ("score", "models", "datasets", "protocols", "plugins", "compare", "leaderboard", "data"):
         assert re.search(rf"│ {command} +\w", shown.stdout)
 
 
