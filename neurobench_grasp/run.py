@@ -149,6 +149,8 @@ def evaluate(
     """
     registry = load_registry()
     asked = [registry.protocol(name) for name in protocols or ()]
+    if activations is None:
+        registry.model(model)  # an unknown name is told before anything is written
     stages = Stages(Path(out) / "stages")
     task = prepare(
         registry,

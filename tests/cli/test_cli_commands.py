@@ -78,8 +78,8 @@ def evaluated(monkeypatch):
     """Replace the flow by one that writes a record per seed; gives the calls it received."""
     calls = []
 
-    def evaluate(model, dataset, *, layout, protocols, seeds, activations, out, progress):
-        assert activations is None
+    def evaluate(model, dataset, *, layout, protocols, seeds, activations, trained_on, out, progress):
+        assert activations is None and trained_on is None
         calls.append(
             {"model": model, "dataset": dataset, "layout": layout, "protocols": protocols, "seeds": seeds}
         )
