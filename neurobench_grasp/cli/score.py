@@ -147,6 +147,8 @@ def _table(area: str, rows: Sequence[Row]) -> RenderableType:
     """Scores of one area: the model, then its references, then its gains over them."""
     headline = next((name for name in HEADLINES if any(r["metric"] == name for r in rows)), HEADLINES[0])
     columns = [split for split in (*SPLITS, "") if any(row.get("split", "") == split for row in rows)]
+    applies = {_label(r) for r in rows if r["value"] is not None}
+    rows = [r for r in rows if not _of_reference(r) or _label(r) in applies]  # the footnotes say why
     sections = {
         "": [r for r in rows if "reference" not in r and "of" not in r],
         f"{LABELS[headline]} of": [r for r in rows if "reference" in r],
@@ -166,6 +168,10 @@ def _table(area: str, rows: Sequence[Row]) -> RenderableType:
     if not any("n_units" in r for r in rows):  # about the hand, not about units
         return table(area, *heads, rows=[row[:-1] for row in cells])
     return table(area, *heads, "units", rows=cells, numbers=("units",))
+
+
+def _of_reference(row: Row) -> bool:
+    return "reference" in row or row["metric"].startswith("gain_over_")
 
 
 def _label(row: Row) -> str:
@@ -198,7 +204,8 @@ def _footnotes(rows: Sequence[Row]) -> Iterator[str]:
     """Why a number or an interval is missing, each reason once."""
     for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
         same = [row for row in rows if row.get("reason") == reason]
-        labels = dict.fromkeys(map(_label, same)) if len(same) < 4 else ()
+        labels = dict.fromkeys(map(_label, same))
+        labels = labels if len(labels) < 3 else {}
         words = [
             " and ".join(dict.fromkeys(str(r["area"]) for r in same if "area" in r)),
             ", ".join(labels),
