@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,67 @@ def test_scores_of_different_units_are_never_paired():
     a, b = (of_means(np.zeros((6, n))) for n in (3, 4))
     with pytest.raises(ValueError, match="not of the same units"):
         a.minus(b)
+
+
+STUDENT = {6: 2.44691, 4: 2.77645, 2: 4.30265}  # two-sided 95 % quantiles by degrees of freedom
+
+
+def with_draws(data, *draws, session="s", subject="a"):
+    """Scores whose mean over groups is that of ``data``, and the draws of some sources, (n_draws, n_units)."""
+    return replace(of_means(data, session, subject), draws=tuple(map(np.asarray, draws)))
+
+
+def test_sources_of_randomness_add_up_and_stay_apart_from_the_data():
+    """Squares add up; each error counts with Student's t for the few draws it is known from."""
+    rng = np.random.default_rng(6)
+    data, networks, nulls = (rng.standard_normal((n, 30)) for n in (7, 5, 3))
+    bare, both = (summarise([with_draws(data, *draws)]) for draws in ((), (networks, nulls)))
+    errors = [x.mean(1).std(ddof=1) / len(x) ** 0.5 for x in (networks, nulls)]
+    assert both.data_se == bare.data_se and both.value == bare.value and bare.draw_se == 0
+    assert both.draw_se == pytest.approx(np.hypot(*errors))
+    squares = [
+        (STUDENT[6] * bare.data_se) ** 2,
+        *((STUDENT[n - 1] * e) ** 2 for n, e in zip((5, 3), errors, strict=True)),
+    ]
+    assert (both.ci[1] - both.ci[0]) / 2 == pytest.approx(sum(squares) ** 0.5, rel=1e-5)
+
+
+def test_a_network_is_the_same_in_every_session_and_animal():
+    """Mean over units, sessions, animals first: what a network gains in one animal it may lose in another."""
+    data, rng = np.zeros((6, 4)), np.random.default_rng(7)
+    a, b, c = (rng.standard_normal((5, 4)) for _ in range(3))
+    parts = [
+        with_draws(data, a, session="a1"),
+        with_draws(data, b, session="a2"),
+        with_draws(data, c, session="b1", subject="b"),
+    ]
+    networks = ((a.mean(1) + b.mean(1)) / 2 + c.mean(1)) / 2
+    assert summarise(parts).draw_se == pytest.approx(networks.std(ddof=1) / 5**0.5)
+    opposite = [with_draws(data, a), with_draws(data, -a, session="b1", subject="b")]
+    assert summarise(opposite).draw_se == pytest.approx(0, abs=1e-12)
+
+
+def test_the_mean_of_networks_has_their_mean_and_their_spread():
+    """In every score left out too; what was drawn within each network is in its spread already."""
+    rng = np.random.default_rng(8)
+    data = rng.standard_normal((4, 6, 3))  # networks, groups, units
+    mean = UnitScores.mean_of([with_draws(d, rng.standard_normal((2, 3))) for d in data])
+    np.testing.assert_allclose(mean.values, data.mean((0, 1)))
+    np.testing.assert_allclose(mean.left_out["g0"], data[:, 1:].mean((0, 1)))
+    (networks,) = mean.draws
+    np.testing.assert_allclose(networks, data.mean(1))
+    single = with_draws(data[0], rng.standard_normal((2, 3)))
+    assert UnitScores.mean_of([single]) is single
+
+
+def test_in_a_gain_the_draws_of_both_models_count():
+    rng = np.random.default_rng(9)
+    data, other = rng.standard_normal((2, 6, 5))
+    own, others = rng.standard_normal((4, 5)), rng.standard_normal((3, 5))
+    gain = summarise([with_draws(data, own).minus(with_draws(other, others))])
+    errors = [x.mean(1).std(ddof=1) / len(x) ** 0.5 for x in (own, others)]
+    assert gain.draw_se == pytest.approx(np.hypot(*errors))
+    assert gain.data_se == pytest.approx(summarise([of_means(data - other)]).data_se)
 
 
 def test_the_null_keeps_neither_trial_nor_phase():
