@@ -51,6 +51,8 @@ def rows(area="M1", value=0.2134):
         gain = {"metric": f"gain_over_{reference}", "of": "single_trial_ev"}
         out.append({**base, **headline, **gain})
         out.append({**base, **headline, **gain, "of": "condition_averaged_ev", "value": 77.0})
+    absent = {"metric": "single_trial_ev", "reference": "untrained", "value": None, "reason": "it has none"}
+    out.append({**base, **absent})
     out.append({**base, **headline, "session": "monday", "value": 77.0})
     out.append({**base, **headline, "layer": "first", "value": 77.0})
     out.append({**base, "metric": "n_units_below_minus_1", "value": 0})
@@ -137,7 +139,9 @@ def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
     assert words.count("condition-averaged EV – – 84") == 2
     assert words.count("circular_shift -0.001 [-0.012, 0.010] 84") == 2
     assert words.count("phase_mean 0.213 [0.113, 0.313] 84") == 2  # the gain over it
-    assert "M1 and S1 test and ood: fewer than two conditions have 3 trials" in lines
+    assert "M1 and S1 condition-averaged EV test and ood: fewer than two conditions have 3 trials" in words
+    assert words.count("M1 and S1 untrained ood: it has none") == 1  # and no row of its own
+    assert not any(line.startswith("untrained") for line in words)
     assert "left out: 3 trials: no event contact" in lines
     assert "note: units were unsorted" in lines
     assert "77.0" not in result.stdout
