@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from neurobench_grasp.cache import Kept
+from neurobench_grasp.types import Session
 
 DEMO_SHA256 = "f3bad1ea8b5f0e5044fde8030a912f672dc5543762aed4e7a57709e9edab3712"
 """Digest over the content of the four sessions, as in every record that was scored on them."""
@@ -60,9 +61,6 @@ def make_demo(
 
 
 def _write(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
-    from neurobench_grasp.data import write_session
-    from neurobench_grasp.demo.movements import ANGLE_QUANTUM
-    from neurobench_grasp.demo.neurons import RATE_QUANTA
     from neurobench_grasp.demo.sessions import SESSIONS, make_session
 
     digests: dict[str, str] = {}
@@ -70,15 +68,34 @@ def _write(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
         progress(f"making the demo (synthetic, a self-test): session {day} of {len(SESSIONS)}")
         session = make_session(name)
         digests[name] = session.sha256
-        write_session(
-            folder / f"{name}.nwb",
-            session,
-            species="Macaca mulatta",
-            sex="U",
-            age="P8Y",
-            session_start_time=datetime(2025, 1, day, tzinfo=UTC),
-            description=DESCRIPTION,
-            licence="CC0-1.0",
-            resolution={"joint_angles": ANGLE_QUANTUM, "true_rates": 1 / RATE_QUANTA},
-        )
+        write_synthetic(folder / f"{name}.nwb", session, DESCRIPTION, day)
     return digests
+
+
+def write_synthetic(path: Path, session: Session, description: str, day: int = 1) -> None:
+    """Write a generated session: joint angles and true rates are stored as the integers that they are.
+
+    Parameters
+    ----------
+    path : path
+    session : Session
+        With joint angles and rates as :mod:`neurobench_grasp.demo` makes them.
+    description : str
+    day : int
+        Of January 2025.
+    """
+    from neurobench_grasp.data import write_session
+    from neurobench_grasp.demo.movements import ANGLE_QUANTUM
+    from neurobench_grasp.demo.neurons import RATE_QUANTA
+
+    write_session(
+        path,
+        session,
+        species="Macaca mulatta",
+        sex="U",
+        age="P8Y",
+        session_start_time=datetime(2025, 1, day, tzinfo=UTC),
+        description=description,
+        licence="CC0-1.0",
+        resolution={"joint_angles": ANGLE_QUANTUM, "true_rates": 1 / RATE_QUANTA},
+    )

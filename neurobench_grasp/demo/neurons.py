@@ -88,6 +88,23 @@ class Population:
     spikes: tuple[Ints, ...]
 
 
+@dataclass(frozen=True)
+class Responses:
+    """How the units of one area respond to their drives.
+
+    Parameters
+    ----------
+    quanta : ndarray of int64, shape (n_steps, n_units)
+        Rates in 1/16 spikes/s.
+    leads, regularity : ndarray, shape (n_units,)
+        Seconds; dead fraction of the mean interval between spikes.
+    """
+
+    quanta: Ints
+    leads: Floats
+    regularity: Floats
+
+
 def make_population(session: str, movements: Movements) -> Population:
     """Draw the units of a session and let them fire.
 
@@ -98,12 +115,30 @@ def make_population(session: str, movements: Movements) -> Population:
     movements : Movements
     """
     features = _features(movements)
-    parts = [_units(Stream(f"{session}/{name}"), area, features, movements) for name, area in AREAS.items()]
-    quanta, leads, regularity = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+    starts = movements.ticks["start"] / TICK_RATE
+    areas = []
+    for name, area in AREAS.items():
+        stream = Stream(f"{session}/{name}")
+        drives = draw_drives(stream, area, features)
+        areas.append(respond(stream, area, drives, movements.times, starts))
+    return let_fire(session, dict(zip(AREAS, areas, strict=True)))
+
+
+def let_fire(session: str, areas: Mapping[str, Responses]) -> Population:
+    """Draw the spikes of all areas.
+
+    Parameters
+    ----------
+    session : str
+        Names the streams of random numbers.
+    areas : mapping of str to Responses
+    """
+    quanta = np.concatenate([area.quanta for area in areas.values()], axis=1)
+    regularity = np.concatenate([area.regularity for area in areas.values()])
     streams = [Stream(f"{session}/spikes/{unit}") for unit in range(quanta.shape[1])]
     return Population(
-        areas=tuple(name for name, area in AREAS.items() for _ in range(area.n_units)),
-        leads=leads,
+        areas=tuple(name for name, area in areas.items() for _ in area.leads),
+        leads=np.concatenate([area.leads for area in areas.values()]),
         rates=quanta / RATE_QUANTA,
         spikes=tuple(map(fire, streams, quanta.T, regularity)),
     )
@@ -135,25 +170,54 @@ def _standardise(values: Floats) -> Floats:
     return standardised
 
 
-def _units(
-    stream: Stream, area: Area, features: Mapping[str, Floats], movements: Movements
-) -> tuple[Ints, Floats, Floats]:
-    """Rates of an area's units in quanta, shape (n_steps, n_units), their leads, and their regularity."""
+def draw_drives(stream: Stream, area: Area, features: Mapping[str, Floats]) -> Floats:
+    """Mix what the units of an area are driven by, each unit by weights of its own.
+
+    Parameters
+    ----------
+    stream : Stream
+    area : Area
+    features : mapping of str to ndarray, shape (n_steps, n_features)
+        For each of the area's kinds of drive.
+
+    Returns
+    -------
+    ndarray, shape (n_steps, n_units)
+        Of about unit variance.
+    """
     n = area.n_units
     weights = {name: weight * stream.uniform(0.3, 1.7, n) for name, weight in area.drives.items()}
     total = np.sqrt(np.sum([w**2 for w in weights.values()], axis=0))
-    # cubed normal weights: most of a unit's drive comes from a few muscles or joints
-    drive = sum(
-        weights[name] / total * _standardise(values @ stream.normal(values.shape[1], n) ** 3)
-        for name, values in features.items()
-    )
+    drives = np.zeros(n)
+    for name, values in features.items():
+        # cubed normal weights: most of a unit's drive comes from a few muscles or joints
+        mixture = _standardise(values @ stream.normal(values.shape[1], n) ** 3)
+        drives = drives + weights[name] / total * mixture
+    return drives
+
+
+def respond(stream: Stream, area: Area, drives: Floats, times: Floats, starts: Floats) -> Responses:
+    """Turn drives into rates: a saturating function, after a lead or lag, with a gain for each trial.
+
+    Parameters
+    ----------
+    stream : Stream
+    area : Area
+    drives : ndarray, shape (n_steps, n_units)
+        See :func:`draw_drives`.
+    times : ndarray, shape (n_steps,)
+        Seconds.
+    starts : ndarray, shape (n_trials,)
+        Seconds at which trials start.
+    """
+    n = area.n_units
     leads = stream.uniform(*area.lead, n)
     low, high = np.log(HIGHEST_RATE)
     highest = np.exp(stream.uniform(low, high, n))
-    activation = stream.uniform(*SLOPE, n) * _shift(drive, leads / STEP) + stream.uniform(*BIAS, n)
-    rates = highest / (1 + np.exp(-activation)) * _gain(stream, area, movements)
+    activation = stream.uniform(*SLOPE, n) * _shift(drives, leads / STEP) + stream.uniform(*BIAS, n)
+    rates = highest / (1 + np.exp(-activation)) * _gain(stream, area, times, starts)
     quanta = np.rint(RATE_QUANTA * rates).astype(np.int64)
-    return quanta, leads, stream.uniform(*area.regularity, n)
+    return Responses(quanta, leads, stream.uniform(*area.regularity, n))
 
 
 def _shift(drive: Floats, steps: Floats) -> Floats:
@@ -166,9 +230,8 @@ def _shift(drive: Floats, steps: Floats) -> Floats:
     return shifted
 
 
-def _gain(stream: Stream, area: Area, movements: Movements) -> Floats:
+def _gain(stream: Stream, area: Area, times: Floats, starts: Floats) -> Floats:
     """Factor on the rates, around 1 and below 2: constant in a trial, with a memory over trials."""
-    starts = movements.ticks["start"] / TICK_RATE
     shape = (len(starts), area.n_units)
     drift = stream.normal(*shape)
     keep = 1 - 1 / TRIALS_OF_DRIFT
@@ -176,7 +239,7 @@ def _gain(stream: Stream, area: Area, movements: Movements) -> Floats:
         drift[i] = keep * drift[i - 1] + np.sqrt(1 - keep**2) * drift[i]
     logit = 2 * (area.trial_gain * stream.normal(*shape) + area.drift * drift)
     per_trial = 2 / (1 + np.exp(-logit))
-    trial = np.clip(np.searchsorted(starts, movements.times) - 1, 0, None)
+    trial = np.clip(np.searchsorted(starts, times) - 1, 0, None)
     gain: Floats = per_trial[trial]
     return gain
 

@@ -11,7 +11,7 @@ from neurobench_grasp.body import JOINTS
 from neurobench_grasp.data import session_digest
 from neurobench_grasp.demo.movements import TICK_RATE, Movements, make_movements
 from neurobench_grasp.demo.neurons import Population, make_population
-from neurobench_grasp.types import Session, Signal, TrialTable, Units, Window
+from neurobench_grasp.types import Floats, Session, Signal, TrialTable, Units, Window
 
 ANIMALS = ("a", "b")
 SESSIONS = tuple(f"demo_{animal}_{day}" for animal in ANIMALS for day in (1, 2))
@@ -36,11 +36,11 @@ def make_session(name: str) -> Session:
         layout=LAYOUT,
         sha256="",
         synthetic=True,
-        units=_units(population),
+        units=as_units(population),
         trials=_trials(movements),
         signals=_signals(movements),
         window=Window("move_onset", "contact"),
-        true_rates=_rates(population, movements),
+        true_rates=as_rates(population, movements.times),
     )
     return replace(session, sha256=session_digest(session))
 
@@ -49,7 +49,8 @@ def _unit_names(population: Population) -> tuple[str, ...]:
     return tuple(f"{area}_{i:03d}" for i, area in enumerate(population.areas))
 
 
-def _units(population: Population) -> Units:
+def as_units(population: Population) -> Units:
+    """Give the spikes as a session holds them."""
     counts = [len(ticks) for ticks in population.spikes]
     return Units(
         ids=_unit_names(population),
@@ -75,6 +76,7 @@ def _signals(movements: Movements) -> Mapping[str, Signal]:
     return {angles.name: angles}
 
 
-def _rates(population: Population, movements: Movements) -> Signal:
+def as_rates(population: Population, times: Floats) -> Signal:
+    """Give the rates that generated the spikes as a session holds them."""
     names = _unit_names(population)
-    return Signal("true_rates", "other", names, "spikes/s", movements.times, population.rates)
+    return Signal("true_rates", "other", names, "spikes/s", times, population.rates)
