@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from neurobench_grasp import __version__
-from neurobench_grasp.cli import board, compare, data, listing, render, score, train
+from neurobench_grasp.cli import board, compare, data, figures, listing, recovery, render, score, train
 from neurobench_grasp.cli.terminal import Command
 
 app = typer.Typer(
@@ -17,6 +17,8 @@ app = typer.Typer(
 app.command("score", cls=Command)(score.score)
 app.command("train", cls=Command)(train.train)
 app.command("render", cls=Command)(render.render)
+app.command("figures", cls=Command)(figures.figures)
+app.command("recovery", cls=Command)(recovery.recovery)
 app.command("models", cls=Command)(listing.models)
 app.command("datasets", cls=Command)(listing.datasets)
 app.command("protocols", cls=Command)(listing.protocols)

@@ -1,0 +1,66 @@
+"""``ngb figures``: the figures of a score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurobench_grasp.cli.terminal import Json, Result, progress
+
+
+def figures(
+    model: Annotated[str, typer.Option("--model", "-m", help="Name of a model that was scored.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", help="Name of a dataset, or an NWB file.")
+    ] = "demo",
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Layout of the file, if it was scored with one.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Draw seeds 0 … N-1.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Draw this seed alone (default: all that were scored)."),
+    ] = None,
+    activations: Annotated[
+        Path | None, typer.Option("--activations", help="The npz file, if activations were scored.")
+    ] = None,
+    trained_on: Annotated[
+        str | None,
+        typer.Option("--trained-on", help="Dataset that trained the model, if it was another one."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder that holds the record.")] = Path(
+        "ngb-runs"
+    ),
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder for the figures (default: `figures` in the run folder)."),
+    ] = None,
+    as_json: Json = False,
+) -> Result:
+    """Draw the figures of a score, each with its data beside it."""
+    if seeds is not None and seed is not None:
+        raise typer.BadParameter("give one of --seeds and --seed, not both", param_hint="--seeds")
+    from neurobench_grasp.figures import draw_figures
+
+    one = None if seed is None else (seed,)
+    with progress() as tell:
+        drawn = draw_figures(
+            model,
+            dataset,
+            layout=layout,
+            seeds=tuple(range(seeds)) if seeds is not None else one,
+            activations=activations,
+            trained_on=trained_on,
+            out=out,
+            to=to,
+            progress=tell,
+        )
+    view = [
+        drawn.title,
+        *(f"{name}: {picture}, its data: {data}" for name, (picture, data) in drawn.files.items()),
+        *(f"no {name}: {reason}" for name, reason in drawn.left_out.items()),
+    ]
+    files = {name: {"png": str(picture), "csv": str(data)} for name, (picture, data) in drawn.files.items()}
+    return Result({"title": drawn.title, "files": files, "left_out": dict(drawn.left_out)}, view)

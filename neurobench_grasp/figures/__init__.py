@@ -1,0 +1,154 @@
+"""The figures of a score, each with its data as a table beside it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurobench_grasp.disk import write_whole
+from neurobench_grasp.errors import NgbError, UnsupportedError
+from neurobench_grasp.figures.components import components
+from neurobench_grasp.figures.gains import gains
+from neurobench_grasp.figures.layers import layers
+from neurobench_grasp.figures.scores import scores
+from neurobench_grasp.figures.sources import Networks, NoRecordError, find_networks
+from neurobench_grasp.figures.style import Drawing
+from neurobench_grasp.figures.units import units
+from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.run import prepare, scored_sessions
+from neurobench_grasp.types import Progress
+
+ADVICE = "choose another folder with --to"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was drawn.
+
+    Parameters
+    ----------
+    title : str
+        What was scored, in words.
+    files : mapping of str to (path, path)
+        Name of each figure → picture and its data.
+    left_out : mapping of str to str
+        Name of each figure that could not be drawn → why.
+    """
+
+    title: str
+    files: Mapping[str, tuple[Path, Path]]
+    left_out: Mapping[str, str]
+
+
+def draw_figures(
+    model: str,
+    dataset: str | Path,
+    *,
+    seeds: Sequence[int] | None = None,
+    layout: str | Path | None = None,
+    activations: str | Path | None = None,
+    trained_on: str | Path | None = None,
+    out: Path,
+    to: Path | None = None,
+    progress: Progress = lambda text: None,
+) -> Figures:
+    """Draw the figures of a model that was scored on a dataset.
+
+    Parameters
+    ----------
+    model, dataset, layout, activations, trained_on
+        As they were given to :func:`neurobench_grasp.run.evaluate`.
+    seeds : sequence of int, optional
+        Networks; default: all that have a record.
+    out : path
+        Run folder.
+    to : path, optional
+        Folder for the figures; default: ``out/figures``.
+    progress : callable
+
+    Returns
+    -------
+    Figures
+
+    Raises
+    ------
+    NgbError
+        If there is no record yet, or a file cannot be written.
+    """
+    options = {"--layout": layout, "--activations": activations, "--trained-on": trained_on}
+    command = _score_command(model, dataset, options, seeds, out)
+    try:
+        find_networks(out, model, "encoding", {}, seeds)  # before the dataset is read, which takes longer
+        task = prepare(
+            load_registry(),
+            model,
+            dataset,
+            layout=layout,
+            activations=activations,
+            trained_on=trained_on,
+            progress=progress,
+        )
+        identity = {
+            "sha256": task.data.sha256,
+            "splits": task.data.splits.sha256,
+            "trained_on": task.data.trained_on,
+        }
+        scored = find_networks(out, model, "encoding", identity, seeds)
+    except NoRecordError as why:
+        raise NgbError(f"There is no record {why}; score first: `{command}`.") from why
+
+    def by_components() -> Drawing:
+        try:
+            return components(find_networks(out, model, "layers", identity, seeds))
+        except NoRecordError as why:
+            raise UnsupportedError(f"no record {why}; `{command} --protocol layers` makes it") from why
+
+    kinds: Mapping[str, Callable[[], Drawing]] = {
+        "scores": lambda: scores(scored),
+        "gains": lambda: gains(scored),
+        "layers": lambda: layers(scored),
+        "units": lambda: units(scored, scored_sessions(task, scored.seeds[0], out=out, progress=progress)),
+        "components": by_components,
+    }
+    drawings, left_out = {}, {}
+    for name, make in kinds.items():
+        progress(f"drawing {name}")
+        try:
+            drawings[name] = make()
+        except UnsupportedError as reason:
+            left_out[name] = str(reason)
+    return Figures(scored.title, _write(to or out / "figures", scored, drawings, left_out), left_out)
+
+
+def _write(
+    folder: Path, scored: Networks, drawings: Mapping[str, Drawing], left_out: Iterable[str]
+) -> dict[str, tuple[Path, Path]]:
+    """Write what was drawn, and remove other figures of an earlier run, which are of another score."""
+    record = scored.first.record
+    files = {}
+    for name, drawing in drawings.items():
+        table = drawing.table.copy()
+        table.insert(0, "model", record.model)
+        table.insert(1, "dataset", record.dataset["id"])
+        picture, data = files[name] = (folder / f"{name}.png", folder / f"{name}.csv")
+        write_whole(data, table.to_csv(index=False).encode(), advice=ADVICE)
+        write_whole(picture, drawing.png, advice=ADVICE)
+    for name in left_out:
+        for suffix in (".png", ".csv"):
+            (folder / name).with_suffix(suffix).unlink(missing_ok=True)
+    return files
+
+
+def _score_command(
+    model: str, dataset: str | Path, options: Mapping[str, Any], seeds: Sequence[int] | None, out: Path
+) -> str:
+    """Give the command that makes the records."""
+    words = ["ngb", "score", "--model", model, "--dataset", str(dataset)]
+    for name, value in options.items():
+        words += [name, str(value)] if value is not None else []
+    if seeds is not None:
+        words += ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", str(max(seeds) + 1)]
+    return shlex.join([*words, "--out", str(out)])

@@ -1,0 +1,129 @@
+"""What all figures share: size, fonts, colours, and how a figure becomes bytes.
+
+Colours are those of Okabe and Ito, which colour-blind people tell apart. In grey they are too alike, so that
+no figure tells anything by colour alone: markers and line styles differ too.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+WIDTH = 7.1
+"""Inches: 18 cm, the width of a page."""
+SMALL = 7.0
+"""Points: the smallest type."""
+BLACK, GREY, LIGHT = "black", "0.45", "0.85"
+VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY = "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+LINES: tuple[Mapping[str, Any], ...] = (
+    {"color": BLACK, "marker": "o", "linestyle": "-"},
+    {"color": BLUE, "marker": "s", "linestyle": "--"},
+    {"color": ORANGE, "marker": "^", "linestyle": "-."},
+    {"color": VERMILION, "marker": "D", "linestyle": "-"},
+    {"color": GREEN, "marker": "v", "linestyle": "--"},
+    {"color": PURPLE, "marker": "P", "linestyle": ":"},
+    {"color": SKY, "marker": "X", "linestyle": "-."},
+)
+"""Lines that differ in grey too."""
+
+_STYLE: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.titlelocation": "left",
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "lines.linewidth": 1.1,
+}
+_DPI = 300
+_TITLE, _LINE = 0.3, 0.135  # inches
+_NOTE_COLUMNS = 138
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure and the table that it was drawn from.
+
+    Parameters
+    ----------
+    name : str
+    table : DataFrame
+        Tidy: one row per number drawn.
+    png : bytes
+    """
+
+    name: str
+    table: pd.DataFrame
+    png: bytes
+
+
+def draw(height: float, title: str, paint: Callable[[SubFigure], None], note: str = "") -> bytes:
+    """Draw a figure, the same bytes for the same content.
+
+    Parameters
+    ----------
+    height : float
+        Inches, without title and note.
+    title : str
+    paint : callable
+        Puts axes and legend into the figure.
+    note : str
+        Small print below, paragraph by paragraph.
+
+    Returns
+    -------
+    bytes
+        A PNG, 18 cm wide in print; without date and version of what wrote it.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.style import context
+
+    lines = [line for text in note.splitlines() for line in textwrap.wrap(text, _NOTE_COLUMNS)]
+    heights = (height + _TITLE, _LINE * (len(lines) + 1))
+    with context(["default", _STYLE]):  # whatever the user's own settings are
+        figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+        above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
+        above.suptitle(title, fontsize=9, x=0.01, ha="left")
+        below.text(0.01, 1, "\n".join(lines), fontsize=SMALL, va="top", color="0.3")
+        paint(above)
+        figure.draw_without_rendering()  # lays the axes out
+        figure.set_layout_engine("none")
+        for axes in above.axes:  # the solver's last bit is not always the same, and may decide about a pixel
+            axes.set_position([round(float(x), 6) for x in axes.get_position(original=True).bounds])
+        file = BytesIO()
+        figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+    return file.getvalue()
+
+
+def legend(figure: SubFigure) -> None:
+    """Explain below the axes what is labelled in any of them, each label once."""
+    once = {
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(once.values(), once, loc="outside lower right", ncols=min(len(once), 4))
+
+
+def entries(table: pd.DataFrame) -> Iterator[Any]:
+    """Rows of a table, with its columns as attributes."""
+    yield from table.itertuples()
+
+
+def whisker(axes: Axes, value: float, ends: tuple[float, float], at: float, **style: Any) -> None:
+    """Draw a value as a dot at height ``at``, and its interval as a line where there is one."""
+    low, high = ends
+    axes.plot([low, high], [at, at], color=style["color"], linewidth=1.2, solid_capstyle="butt")
+    axes.plot([value], [at], linestyle="none", **style)

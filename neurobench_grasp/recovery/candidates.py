@@ -1,0 +1,52 @@
+"""Scores of one candidate on the sessions of one teacher, unit by unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from neurobench_grasp.leaderboard.records import read_units, record_path
+from neurobench_grasp.leaderboard.rule import Networks
+from neurobench_grasp.recovery.matrix import METRIC, SPLIT
+from neurobench_grasp.recovery.sessions import AREA
+from neurobench_grasp.run import evaluate
+from neurobench_grasp.scoring.intervals import UnitScores
+from neurobench_grasp.scoring.units import Labels
+from neurobench_grasp.types import Progress
+
+_OWN, _TWIN = (Labels(AREA, SPLIT, METRIC, reference) for reference in ("", "untrained"))
+
+
+def score_candidate(
+    model: str,
+    seeds: Sequence[int],
+    files: Sequence[Path],
+    trained_on: str | Path,
+    out: str | Path,
+    progress: Progress,
+) -> tuple[Networks, Networks]:
+    """Score the networks of a candidate by the encoding protocol, as anyone would.
+
+    Returns
+    -------
+    networks, twins : sequence of sequence of UnitScores
+        Network by network, session by session: of the candidate, and of its networks before training, of
+        which there are none for a model that has no networks.
+    """
+    networks: list[list[UnitScores]] = [[] for _ in seeds]
+    twins: list[list[UnitScores]] = [[] for _ in seeds]
+    for file in files:
+
+        def tell(text: str, file: Path = file) -> None:
+            progress(f"{model} on {file.stem}: {text}")
+
+        records = evaluate(
+            model, file, protocols=("encoding",), seeds=seeds, trained_on=trained_on, out=out,
+            progress=tell,
+        )  # fmt: skip
+        for network, twin, record in zip(networks, twins, records, strict=True):
+            table = read_units(record_path(Path(out) / "records", record), record, (_OWN, _TWIN).__contains__)
+            assert table is not None  # encoding always keeps them
+            network += table.scores[_OWN]
+            twin += table.scores.get(_TWIN, ())
+    return networks, twins if all(twins) else []

@@ -1,0 +1,100 @@
+"""The verdict: a teacher is recovered if the candidate of its kind beats every other kind on its sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from neurobench_grasp.leaderboard.rule import Networks, average, difference, gains, verdict
+from neurobench_grasp.recovery.teachers import Teacher
+from neurobench_grasp.scoring.intervals import Summary
+
+METRIC, SPLIT = "single_trial_ev", "ood"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Scores of a candidate on a teacher's sessions.
+
+    Parameters
+    ----------
+    kind : str
+    networks : sequence of sequence of UnitScores
+        Network by network, session by session.
+    twins : sequence of sequence of UnitScores
+        Of each network before training; empty for a model without networks.
+    """
+
+    kind: str
+    networks: Networks
+    twins: Networks = ()
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What the benchmark says about the sessions of one teacher.
+
+    Parameters
+    ----------
+    teacher : Teacher
+    own : str
+        The candidate of the teacher's kind.
+    kinds : mapping of str to str
+        Candidate → kind.
+    scores, twins : mapping of str to Summary
+        Explained variance on held-out objects of each candidate, and of its untrained twins.
+    margins, twin_margins : mapping of str to Summary
+        The same of the candidate of the teacher's kind, less that of each other candidate and of each
+        candidate's untrained twins; paired unit by unit, and with its own twins network by network.
+    """
+
+    teacher: Teacher
+    own: str
+    kinds: Mapping[str, str]
+    scores: Mapping[str, Summary | None]
+    twins: Mapping[str, Summary | None] = field(default_factory=dict)
+    margins: Mapping[str, Summary | None] = field(default_factory=dict)
+    twin_margins: Mapping[str, Summary | None] = field(default_factory=dict)
+
+    @property
+    def recovered(self) -> bool:
+        """Whether the own kind is above every other kind, each interval of the difference excluding 0."""
+        return all(verdict(margin) > 0 for margin in self.margins.values())
+
+    @property
+    def why_not(self) -> str:
+        """Which other candidates are not below, in words; empty if the teacher is recovered."""
+        words = {0: "cannot be told from", -1: "is below"}
+        return "; ".join(
+            f"{self.own} {words[verdict(margin)]} {name}"
+            for name, margin in self.margins.items()
+            if verdict(margin) <= 0
+        )
+
+
+def compare(teacher: Teacher, candidates: Mapping[str, Candidate]) -> Recovered:
+    """Compare the candidate of the teacher's kind with all others.
+
+    Parameters
+    ----------
+    teacher : Teacher
+    candidates : mapping of str to Candidate
+        One of them, and only one, of the teacher's kind.
+    """
+    own = next(name for name, candidate in candidates.items() if candidate.kind == teacher.kind)
+    best = candidates[own]
+    twinned = {name: c for name, c in candidates.items() if c.twins}
+    return Recovered(
+        teacher=teacher,
+        own=own,
+        kinds={name: c.kind for name, c in candidates.items()},
+        scores={name: average(c.networks) for name, c in candidates.items()},
+        twins={name: average(c.twins) for name, c in twinned.items()},
+        margins={
+            name: difference(best.networks, c.networks) for name, c in candidates.items() if name != own
+        },
+        twin_margins={
+            name: average(gains(c.networks, c.twins)) if name == own else difference(best.networks, c.twins)
+            for name, c in twinned.items()
+        },
+    )
