@@ -98,7 +98,7 @@ def population(rng, *, snr=1.0, n_objects=20, n_repeats=10, n_steps=30, n_units=
 
 
 def repeating_population(
-    rng, *, snr=1.0, n_objects=35, n_repeats=8, n_steps=25, n_units=20, n_latents=5, trial_gain=0.0
+    rng, *, snr=1.0, n_objects=35, n_repeats=8, n_steps=25, n_units=20, n_latents=5, lag=0, trial_gain=0.0
 ):
     """Units that are linear in latents which repeat in every trial of an object, plus white noise.
 
@@ -108,7 +108,7 @@ def repeating_population(
     n_trials = n_objects * n_repeats
     of_objects = smooth_latents(n_objects, n_steps + 2 * PAD, n_latents, rng)
     latents = np.repeat(of_objects, n_repeats, axis=0)
-    drive = latents[:, PAD : PAD + n_steps] @ rng.standard_normal((n_latents, n_units))
+    drive = latents[:, PAD + lag : PAD + lag + n_steps] @ rng.standard_normal((n_latents, n_units))
     drive = 10 + drive / drive.std((0, 1))
     drive *= 1 + trial_gain * rng.standard_normal((n_trials, 1, n_units))
     rates = drive + rng.standard_normal(drive.shape) / snr**0.5

@@ -32,13 +32,11 @@ def network(seen):
 def planted(n_units=9):
     """Units with a lag; the last third have no tuning, and fire differently in every trial."""
     rng = np.random.default_rng(1)
-    session = repeating_population(rng, n_objects=15, n_repeats=8, n_steps=20, n_units=n_units)
+    session = repeating_population(rng, n_objects=15, n_repeats=8, n_steps=20, n_units=n_units, lag=2)
     rates = session.rates.values.copy()
     untuned = n_units - n_units // 3
     rates[:, untuned:] = 10 + 3 * rng.standard_normal((len(rates), n_units // 3))
-    later = np.roll(session.trials.signals["latents"].values, 2, axis=0)
-    trials = replace(session.trials, signals={"latents": Ragged(later, session.trials.offsets)})
-    return replace(session, trials=trials, rates=Ragged(rates, session.rates.offsets))
+    return replace(session, rates=Ragged(rates, session.rates.offsets))
 
 
 def spoilt(session, context):

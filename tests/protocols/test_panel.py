@@ -24,9 +24,9 @@ MIX = np.random.default_rng(0).standard_normal((5, 12))
 
 @pytest.fixture(scope="module")
 def session():
-    """Six trials of each of 25 objects, so that five are held out."""
-    rng = np.random.default_rng(1)
-    return repeating_population(rng, n_objects=25, n_repeats=6, n_steps=20, n_units=4, trial_gain=0.1)
+    """Six trials of each of 25 objects, so that five are held out; units lead by three steps."""
+    rng, size = np.random.default_rng(1), {"n_objects": 25, "n_repeats": 6, "n_steps": 20, "n_units": 4}
+    return repeating_population(rng, **size, lag=3, trial_gain=0.1)
 
 
 def observe(trials):
@@ -69,6 +69,7 @@ def test_a_twin_that_returns_its_observations_scores_exactly_as_they_do(echo):
         ]
         assert gains[0] | {"metric": ""} == gains[1] | {"metric": ""}
     assert row_of(echo.rows, reference="untrained")["value"] > 0.2
+    assert row_of(echo.rows, "lag", session="planted")["value"] == pytest.approx(0.06)
     units = UnitTable.from_arrays(echo.units).scores
     for labels, (inputs,) in units.items():
         if labels.reference == "linear_inputs":
