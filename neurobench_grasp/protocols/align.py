@@ -254,13 +254,15 @@ def _rates(
 
 
 def _expected_counts(session: Session, grid: _Grid, bins: Ints) -> Floats | None:
-    """Integrals of the generator's rates over bins, (n_bins, n_units); each rate holds until the next."""
-    if session.true_rates is None:
+    """Integrals of the generator's rates over bins, (n_bins, n_units); a rate holds half-way to the next."""
+    if session.true_rates is None or len(session.true_rates.times) < 2:
         return None
     times, rates = session.true_rates.times, session.true_rates.values
-    passed = np.zeros_like(rates)  # expected spikes since the first sample
-    np.cumsum(rates[:-1] * np.diff(times)[:, None], axis=0, out=passed[1:])
-    start, stop = (_between(passed, times, grid.starts(edge)) for edge in (bins, bins + 1))
+    half = np.diff(times) / 2
+    edges = np.concatenate([times[:1] - half[:1], times[:-1] + half, times[-1:] + half[-1:]])
+    passed = np.zeros((len(edges), rates.shape[1]))  # expected spikes since the first edge
+    np.cumsum(rates * np.diff(edges)[:, None], axis=0, out=passed[1:])
+    start, stop = (_between(passed, edges, grid.starts(edge)) for edge in (bins, bins + 1))
     expected: Floats = stop - start
     return expected
 

@@ -201,11 +201,12 @@ def recorded_session():
 
 
 def expected_count(signal, unit, start, stop):
-    """Integral of a rate that holds until the next sample, as a loop over samples."""
-    total = 0.0
-    for k in range(len(signal.times) - 1):
-        held = min(stop, signal.times[k + 1]) - max(start, signal.times[k])
-        total += max(held, 0.0) * signal.values[k, unit]
+    """Integral of a rate that holds half-way to its neighbours, as a loop over samples."""
+    total, times = 0.0, signal.times
+    for k in range(len(times)):
+        begins = (times[k - 1] + times[k]) / 2 if k else times[0]
+        ends = (times[k] + times[k + 1]) / 2 if k + 1 < len(times) else times[k]
+        total += max(min(stop, ends) - max(start, begins), 0.0) * signal.values[k, unit]
     return total
 
 
