@@ -63,9 +63,10 @@ def ngb_protocols() -> Iterable[ProtocolSpec]:  # type: ignore[empty-body]
 
     Examples
     --------
-    >>> from neurobench_grasp import ProtocolSpec, hookimpl
+    >>> from neurobench_grasp import ProtocolSpec, Scores, hookimpl
     >>> def run(context):
-    ...     return [{"metric": "n_trials", "split": "test", "value": len(context.sessions[0].trials)}]
+    ...     n_trials = len(context.sessions[0].trials)
+    ...     return Scores([{"metric": "n_trials", "split": "test", "value": n_trials}])
     >>> @hookimpl
     ... def ngb_protocols():
     ...     yield ProtocolSpec("count", version=1, run=run, summary="counts trials")

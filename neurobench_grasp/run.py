@@ -410,6 +410,11 @@ def _scores(context: Context, protocol: Provided[ProtocolSpec], data: Dataset) -
 
     def make() -> dict[str, Any]:
         scores = protocol.spec.run(context)
+        if not isinstance(scores, Scores):
+            raise NgbError(
+                f"{protocol.provider} gives a {type(scores).__name__} as the result of the protocol "
+                f"{protocol.spec.name}; it must give neurobench_grasp.Scores(rows)."
+            )
         return {**scores.units, "rows": np.array(json.dumps(list(scores.rows)))}
 
     parts = context.key(

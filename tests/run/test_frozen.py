@@ -7,11 +7,12 @@ from recorded import write_planted
 
 from neurobench_grasp import run
 from neurobench_grasp.body import recorded_kinematics
+from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard import read_records
 from neurobench_grasp.plugins import Provided, Registry, load_registry
 from neurobench_grasp.protocols.align import what_scores_need
 from neurobench_grasp.protocols.reduction import Reach
-from neurobench_grasp.types import Activations, ModelSpec
+from neurobench_grasp.types import Activations, ModelSpec, ProtocolSpec
 
 
 class Spy:
@@ -92,3 +93,10 @@ def test_reach_keeps_windows_and_rates(tmp_path):
     position = session.trials.signals["position"].values
     shown = what_scores_need(session).trials.signals["position"].values
     np.testing.assert_array_equal(position[whole.rows], shown[cut.rows])
+
+
+def test_a_protocol_that_gives_bare_rows_is_told_what_to_give(seen, tmp_path, monkeypatch):
+    spec = ProtocolSpec("bare", version=1, run=lambda context: [{"metric": "n", "value": 1}], summary="")
+    monkeypatch.setattr(Registry, "protocol", lambda self, name: Provided(spec, run.CORE, "0"))
+    with pytest.raises(NgbError, match=r"gives a list as the result of the protocol bare.*Scores\(rows\)"):
+        run.evaluate("spy", write_planted(tmp_path / "here.nwb"), protocols=["bare"], out=tmp_path / "run")

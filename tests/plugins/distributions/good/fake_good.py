@@ -1,4 +1,4 @@
-from neurobench_grasp import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec, hookimpl
+from neurobench_grasp import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec, Scores, hookimpl
 
 
 @hookimpl
@@ -12,7 +12,7 @@ def ngb_datasets():
 
 
 def count(context):
-    return [{"metric": "n_trials", "split": "test", "value": len(context.sessions[0].trials)}]
+    return Scores([{"metric": "n_trials", "split": "test", "value": len(context.sessions[0].trials)}])
 
 
 @hookimpl
