@@ -50,6 +50,8 @@ _STYLE: dict[str, Any] = {
 _DPI = 300
 _TITLE, _LINE = 0.3, 0.135  # inches
 _NOTE_COLUMNS = 138
+_DIGITS = 6
+"""Of positions: the last bits of the layout are not always the same, and may decide about a pixel."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,13 @@ def draw(height: float, title: str, paint: Callable[[SubFigure], None], note: st
         above.suptitle(title, fontsize=9, x=0.01, ha="left")
         below.text(0.01, 1, "\n".join(lines), fontsize=SMALL, va="top", color="0.3")
         paint(above)
-        figure.draw_without_rendering()  # lays the axes out
+        figure.draw_without_rendering()  # lays the figure out
         figure.set_layout_engine("none")
-        for axes in above.axes:  # the solver's last bit is not always the same, and may decide about a pixel
-            axes.set_position([round(float(x), 6) for x in axes.get_position(original=True).bounds])
+        for box in (above.bbox_relative, below.bbox_relative):
+            box.set_points(box.get_points().round(_DIGITS))
+        for axes in above.axes:
+            box = axes.get_position(original=True)
+            axes.set_position([round(float(x), _DIGITS) for x in box.bounds])
         file = BytesIO()
         figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
     return file.getvalue()
