@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.figures.layers import MEANS, group_of
-from neurobench_grasp.figures.sources import METRIC, SPLIT, Networks, Score
+from neurobench_grasp.figures.sources import METRIC, SPLIT, Networks, Score, require_scores
 from neurobench_grasp.figures.style import BLACK, LINES, Drawing, draw, legend
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def components(networks: Networks) -> Drawing:
     import pandas as pd
 
     table = pd.DataFrame(_rows(networks))
+    require_scores(table)
     return Drawing("components", table, _draw(table, networks.title))
 
 

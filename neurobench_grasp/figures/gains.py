@@ -46,6 +46,10 @@ def _rows(networks: Networks, over: str, area: str) -> Iterator[dict[str, Any]]:
         yield _row(over, area, "overall", reason=reason or "the record has no scores of single units")
         return
     of_networks = rule.gains([t[model] for t in tables], [t[reference] for t in tables])
+    total = rule.average(of_networks)
+    if total is None:
+        yield _row(over, area, "overall", reason=networks.score(METRIC, area=area, split=SPLIT).reason)
+        return
     if all(np.all(np.abs(part.values) < rule.RESOLUTION) for parts in of_networks for part in parts):
         yield _row(over, area, "overall", reason="the model does not differ from it")
         return
@@ -54,8 +58,10 @@ def _rows(networks: Networks, over: str, area: str) -> Iterator[dict[str, Any]]:
         for unit, value in zip(parts[0].units, values.tolist(), strict=True):
             yield _row(over, area, "unit", session=parts[0].session, unit=unit, gain_ev=value)
     for seed, network in zip(networks.seeds, of_networks, strict=True):
-        yield _row(over, area, "network", seed=seed, **_summary(summarise(network)))
-    yield _row(over, area, "overall", **_summary(rule.average(of_networks)))
+        one = summarise(network)
+        assert one is not None  # each has all units that the total has
+        yield _row(over, area, "network", seed=seed, **_summary(one))
+    yield _row(over, area, "overall", **_summary(total))
 
 
 def _row(over: str, area: str, kind: str, **cells: Any) -> dict[str, Any]:
@@ -64,9 +70,7 @@ def _row(over: str, area: str, kind: str, **cells: Any) -> dict[str, Any]:
     return {"over": over, "area": area, "kind": kind, **columns, **cells}
 
 
-def _summary(total: Summary | None) -> dict[str, Any]:
-    if total is None:
-        return {"reason": "no unit varies in the trials of this split"}
+def _summary(total: Summary) -> dict[str, Any]:
     low, high = total.ci or (NAN, NAN)
     return {"gain_ev": total.value, "gain_ev_ci_low": low, "gain_ev_ci_high": high}
 
@@ -109,6 +113,8 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
 
 def _violin(axes: Axes, part: pd.DataFrame, at: float, ends: tuple[float, float]) -> None:
     units = part.gain_ev[part.kind == "unit"].dropna().to_numpy()
+    if not len(units):
+        return
     inside = (units >= ends[0]) & (units <= ends[1])
     if np.ptp(units[inside]) > 0:
         parts: Any = axes.violinplot(units[inside], [at], widths=0.62, showextrema=False)

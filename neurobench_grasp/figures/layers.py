@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.figures.sources import METRIC, SPLIT, Networks, Score
+from neurobench_grasp.figures.sources import METRIC, SPLIT, Networks, Score, require_scores
 from neurobench_grasp.figures.style import (
     BLACK,
     BLUE,
@@ -43,6 +43,7 @@ def layers(networks: Networks) -> Drawing:
     if not names:
         raise UnsupportedError("the model has one layer only")
     table = pd.DataFrame(_rows(networks, names))
+    require_scores(table)
     return Drawing("layers", table, _draw(table, names, networks.title))
 
 

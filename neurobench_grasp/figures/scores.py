@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from neurobench_grasp.figures.sources import METRIC, Networks, Score
+from neurobench_grasp.figures.sources import METRIC, Networks, Score, require_scores
 from neurobench_grasp.figures.style import BLACK, LIGHT, VERMILION, Drawing, draw, entries, legend, whisker
 from neurobench_grasp.protocols.panel import REFERENCES
 
@@ -24,6 +24,7 @@ def scores(networks: Networks) -> Drawing:
     import pandas as pd
 
     table = pd.DataFrame(_rows(networks))
+    require_scores(table)
     return Drawing("scores", table, _draw(table, networks.title))
 
 

@@ -6,12 +6,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.leaderboard.records import Scored, read_scored
 from neurobench_grasp.leaderboard.rule import average
 from neurobench_grasp.scoring.intervals import Summary
 from neurobench_grasp.scoring.units import Labels
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = Mapping[str, Any]
 METRIC, SPLIT = "single_trial_ev", "ood"
@@ -114,6 +118,12 @@ class Networks:
         key = Labels(labels["area"], labels["split"], metric, labels.get("reference", ""))
         tables = [scored.units.scores for scored in self.by_seed.values()]
         return average([table[key] for table in tables]) if all(key in table for table in tables) else None
+
+
+def require_scores(table: pd.DataFrame) -> None:
+    """Raise UnsupportedError, with the reasons, if no number in the table's column ``ev`` is defined."""
+    if table.ev.isna().all():
+        raise UnsupportedError("; ".join(dict.fromkeys(filter(None, table.reason))))
 
 
 class NoRecordError(Exception):

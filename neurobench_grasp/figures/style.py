@@ -90,17 +90,20 @@ def draw(height: float, title: str, paint: Callable[[SubFigure], None], note: st
         A PNG, 18 cm wide in print; without date and version of what wrote it.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.style import context
 
     lines = [line for text in note.splitlines() for line in textwrap.wrap(text, _NOTE_COLUMNS)]
     heights = (height + _TITLE, _LINE * (len(lines) + 1))
     with context(["default", _STYLE]):  # whatever the user's own settings are
-        figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, sum(heights)), dpi=_DPI)
+        layout = ConstrainedLayoutEngine()
+        figure.set_layout_engine(layout)
         above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
         above.suptitle(title, fontsize=9, x=0.01, ha="left")
         below.text(0.01, 1, "\n".join(lines), fontsize=SMALL, va="top", color="0.3")
         paint(above)
-        figure.draw_without_rendering()  # lays the figure out
+        layout.execute(figure)
         figure.set_layout_engine("none")
         for box in (above.bbox_relative, below.bbox_relative):
             box.set_points(box.get_points().round(_DIGITS))
@@ -108,7 +111,7 @@ def draw(height: float, title: str, paint: Callable[[SubFigure], None], note: st
             box = axes.get_position(original=True)
             axes.set_position([round(float(x), _DIGITS) for x in box.bounds])
         file = BytesIO()
-        figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+        figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
 
 

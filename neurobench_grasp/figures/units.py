@@ -31,7 +31,7 @@ PERCENTILES = (90, 75, 50)
 N_TRIALS, N_CONDITIONS = 2, 4
 RULE = (
     "Units: of each area those at the 90th, 75th and 50th percentile of cross-validated EV on train. "
-    "Single trials: the first of each held-out condition in alphabetical order. "
+    "Single trials: the first ones of the first held-out conditions in alphabetical order. "
     f"Means: the first {N_CONDITIONS} held-out conditions with {ENCODING.min_repeats} trials or more. "
     "A flat prediction: nothing was learned on train that holds there, so the unit is predicted by its mean."
 )
@@ -200,7 +200,8 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
 
 def _headline(row: Any) -> str:
     where = f"{row.area}, unit {row.unit} of {row.session}, {row.percentile}th percentile"
-    return f"{where}: EV {row.ev_train_cv:.2f} on train (cross-validated), {row.ev_ood:.2f} on {SPLIT}"
+    train, ood = (round(ev, 2) + 0.0 for ev in (row.ev_train_cv, row.ev_ood))  # no "-0.00"
+    return f"{where}: EV {train:.2f} on train (cross-validated), {ood:.2f} on {SPLIT}"
 
 
 def _panel(axes: Axes, panel: pd.DataFrame, *, last: bool) -> None:
@@ -213,7 +214,8 @@ def _panel(axes: Axes, panel: pd.DataFrame, *, last: bool) -> None:
         axes.fill_between(x, y - sem, y + sem, color=LIGHT, linewidth=0, label="± s.e.m.")
     axes.plot(x, yhat, "--", color=VERMILION, label="predicted")
     what = f"trial {first.trial}" if single else f"mean of {first.n_trials} trials"
-    name = textwrap.shorten(first.condition.replace("_", " "), _COLUMNS, placeholder="…")
+    number = "condition " if first.condition.isdigit() else ""
+    name = number + textwrap.shorten(first.condition.replace("_", " "), _COLUMNS, placeholder="…")
     axes.set_title(f"{what[:_COLUMNS]}\n{name}", fontsize=SMALL)
     if last:
         axes.set_xlabel("time from window\nstart (s)" if single else "phase of\nthe window", fontsize=SMALL)

@@ -35,7 +35,7 @@ AREAS = ("M1",) * 7 + ("S1",) * 5
 ALL = {"scores", "gains", "layers", "units", "components"}
 
 
-def planted_session(name, seed):
+def planted_session(name, seed, n_objects=N_OBJECTS):
     """Units of two areas that follow latents with noise of many sizes; one was recorded in some trials only."""
     rng = np.random.default_rng(seed)
     n_trials, n_units = N_OBJECTS * N_REPEATS, len(AREAS)
@@ -45,7 +45,7 @@ def planted_session(name, seed):
     lengths = rng.integers(8, N_STEPS + 1, n_trials)
     observed = np.ones((n_trials, n_units), bool)
     observed[::4, 2] = False
-    conditions = [f"object_{i % N_OBJECTS:02d}" for i in range(n_trials)]
+    conditions = [f"object_{i % n_objects:02d}" for i in range(n_trials)]
     session = aligned_session(
         latents, rates, conditions, name=name, subject=name, areas=AREAS, observed=observed, lengths=lengths
     )
@@ -131,7 +131,6 @@ def written(run):
     save = Figure.savefig
 
     def measure(figure, file, **options):
-        figure.set_dpi(options["dpi"])
         save(figure, file, **options)
         found = [(t.get_text(), t.get_fontsize(), t.get_window_extent()) for t in texts(figure)]
         pages.append((found, figure.bbox.frozen()))
@@ -414,6 +413,7 @@ def test_an_area_of_two_units_shows_each_once(run, out):
     assert sorted(shown) == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes_whatever_the_user_has_set(drawn, out, tmp_path):
     with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 7, "figure.dpi": 30}):
         again = draw_figures("network", "planted", out=out, to=tmp_path)
@@ -451,6 +451,24 @@ def test_a_model_of_one_layer_has_no_layer_figure_and_leaves_no_older_one(one_la
     gains = table(one_layer, "gains")
     assert set(gains.over[gains.gain_ev.notna()]) == {"linear_kinematic", "phase_mean"}
     assert "no controller" in gains[gains.over == "untrained"].reason.iloc[0]
+
+
+def test_without_held_out_conditions_only_test_is_drawn(run, tmp_path, monkeypatch):
+    session = planted_session("friday", 5, n_objects=2)
+    data = Dataset("two", "", False, (session,), make_splits({session.id: session.conditions}))
+    monkeypatch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments: data)
+    evaluate("network", "two", protocols=("encoding", "layers"), out=tmp_path)
+    drawn = draw_figures("network", "two", out=tmp_path)
+    assert set(drawn.files) == {"scores"} and drawn.title == "network (seed 0) on two (recordings)"
+    assert {drawn.left_out[name] for name in ("gains", "layers", "components")} == {
+        "the split ood has no trials"
+    }
+    assert drawn.left_out["units"].startswith("no unit was mapped and recorded in 2 trials of held-out")
+    scores = table(drawn, "scores")
+    assert (
+        pick(scores, split="ood").ev.isna().all()
+        and pick(scores, split="test", kind="model").ev.notna().all()
+    )
 
 
 def test_predictions_that_are_not_those_of_the_record_are_not_shown(run, out, tmp_path, monkeypatch):
