@@ -130,7 +130,8 @@ def _write(
     record = scored.first.record
     files = {}
     for name, drawing in drawings.items():
-        table = drawing.table.copy()
+        whole = {column: "Int64" for column in ("seed", "n_units") if column in drawing.table}
+        table = drawing.table.astype(whole)
         table.insert(0, "model", record.model)
         table.insert(1, "dataset", record.dataset["id"])
         picture, data = files[name] = (folder / f"{name}.png", folder / f"{name}.csv")

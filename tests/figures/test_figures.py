@@ -231,6 +231,9 @@ def test_every_figure_is_a_picture_with_its_data_beside_it(drawn, out):
         assert set(data.model) == {"network"} and set(data.dataset) == {"planted"} and len(data) > 5
         assert not any(column.startswith("Unnamed") for column in data)
         assert csv.read_bytes().endswith(b"\n")
+        text = pd.read_csv(csv, dtype=str)
+        for column in {"seed", "n_units"} & set(text):
+            assert text[column].dropna().str.fullmatch(r"\d+").all(), (name, column)
 
 
 def test_scores_of_one_network_are_those_of_its_record(one_network, out):
