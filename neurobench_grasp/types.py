@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -355,17 +355,12 @@ class Trials:
 
     def cut(self, first: Ints, stop: Ints) -> Trials:
         """Take the steps ``first`` … ``stop`` − 1 of each trial, which hold its window."""
-        return Trials(
-            sessions=self.sessions,
-            ids=self.ids,
-            condition=self.condition,
-            dt=self.dt,
+        return replace(
+            self,
             window=self.window - first[:, None],
             offsets=np.concatenate([[0], np.cumsum(stop - first)]).astype(np.int64),
             signals={k: v.cut(first, stop) for k, v in self.signals.items()},
             joint_angles=None if self.joint_angles is None else self.joint_angles.cut(first, stop),
-            events=self.events,
-            signal_lags=self.signal_lags,
         )
 
     @classmethod

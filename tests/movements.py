@@ -1,9 +1,10 @@
 """Small planted movements of the hand, for tests of bodies and controllers."""
 
 import numpy as np
+from recorded import write_for_test
 
 from neurobench_grasp.body import JOINTS, NEUTRAL, joint_limits
-from neurobench_grasp.data import session_from_arrays, write_session
+from neurobench_grasp.data import session_from_arrays
 from neurobench_grasp.types import Ragged, Trials
 
 REST = np.array([NEUTRAL[joint] for joint in JOINTS])
@@ -67,13 +68,4 @@ def write_grasp_session(path, *, n_objects=6, n_repeats=5, units=True):
         joint_angles={joint: angles[:, i] for i, joint in enumerate(JOINTS)},
         angle_times=times,
     )
-    write_session(
-        path,
-        session,
-        species="Macaca mulatta",
-        sex="U",
-        age="P8Y",
-        session_start_time="2020-01-01T00:00:00+00:00",
-        description="planted session of a test",
-    )
-    return path
+    return write_for_test(path, session)

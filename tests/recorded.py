@@ -46,9 +46,14 @@ def planted_session(n_objects=8, n_repeats=6, n_units=6, seed=0):
 
 def write_planted(path, **changes):
     """Write the session of :func:`planted_session`; gives the path."""
+    return write_for_test(path, planted_session(**changes))
+
+
+def write_for_test(path, session):
+    """Write any session with a made-up animal and date; gives the path."""
     write_session(
         path,
-        planted_session(**changes),
+        session,
         species="Macaca mulatta",
         sex="U",
         age="P8Y",

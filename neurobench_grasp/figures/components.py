@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.figures.layers import MEANS, group_of
-from neurobench_grasp.figures.sources import METRIC, SPLIT, Networks, Score, require_scores
+from neurobench_grasp.figures.sources import Networks, Score, require_scores
 from neurobench_grasp.figures.style import BLACK, LINES, Drawing, draw, legend
+from neurobench_grasp.leaderboard.tables import METRIC, SPLIT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.figures.sources import METRIC, NAN, SPLIT, Networks
+from neurobench_grasp.figures.sources import NAN, Networks
 from neurobench_grasp.figures.style import BLACK, GREY, LIGHT, VERMILION, Drawing, draw, entries, legend
 from neurobench_grasp.leaderboard import rule
+from neurobench_grasp.leaderboard.tables import METRIC, SPLIT
 from neurobench_grasp.scoring.intervals import Summary, summarise
 from neurobench_grasp.scoring.units import Labels
 from neurobench_grasp.types import Floats

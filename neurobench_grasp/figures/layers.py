@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.figures.sources import METRIC, SPLIT, Networks, Score, require_scores
+from neurobench_grasp.figures.sources import Networks, Score, require_scores
 from neurobench_grasp.figures.style import (
     BLACK,
     BLUE,
@@ -19,6 +19,7 @@ from neurobench_grasp.figures.style import (
     legend,
     whisker,
 )
+from neurobench_grasp.leaderboard.tables import METRIC, SPLIT
 
 if TYPE_CHECKING:
     import pandas as pd

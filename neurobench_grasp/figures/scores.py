@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from neurobench_grasp.figures.sources import METRIC, Networks, Score, require_scores
+from neurobench_grasp.figures.sources import Networks, Score, require_scores
 from neurobench_grasp.figures.style import BLACK, LIGHT, VERMILION, Drawing, draw, entries, legend, whisker
+from neurobench_grasp.leaderboard.tables import METRIC
 from neurobench_grasp.protocols.panel import REFERENCES
 
 if TYPE_CHECKING:

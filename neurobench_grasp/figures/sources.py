@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.leaderboard.records import Scored, read_scored
 from neurobench_grasp.leaderboard.rule import average
+from neurobench_grasp.leaderboard.tables import METRIC
 from neurobench_grasp.scoring.intervals import Summary
 from neurobench_grasp.scoring.units import Labels
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = Mapping[str, Any]
-METRIC, SPLIT = "single_trial_ev", "ood"
-"""The headline."""
 NAN = float("nan")
 ROW_LABELS = ("metric", "of", "split", "area", "session", "reference", "layer", "n_components")
 

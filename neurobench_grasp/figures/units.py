@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurobench_grasp.errors import NgbError, UnsupportedError
-from neurobench_grasp.figures.sources import METRIC, NAN, SPLIT, Networks
+from neurobench_grasp.figures.sources import NAN, Networks
 from neurobench_grasp.figures.style import BLACK, LIGHT, SMALL, VERMILION, Drawing, draw, legend
+from neurobench_grasp.leaderboard.tables import METRIC, SPLIT
 from neurobench_grasp.protocols.settings import ENCODING
 from neurobench_grasp.run import PredictedSession
 from neurobench_grasp.scoring.ev import PHASE_POINTS, explained_variance, to_phase

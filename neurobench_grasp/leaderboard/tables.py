@@ -37,6 +37,7 @@ BOARD = (
     "area",
 )
 METRIC, SPLIT = "single_trial_ev", "ood"
+"""The headline."""
 DETAIL_KEYS = ("reference", "session", "layer")
 TWIN = "untrained"
 RANK_RULE = (

@@ -49,8 +49,7 @@ class Reach:
         first = np.maximum(t.window[:, 0] - reach, 0)
         stop = np.minimum(t.window[:, 1] + reach, np.diff(t.offsets))
         rows = [o + np.arange(a, z) for o, a, z in zip(t.offsets, first, stop, strict=False)]
-        offsets = np.concatenate([[0], np.cumsum(stop - first)]).astype(np.int64)
-        trials = replace(t, window=t.window - first[:, None], offsets=offsets, signals={}, joint_angles=None)
+        trials = replace(t, signals={}, joint_angles=None).cut(first, stop)
         cut = replace(session, trials=trials)
         train = window_rows(trials, context.index(cut, context.splits.train))
         return cls(session, cut, np.concatenate(rows).astype(np.int64), train)

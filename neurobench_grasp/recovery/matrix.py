@@ -9,8 +9,6 @@ from neurobench_grasp.leaderboard.rule import Networks, average, difference, gai
 from neurobench_grasp.recovery.teachers import Teacher
 from neurobench_grasp.scoring.intervals import Summary
 
-METRIC, SPLIT = "single_trial_ev", "ood"
-
 
 @dataclass(frozen=True)
 class Candidate:
