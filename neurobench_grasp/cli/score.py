@@ -33,6 +33,7 @@ LABELS = {
 HEADLINES = ("single_trial_ev", "tracking_error")
 BOOKKEEPING = ("n_units_below_minus_1", "n_units_unreliable")  # shown only where they are not zero
 CEILINGS = {"ceiling": "ceiling of", "share_of_ceiling": "share of the ceiling of"}
+OTHER_CEILINGS = ("repeats_ceiling", "poisson_ceiling")  # in the record only
 MAX_NOTES = 3
 Row = Mapping[str, Any]
 
@@ -139,7 +140,7 @@ def _shown(row: Row) -> bool:
         return bool(row["value"])
     if row["metric"] in CEILINGS:
         return True
-    headline = row.get("of", row["metric"]) in HEADLINES and row["metric"] != "poisson_ceiling"
+    headline = row.get("of", row["metric"]) in HEADLINES and row["metric"] not in OTHER_CEILINGS
     return headline or not ("reference" in row or "of" in row)
 
 

@@ -15,7 +15,12 @@ from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.panel import REFERENCES
 from neurobench_grasp.protocols.predictions import SPLITS, Predictions, unit_groups
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
-from neurobench_grasp.scoring.ceilings import averaged_ceiling, poisson_ceiling, single_trial_ceiling
+from neurobench_grasp.scoring.ceilings import (
+    averaged_ceiling,
+    poisson_ceiling,
+    repeats_ceiling,
+    single_trial_ceiling,
+)
 from neurobench_grasp.scoring.ev import averaged_ev, condition_average, grouped_ev
 from neurobench_grasp.scoring.intervals import MIN_GROUPS, Summary, UnitScores, summarise, summarise_ratio
 from neurobench_grasp.scoring.units import Labels, UnitTable
@@ -26,7 +31,7 @@ COMPARED = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
 GAINS = ("linear_kinematic", "linear_inputs", "untrained", "phase_mean")
 """References that a model should beat; the others are nulls or bounds."""
 CEILINGS: Mapping[str, Callable[..., Floats]] = {
-    "single_trial_ev": single_trial_ceiling,
+    "single_trial_ev": partial(single_trial_ceiling, smoothing_bins=SETTINGS.smoothing_bins),
     "condition_averaged_ev": partial(averaged_ceiling, tuning_only=False),
     "object_tuning_ev": partial(averaged_ceiling, tuning_only=True),
 }
@@ -164,9 +169,10 @@ class Table:
             row = self._row(share, "ceiling")
             row.pop("median", None)  # of ratios it would mean nothing
             yield {"metric": "share_of_ceiling", "of": metric, **where, **row}
-        bounds = [self._ceilings(s, trials, poisson) for s, trials in self.parts]
-        row = self._row(summarise(bounds), "ceiling")
-        yield {"metric": "poisson_ceiling", "of": "single_trial_ev", **where, **row}
+        for name, bound in (("repeats_ceiling", repeats_ceiling), ("poisson_ceiling", poisson)):
+            bounds = [self._ceilings(s, trials, bound) for s, trials in self.parts]
+            row = self._row(summarise(bounds), "ceiling")
+            yield {"metric": name, "of": "single_trial_ev", **where, **row}
         unreliable = [
             f"{s.session.id}/{s.session.units[u]}"
             for s, _ in self.parts

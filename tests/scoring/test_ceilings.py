@@ -1,12 +1,22 @@
 """Ceilings agree with split halves and with planted noise, and a perfect model reaches them."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
-from neurobench_grasp.scoring.ceilings import averaged_ceiling, poisson_ceiling, single_trial_ceiling
+from neurobench_grasp.scoring.ceilings import (
+    averaged_ceiling,
+    poisson_ceiling,
+    repeats_ceiling,
+    single_trial_ceiling,
+)
 from neurobench_grasp.scoring.ev import averaged_ev, condition_average, grouped_ev, to_phase
 from neurobench_grasp.scoring.intervals import UnitScores, summarise, summarise_ratio
 from neurobench_grasp.types import Ragged
+
+by_roughness = partial(single_trial_ceiling, smoothing_bins=3)
 
 
 def planted(seed, snr, *, n_conditions=7, n_repeats=10, n_steps=25, n_units=30):
@@ -45,10 +55,49 @@ def test_the_averaged_ceiling_is_the_split_half_reliability_of_all_halvings(tuni
 
 
 @pytest.mark.parametrize("snr", [0.1, 0.3, 1.0, 3.0])
-def test_the_single_trial_ceiling_is_the_planted_share(snr):
+def test_the_single_trial_ceilings_are_the_planted_share(snr):
     y, _, conditions = planted(2, snr)
-    ceiling = single_trial_ceiling(y, conditions, sorted(set(conditions)))[0]
-    assert ceiling.mean() == pytest.approx(snr / (1 + snr), abs=0.015)
+    labels = sorted(set(conditions))
+    for ceiling in (repeats_ceiling(y, conditions, labels), by_roughness(y, conditions, labels)):
+        assert ceiling[0].mean() == pytest.approx(snr / (1 + snr), abs=0.02)
+
+
+def test_what_differs_from_repeat_to_repeat_is_noise_only_for_the_ceiling_of_repeats():
+    """Smooth rates that never repeat, under the noise of counts that were averaged over three bins."""
+    rng = np.random.default_rng(7)
+    n_trials, n_steps, n_units = 140, 30, 30
+    drive = gaussian_filter1d(rng.standard_normal((n_trials, n_steps + 40, n_units)), 5, axis=1)[:, 20:-20]
+    drive /= drive.std()
+    white = rng.standard_normal((n_trials, n_steps + 2, n_units))
+    noise = white[:, :-2] + white[:, 1:-1] + white[:, 2:]
+    y, conditions = Ragged.of(list(10 + drive + noise / 3**0.5)), [f"o{i % 7}" for i in range(n_trials)]
+    labels = sorted(set(conditions))
+    assert by_roughness(y, conditions, labels)[0].mean() == pytest.approx(0.5, abs=0.02)
+    assert repeats_ceiling(y, conditions, labels)[0].mean() == pytest.approx(0.0, abs=0.02)
+
+
+def test_the_roughness_is_that_of_plain_loops_over_pairs_of_steps():
+    """On trials of unequal length; the others of a condition are read at the nearest phase."""
+    rng = np.random.default_rng(8)
+    trials = [rng.standard_normal((n, 2)) for n in (8, 12, 9, 30, 17, 25)]
+    conditions = list("ababab")
+    distances, roughness = np.arange(3, 7), []
+
+    def at(trial, phase):
+        return trial[round(phase / 24 * (len(trial) - 1))]
+
+    for k in distances:
+        total, n_pairs = 0.0, 0.0
+        for i, trial in enumerate(trials):
+            others = [t for j, t in enumerate(trials) if j != i and conditions[j] == conditions[i]]
+            phases = [round(24 * s / (len(trial) - 1)) for s in range(len(trial))]
+            rest = [y - np.mean([at(t, p) for t in others], 0) for y, p in zip(trial, phases, strict=True)]
+            for first, second in zip(rest[:-k], rest[k:], strict=True):
+                total, n_pairs = total + (second - first) ** 2 / 2, n_pairs + 3 / 2
+        roughness.append(total / n_pairs)
+    noise = np.polynomial.polynomial.polyfit(distances**2.0, np.array(roughness), 1)[0]
+    ceiling = by_roughness(Ragged.of(trials), conditions, ["a", "b"])[0]
+    np.testing.assert_allclose(ceiling, 1 - noise / np.concatenate(trials).var(0), rtol=1e-9)
 
 
 def test_poisson_units_have_their_poisson_ceiling():
@@ -60,15 +109,18 @@ def test_poisson_units_have_their_poisson_ceiling():
     y, conditions = Ragged.of(list(smoothed)), [f"o{i // 40}" for i in range(320)]
     labels = sorted(set(conditions))
     bound = poisson_ceiling(y, conditions, labels, dt=0.02, smoothing_bins=3)[0]
-    ceiling = single_trial_ceiling(y, conditions, labels)[0]
+    ceiling = repeats_ceiling(y, conditions, labels)[0]
     np.testing.assert_allclose(bound, ceiling, atol=0.06)
     assert bound.mean() == pytest.approx(ceiling.mean(), abs=0.01)
+    rough = by_roughness(y, conditions, labels)[0]
+    assert bound.mean() == pytest.approx(rough.mean(), abs=0.01)
 
 
 def tables(y, conditions, labels):
     yield averaged_ceiling(y, conditions, labels, tuning_only=False)
     yield averaged_ceiling(y, conditions, labels, tuning_only=True)
-    yield single_trial_ceiling(y, conditions, labels)
+    yield by_roughness(y, conditions, labels)
+    yield repeats_ceiling(y, conditions, labels)
     yield poisson_ceiling(y, conditions, labels, dt=0.02, smoothing_bins=3)
 
 
@@ -86,7 +138,7 @@ def scores_and_ceilings(y, prediction, conditions, metric):
     labels = sorted(set(conditions))
     if metric == "single_trial_ev":
         ev = grouped_ev(y, prediction, conditions, offset_counts=False)
-        ceiling = single_trial_ceiling(y, conditions, labels)
+        ceiling = by_roughness(y, conditions, labels)
     else:
         tuning = metric == "object_tuning_ev"
         averages = (condition_average(r, conditions, labels) for r in (y, prediction))
