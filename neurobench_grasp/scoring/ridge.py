@@ -130,8 +130,7 @@ class RidgePath:
         """
         xx, xy, yy = held_out.centred()
         gram, target = self.vectors.T @ xx @ self.vectors, self.vectors.T @ xy
-        flat = self.weights.reshape(len(gram), -1)
-        spread = (gram @ flat).reshape(self.weights.shape)
+        spread = np.tensordot(gram, self.weights, 1)
         explained = 2 * np.einsum("kau,ku->au", self.weights, target)
         explained -= np.einsum("kau,kau->au", self.weights, spread)
         varies = yy > 1e-12 * np.maximum(power, 1e-300)

@@ -85,6 +85,16 @@ def test_a_unit_silent_in_one_fold_is_judged_by_the_others_and_a_silent_unit_by_
     )
 
 
+def test_a_layer_without_components_explains_nothing_and_predicts_the_mean(data):
+    x, y, fold = data
+    dead = np.ones((len(x), 4))
+    none = fit_components(dead, n_components=78, winsorise_sd=6).scores(dead)[0]
+    ev, _ = cv_explained_variance(moments_of_folds(none, y, fold, 5), PLAN, ALPHAS)
+    np.testing.assert_array_equal(ev, 0.0)
+    weights, intercept = solve(Moments.of(none, y), np.ones(y.shape[1]))
+    np.testing.assert_allclose(none @ weights + intercept, np.broadcast_to(y.mean(0), y.shape))
+
+
 def test_components_then_ridge_equal_sklearns_pipeline(data):
     rng = np.random.default_rng(2)
     train, test = (
