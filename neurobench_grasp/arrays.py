@@ -21,8 +21,13 @@ from neurobench_grasp.protocols.settings import ENCODING
 from neurobench_grasp.scoring.ev import between_rows
 from neurobench_grasp.types import Activations, Floats, Ints, ModelSpec, Ragged, Trials
 
-KEYS = ("session", "trial", "n_steps", "time")
-"""Arrays that say where the rows of the layers belong."""
+KEYS = {
+    "session": ("USiu", "names"),
+    "trial": ("USiu", "names"),
+    "n_steps": ("iu", "whole numbers"),
+    "time": ("fiu", "numbers"),
+}
+"""Arrays that say where the rows of the layers belong, and what they hold (kinds of numpy's, in words)."""
 LAYER = "layer_"
 """How the name of a layer's array begins; other arrays are left alone."""
 Key = tuple[str, str]
@@ -179,31 +184,39 @@ def _rows(
     path: Path, arrays: Mapping[str, NDArray[Any]], sessions: Sequence[AlignedSession]
 ) -> tuple[dict[Key, slice], list[str]]:
     """Rows of each (session, trial), and the names of the layers."""
-    needed = KEYS if len(sessions) > 1 else KEYS[1:]
+    needed = [key for key in KEYS if key != "session" or len(sessions) > 1]
     absent = [key for key in needed if key not in arrays]
     layers = [name for name in arrays if name.startswith(LAYER)]
     if absent or not layers:
         what = f"the array {absent[0]!r}" if absent else f"an array whose name begins with {LAYER!r}"
         raise NgbError(f"{path} lacks {what}; docs/arrays.md says what such a file holds.")
+    for name in (key for key in KEYS if key in arrays):
+        array, (kinds, words) = arrays[name], KEYS[name]
+        if array.ndim != 1 or array.dtype.kind not in kinds:
+            raise NgbError(f"The array {name!r} in {path} is {_what(array)}; it must be a list of {words}.")
     trial = arrays["trial"].astype(str).tolist()
     session = arrays["session"].astype(str).tolist() if "session" in arrays else [sessions[0].id] * len(trial)
     n_steps, time = arrays["n_steps"], arrays["time"]
     keys = list(zip(session, trial, strict=False))
     if not len(session) == len(trial) == len(n_steps) == len(set(keys)):
         raise NgbError(f"{path} must name each trial once: 'session', 'trial' and 'n_steps' go together.")
-    if n_steps.dtype.kind not in "iu" or (n_steps < 1).any() or int(n_steps.sum()) != len(time):
+    if (n_steps < 1).any() or int(n_steps.sum()) != len(time):
         raise NgbError(f"{path} says {n_steps.sum()} steps in 'n_steps', but 'time' has {len(time)}.")
     for name in layers:
         layer = arrays[name]
-        if layer.ndim != 2 or len(layer) != len(time) or layer.dtype.kind not in "fiu":
+        if layer.ndim != 2 or len(layer) != len(time) or not layer.size or layer.dtype.kind not in "fiu":
             raise NgbError(
-                f"The layer {name!r} in {path} has shape {layer.shape}; it must hold numbers of shape "
+                f"The layer {name!r} in {path} is {_what(layer)}; it must hold numbers of shape "
                 f"({len(time)}, n_features), a row for each of 'time'."
             )
         if not np.isfinite(layer).all():
             raise NgbError(f"The layer {name!r} in {path} holds numbers that are not finite.")
     ends: Ints = np.cumsum(n_steps)
     return {key: slice(int(z - n), int(z)) for key, n, z in zip(keys, n_steps, ends, strict=True)}, layers
+
+
+def _what(array: NDArray[Any]) -> str:
+    return f"an array of {array.dtype.name} of shape {array.shape}"
 
 
 def _check_times(path: Path, session: AlignedSession, trial: int, at: Floats, times: Floats) -> bool:
