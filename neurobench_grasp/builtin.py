@@ -7,8 +7,8 @@ from pathlib import Path
 
 from neurobench_grasp.hookspecs import hookimpl
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.settings import ENCODING, LAYERS, TRACKING
-from neurobench_grasp.types import DatasetSpec, ProtocolSpec, Scores
+from neurobench_grasp.protocols.settings import BRAIN_CONTROL, ENCODING, LAYERS, TRACKING
+from neurobench_grasp.types import DatasetSpec, Decoder, DecoderSpec, ProtocolSpec, Scores
 
 
 def _demo_files() -> Sequence[Path]:
@@ -58,9 +58,35 @@ def _layers(context: Context) -> Scores:
     return layers.run(context)
 
 
+def _brain_control(context: Context) -> Scores:
+    from neurobench_grasp.protocols import brain_control
+
+    return brain_control.run(context)
+
+
+def _ridge() -> Decoder:
+    from neurobench_grasp.protocols.decoders import RidgeDecoder
+
+    return RidgeDecoder()
+
+
+@hookimpl
+def ngb_decoders() -> Iterator[DecoderSpec]:
+    """Offer the built-in decoder."""
+    yield DecoderSpec("ridge", build=_ridge, summary="ridge regression from the last 10 bins of every unit")
+
+
 @hookimpl
 def ngb_protocols() -> Iterator[ProtocolSpec]:
     """Offer the built-in protocols."""
+    yield ProtocolSpec(
+        "brain-control",
+        version=1,
+        run=_brain_control,
+        summary="error of a controller's hand whose goal is decoded from spikes, per area, in closed loop",
+        settings=asdict(BRAIN_CONTROL),
+        decodes=True,
+    )
     yield ProtocolSpec(
         "encoding",
         version=1,

@@ -32,14 +32,13 @@ from neurobench_grasp.stages import Stages
 from neurobench_grasp.types import (
     Activations,
     Controller,
+    DecoderSpec,
     Model,
     ModelSpec,
     Progress,
     ProtocolSpec,
-    Ragged,
     ScoreRecord,
     Scores,
-    Tracking,
     Trials,
     Twinned,
 )
@@ -93,11 +92,13 @@ class Task:
         Its sessions are cut to what scores need.
     train : Trials
         What the model is fitted on.
+    decoder : Provided of DecoderSpec
     """
 
     candidate: Provided[ModelSpec]
     data: Dataset
     train: Trials
+    decoder: Provided[DecoderSpec]
 
 
 def evaluate(
@@ -109,6 +110,7 @@ def evaluate(
     seeds: Sequence[int] = (0,),
     activations: str | Path | None = None,
     trained_on: str | Path | None = None,
+    decoder: str = "ridge",
     out: str | Path,
     progress: Progress = lambda text: None,
 ) -> list[ScoreRecord]:
@@ -123,8 +125,8 @@ def evaluate(
     layout : str or path, optional
         Layout of the file; by default the registered dataset's own, or the one that fits best.
     protocols : sequence of str, optional
-        Default: ``tracking`` for a controller where joint angles were recorded, and ``encoding`` where
-        units were.
+        Default: ``tracking`` for a controller where joint angles were recorded, ``encoding`` where units
+        were, and ``brain-control`` for a controller where both were.
     seeds : sequence of int
         One network each.
     activations : path, optional
@@ -132,6 +134,8 @@ def evaluate(
     trained_on : str or path, optional
         Dataset on whose training trials the model was fitted, if it is another one: the split ``session``.
         The model is frozen, and only the map to units is fitted on ``dataset``.
+    decoder : str
+        Name of a registered decoder, for protocols that decode.
     out : path
         Run folder: finished stages are kept in it and found again, records go to ``out/records``.
     progress : callable
@@ -149,8 +153,9 @@ def evaluate(
     """
     registry = load_registry()
     asked = [registry.protocol(name) for name in protocols or ()]
-    if activations is None:
-        registry.model(model)  # an unknown name is told before anything is written
+    registry.decoder(decoder)
+    if activations is None:  # an unknown name is told before anything is written
+        registry.model(model)
     stages = Stages(Path(out) / "stages")
     task = prepare(
         registry,
@@ -159,6 +164,7 @@ def evaluate(
         layout=layout,
         activations=activations,
         trained_on=trained_on,
+        decoder=decoder,
         progress=progress,
     )
     candidate, data = task.candidate, task.data
@@ -170,13 +176,14 @@ def evaluate(
         weights = (context.model_key or {}).get("depends_on")
         for protocol in wanted:
             started = time.monotonic()
-            scores = _scores(context, protocol, data)
+            described = _protocol(protocol.spec, task.decoder)
+            scores = _scores(context, protocol, described, data)
             units = pack_units(scores.units)
             record = ScoreRecord(
                 model=model,
                 seed=seed,
                 dataset=_describe(data),
-                protocol=_protocol(protocol.spec),
+                protocol=described,
                 scores=scores.rows,
                 dropped=_dropped(data),
                 provenance=provenance(
@@ -196,6 +203,7 @@ def prepare(
     layout: str | Path | None = None,
     activations: str | Path | None = None,
     trained_on: str | Path | None = None,
+    decoder: str = "ridge",
     progress: Progress = lambda text: None,
 ) -> Task:
     """Find the model and read what it is scored on; parameters as of :func:`evaluate`."""
@@ -211,7 +219,7 @@ def prepare(
     else:
         data = replace(data, sessions=tuple(map(what_scores_need, data.sessions)))
     assert candidate is not None
-    return Task(candidate, data, learned.behaviour("train"))
+    return Task(candidate, data, learned.behaviour("train"), registry.decoder(decoder))
 
 
 @dataclass(frozen=True)
@@ -271,8 +279,10 @@ def _stored(registry: Registry, name: str, path: Path, data: Dataset) -> tuple[P
 def _applicable(spec: ModelSpec, data: Dataset) -> list[str]:
     """Protocols that this model can be scored by on this dataset; encoding if none, since it says why."""
     moves = spec.controller and all(s.trials.joint_angles is not None for s in data.sessions)
-    tracking = ["tracking"] if moves else []
-    return tracking + (["encoding"] if not tracking or any(s.units for s in data.sessions) else [])
+    units = any(s.units for s in data.sessions)
+    if not moves:
+        return ["encoding"]
+    return ["tracking", "encoding", "brain-control"] if units else ["tracking"]
 
 
 def load_dataset(
@@ -359,19 +369,14 @@ def _context(
     def activations(trials: Trials) -> Activations:
         return fitted().activations(trials)
 
-    def track(trials: Trials) -> Tracking:
+    def controller() -> Controller:
         model = fitted()
         if not isinstance(model, Controller):
             raise NgbError(
                 f"{candidate.provider} says that {candidate.spec.name} is a controller, but it lacks one of "
                 "track, embed, observe and activations_of; add them or drop `controller=True`."
             )
-        return model.track(trials)
-
-    def observe(trials: Trials) -> Ragged:
-        model = fitted()
-        assert isinstance(model, Controller)
-        return model.observe(trials)
+        return model
 
     @functools.cache
     def twin() -> Controller:
@@ -380,14 +385,19 @@ def _context(
             raise UnsupportedError("the model does not offer its network before training")
         return model.untrained(seed=seed)
 
+    moves = candidate.spec.controller
     context = Context(
         sessions=data.sessions,
         splits=data.splits,
         activations=activations,
-        track=track if candidate.spec.controller else None,
-        observe=observe if candidate.spec.controller else None,
-        untrained=(lambda seen: twin().activations_of(seen)) if candidate.spec.controller else None,
+        track=(lambda trials: controller().track(trials)) if moves else None,
+        drive=(lambda trials, goal: controller().track(trials, goal=goal)) if moves else None,
+        embed=(lambda trials: controller().embed(trials)) if moves else None,
+        observe=(lambda trials: controller().observe(trials)) if moves else None,
+        untrained=(lambda seen: twin().activations_of(seen)) if moves else None,
         model_key=known,
+        decoder=task.decoder.spec,
+        decoder_key=_decoder_key(task.decoder),
         core=code[CORE],
         stage=stages,
         shared_stage=_shared_stages(stages),
@@ -395,6 +405,12 @@ def _context(
         progress=progress,
     )
     return context, code
+
+
+def _decoder_key(decoder: Provided[DecoderSpec]) -> dict[str, str] | None:
+    """Name what identifies a decoder; ``None`` if it cannot be identified."""
+    code = code_digest(decoder.distribution)
+    return None if code is None else {"decoder": decoder.spec.name, "code": code}
 
 
 def _shared_stages(own: Stages) -> Stages:
@@ -405,7 +421,9 @@ def _shared_stages(own: Stages) -> Stages:
         return own
 
 
-def _scores(context: Context, protocol: Provided[ProtocolSpec], data: Dataset) -> Scores:
+def _scores(
+    context: Context, protocol: Provided[ProtocolSpec], described: Mapping[str, Any], data: Dataset
+) -> Scores:
     """Run a protocol; its scores are kept as the last stage, so that an unchanged score is only read."""
 
     def make() -> dict[str, Any]:
@@ -419,12 +437,15 @@ def _scores(context: Context, protocol: Provided[ProtocolSpec], data: Dataset) -
 
     parts = context.key(
         stage="score",
-        protocol=_protocol(protocol.spec),
+        protocol=described,
         provider=code_digest(protocol.distribution),
         data=data.sha256,
         splits=data.splits.sha256,
         trained_on=data.trained_on,
     )
+    if protocol.spec.decodes:
+        known = parts is not None and context.decoder_key is not None
+        parts = {**(parts or {}), "decoder": context.decoder_key} if known else None
     arrays = dict(context.stage("score", parts, make))
     return Scores(json.loads(str(arrays.pop("rows"))), arrays)
 
@@ -456,12 +477,11 @@ def _describe(data: Dataset) -> dict[str, Any]:
     }
 
 
-def _protocol(spec: ProtocolSpec) -> dict[str, Any]:
-    return {
-        "name": spec.name,
-        "version": spec.version,
-        "settings": json.loads(json.dumps(dict(spec.settings))),
-    }
+def _protocol(spec: ProtocolSpec, decoder: Provided[DecoderSpec]) -> dict[str, Any]:
+    settings = dict(spec.settings)
+    if spec.decodes:
+        settings["decoder"] = f"{decoder.spec.name} ({decoder.provider})"
+    return {"name": spec.name, "version": spec.version, "settings": json.loads(json.dumps(settings))}
 
 
 def _dropped(data: Dataset) -> list[Mapping[str, Any]]:

@@ -593,6 +593,8 @@ class ProtocolSpec:
         One line for ``ngb protocols``.
     settings : mapping
         Every constant of the protocol; part of each record.
+    decodes : bool
+        True if it uses ``context.decoder``; the decoder's name and provider are then among the settings.
     """
 
     name: str
@@ -600,6 +602,51 @@ class ProtocolSpec:
     run: Callable[..., Any]
     summary: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    decodes: bool = False
+
+
+@dataclass(frozen=True)
+class DecodedTrials:
+    """What a decoder learns from: the spikes of training trials, and the commands that belong to them.
+
+    Parameters
+    ----------
+    counts : Ragged
+        (trial, lead + step, n_units): spikes in each bin; ``lead`` bins come before the first command.
+    commands : Ragged
+        (trial, step, n_features): the signal to be decoded from the bins up to that of the step, which is
+        complete when the command is given.
+    condition : tuple of str, length n_trials
+    dt : float
+        Seconds per bin.
+    """
+
+    counts: Ragged
+    commands: Ragged
+    condition: tuple[str, ...]
+    dt: float
+
+    @property
+    def lead(self) -> int:
+        """Bins of each trial before its first command."""
+        return int((self.counts.lengths - self.commands.lengths).max(initial=0))
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Turns spikes into a command, bin by bin; many trials run side by side, each on its own."""
+
+    def fit(self, train: DecodedTrials) -> None:
+        """Learn from training trials."""
+
+    def reset(self, n_trials: int) -> None:
+        """Begin that many trials anew; nothing of earlier ones may be remembered."""
+
+    def observe(self, spikes: NDArray[Any]) -> Floats:
+        """Give each trial's command, (n_trials, n_features), for its newest bin, (n_trials, n_units).
+
+        A trial that has ended goes on with bins without spikes; its commands are not used.
+        """
 
 
 @dataclass(frozen=True)
@@ -610,12 +657,13 @@ class DecoderSpec:
     ----------
     name : str
     build : callable
-        ``build()`` gives an unfitted decoder.
+        ``build()`` gives an unfitted :class:`Decoder`.
     summary : str
+        One line for ``ngb decoders``.
     """
 
     name: str
-    build: Callable[[], Any]
+    build: Callable[[], Decoder]
     summary: str
 
 

@@ -52,6 +52,7 @@ def aligned_session(
         start=1.0 + 10.0 * np.arange(n_trials),
         rates=measured,
         counts=measured,
+        recorded=np.zeros((n_trials, n_units), bool),
         observed=np.ones((n_trials, n_units), bool) if observed is None else observed,
         units=tuple(f"u{i}" for i in range(n_units)),
         areas=("M1",) * n_units if areas is None else tuple(areas),

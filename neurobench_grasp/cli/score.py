@@ -26,11 +26,17 @@ LABELS = {
     "tracking_error": "tracking error",
     "tracking_error_tips": "tracking error, fingertips",
     "joint_error": "joint error",
+    "brain_control_error": "brain-control error",
+    "brain_control_error_joint_angles": "the same, joint angles decoded",
+    "decoding_ev": "decoding EV, embedding",
+    "decoding_ev_joint_angles": "decoding EV, joint angles",
+    "decoder_latency": "time per command, embedding",
+    "decoder_latency_joint_angles": "time per command, joint angles",
     "jerk_recorded": "jerk, recorded movement",
     "co_contraction": "co-contraction",
     "most_saturated_muscle": "most saturated muscle",
 }
-HEADLINES = ("single_trial_ev", "tracking_error")
+HEADLINES = ("single_trial_ev", "tracking_error", "brain_control_error")
 BOOKKEEPING = ("n_units_below_minus_1", "n_units_unreliable")  # shown only where they are not zero
 CEILINGS = {"ceiling": "ceiling of", "share_of_ceiling": "share of the ceiling of"}
 OTHER_CEILINGS = ("repeats_ceiling", "poisson_ceiling")  # in the record only
@@ -67,6 +73,9 @@ def score(
             help="Dataset that trained the model (default: the scored one); the map is fitted anew.",
         ),
     ] = None,
+    decoder: Annotated[
+        str, typer.Option("--decoder", help="Decoder of brain control; `ngb decoders` lists them.")
+    ] = "ridge",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")
     ] = Path("ngb-runs"),
@@ -91,6 +100,7 @@ def score(
             seeds=tuple(range(seeds)) if seeds is not None else (seed or 0,),
             activations=activations,
             trained_on=trained_on,
+            decoder=decoder,
             out=out,
             progress=tell,
         )
@@ -134,7 +144,7 @@ def _short(row: Row) -> str:
 
 def _shown(row: Row) -> bool:
     """Whether a row belongs in the printed tables; the record holds them all."""
-    if any(key in row for key in ("session", "layer")) or row.get("split", "test") not in SPLITS:
+    if any(key in row for key in ("session", "layer", "dimension")) or row.get("split", "test") not in SPLITS:
         return False
     if row["metric"] in BOOKKEEPING:
         return bool(row["value"])
@@ -153,7 +163,9 @@ def _table(area: str, rows: Sequence[Row]) -> RenderableType:
     sections = {
         "": [r for r in rows if "reference" not in r and "of" not in r],
         f"{LABELS[headline]} of": [r for r in rows if "reference" in r],
-        f"{LABELS[headline]} above": [r for r in rows if r["metric"].startswith("gain_over_")],
+        f"{LABELS[headline]} {'below' if 'error' in headline else 'above'}": [
+            r for r in rows if r["metric"].startswith("gain_over_")
+        ],
         **{title: [r for r in rows if r["metric"] == name] for name, title in CEILINGS.items()},
     }
     cells: list[list[str]] = []

@@ -105,8 +105,15 @@ class NetworkController:
 
     def embed(self, trials: Trials) -> Ragged:
         """Embedding of the reference trajectory, (trial, step, encoder_units)."""
-        observed = self.observe(trials)
-        return Ragged(self._open(observed, lambda x: {"": self._network.embed(x)})[""], observed.offsets)
+        reference = Reference.of(trials)
+        last = np.repeat(reference.offsets[1:] - 1, np.diff(reference.offsets))
+        goals = reference.goals(np.arange(len(last)), last, self.settings.look_ahead)
+        observed = np.zeros((len(goals), len(self._network.towers.centre)))
+        observed[:, : goals.shape[1]] = goals  # the embedding depends on nothing else
+        embedding = self._open(
+            Ragged(observed, reference.offsets), lambda rows: {"": self._network.embed(rows)}
+        )
+        return Ragged(embedding[""], reference.offsets)
 
     def observe(self, trials: Trials) -> Ragged:
         """Observations in closed loop, (trial, step, n_features)."""

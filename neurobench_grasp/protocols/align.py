@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.protocols.settings import ENCODING
+from neurobench_grasp.protocols.settings import BRAIN_CONTROL, ENCODING
 from neurobench_grasp.scoring.ev import between_rows
 from neurobench_grasp.scoring.rates import TICKS_PER_SECOND, bin_spikes, smooth, to_ticks
 from neurobench_grasp.types import Bools, Floats, Ints, Ragged, Session, Signal, Trials
@@ -31,7 +31,9 @@ class AlignedSession:
     rates : Ragged
         (trial, window step, n_units), smoothed, spikes/s.
     counts : Ragged
-        (trial, window step, n_units), raw counts.
+        (trial, bin, n_units), raw counts from :func:`bins_before` bins before the window to its end.
+    recorded : ndarray of bool, shape (n_trials, n_units)
+        True where a unit was observed in all these bins.
     observed : ndarray of bool, shape (n_trials, n_units)
         False where a unit was not recorded throughout the trial's window.
     units, areas : tuple of str, length n_units
@@ -55,6 +57,7 @@ class AlignedSession:
     start: Floats
     rates: Ragged
     counts: Ragged
+    recorded: Bools
     observed: Bools
     units: tuple[str, ...]
     areas: tuple[str, ...]
@@ -95,7 +98,7 @@ def align(session: Session) -> AlignedSession:
             f"Session {session.id} has no trial that can be scored: the first one {missing[0]}."
         )
     kept = kept[good]
-    counts, rates, observed, true_rates = _rates(session, grid, first[kept], stop[kept], kept)
+    counts, recorded, rates, observed, true_rates = _rates(session, grid, first[kept], stop[kept], kept)
     return AlignedSession(
         id=session.id,
         subject=session.subject,
@@ -104,6 +107,7 @@ def align(session: Session) -> AlignedSession:
         start=grid.starts(first[kept]),
         rates=rates,
         counts=counts,
+        recorded=recorded,
         observed=observed,
         units=session.units.ids,
         areas=session.units.areas,
@@ -130,6 +134,11 @@ def what_scores_need(session: AlignedSession) -> AlignedSession:
     first = np.maximum(t.window[:, 0] - before, 0)
     stop = np.minimum(t.window[:, 1] + after, np.diff(t.offsets))
     return replace(session, trials=t.cut(first, stop))
+
+
+def bins_before(dt: float) -> int:
+    """Bins of counts before a window: those of the first command that brain control decodes."""
+    return BRAIN_CONTROL.steps_before(dt) + BRAIN_CONTROL.history - 1
 
 
 class _Grid:
@@ -220,13 +229,13 @@ def _stored_throughout(grid: _Grid, first: int, stop: int) -> bool:
 
 def _rates(
     session: Session, grid: _Grid, first: Ints, stop: Ints, kept: Ints
-) -> tuple[Ragged, Ragged, Bools, Ragged | None]:
-    """Bin and smooth in the windows, and tell which units were observed throughout.
+) -> tuple[Ragged, Bools, Ragged, Bools, Ragged | None]:
+    """Bin before and in the windows, smooth in them, and tell which units were observed throughout either.
 
     The rates that generated the spikes, where they are known, come last, smoothed like the measured ones.
     """
-    units = session.units
-    bins = [np.arange(a - 1, b + 1) for a, b in zip(first, stop, strict=True)]
+    units, before = session.units, bins_before(grid.dt)
+    bins = [np.arange(a - before, b + 1) for a, b in zip(first, stop, strict=True)]
     flat = np.concatenate(bins)
     if units.counts is not None and grid.stored is not None:
         row = np.minimum(np.searchsorted(grid.stored, flat), len(grid.stored) - 1)
@@ -242,15 +251,17 @@ def _rates(
     valid &= _observed_bins(session, grid, flat)
     edges = np.concatenate([[0], np.cumsum([len(b) for b in bins])])
     expected = _expected_counts(session, grid, flat)
-    counts, rates, observed, true_rates = [], [], [], []
-    for a, b in pairwise(edges):
-        counts.append(raw[a + 1 : b - 1])
+    counts, recorded, rates, observed, true_rates = [], [], [], [], []
+    for start, b in pairwise(edges):
+        counts.append(raw[start : b - 1])
+        recorded.append(valid[start : b - 1].all(0))
+        a = start + before - 1  # the bin before the window
         rates.append(smooth(raw[a:b], valid[a:b]) / grid.dt)
         observed.append(valid[a + 1 : b - 1].all(0))
         if expected is not None:
             true_rates.append(smooth(expected[a:b], valid[a:b]) / grid.dt)
     known = Ragged.of(true_rates) if true_rates else None
-    return Ragged.of(counts), Ragged.of(rates), np.array(observed), known
+    return Ragged.of(counts), np.array(recorded), Ragged.of(rates), np.array(observed), known
 
 
 def _expected_counts(session: Session, grid: _Grid, bins: Ints) -> Floats | None:

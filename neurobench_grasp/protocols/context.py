@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.scoring.splits import Splits
-from neurobench_grasp.types import Activations, Ragged, Tracking, Trials
+from neurobench_grasp.types import Activations, DecoderSpec, Goal, Ragged, Tracking, Trials
 
 Stage = Callable[..., dict[str, NDArray[Any]]]
 
@@ -27,6 +27,10 @@ class Context:
         ``activations(trials)`` runs the fitted model; fitting happens at the first call.
     track : callable, optional
         ``track(trials)`` runs the fitted model's hand in closed loop; ``None`` if it moves none.
+    drive : callable, optional
+        ``drive(trials, goal)`` runs it with another goal in the reference's place.
+    embed : callable, optional
+        ``embed(trials)`` gives the fitted model's embedding of the reference trajectories.
     observe : callable, optional
         ``observe(trials)`` gives what the fitted model received in closed loop; ``None`` if it moves no hand.
     untrained : callable, optional
@@ -35,6 +39,10 @@ class Context:
     model_key : mapping, optional
         What identifies the fitted model (code, settings, seed, training behaviour). ``None``: it
         cannot be identified, so nothing that depends on it is kept.
+    decoder : DecoderSpec
+        From spikes to a command, for protocols that need one.
+    decoder_key : mapping, optional
+        What identifies the decoder; ``None``: it cannot be identified.
     core : str, optional
         Digest of the package's own code, ``None`` if it cannot be identified.
     stage, shared_stage : callable
@@ -48,9 +56,13 @@ class Context:
     splits: Splits
     activations: Callable[[Trials], Activations]
     track: Callable[[Trials], Tracking] | None
+    drive: Callable[[Trials, Goal], Tracking] | None
+    embed: Callable[[Trials], Ragged] | None
     observe: Callable[[Trials], Ragged] | None
     untrained: Callable[[Ragged], Activations] | None
     model_key: Mapping[str, Any] | None
+    decoder: DecoderSpec
+    decoder_key: Mapping[str, Any] | None
     core: str | None
     stage: Stage
     shared_stage: Stage

@@ -13,7 +13,38 @@ from neurobench_grasp.types import Floats
 
 
 @dataclass(frozen=True)
-class EncodingSettings:
+class RidgeSettings:
+    """Constants of ridge regression, the same for maps to units and for decoders.
+
+    Parameters
+    ----------
+    log10_alphas : tuple
+        Lowest and highest exponent of the penalties, and their number.
+    n_folds : int
+    map_confidence : float
+        A map is used where its cross-validated score is above zero with this one-sided confidence.
+    """
+
+    log10_alphas: tuple[float, float, int] = (-2.0, 5.0, 15)
+    n_folds: int = 5
+    map_confidence: float = 0.95
+
+    @property
+    def alphas(self) -> Floats:
+        """The grid of penalties."""
+        low, high, n = self.log10_alphas
+        return np.logspace(low, high, n)
+
+    @property
+    def min_t(self) -> float:
+        """Standard errors over folds by which a map must beat the mean of train to be used."""
+        from scipy.special import stdtrit
+
+        return float(stdtrit(self.n_folds - 1, self.map_confidence))
+
+
+@dataclass(frozen=True)
+class EncodingSettings(RidgeSettings):
     """Constants of the encoding protocol (section 3).
 
     Parameters
@@ -22,11 +53,6 @@ class EncodingSettings:
         Most components per layer: 39 muscles × {length, velocity}.
     winsorise_sd : float
         Component scores are cut at this many standard deviations of train.
-    log10_alphas : tuple
-        Lowest and highest exponent of the ridge penalties, and their number.
-    n_folds : int
-    map_confidence : float
-        A map is used where its cross-validated score is above zero with this one-sided confidence.
     min_repeats : int
         Trials that a condition needs to be averaged.
     phase_points : int
@@ -45,9 +71,6 @@ class EncodingSettings:
 
     n_components: int = 78
     winsorise_sd: float = 6.0
-    log10_alphas: tuple[float, float, int] = (-2.0, 5.0, 15)
-    n_folds: int = 5
-    map_confidence: float = 0.95
     min_repeats: int = 3
     phase_points: int = PHASE_POINTS
     smoothing_bins: int = SMOOTHING_BINS
@@ -59,19 +82,6 @@ class EncodingSettings:
     n_draws: int = 5
     reliability_floor: float = 0.1
     min_conditions: int = MIN_GROUPS
-
-    @property
-    def alphas(self) -> Floats:
-        """The grid of ridge penalties."""
-        low, high, n = self.log10_alphas
-        return np.logspace(low, high, n)
-
-    @property
-    def min_t(self) -> float:
-        """Standard errors over folds by which a map must beat the mean of train to be used."""
-        from scipy.special import stdtrit
-
-        return float(stdtrit(self.n_folds - 1, self.map_confidence))
 
 
 ENCODING = EncodingSettings()
@@ -91,6 +101,74 @@ class LayersSettings:
 
 
 LAYERS = LayersSettings()
+
+
+@dataclass(frozen=True)
+class BrainControlSettings(RidgeSettings):
+    """Constants of brain control (section 5).
+
+    Parameters
+    ----------
+    history : int
+        Bins of spikes that a command may depend on, the present one included.
+    lead_s : float
+        Seconds before the window from which commands are decoded.
+    look_ahead_s : float
+        Postures of the goal lie this far ahead at most.
+    min_units, min_trials : int
+        Units that an area needs, and training trials that a decoder needs.
+    trials_per_split : int
+        Most trials of a session's split that are driven in closed loop, spread evenly over conditions.
+    latency_steps : int
+        Commands whose computation is timed.
+    min_conditions : int
+        Fewer give an interval over trials instead of conditions.
+    """
+
+    history: int = 10
+    lead_s: float = ENCODING.lead_s
+    look_ahead_s: float = ENCODING.look_ahead_s
+    min_units: int = 2
+    min_trials: int = 10
+    trials_per_split: int = 28
+    latency_steps: int = 200
+    min_conditions: int = MIN_GROUPS
+
+    def steps_before(self, dt: float) -> int:
+        """Count the steps before the window from which commands are decoded."""
+        return int(np.ceil(round(self.lead_s / dt, 6)))
+
+    def look_ahead(self, dt: float) -> int:
+        """Count the postures of a goal."""
+        return max(round(self.look_ahead_s / dt), 1)
+
+
+BRAIN_CONTROL = BrainControlSettings()
+
+
+@dataclass(frozen=True)
+class CurvesSettings:
+    """Constants of the curves of brain control.
+
+    Parameters
+    ----------
+    n_units : tuple of int
+        Units that are decoded; all of them too.
+    n_subsets : int
+        Random subsets of each number of units.
+    noise : tuple of float
+        Standard deviations of noise added to the decoded signal, relative to its own.
+    n_noises : int
+        Draws of each noise.
+    """
+
+    n_units: tuple[int, ...] = (1, 2, 5, 10, 20, 50)
+    n_subsets: int = 10
+    noise: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    n_noises: int = 5
+
+
+CURVES = CurvesSettings()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from neurobench_grasp.scoring.ridge import (
     Moments,
     Plan,
     RidgePath,
+    best_alphas,
     cv_explained_variance,
     fold_moments,
     solve,
@@ -164,12 +165,8 @@ def choose(training: Training, plans: Mapping[str, Plan], lag: int) -> dict[str,
         cells = training.moments(list(training.layers)[j], lag)
         paths: dict[frozenset[int], RidgePath] = {}
         for name, plan in plans.items():
-            ev, error = cv_explained_variance(cells, plan, training.alphas, paths)
-            units = np.arange(ev.shape[1])
-            chosen = np.where(np.isnan(ev), -np.inf, ev).argmax(0)
-            proven = ev[chosen, units] > training.min_t * error[chosen, units]
-            best[name][j] = ev[chosen, units]
-            alpha[name][j] = np.where(proven, training.alphas[chosen], np.inf)
+            scores = cv_explained_variance(cells, plan, training.alphas, paths)
+            alpha[name][j], best[name][j] = best_alphas(*scores, training.alphas, training.min_t)
 
     on_all_cores(fill, range(shape[0]))
     return {

@@ -171,6 +171,28 @@ def cv_explained_variance(
     return over_folds(scores)
 
 
+def best_alphas(ev: Floats, error: Floats, alphas: Floats, min_t: float) -> tuple[Floats, Floats]:
+    """Choose for each unit the penalty that explains most, if it is proven to explain anything.
+
+    Parameters
+    ----------
+    ev, error : ndarray, shape (n_alphas, n_units)
+        As of :func:`cv_explained_variance`.
+    alphas : ndarray, shape (n_alphas,)
+    min_t : float
+        Standard errors by which the best mean must exceed zero; else the penalty is infinite, and the unit is
+        predicted by its mean.
+
+    Returns
+    -------
+    alpha, ev : ndarray, shape (n_units,)
+        The chosen penalty, and the best explained variance.
+    """
+    best, units = np.where(np.isnan(ev), -np.inf, ev).argmax(0), np.arange(ev.shape[1])
+    proven = ev[best, units] > min_t * error[best, units]
+    return np.where(proven, alphas[best], np.inf), ev[best, units]
+
+
 def over_folds(scores: list[Floats]) -> tuple[Floats, Floats]:
     """Mean over folds, and its standard error from their spread.
 

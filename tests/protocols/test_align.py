@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.protocols.align import align
+from neurobench_grasp.protocols.align import align, bins_before
 from neurobench_grasp.types import Ragged, Session, Signal, TrialTable, Units, Window
 
 
@@ -37,14 +37,15 @@ def test_abutting_windows_hold_every_spike_once(spikes, first_edge, n_steps):
     aligned = align(session(edges[:-1], edges[1:], spikes=[*spikes, 0.5]))
     low, high = (np.floor_divide(np.rint(edges[[0, -1]] * 1e6), 20_000) * 20_000).astype(int)
     ticks = np.rint(np.array(spikes) * 1e6)
-    assert aligned.counts.values.sum() == ((ticks >= low) & (ticks < high)).sum()
+    windows = [trial[bins_before(0.02) :] for trial in aligned.counts]
+    assert np.concatenate(windows).sum() == ((ticks >= low) & (ticks < high)).sum()
 
 
 def test_behaviour_is_sampled_at_the_centre_of_the_bins_that_count_the_spikes():
     aligned = align(session([10.013], [10.513], spikes=[10.0, 10.021, 10.4999]))
     (a, b), clock = aligned.trials.window[0], aligned.trials.signals["clock"][0][:, 0]
     np.testing.assert_allclose(clock[a:b], np.arange(500, 525) * 0.02 + 0.01, atol=1e-9)
-    assert np.flatnonzero(aligned.counts[0][:, 0]).tolist() == [0, 1, 24]
+    assert (np.flatnonzero(aligned.counts[0][:, 0]) - bins_before(0.02)).tolist() == [0, 1, 24]
     assert (a, len(clock)) == (15, 15 + 25 + 15)
     assert aligned.trials.events["on"][0] == pytest.approx(0.013)
 
@@ -92,6 +93,18 @@ def test_a_unit_counts_only_in_trials_within_its_observed_intervals():
     observed = Ragged.of([np.array([[4.0, 6.0], [10.2, 12.0]])])
     aligned = align(session([5.0, 10.0], [5.5, 10.6], spikes=[5.1, 10.3], observed=observed))
     assert aligned.observed.tolist() == [[True], [False]]
+    assert aligned.recorded.tolist() == [[True], [False]]
+
+
+def test_counts_begin_before_the_window_and_are_recorded_only_if_all_of_them_are():
+    observed = Ragged.of([np.array([[4.6, 6.0], [9.6, 12.0]])])
+    aligned = align(session([5.0, 10.0], [5.5, 10.6], spikes=[4.53, 5.1], observed=observed))
+    assert aligned.observed.all() and aligned.recorded.tolist() == [[False], [False]]
+    earlier = Ragged.of([np.array([[4.5, 6.0], [9.6, 12.0]])])
+    aligned = align(session([5.0, 10.0], [5.5, 10.6], spikes=[4.53, 5.1], observed=earlier))
+    assert aligned.recorded.tolist() == [[True], [False]]
+    first = 250 - bins_before(0.02)
+    assert (np.flatnonzero(aligned.counts[0][:, 0]) + first).tolist() == [226, 255]
 
 
 def test_stored_counts_keep_their_bins_and_a_missing_bin_drops_the_trial():
@@ -102,7 +115,7 @@ def test_stored_counts_keep_their_bins_and_a_missing_bin_drops_the_trial():
     units = dict(counts=counts[keep], count_times=times[keep] + 1e-9, bin_width=0.05)
     aligned = align(session([5.02, 10.0], [6.0, 11.0], **units))
     assert aligned.trials.dt == 0.05
-    assert aligned.counts[0][:, 0].tolist() == counts[100:120, 0].tolist()
+    assert aligned.counts[0][:, 0].tolist() == counts[100 - bins_before(0.05) : 120, 0].tolist()
     assert aligned.dropped[0][0] == "1" and "contiguous" in aligned.dropped[0][1]
 
 
