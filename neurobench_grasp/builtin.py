@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neurobench_grasp.hookspecs import hookimpl
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.settings import BRAIN_CONTROL, ENCODING, LAYERS, TRACKING
+from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES, ENCODING, LAYERS, TRACKING
 from neurobench_grasp.types import DatasetSpec, Decoder, DecoderSpec, ProtocolSpec, Scores
 
 
@@ -64,6 +64,12 @@ def _brain_control(context: Context) -> Scores:
     return brain_control.run(context)
 
 
+def _brain_curves(context: Context) -> Scores:
+    from neurobench_grasp.protocols import brain_curves
+
+    return brain_curves.run(context)
+
+
 def _ridge() -> Decoder:
     from neurobench_grasp.protocols.decoders import RidgeDecoder
 
@@ -85,6 +91,14 @@ def ngb_protocols() -> Iterator[ProtocolSpec]:
         run=_brain_control,
         summary="error of a controller's hand whose goal is decoded from spikes, per area, in closed loop",
         settings=asdict(BRAIN_CONTROL),
+        decodes=True,
+    )
+    yield ProtocolSpec(
+        "brain-control-curves",
+        version=1,
+        run=_brain_curves,
+        summary="brain control with fewer units, and with noise on what is decoded; on request",
+        settings={**asdict(BRAIN_CONTROL), **asdict(CURVES)},
         decodes=True,
     )
     yield ProtocolSpec(

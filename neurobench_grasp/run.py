@@ -44,6 +44,7 @@ from neurobench_grasp.types import (
 )
 
 CORE = "neurobench-grasp"
+CURVES = "brain-control-curves"
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def evaluate(
     dataset: str | Path,
     *,
     layout: str | Path | None = None,
-    protocols: Sequence[str] | None = None,
+    protocols: Sequence[str] = (),
+    curves: bool = False,
     seeds: Sequence[int] = (0,),
     activations: str | Path | None = None,
     trained_on: str | Path | None = None,
@@ -125,8 +127,10 @@ def evaluate(
     layout : str or path, optional
         Layout of the file; by default the registered dataset's own, or the one that fits best.
     protocols : sequence of str, optional
-        Default: ``tracking`` for a controller where joint angles were recorded, ``encoding`` where units
+        By default ``tracking`` for a controller where joint angles were recorded, ``encoding`` where units
         were, and ``brain-control`` for a controller where both were.
+    curves : bool
+        Score ``brain-control-curves``, too.
     seeds : sequence of int
         One network each.
     activations : path, optional
@@ -152,7 +156,7 @@ def evaluate(
         If something the user can fix is wrong; the message says what.
     """
     registry = load_registry()
-    asked = [registry.protocol(name) for name in protocols or ()]
+    asked = [registry.protocol(name) for name in protocols]
     registry.decoder(decoder)
     if activations is None:  # an unknown name is told before anything is written
         registry.model(model)
@@ -169,6 +173,8 @@ def evaluate(
     )
     candidate, data = task.candidate, task.data
     wanted = asked or [registry.protocol(name) for name in _applicable(candidate.spec, data)]
+    if curves:
+        wanted.append(registry.protocol(CURVES))
     _store_splits(Path(out), data)
     records = []
     for seed in seeds:

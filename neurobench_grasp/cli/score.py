@@ -27,11 +27,11 @@ LABELS = {
     "tracking_error_tips": "tracking error, fingertips",
     "joint_error": "joint error",
     "brain_control_error": "brain-control error",
-    "brain_control_error_joint_angles": "the same, joint angles decoded",
+    "brain_control_error_joint_angles": "the same, angles decoded",
     "decoding_ev": "decoding EV, embedding",
     "decoding_ev_joint_angles": "decoding EV, joint angles",
-    "decoder_latency": "time per command, embedding",
-    "decoder_latency_joint_angles": "time per command, joint angles",
+    "decoder_latency": "one command, embedding",
+    "decoder_latency_joint_angles": "one command, angles",
     "jerk_recorded": "jerk, recorded movement",
     "co_contraction": "co-contraction",
     "most_saturated_muscle": "most saturated muscle",
@@ -76,6 +76,9 @@ def score(
     decoder: Annotated[
         str, typer.Option("--decoder", help="Decoder of brain control; `ngb decoders` lists them.")
     ] = "ridge",
+    curves: Annotated[
+        bool, typer.Option("--curves", help="Score brain control with fewer units and with noise, too.")
+    ] = False,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")
     ] = Path("ngb-runs"),
@@ -96,7 +99,8 @@ def score(
             model,
             dataset,
             layout=layout,
-            protocols=tuple(protocol) if protocol else None,
+            protocols=protocol or (),
+            curves=curves,
             seeds=tuple(range(seeds)) if seeds is not None else (seed or 0,),
             activations=activations,
             trained_on=trained_on,
@@ -120,6 +124,7 @@ def _view(record: ScoreRecord, path: Path) -> Iterator[RenderableType]:
         yield ""
         yield _table(area, [row for row in shown if row.get("area", "") == area])
     yield from _layer_tables(record)
+    yield from _curve_tables(record)
     yield ""
     yield from _footnotes(shown)
     yield from _left_out(record)
@@ -138,13 +143,39 @@ def _layer_tables(record: ScoreRecord) -> Iterator[RenderableType]:
         yield table(*heads, rows=cells, numbers=heads[1:])
 
 
+def _curve_tables(record: ScoreRecord) -> Iterator[RenderableType]:
+    """Error by number of units and by noise, area by area, where a record is about that."""
+    rows = [row for row in record.scores if "noise" in row]
+    for area in dict.fromkeys(row["area"] for row in rows):
+        mine = {
+            (r["decoded"], r["n_decoded_units"], r["noise"]): _value(r) for r in rows if r["area"] == area
+        }
+        kinds = list(dict.fromkeys(kind for kind, _, _ in mine))
+        points = dict.fromkeys((n, noise) for _, n, noise in mine)
+        cells = [
+            (_many(n) + (f", noise {noise:g} SD" if noise else ""), *(mine[k, n, noise] for k in kinds))
+            for n, noise in points
+        ]
+        yield ""
+        yield table(
+            f"{area}, error on test (mm), decoded:", *(k.replace("_", " ") for k in kinds), rows=cells
+        )
+
+
+def _many(n_units: str) -> str:
+    return f"{n_units} unit{'' if n_units == '1' else 's'}"
+
+
 def _short(row: Row) -> str:
     return "–" if row["value"] is None else _number(row["value"], 3)
 
 
 def _shown(row: Row) -> bool:
     """Whether a row belongs in the printed tables; the record holds them all."""
-    if any(key in row for key in ("session", "layer", "dimension")) or row.get("split", "test") not in SPLITS:
+    if (
+        any(key in row for key in ("session", "layer", "dimension", "noise"))
+        or row.get("split", "test") not in SPLITS
+    ):
         return False
     if row["metric"] in BOOKKEEPING:
         return bool(row["value"])

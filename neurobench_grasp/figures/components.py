@@ -58,9 +58,10 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
             axes.set_ylabel("single-trial EV on held-out conditions")
         legend(figure)
 
-    several = (table.kind == "network").any()
-    note = "A layer that has fewer components is used whole. Lines: 95 % intervals."
-    return draw(len(areas) * _HEIGHT + 0.9, title, paint, f"{note}\n{MEANS if several else ''}")
+    notes = ["A layer that has fewer components is used whole. Lines: 95 % intervals."]
+    notes += [f"{reason[0].upper()}{reason[1:]}." for reason in dict.fromkeys(filter(None, mean.reason))]
+    notes += [MEANS] if (table.kind == "network").any() else []
+    return draw(len(areas) * _HEIGHT + 0.9, title, paint, "\n".join(notes))
 
 
 def _panel(axes: Axes, part: pd.DataFrame, stems: list[str]) -> None:

@@ -54,6 +54,7 @@ def _rows(networks: Networks, over: str, area: str) -> Iterator[dict[str, Any]]:
     if all(np.all(np.abs(part.values) < rule.RESOLUTION) for parts in of_networks for part in parts):
         yield _row(over, area, "overall", reason="the model does not differ from it")
         return
+    limits = networks.score(f"gain_over_{over}", of=METRIC, area=area, split=SPLIT).reason
     for parts in zip(*of_networks, strict=True):  # one session, network by network
         values = np.mean([part.values for part in parts], axis=0)
         for unit, value in zip(parts[0].units, values.tolist(), strict=True):
@@ -61,8 +62,8 @@ def _rows(networks: Networks, over: str, area: str) -> Iterator[dict[str, Any]]:
     for seed, network in zip(networks.seeds, of_networks, strict=True):
         one = summarise(network)
         assert one is not None  # each has all units that the total has
-        yield _row(over, area, "network", seed=seed, **_summary(one))
-    yield _row(over, area, "overall", **_summary(total))
+        yield _row(over, area, "network", seed=seed, reason=limits, **_summary(one))
+    yield _row(over, area, "overall", reason=limits, **_summary(total))
 
 
 def _row(over: str, area: str, kind: str, **cells: Any) -> dict[str, Any]:
@@ -145,11 +146,14 @@ def _spread(n: int) -> Floats:
 
 
 def _note(table: pd.DataFrame, ends: Mapping[str, tuple[float, float]]) -> str:
-    """Say what is left out, and how many units lie beyond the axis."""
+    """Say what is left out, what intervals do not cover, and how many units lie beyond the axis."""
+    told = table[table.reason != ""]
+    drawn = told.gain_ev.notna()
     lines = [
         f"Left out: {' and '.join(dict.fromkeys(rows.over))} ({reason})."
-        for reason, rows in table[table.reason != ""].groupby("reason", sort=False)
+        for reason, rows in told[~drawn].groupby("reason", sort=False)
     ]
+    lines += [f"{reason[0].upper()}{reason[1:]}." for reason in dict.fromkeys(told.reason[drawn])]
     beyond = []
     for over, (low, high) in ends.items():
         units = table.gain_ev[(table.kind == "unit") & (table.over == over)]

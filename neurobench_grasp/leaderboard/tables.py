@@ -38,7 +38,7 @@ BOARD = (
 )
 METRIC, SPLIT = "single_trial_ev", "ood"
 """The headline."""
-DETAIL_KEYS = ("reference", "session", "layer", "dimension")
+DETAIL_KEYS = ("reference", "session", "layer", "dimension", "noise")
 TWIN = "untrained"
 RANK_RULE = (
     "Two models differ if and only if the 95 % interval of their difference, paired unit by unit and "

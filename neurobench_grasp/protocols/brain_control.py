@@ -41,7 +41,7 @@ from neurobench_grasp.types import Decoder, Floats, Goal, Ints, Ragged, ScoreRow
 
 ERROR, EV, LATENCY = "brain_control_error", "decoding_ev", "decoder_latency"
 REFERENCES = ("intact", *BASELINES, "decoded_posture", "shifted_spikes")
-GAINS = ("average_trajectory", "average_posture", "shifted_spikes")
+GAINS = (*BASELINES, "shifted_spikes")
 """What the spikes of an area should do better than."""
 MOST_DRIVEN = 1000  # trials in one closed loop, which keeps memory small
 Arrays = dict[str, NDArray[Any]]
@@ -160,8 +160,10 @@ def _decode(
         for split, which in moves.driven.items()
         if split in decoded
     }
-    shifted = decode(decoder, _shifted(context, moves, units), moves.lead)
-    return out, {name: Ragged.join(list(driven.values())), f"{name} shifted": shifted}
+    commands = {name: Ragged.join(list(driven.values()))}
+    if kind == KINDS[0]:
+        commands[f"{name} shifted"] = decode(decoder, _shifted(context, moves, units), moves.lead)
+    return out, commands
 
 
 def fitted(context: Context, moves: Movements, kind: str, units: Ints) -> Decoder:
@@ -198,7 +200,7 @@ def _explained(moves: Movements, which: Ints, kind: str, decoded: Ragged) -> Flo
 
 
 def _shifted(context: Context, moves: Movements, units: Ints) -> Ragged:
-    """Spikes of driven trials from random places of the session: the null."""
+    """Take the spikes of driven trials from random places of the session: the null."""
     every = moves.spikes(units, np.arange(len(moves.trials)))
     place = circular_shift(every.offsets, generator("shifted_spikes", context.seed, moves.session.id))
     return Ragged(every.values[place], every.offsets).select(_driven(moves))
@@ -211,7 +213,8 @@ def _drive(
     which = _driven(moves)
     out: Arrays = {}
     for kind in KINDS:
-        names = [name for area in populations for name in (f"{area} {kind}", f"{area} {kind} shifted")]
+        wanted = [name for area in populations for name in (f"{area} {kind}", f"{area} {kind} shifted")]
+        names = [name for name in wanted if name in commands]
         if len(which) and names:
             errors = driven_errors(context, moves, which, kind, [commands[name] for name in names])
             out |= {name: _by_trial(moves, which, mine) for name, mine in zip(names, errors, strict=True)}
@@ -295,9 +298,8 @@ class _Table:
             yield from self.session_rows(kind)
         for reference in REFERENCES:
             yield self.error("embedding", reference)
-        yield self.error("joint_angles", "shifted_spikes")
-        for kind in KINDS:
-            yield from (self.gain(kind, reference) for reference in GAINS)
+        yield from (self.gain("embedding", reference) for reference in GAINS)
+        yield from (self.gain("joint_angles", reference) for reference in BASELINES)
         for kind in KINDS:
             yield from self.decoding(kind)
         if self.split == SPLITS[0]:

@@ -474,6 +474,24 @@ def test_without_held_out_conditions_only_test_is_drawn(run, tmp_path, monkeypat
     )
 
 
+def test_where_conditions_are_few_every_interval_says_so(run, written, tmp_path, monkeypatch):
+    session = planted_session("friday", 5, n_objects=10)
+    data = Dataset("few", "", False, (session,), make_splits({session.id: session.conditions}))
+    monkeypatch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments: data)
+    evaluate("network", "few", protocols=("encoding", "layers"), out=tmp_path)
+    before = len(written)
+    drawn = draw_figures("network", "few", out=tmp_path)
+    reason = "interval for the 2 conditions seen here only: too few to generalise"
+    for name in ("scores", "gains", "layers", "components"):
+        data = table(drawn, name)
+        column = "gain_ev_ci_low" if name == "gains" else "ev_ci_low"
+        ood = data[data[column].notna() & (data.get("split", "ood") == "ood")]
+        assert len(ood) and set(ood.reason) == {reason}
+    pages = dict(zip(drawn.files, written[before:], strict=True))
+    for name in ("scores", "gains", "layers", "components"):
+        assert any(reason[1:] in text.replace("\n", " ") for text, _, _ in pages[name][0]), name
+
+
 def test_predictions_that_are_not_those_of_the_record_are_not_shown(run, out, tmp_path, monkeypatch):
     def otherwise(*arguments, **options):
         return [
