@@ -19,7 +19,7 @@ def recovery(
         str, typer.Option("--teachers", help="What generates units, separated by commas.")
     ] = "muscle_ppo,torque_ppo,linear_kinematic",
     networks: Annotated[
-        int, typer.Option("--networks", min=1, help="Networks of each candidate, seeds 0 … N-1.")
+        int, typer.Option("--networks", min=2, help="Networks of each candidate, seeds 0 … N-1.")
     ] = 5,
     teacher_seed: Annotated[
         list[int] | None,

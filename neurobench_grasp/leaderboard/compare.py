@@ -192,7 +192,7 @@ def _check_units(candidate: Candidate, metric: str, split: str) -> None:
         reason = candidate.row()["reason"]
         raise NgbError(
             f"{candidate.model} cannot be compared by {metric} on {split}, which is done unit by unit: "
-            f"{reason}; score it again, or choose another metric or split."
+            f"{reason}; choose another metric or split, or score it again if its record has no .units.npz."
         )
 
 

@@ -249,9 +249,15 @@ def _read_folders(folders: Iterable[str | Path]) -> tuple[list[tuple[Path, Score
     problems: list[str] = []
     for folder in map(Path, folders):
         inside = folder / "records" if (folder / "records").is_dir() else folder
-        if not inside.is_dir():
+        try:
+            paths = sorted(path for path in inside.iterdir() if path.suffix == ".json")
+        except (FileNotFoundError, NotADirectoryError):
             problems.append(f"there is no folder {folder}")
-        for path in sorted(inside.glob("*.json")):
+            continue
+        except OSError as error:
+            problems.append(f"the folder {inside} cannot be read ({error.strerror})")
+            continue
+        for path in paths:
             try:
                 found.append((path, read_record(path)))
             except NgbError as error:

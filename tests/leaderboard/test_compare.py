@@ -331,7 +331,7 @@ A, B = scored("a", steady(0.1)), scored("b", steady(0.2))
             [A, scored("b", None)],
             ["a", "b"],
             {},
-            "b cannot be compared by single_trial_ev on ood, .* no scores of single units for seed 0; score it",
+            "b cannot be compared by single_trial_ev on ood, .* no scores of single units for seed 0; .* score it again if",
         ),
     ],
 )

@@ -1,5 +1,7 @@
+import errno
 import json
 import math
+import os
 import re
 
 import jsonschema
@@ -186,6 +188,19 @@ def test_bytes_that_are_no_text_are_a_problem(tmp_path):
     (tmp_path / "broken.json").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(CorruptFileError, match=r"broken\.json is not valid JSON"):
         read_record(tmp_path / "broken.json")
+
+
+def test_a_folder_that_cannot_be_listed_is_a_problem_and_not_an_empty_one(tmp_path, monkeypatch):
+    write_record(tmp_path / "run" / "records", record())
+
+    def refused(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "listdir", refused)  # modes do not stop root
+    monkeypatch.setattr(os, "scandir", refused)
+    records, problems = read_records([tmp_path / "run"])
+    assert not records
+    assert problems == (f"the folder {tmp_path / 'run' / 'records'} cannot be read (Permission denied)",)
 
 
 def test_run_folders_and_folders_of_records_are_both_read(tmp_path):
