@@ -64,16 +64,6 @@ class Movements:
         if not session.units:
             raise UnsupportedError("the session has no units to decode from")
         units, index = _recorded_throughout(session)
-        whole = session.trials.select(index)
-        assert whole.joint_angles is not None
-        first = np.maximum(whole.window[:, 0] - SETTINGS.steps_before(whole.dt), 0)
-        stop = whole.window[:, 1]
-        goals = {
-            "embedding": context.embed(whole),
-            "joint_angles": postures_ahead(whole.joint_angles, SETTINGS.look_ahead(whole.dt)),
-        }
-        counts = session.counts.select(index)
-        skipped = bins_before(whole.dt) - (whole.window[:, 0] - first) - (SETTINGS.history - 1)
         places = {int(i): k for k, i in enumerate(index)}
         split = {
             name: np.array([places[i] for i in context.index(session, ids) if i in places], np.int64)
@@ -84,6 +74,16 @@ class Movements:
                 f"{len(split['train'])} training trials have spikes from {SETTINGS.lead_s:g} s before the "
                 f"window on; a decoder needs {SETTINGS.min_trials}"
             )
+        whole = session.trials.select(index)
+        assert whole.joint_angles is not None
+        first = np.maximum(whole.window[:, 0] - SETTINGS.steps_before(whole.dt), 0)
+        stop = whole.window[:, 1]
+        goals = {
+            "embedding": context.embed(whole),
+            "joint_angles": postures_ahead(whole.joint_angles, SETTINGS.look_ahead(whole.dt)),
+        }
+        counts = session.counts.select(index)
+        skipped = bins_before(whole.dt) - (whole.window[:, 0] - first) - (SETTINGS.history - 1)
         return cls(
             session,
             index,
