@@ -6,8 +6,9 @@ import numpy as np
 
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.decoders import RidgeDecoder
 from neurobench_grasp.scoring.splits import make_splits
-from neurobench_grasp.types import Activations, Ragged, Trials
+from neurobench_grasp.types import Activations, DecoderSpec, Ragged, Trials
 
 PAD = 10
 DT = 0.02
@@ -64,7 +65,7 @@ def aligned_session(
 
 
 def context_of(*sessions, activations=None, seed=0, observe=None, untrained=None, stage=None):
-    """A context that scores the latents themselves and keeps nothing.
+    """A context that scores the latents themselves, moves no hand and keeps nothing.
 
     ``observe`` and ``untrained`` make the model a controller with a twin; see :class:`Context`.
     ``stage`` may look at what every stage gives.
@@ -75,9 +76,13 @@ def context_of(*sessions, activations=None, seed=0, observe=None, untrained=None
         splits=make_splits({s.id: s.conditions for s in sessions}),
         activations=activations or (lambda trials: Activations({"latents": trials.signals["latents"]})),
         track=None,
+        drive=None,
+        embed=None,
         observe=observe,
         untrained=untrained,
         model_key=None,
+        decoder=DecoderSpec("ridge", build=RidgeDecoder, summary="ridge"),
+        decoder_key=None,
         core=None,
         stage=stage,
         shared_stage=stage,

@@ -22,7 +22,7 @@ def session_of(trials, name="planted"):
     empty = Ragged(np.zeros((lengths.sum(), 0)), np.concatenate([[0], np.cumsum(lengths)]))
     return AlignedSession(
         id=name, subject="monkey", sha256="0" * 64, trials=trials, start=10.0 * np.arange(n), rates=empty, counts=empty,
-        observed=np.ones((n, 0), bool), units=(), areas=(), conditions=dict(zip(trials.ids, trials.condition, strict=True)),
+        recorded=np.ones((n, 0), bool), observed=np.ones((n, 0), bool), units=(), areas=(), conditions=dict(zip(trials.ids, trials.condition, strict=True)),
         max_lag=0.2, dropped=(), notes=(),
     )  # fmt: skip
 
