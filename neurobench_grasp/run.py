@@ -219,13 +219,27 @@ def prepare(
     if trained_on is not None:
         learned = load_dataset(registry, trained_on, None, progress)
         if learned.sha256 != data.sha256:
-            data = replace(data, trained_on=learned.id)
+            data = _frozen(data, learned)
     if activations is not None:
         candidate, data = _stored(registry, model, Path(activations), data)
     else:
         data = replace(data, sessions=tuple(map(what_scores_need, data.sessions)))
     assert candidate is not None
     return Task(candidate, data, learned.behaviour("train"), registry.decoder(decoder))
+
+
+def _frozen(data: Dataset, learned: Dataset) -> Dataset:
+    """Dataset for a model that another trained; notes which held-out conditions are not new to the model.
+
+    Each dataset holds out a fifth of its own conditions, so that one may train what the other holds out.
+    """
+    known = sorted(set(data.splits.held_out) & set(learned.behaviour("train").condition))
+    note = (
+        f"{len(known)} of {len(data.splits.held_out)} held-out conditions are named like training conditions "
+        f"of {learned.id}, so ood is not new to the model: {', '.join(known)}"
+    )
+    sessions = tuple(replace(s, notes=(note, *s.notes)) if known else s for s in data.sessions)
+    return replace(data, trained_on=learned.id, sessions=sessions)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,18 @@ def test_a_frozen_model_is_fitted_elsewhere_and_only_the_map_here(seen, tmp_path
     assert sorted(r.dataset.get("trained_on", "") for r in records) == ["", "there"]
 
 
+@pytest.mark.parametrize(("n_elsewhere", "known"), [(7, "object_6"), (8, "")])
+def test_held_out_conditions_that_trained_a_frozen_model_are_named(seen, tmp_path, n_elsewhere, known):
+    here = write_planted(tmp_path / "here.nwb")
+    there = write_planted(tmp_path / "there.nwb", n_objects=n_elsewhere, seed=1)
+    (record,) = run.evaluate("spy", here, trained_on=there, out=tmp_path / "run")
+    assert record.dataset["held_out_conditions"] == ["object_0", "object_6"]
+    assert ({"object_0", "object_6"} & set(seen[0].condition)) == set(filter(None, [known]))
+    told = [row["reason"] for row in record.dropped if "held-out conditions" in row["reason"]]
+    what = "1 of 2 held-out conditions are named like training conditions of there"
+    assert told == ([f"{what}, so ood is not new to the model: {known}"] if known else [])
+
+
 def test_a_model_that_was_trained_on_the_scored_data_is_not_called_frozen(seen, tmp_path):
     here = write_planted(tmp_path / "here.nwb")
     (record,) = run.evaluate("spy", here, trained_on=here, out=tmp_path / "run")
