@@ -146,7 +146,7 @@ def _decode(
     """Fit a decoder of one area; its explained variance and latency, and the commands that will drive."""
     name = f"{area} {kind}"
     decoder = fitted(context, moves, kind, units)
-    check_decoder(decoder, moves.spikes(units, moves.split["train"]), moves.lead)
+    check_decoder(decoder, moves.training(kind, units))
     out: Arrays = {f"latency {name}": np.array(_latency_ms(decoder, moves.spikes(units, np.arange(1))))}
     decoded = {}
     for split in SPLITS:

@@ -75,7 +75,7 @@ def drive_trial(context: Context, session: AlignedSession, trial: int, area: str
     context.progress(f"decoder of {kind.replace('_', ' ')} from {len(units)} units of {area}")
     with threadpool_limits(limits=1):  # as in the protocol, for the same bits
         decoder = fitted(context, moves, kind, units)
-        check_decoder(decoder, moves.spikes(units, moves.split["train"]), moves.lead)
+        check_decoder(decoder, moves.training(kind, units))
         commands = decode(decoder, moves.spikes(units, which), moves.lead)
     trials = moves.trials.select(which)
     assert context.drive is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -12,10 +12,12 @@ from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL as SETTINGS
 from neurobench_grasp.scoring.ridge import best_alphas, cv_explained_variance, fold_moments, solve
 from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial
-from neurobench_grasp.types import DecodedTrials, Decoder, Floats, Ints, Ragged
+from neurobench_grasp.types import Bools, DecodedTrials, Decoder, Floats, Ints, Ragged
 
-MAX_CHECKED = 3  # trials
-ROUNDING = 1e-6  # of the commands' size: products of matrices of another height differ in their last bits
+N_CHECKED, N_ALONE = 20, 3  # trials
+ROUNDING = (
+    1e-4  # of a feature's size: products of matrices of another height differ, most in single precision
+)
 
 
 class RidgeDecoder:
@@ -91,82 +93,116 @@ def decode(decoder: Decoder, counts: Ragged, lead: int) -> Ragged:
     NgbError
         If a command has another shape or is not finite.
     """
-    n, lengths = len(counts), counts.lengths
-    decoder.reset(n)
+    n = len(counts)
     given = []
-    for step in range(int(lengths.max(initial=0))):
-        going = lengths > step
-        spikes = np.zeros((n, counts.values.shape[1]), counts.values.dtype)
-        spikes[going] = counts.values[counts.offsets[:-1][going] + step]
-        command = _checked(decoder.observe(spikes), n)
+    for step, (going, answer) in enumerate(_answers(decoder, counts)):
+        command = _checked(answer, n)
         if step >= lead:
             given.append(np.where(going[:, None], command, 0.0))
-    whole = np.stack(given)
-    return Ragged.of([whole[: length - lead, i] for i, length in enumerate(lengths)])
+    widths = {command.shape[1] for command in given}
+    if len(widths) > 1:
+        raise NgbError(f"The decoder gave commands of {' and '.join(map(str, sorted(widths)))} features.")
+    whole = np.stack(given) if given else np.empty((0, n, 0))
+    return Ragged.of([whole[: length - lead, i] for i, length in enumerate(counts.lengths)])
 
 
-def _checked(command: object, n_trials: int) -> Floats:
+def _answers(decoder: Decoder, counts: Ragged) -> Iterator[tuple[Bools, object]]:
+    """Feed trials bin by bin: which of them still go on, and what the decoder gives."""
+    n, lengths = len(counts), counts.lengths
+    decoder.reset(n)
+    for step in range(int(lengths.max(initial=0))):
+        going = lengths > step
+        spikes = np.zeros((n, counts.values.shape[1]), counts.values.dtype)  # a copy: no way to later bins
+        spikes[going] = counts.values[counts.offsets[:-1][going] + step]
+        yield going, decoder.observe(spikes)
+
+
+def _checked(answer: object, n_trials: int) -> Floats:
     """Copy a command, so that a decoder cannot change it later."""
-    array = np.array(command, np.float64)
-    if array.ndim != 2 or len(array) != n_trials:
+    try:
+        command = np.array(answer, np.float64)
+    except (TypeError, ValueError) as error:
         raise NgbError(
-            f"The decoder gave a command of shape {array.shape}; it must be ({n_trials}, n_features), one "
+            f"The decoder gave a {type(answer).__name__} as command; it must be an array of numbers."
+        ) from error
+    if command.ndim != 2 or len(command) != n_trials:
+        raise NgbError(
+            f"The decoder gave a command of shape {command.shape}; it must be ({n_trials}, n_features), one "
             "row for each trial."
         )
-    if not np.isfinite(array).all():
+    if not np.isfinite(command).all():
         raise NgbError("The decoder gave a command that is not finite; check its arithmetic.")
-    return array
+    return command
 
 
-def check_decoder(decoder: Decoder, counts: Ragged, lead: int) -> None:
+def check_decoder(decoder: Decoder, train: DecodedTrials) -> None:
     """Make sure that a fitted decoder's commands follow from the bins of its own trial up to now.
+
+    It is tried on trials that it cannot have seen before, neither in training nor by another decoder of its
+    kind: training bins in random order.
 
     Parameters
     ----------
     decoder : Decoder
-    counts : Ragged
-        Spikes of some trials, as of :func:`decode`.
-    lead : int
+    train : DecodedTrials
+        What it was fitted on.
 
     Raises
     ------
     NgbError
-        If it remembers earlier trials, looks ahead, mixes trials, or changes a command after giving it.
+        If it remembers earlier trials, looks ahead, mixes trials, changes a command after giving it, or gives
+        one that is not finite or has another shape than those it learned from.
     """
-    some = counts.select(range(min(MAX_CHECKED, len(counts))))
-    first = decode(decoder, some, lead)
+    rng, lead = np.random.default_rng(), train.lead  # no seed, which would make the same trials again
+    trials = _unseen(train.counts, rng)
+    first = decode(decoder, trials, lead)
+    n_features = train.commands.values.shape[1]
+    if first.values.shape[1] != n_features:
+        raise NgbError(
+            f"The decoder gave commands of {first.values.shape[1]} features, but learned from {n_features}."
+        )
     _agree(
-        first, decode(decoder, some, lead), "remembers earlier trials: `reset` must clear all that it keeps"
-    )
-    half = lead + (some.lengths - lead) // 2
-    later = [np.concatenate([trial[:n], 1 + trial[n:][::-1]]) for trial, n in zip(some, half, strict=True)]
-    changed = decode(decoder, Ragged.of(later), lead)
-    start = np.zeros_like(half)
+        first, decode(decoder, trials, lead),
+        "gives other commands when the same trials come again: it remembers earlier trials, or draws random "
+        "numbers; `reset` must begin anew",
+    )  # fmt: skip
+    n_same = 1 + (rng.random(len(trials)) * (trials.lengths - lead - 1)).astype(np.int64)  # commands
+    changed = decode(decoder, _changed_after(trials, lead + n_same), lead)
+    start = np.zeros_like(n_same)
     _agree(
-        first.cut(start, half - lead), changed.cut(start, half - lead),
+        first.cut(start, n_same), changed.cut(start, n_same),
         "looks ahead: commands before a bin depend on the spikes in it",
     )  # fmt: skip
-    alone = Ragged.join([decode(decoder, some.select([i]), lead) for i in range(len(some))])
-    _agree(first, alone, "mixes trials: a trial decoded alone has other commands")
-    _check_lasting(decoder, some)
+    some = rng.permutation(len(trials))[:N_ALONE]
+    alone = Ragged.join([decode(decoder, trials.select([i]), lead) for i in some])
+    _agree(first.select(some), alone, "mixes trials: a trial decoded alone has other commands")
+    _check_lasting(decoder, trials)
+
+
+def _unseen(counts: Ragged, rng: np.random.Generator) -> Ragged:
+    """Make trials of bins in random order."""
+    lengths = rng.permutation(counts.lengths)[:N_CHECKED]
+    n = len(counts.values)
+    return Ragged.of([counts.values[rng.permutation(n)[:length]] for length in lengths])
+
+
+def _changed_after(trials: Ragged, first: Ints) -> Ragged:
+    """Change all spikes from one bin of each trial on, those of silent units too."""
+    return Ragged.of([np.concatenate([x[:n], 1 + x[n:][::-1]]) for x, n in zip(trials, first, strict=True)])
 
 
 def _agree(one: Ragged, other: Ragged, otherwise: str) -> None:
-    size = np.abs(one.values).max(initial=0.0)
-    if one.values.shape != other.values.shape or np.abs(one.values - other.values).max(initial=0.0) > (
-        ROUNDING * size
-    ):
+    size = np.abs(one.values).max(0, initial=0.0)
+    size = np.maximum(size, ROUNDING * size.max(initial=0.0))
+    if one.values.shape != other.values.shape or np.any(np.abs(one.values - other.values) > ROUNDING * size):
         raise NgbError(f"The decoder {otherwise}.")
 
 
-def _check_lasting(decoder: Decoder, counts: Ragged) -> None:
-    """Look at the very arrays that a decoder gave, after it went on."""
-    decoder.reset(len(counts))
-    given, kept = [], []
-    for step in range(int(counts.lengths.min(initial=0))):
-        given.append(decoder.observe(np.stack([trial[step] for trial in counts])))
-        kept.append(np.array(given[-1]))
-    if any(not np.array_equal(now, then) for now, then in zip(given, kept, strict=True)):
+def _check_lasting(decoder: Decoder, trials: Ragged) -> None:
+    """Look at the very objects that a decoder gave, after it went on."""
+    answers = [(answer, np.array(answer)) for _, answer in _answers(decoder, trials)]
+    decoder.reset(1)
+    if any(not np.array_equal(np.asarray(now), then) for now, then in answers):
         raise NgbError(
             "The decoder changes a command after giving it; `observe` must give a new array each time."
         )
