@@ -23,7 +23,7 @@ from neurobench_grasp.leaderboard.provenance import provenance
 from neurobench_grasp.leaderboard.records import pack_units, write_record
 from neurobench_grasp.plugins import Provided, Registry, code_digest, load_registry
 from neurobench_grasp.protocols.align import AlignedSession, align, what_scores_need
-from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.context import Context, Stage
 from neurobench_grasp.protocols.encoding import candidate_predictions
 from neurobench_grasp.protocols.predictions import Predictions
 from neurobench_grasp.protocols.reduction import Reach, candidate_scores
@@ -284,6 +284,11 @@ def scored_sessions(
     return found
 
 
+def context_of(task: Task, seed: int, *, progress: Progress = lambda text: None) -> Context:
+    """Give one network as protocols receive it, to look at; nothing is kept on disk."""
+    return _context(task, seed, lambda name, parts, make: make(), progress)[0]
+
+
 def _stored(registry: Registry, name: str, path: Path, data: Dataset) -> tuple[Provided[ModelSpec], Dataset]:
     """Candidate whose activations are in a file, and the dataset with notes on what was filled in."""
     if any(known.spec.name == name for known in registry.models()):
@@ -354,7 +359,7 @@ def _is_path(registry: Registry, name: str | Path) -> bool:
 
 
 def _context(
-    task: Task, seed: int, stages: Stages, progress: Progress
+    task: Task, seed: int, stages: Stage, progress: Progress
 ) -> tuple[Context, dict[str, str | None]]:
     """Put the model behind the contract: fitted at most once, and only when a stage needs it."""
     candidate, data, train = task.candidate, task.data, task.train
@@ -433,7 +438,7 @@ def _decoder_key(decoder: Provided[DecoderSpec]) -> dict[str, str] | None:
     return None if code is None else {"decoder": decoder.spec.name, "code": code}
 
 
-def _shared_stages(own: Stages) -> Stages:
+def _shared_stages(own: Stage) -> Stage:
     """Stages without a model are kept in the user's cache, for all run folders, if it can be written to."""
     try:
         return Stages(cache_folder() / "references")
