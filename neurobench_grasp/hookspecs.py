@@ -81,10 +81,29 @@ def ngb_decoders() -> Iterable[DecoderSpec]:  # type: ignore[empty-body]
 
     Examples
     --------
-    >>> from neurobench_grasp import DecoderSpec, hookimpl
+    >>> import numpy as np
+    >>> from neurobench_grasp import DecodedTrials, DecoderSpec, Ragged, hookimpl
+    >>> def with_one(bins):
+    ...     return np.insert(bins.astype(float), 0, 1, axis=1)
+    >>> class NewestBin:
+    ...     def fit(self, train):
+    ...         bins = np.concatenate([trial[train.lead:] for trial in train.counts])
+    ...         self.weights = np.linalg.lstsq(with_one(bins), train.commands.values)[0]
+    ...     def reset(self, n_trials): ...
+    ...     def observe(self, spikes):
+    ...         return with_one(spikes) @ self.weights
     >>> @hookimpl
     ... def ngb_decoders():
-    ...     yield DecoderSpec("zero", build=lambda: None, summary="always rests")
-    >>> [spec.name for spec in ngb_decoders()]
-    ['zero']
+    ...     yield DecoderSpec("newest_bin", build=NewestBin, summary="least squares on the newest bin")
+
+    It learns from one trial of three commands, with one bin before the first of them:
+
+    >>> counts, commands = np.array([[7], [0], [1], [2]]), np.array([[0.5], [1.5], [2.5]])
+    >>> (spec,) = ngb_decoders()
+    >>> decoder = spec.build()
+    >>> decoder.fit(DecodedTrials(Ragged.of([counts]), Ragged.of([commands]), ("cup",), dt=0.02))
+    >>> decoder.reset(n_trials=2)
+    >>> decoder.observe(np.array([[0], [4]])).round(6)
+    array([[0.5],
+           [4.5]])
     """

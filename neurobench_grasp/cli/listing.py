@@ -1,4 +1,4 @@
-"""What is installed: ``ngb models | datasets | protocols | plugins``."""
+"""What is installed: ``ngb models | datasets | protocols | decoders | plugins``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def protocols(as_json: Json = False) -> Result:
     from neurobench_grasp.plugins import load_registry
 
     return _listing("protocol", load_registry().protocols(), "version", "settings")
+
+
+def decoders(as_json: Json = False) -> Result:
+    """List the decoders that can drive a hand from spikes."""
+    from neurobench_grasp.plugins import load_registry
+
+    return _listing("decoder", load_registry().decoders())
 
 
 def plugins(as_json: Json = False) -> Result:

@@ -80,11 +80,9 @@ def evaluated(monkeypatch):
     """Replace the flow by one that writes a record per seed; gives the calls it received."""
     calls = []
 
-    def evaluate(model, dataset, *, layout, protocols, seeds, activations, trained_on, out, progress):
+    def evaluate(model, dataset, *, seeds, activations, trained_on, out, progress, **options):
         assert activations is None and trained_on is None
-        calls.append(
-            {"model": model, "dataset": dataset, "layout": layout, "protocols": protocols, "seeds": seeds}
-        )
+        calls.append({"model": model, "dataset": dataset, "seeds": seeds, **options})
         progress("encoding monday: activations")
         print("a library prints to standard output")
         records = [record(model, seed) for seed in seeds]
@@ -100,7 +98,8 @@ def test_version_and_help(ngb):
     assert ngb("--version").stdout == f"ngb {__version__}\n"
     shown = ngb("--help")
     assert shown.exit_code == 0
-    for command in ("score", "models", "datasets", "protocols", "plugins", "compare", "leaderboard", "data"):
+    listings = ("models", "datasets", "protocols", "decoders", "plugins")
+    for command in ("score", *listings, "compare", "leaderboard", "data"):
         assert re.search(rf"│ {command} +\w", shown.stdout)
 
 
@@ -128,9 +127,8 @@ def test_wrong_usage_exits_with_2(ngb, arguments, complaint):
 def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
     result = ngb("score", "--model", "fake_model")
     assert result.exit_code == 0
-    assert evaluated == [
-        {"model": "fake_model", "dataset": "demo", "layout": None, "protocols": None, "seeds": (0,)}
-    ]
+    options = {"layout": None, "protocols": (), "curves": False, "seeds": (0,), "decoder": "ridge"}
+    assert evaluated == [{"model": "fake_model", "dataset": "demo", **options}]
     lines = [line.rstrip() for line in result.stdout.splitlines()]
     assert lines[0] == "fake_model (seed 0) on demo (synthetic self-test), encoding v1"
     words = [" ".join(line.split()) for line in lines]
@@ -213,11 +211,19 @@ def test_score_options_reach_the_flow(ngb, evaluated, tmp_path):
         "b",
         "--seed",
         "7",
+        "--decoder",
+        "kalman",
+        "--curves",
     ]
     assert ngb("score", "--model", "m", *arguments, "--out", "else").exit_code == 0
-    assert evaluated == [
-        {"model": "m", "dataset": "x/a.nwb", "layout": "mine.yaml", "protocols": ("a", "b"), "seeds": (7,)}
-    ]
+    options = {
+        "layout": "mine.yaml",
+        "protocols": ["a", "b"],
+        "curves": True,
+        "seeds": (7,),
+        "decoder": "kalman",
+    }
+    assert evaluated == [{"model": "m", "dataset": "x/a.nwb", **options}]
     assert (tmp_path / "else" / "records").is_dir()
 
 
@@ -289,6 +295,12 @@ def test_listings(ngb, install):
     assert {("fake_protocol", 3)} <= {
         (p["name"], p["version"]) for p in json.loads(ngb("protocols", "--json").stdout)
     }
+    assert re.search(r"fake_decoder +rests +fake-good 2\.1", ngb("decoders").stdout)
+    assert {
+        "name": "fake_decoder",
+        "summary": "rests",
+        "provider": {"distribution": "fake-good", "version": "2.1"},
+    } in json.loads(ngb("decoders", "--json").stdout)
 
 
 def test_broken_plugins_are_in_view_and_all_else_works(ngb, install):
