@@ -105,8 +105,9 @@ def run():
     """Patch in planted data and models."""
     sessions = tuple(planted_session(name, seed) for seed, name in enumerate(("monday", "tuesday")))
     data = Dataset("planted", "", True, sessions, make_splits({s.id: s.conditions for s in sessions}))
+    known = load_registry()
     registry = SimpleNamespace(
-        model=lambda name: Provided(MODELS[name], CORE, "1.0"), protocol=load_registry().protocol
+        model=lambda name: Provided(MODELS[name], CORE, "1.0"), protocol=known.protocol, decoder=known.decoder
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("neurobench_grasp.run.load_registry", lambda: registry)
