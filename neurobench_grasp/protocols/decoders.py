@@ -166,11 +166,11 @@ def check_decoder(decoder: Decoder, train: DecodedTrials) -> None:
         "gives other commands when the same trials come again: it remembers earlier trials, or draws random "
         "numbers; `reset` must begin anew",
     )  # fmt: skip
-    n_same = 1 + (rng.random(len(trials)) * (trials.lengths - lead - 1)).astype(np.int64)  # commands
-    changed = decode(decoder, _changed_after(trials, lead + n_same), lead)
-    start = np.zeros_like(n_same)
+    n_same = rng.integers(1, max(trials.lengths.min() - lead, 2))  # commands
+    changed = decode(decoder, _changed_from(trials, lead + n_same), lead)
+    start, stop = np.zeros(len(trials), np.int64), np.full(len(trials), n_same)
     _agree(
-        first.cut(start, n_same), changed.cut(start, n_same),
+        first.cut(start, stop), changed.cut(start, stop),
         "looks ahead: commands before a bin depend on the spikes in it",
     )  # fmt: skip
     some = rng.permutation(len(trials))[:N_ALONE]
@@ -186,9 +186,9 @@ def _unseen(counts: Ragged, rng: np.random.Generator) -> Ragged:
     return Ragged.of([counts.values[rng.permutation(n)[:length]] for length in lengths])
 
 
-def _changed_after(trials: Ragged, first: Ints) -> Ragged:
-    """Change all spikes from one bin of each trial on, those of silent units too."""
-    return Ragged.of([np.concatenate([x[:n], 1 + x[n:][::-1]]) for x, n in zip(trials, first, strict=True)])
+def _changed_from(trials: Ragged, first: int) -> Ragged:
+    """Change all spikes from a bin on, those of silent units too."""
+    return Ragged.of([np.concatenate([x[:first], 1 + x[first:][::-1]]) for x in trials])
 
 
 def _agree(one: Ragged, other: Ragged, otherwise: str) -> None:
