@@ -57,8 +57,8 @@ class Dataset:
     synthetic : bool
     sessions : tuple of AlignedSession
     splits : Splits
-    trained_on : str, optional
-        Dataset on which the model was fitted, if it is another one.
+    trained_on, trained_on_sha256 : str, optional
+        Dataset on which the model was fitted, if it is another one, and the digest of its content.
     """
 
     id: str
@@ -67,6 +67,7 @@ class Dataset:
     sessions: tuple[AlignedSession, ...]
     splits: Splits
     trained_on: str | None = None
+    trained_on_sha256: str | None = None
 
     @property
     def sha256(self) -> str:
@@ -239,7 +240,7 @@ def _frozen(data: Dataset, learned: Dataset) -> Dataset:
         f"of {learned.id}, so ood is not new to the model: {', '.join(known)}"
     )
     sessions = tuple(replace(s, notes=(note, *s.notes)) if known else s for s in data.sessions)
-    return replace(data, trained_on=learned.id, sessions=sessions)
+    return replace(data, trained_on=learned.id, trained_on_sha256=learned.sha256, sessions=sessions)
 
 
 @dataclass(frozen=True)
@@ -466,7 +467,7 @@ def _scores(
         provider=code_digest(protocol.distribution),
         data=data.sha256,
         splits=data.splits.sha256,
-        trained_on=data.trained_on,
+        trained_on=data.trained_on_sha256,
     )
     if protocol.spec.decodes:
         known = parts is not None and context.decoder_key is not None
@@ -491,7 +492,11 @@ def _store_splits(out: Path, data: Dataset) -> None:
 
 def _describe(data: Dataset) -> dict[str, Any]:
     return {
-        **({"trained_on": data.trained_on} if data.trained_on else {}),
+        **(
+            {"trained_on": data.trained_on, "trained_on_sha256": data.trained_on_sha256}
+            if data.trained_on
+            else {}
+        ),
         "id": data.id,
         "sha256": data.sha256,
         "splits": data.splits.sha256,

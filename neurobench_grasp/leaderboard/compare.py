@@ -39,6 +39,7 @@ NAMES = {
     "dataset_sha256": "content of the dataset",
     "splits": "splits",
     "trained_on": "training data",
+    "trained_on_sha256": "content of the training data",
     "protocol": "protocol",
     "version": "version of the protocol",
     "settings_sha256": "settings of the protocol",

@@ -199,12 +199,17 @@ class Table:
             return
         yield from (self.row("single_trial_ev", layer=i) for i in range(len(layers)))
         if self.split != "train_by_object":
-            best = [
-                s.predictions[""][0][f"layer_{self.split}"][self._mine[s.session.id]] for s, _ in self.parts
-            ]
+            best = [self._best_layer(s.predictions[""][0], s.session.id) for s, _ in self.parts]
             where: ScoreRow = {"metric": "n_units_best", "split": self.split, "area": self.area}
             for i, layer in enumerate(layers):
                 yield where | {"layer": layer, "value": int(sum((b == i).sum() for b in best))}
+
+    def _best_layer(self, chosen: Predictions, session: str) -> Ints:
+        """Layer of each unit, −1 where none is proven to explain anything."""
+        layer, mine = chosen[f"layer_{self.split}"], self._mine[session]
+        alpha = chosen[f"alpha_{self.split}"][layer, np.arange(len(layer))]
+        best: Ints = np.where(np.isfinite(alpha), layer, -1)[mine]
+        return best
 
     def choices(self) -> Iterator[ScoreRow]:
         """Give the lag of each session, chosen on train; positive: units lead the activations."""

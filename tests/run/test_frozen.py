@@ -58,6 +58,17 @@ def test_a_frozen_model_is_fitted_elsewhere_and_only_the_map_here(seen, tmp_path
     assert sorted(r.dataset.get("trained_on", "") for r in records) == ["", "there"]
 
 
+def test_models_trained_on_files_of_one_name_have_records_of_their_own(seen, tmp_path):
+    here = write_planted(tmp_path / "here.nwb")
+    for seed, folder in enumerate(("x", "y"), start=1):
+        (tmp_path / folder).mkdir()
+        there = write_planted(tmp_path / folder / "there.nwb", seed=seed)
+        run.evaluate("spy", here, trained_on=there, out=tmp_path / "run")
+    records, _ = read_records([tmp_path / "run"])
+    assert [r.dataset["trained_on"] for r in records] == ["there", "there"]
+    assert len({r.dataset["trained_on_sha256"] for r in records}) == 2
+
+
 @pytest.mark.parametrize(("n_elsewhere", "known"), [(7, "object_6"), (8, "")])
 def test_held_out_conditions_that_trained_a_frozen_model_are_named(seen, tmp_path, n_elsewhere, known):
     here = write_planted(tmp_path / "here.nwb")
