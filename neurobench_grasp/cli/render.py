@@ -25,11 +25,22 @@ def render(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the network.")] = 0,
+    area: Annotated[
+        str | None, typer.Option("--area", help="Show a third hand, driven by the spikes of this area.")
+    ] = None,
+    decoded: Annotated[
+        str,
+        typer.Option("--decoded", help="With --area, what spikes tell: embedding or joint_angles."),
+    ] = "embedding",
+    decoder: Annotated[
+        str, typer.Option("--decoder", help="With --area, how it is decoded; `ngb decoders` lists decoders.")
+    ] = "ridge",
     layout: Annotated[
         str | None, typer.Option("--layout", help="Layout of the file (default: the one that fits best).")
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", help="Video, .gif or .mp4 (default: MODEL-TRIAL.gif).")
+        Path | None,
+        typer.Option("--to", help="Video, .gif or .mp4 (default: MODEL-TRIAL.gif, or MODEL-TRIAL-AREA.gif)."),
     ] = None,
     as_json: Json = False,
 ) -> Result:
@@ -37,13 +48,30 @@ def render(
     from neurobench_grasp.render import render_trial
 
     with progress() as tell:
-        drawn = render_trial(model, dataset, trial=trial, seed=seed, layout=layout, to=to, progress=tell)
+        drawn = render_trial(
+            model,
+            dataset,
+            trial=trial,
+            seed=seed,
+            area=area,
+            decoded=decoded,
+            decoder=decoder,
+            layout=layout,
+            to=to,
+            progress=tell,
+        )
+    driven, data = drawn.driven, asdict(drawn)
+    if driven is None:
+        errors = f"{drawn.error_mm:.1f} mm"
+        del data["driven"]
+    else:
+        errors = f"intact goal {drawn.error_mm:.1f} mm; {driven.area} {driven.error_mm:.1f} mm ({driven})"
     view = [
         f"{model} (seed {seed}) on {drawn.session}/{drawn.trial} ({drawn.condition}): keypoint error "
-        f"{drawn.error_mm:.1f} mm; average posture {drawn.average_posture_error_mm:.1f} mm",
+        f"{errors}; average posture {drawn.average_posture_error_mm:.1f} mm",
         f"video: {drawn.video}",
         f"figure: {drawn.figure}",
         f"its data: {drawn.data}",
     ]
     paths = {name: str(getattr(drawn, name)) for name in ("video", "figure", "data")}
-    return Result({**asdict(drawn), **paths}, view)
+    return Result({**data, **paths}, view)

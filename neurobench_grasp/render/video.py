@@ -1,9 +1,10 @@
-"""The video: recorded and simulated hand side by side, one frame per step, with captions."""
+"""The video: recorded and simulated hands side by side, one frame per step, with captions."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from itertools import chain
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 FRAMES_PER_SECOND = 25
 PANEL = (368, 400)  # pixels
 CAPTIONS = (40, 24)  # above and below; the whole is a multiple of 16 either way, as mp4 likes it
+_FONT_SIZE = 12
 _BLACK, _GREY, _PALE = (0.0, 0.0, 0.0), (0.45, 0.45, 0.45), (0.85, 0.85, 0.85)
 Encoder = Callable[["Iterator[Image]"], bytes]
 
@@ -60,14 +62,33 @@ def encoder(suffix: str) -> Encoder:
     return _mp4
 
 
-def frames(course: Course, title: str, model: str, progress: Progress) -> Iterator[Image]:
+@dataclass(frozen=True)
+class _Panel:
+    """A hand among those that stand side by side; ``error_mm`` is ``None`` for the recorded one."""
+
+    caption: str
+    colour: Colour
+    joint_angles: Floats
+    error_mm: Floats | None
+
+
+def _panels(course: Course, names: Sequence[str]) -> list[_Panel]:
+    panels = [_Panel("recorded", RECORDED, course.recorded, None)]
+    for name, colour, hand in zip(names, SIMULATED, course.hands, strict=False):
+        panels.append(_Panel(f"{name} (dots: recorded)", colour, hand.joint_angles, hand.error_mm))
+    return panels
+
+
+def frames(course: Course, title: str, names: Sequence[str], progress: Progress) -> Iterator[Image]:
     """Draw the frames.
 
     Parameters
     ----------
     course : Course
-    title, model : str
-        What was recorded, and whose hand imitates it.
+    title : str
+        What was recorded.
+    names : sequence of str
+        Of the simulated hand, and of the one that spikes drive if there is one.
     progress : callable
 
     Yields
@@ -75,33 +96,34 @@ def frames(course: Course, title: str, model: str, progress: Progress) -> Iterat
     PIL.Image.Image
         One per step.
     """
+    panels = _panels(course, names)
     painter = HandPainter(*PANEL)
     try:
         for step in range(len(course.time)):
             if step % FRAMES_PER_SECOND == 0:
                 progress(f"drawing frame {step + 1} of {len(course.time)}")
-            left = painter.paint(course.recorded[step], RECORDED)
-            right = painter.paint(course.simulated[step], SIMULATED)
-            targets = painter.project(course.targets[step]) + np.array([PANEL[0], 0])
-            picture = _with_dots(np.concatenate([left, right], axis=1), targets)
-            yield _captioned(picture, course, step, title, model)
+            hands = [painter.paint(panel.joint_angles[step], panel.colour) for panel in panels]
+            targets = painter.project(course.targets[step])
+            picture = _with_dots(np.concatenate(hands, axis=1), targets)
+            yield _captioned(picture, course, step, title, panels)
     finally:
         painter.close()
 
 
 def _with_dots(hands: NDArray[np.uint8], points: Floats) -> Image:
-    """Mark recorded keypoints on the simulated hand, in front of it."""
+    """Mark recorded keypoints on every simulated hand, in front of it."""
     from PIL import Image, ImageDraw
 
     picture = Image.fromarray(hands)
     draw = ImageDraw.Draw(picture)
-    for x, y in points:
-        draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=_rgb(RECORDED), outline="white")
+    for left in range(PANEL[0], picture.width, PANEL[0]):
+        for x, y in points + np.array([left, 0]):
+            draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=_rgb(RECORDED), outline="white")
     return picture
 
 
-def _captioned(hands: Image, course: Course, step: int, title: str, model: str) -> Image:
-    """Add names above the hands; below them time, error and how much of the trial has passed."""
+def _captioned(hands: Image, course: Course, step: int, title: str, panels: Sequence[_Panel]) -> Image:
+    """Add names above the hands; below them time, errors and how much of the trial has passed."""
     from PIL import Image, ImageDraw
 
     above, below = CAPTIONS
@@ -110,13 +132,16 @@ def _captioned(hands: Image, course: Course, step: int, title: str, model: str) 
     picture.paste(hands, (0, above))
     draw = ImageDraw.Draw(picture)
     speed = FRAMES_PER_SECOND * course.step_s
-    _write(draw, (width / 2, 3), f"{title}   (shown at {speed:.3g} × its speed)", _BLACK)
-    _write(draw, (width / 4, 21), "recorded", RECORDED)
-    _write(draw, (3 * width / 4, 21), f"simulated: {model} (dots: recorded)", SIMULATED)
+    _write(draw, (width / 2, 3), f"{title}   (shown at {speed:.3g} × its speed)", _BLACK, width)
     bottom = above + height
     phase = "scored window" if course.scored[step] else "outside the scored window"
-    _write(draw, (width / 4, bottom), f"{course.time[step]:+.2f} s, {phase}", _BLACK)
-    _write(draw, (3 * width / 4, bottom), f"keypoint error {course.error_mm[step]:.1f} mm", _BLACK)
+    for place, panel in enumerate(panels):
+        middle = (place + 0.5) * PANEL[0]
+        _write(draw, (middle, 21), panel.caption, panel.colour, PANEL[0])
+        note = f"{course.time[step]:+.2f} s, {phase}"
+        if panel.error_mm is not None:
+            note = f"keypoint error {panel.error_mm[step]:.1f} mm"
+        _write(draw, (middle, bottom), note, _BLACK, PANEL[0])
     scale = width / len(course.time)
     inside = np.flatnonzero(course.scored)
     for first, stop, colour in (
@@ -126,17 +151,19 @@ def _captioned(hands: Image, course: Course, step: int, title: str, model: str) 
     return picture
 
 
-def _write(draw: ImageDraw, middle_top: tuple[float, float], text: str, colour: Colour) -> None:
-    draw.text(middle_top, text, fill=_rgb(colour), font=_font(), anchor="ma")
+def _write(draw: ImageDraw, middle_top: tuple[float, float], text: str, colour: Colour, width: float) -> None:
+    """Write a line, in smaller letters if it would be wider than there is room."""
+    size = min(_FONT_SIZE, _FONT_SIZE * width / _font(_FONT_SIZE).getlength(text))
+    draw.text(middle_top, text, fill=_rgb(colour), font=_font(size), anchor="ma")
 
 
 @cache
-def _font() -> FreeTypeFont:
+def _font(size: float) -> FreeTypeFont:
     """Give a font that has the letters of most languages, unlike Pillow's own."""
     from matplotlib import get_data_path
     from PIL.ImageFont import truetype
 
-    return truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 12)
+    return truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def _rgb(colour: Colour) -> tuple[int, int, int]:
