@@ -15,9 +15,8 @@ from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial
 from neurobench_grasp.types import Bools, DecodedTrials, Decoder, Floats, Ints, Ragged
 
 N_CHECKED, N_ALONE = 20, 3  # trials
-ROUNDING = (
-    1e-4  # of a feature's size: products of matrices of another height differ, most in single precision
-)
+ROUNDING = 1e-4
+"""Of a feature's size: products of matrices of another height differ in their last bits, more in single precision."""
 
 
 class RidgeDecoder:

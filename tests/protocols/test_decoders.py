@@ -165,14 +165,21 @@ def test_kalman_finds_planted_dynamics():
     assert found > explained_variance_score(wanted, newest.predict(halves[1].counts.values)) + 0.1
 
 
-def test_kalman_stays_with_what_movements_do_when_no_spikes_come(train):
-    """Commands that grow in every training trial do not grow for ever."""
-    growing = np.concatenate([np.exp(0.2 * np.arange(len(y)))[:, None] for y in train.commands])
-    decoder = fitted("kalman", with_commands(train, growing * [1.0, 2.0, -1.0]))
+def test_kalman_does_not_grow_for_ever_when_spikes_say_nothing(train):
+    """Not even if commands grew in every training trial."""
+    size = [np.exp(0.2 * np.arange(len(y))) for y in train.commands]
+    growing = np.concatenate([-x if i % 3 else x for i, x in enumerate(size)])[:, None]
+    silent = with_counts(train, train.counts.values * 0)
+    decoder = fitted("kalman", with_commands(silent, growing * [1.0, 2.0, -1.0]))
     decoder.reset(1)
-    silence = np.zeros((1, N_UNITS), np.int32)
-    largest = max(np.abs(decoder.observe(silence)).max() for _ in range(3000))
-    assert largest < 2 * growing.max()
+    largest = max(np.abs(decoder.observe(np.zeros((1, N_UNITS)))).max() for _ in range(3000))
+    assert largest < 2 * np.abs(growing).max()
+
+
+def test_units_begin_at_their_mean_for_ridge(train, new, ready):
+    begun = [np.vstack([np.tile(train.counts.values.mean(0), (LEAD, 1)), trial]) for trial in new.counts]
+    found = decode(ready["ridge"], new.counts, 0)
+    np.testing.assert_allclose(found.values, decode(ready["ridge"], Ragged.of(begun), LEAD).values, rtol=1e-9)
 
 
 # --- laws of any decoder --------------------------------------------------------------------------
