@@ -16,7 +16,7 @@ from neurobench_grasp.types import Bools, DecodedTrials, Decoder, Floats, Ints, 
 
 N_CHECKED, N_ALONE = 20, 3  # trials
 ROUNDING = 1e-4
-"""Of a feature's size: products of matrices of another height differ in their last bits, more in single precision."""
+"""Of a feature's size: products of matrices of another height differ in their last bits."""
 
 
 class RidgeDecoder:
