@@ -22,7 +22,7 @@ from neurobench_grasp.protocols.brain_control import (
     no_units,
 )
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.decoders import decode
+from neurobench_grasp.protocols.decoders import check_decoder, decode
 from neurobench_grasp.protocols.movements import KINDS, Movements, areas_of
 from neurobench_grasp.protocols.per_trial import TrialScores, conditions_are_few, row_of, unit_scores
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
@@ -128,6 +128,8 @@ def _commands(context: Context, moves: Movements, area: str, kind: str, units: I
 
     def decoded(subset: Ints) -> Ragged:
         decoder = fitted(context, moves, kind, subset)
+        if len(subset) == len(units):
+            check_decoder(decoder, moves.training(kind, subset))
         return decode(decoder, moves.spikes(subset, moves.driven[SPLIT]), moves.lead)
 
     with threadpool_limits(limits=1):
