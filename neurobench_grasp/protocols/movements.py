@@ -63,7 +63,7 @@ class Movements:
             raise UnsupportedError("the session has no joint angles of the hand to decode")
         if not session.units:
             raise UnsupportedError("the session has no units to decode from")
-        units, index = _recorded_throughout(session)
+        units, index = recorded_throughout(session)
         places = {int(i): k for k, i in enumerate(index)}
         split = {
             name: np.array([places[i] for i in context.index(session, ids) if i in places], np.int64)
@@ -71,8 +71,9 @@ class Movements:
         }
         if len(split["train"]) < SETTINGS.min_trials:
             raise UnsupportedError(
-                f"{len(split['train'])} training trials have spikes from {SETTINGS.lead_s:g} s before the "
-                f"window on; a decoder needs {SETTINGS.min_trials}"
+                f"{len(split['train'])} training trials have spikes from "
+                f"{bins_before(session.trials.dt) * session.trials.dt:.2g} s before the window on; a decoder "
+                f"needs {SETTINGS.min_trials}"
             )
         whole = session.trials.select(index)
         assert whole.joint_angles is not None
@@ -143,7 +144,7 @@ class Movements:
         return np.array(sorted(chosen), np.int64)
 
 
-def _recorded_throughout(session: AlignedSession) -> tuple[Ints, Ints]:
+def recorded_throughout(session: AlignedSession) -> tuple[Ints, Ints]:
     """Units that were recorded in most trials, and the trials in which all of these were."""
     units = np.flatnonzero(session.recorded.mean(0) >= 0.5)
     return units, np.flatnonzero(session.recorded[:, units].all(1) & (len(units) > 0))

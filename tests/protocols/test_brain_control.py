@@ -284,7 +284,7 @@ def test_a_session_that_cannot_support_it_has_the_reason_in_the_record(protocol)
     assert "M1 has 1 unit recorded" in reasons(session_of(linear(1), ["M1"]), protocol=protocol)
     assert "no units" in reasons(session_of(linear(0), []), protocol=protocol)
     never = session_of(linear(4), ["M1"] * 4, recorded=np.zeros((N_TRIALS, 4), bool))
-    assert "0 training trials have spikes from 0.3 s before" in reasons(never, protocol=protocol)
+    assert "0 training trials have spikes from 0.48 s before" in reasons(never, protocol=protocol)
 
 
 def test_an_area_with_one_unit_does_not_take_the_others_number():
