@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -60,7 +61,15 @@ def figures(
     view = [
         drawn.title,
         *(f"{name}: {picture}, its data: {data}" for name, (picture, data) in drawn.files.items()),
-        *(f"no {name}: {reason}" for name, reason in drawn.left_out.items()),
+        *(f"no {', '.join(names)}: {reason}" for reason, names in _by_reason(drawn.left_out).items()),
     ]
     files = {name: {"png": str(picture), "csv": str(data)} for name, (picture, data) in drawn.files.items()}
     return Result({"title": drawn.title, "files": files, "left_out": dict(drawn.left_out)}, view)
+
+
+def _by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:
+    """Figures that could not be drawn, reason by reason."""
+    names: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        names.setdefault(reason, []).append(name)
+    return names

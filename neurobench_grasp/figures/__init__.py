@@ -10,11 +10,14 @@ from typing import Any
 
 from neurobench_grasp.disk import write_whole
 from neurobench_grasp.errors import NgbError, UnsupportedError
+from neurobench_grasp.figures.brain_control import brain_control
 from neurobench_grasp.figures.components import components
+from neurobench_grasp.figures.curves import count_units, curves
+from neurobench_grasp.figures.decoding import decoding
 from neurobench_grasp.figures.gains import gains
 from neurobench_grasp.figures.layers import layers
 from neurobench_grasp.figures.scores import scores
-from neurobench_grasp.figures.sources import Networks, NoRecordError, find_networks
+from neurobench_grasp.figures.sources import Networks, NoRecordError, Row, RunFolder
 from neurobench_grasp.figures.style import Drawing
 from neurobench_grasp.figures.units import units
 from neurobench_grasp.plugins import load_registry
@@ -22,6 +25,13 @@ from neurobench_grasp.run import prepare, scored_sessions
 from neurobench_grasp.types import Progress
 
 ADVICE = "choose another folder with --to"
+PROTOCOLS = {
+    "encoding": "--protocol encoding",
+    "brain-control": "--protocol brain-control",
+    "brain-control-curves": "--curves",
+    "layers": "--protocol layers",
+}
+"""Those that are drawn, and what asks ``ngb score`` for each."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +90,9 @@ def draw_figures(
     """
     options = {"--layout": layout, "--activations": activations, "--trained-on": trained_on}
     command = _score_command(model, dataset, options, seeds, out)
+    folder = RunFolder.read(out)
     try:
-        find_networks(out, model, "encoding", {}, seeds)  # before the dataset is read, which takes longer
+        _any(folder, model, {}, seeds)  # before the dataset is read, which takes longer
         task = prepare(
             load_registry(),
             model,
@@ -96,22 +107,39 @@ def draw_figures(
             "splits": task.data.splits.sha256,
             "trained_on": task.data.trained_on,
         }
-        scored = find_networks(out, model, "encoding", identity, seeds)
+        known = _any(folder, model, identity, seeds)
     except NoRecordError as why:
         raise NgbError(f"There is no record {why}; score first: `{command}`.") from why
 
-    def by_components() -> Drawing:
+    def find(protocol: str, seeds: Sequence[int] | None = seeds) -> Networks:
+        if protocol.startswith("brain-control") and not task.candidate.spec.controller:
+            raise UnsupportedError("the model moves no hand")
         try:
-            return components(find_networks(out, model, "layers", identity, seeds))
+            return folder.networks(model, protocol, identity, seeds)
         except NoRecordError as why:
-            raise UnsupportedError(f"no record {why}; `{command} --protocol layers` makes it") from why
+            raise UnsupportedError(f"no record {why}; `{command} {PROTOCOLS[protocol]}` makes it") from why
+
+    def example_units() -> Drawing:
+        scored = find("encoding")
+        return units(scored, scored_sessions(task, scored.seeds[0], out=out, progress=progress))
+
+    def curves_with_references() -> Drawing:
+        scored = find("brain-control-curves")
+        try:
+            references = find("brain-control", scored.seeds)
+        except UnsupportedError:
+            references = None
+        return curves(scored, references, count_units(task.data.sessions))
 
     kinds: Mapping[str, Callable[[], Drawing]] = {
-        "scores": lambda: scores(scored),
-        "gains": lambda: gains(scored),
-        "layers": lambda: layers(scored),
-        "units": lambda: units(scored, scored_sessions(task, scored.seeds[0], out=out, progress=progress)),
-        "components": by_components,
+        "scores": lambda: scores(find("encoding")),
+        "gains": lambda: gains(find("encoding")),
+        "layers": lambda: layers(find("encoding")),
+        "units": example_units,
+        "components": lambda: components(find("layers")),
+        "decoding": lambda: decoding(find("brain-control")),
+        "brain_control": lambda: brain_control(find("brain-control")),
+        "curves": curves_with_references,
     }
     drawings, left_out = {}, {}
     for name, make in kinds.items():
@@ -120,7 +148,24 @@ def draw_figures(
             drawings[name] = make()
         except UnsupportedError as reason:
             left_out[name] = str(reason)
-    return Figures(scored.title, _write(to or out / "figures", scored, drawings, left_out), left_out)
+    return Figures(known.title, _write(to or out / "figures", known, drawings, left_out), left_out)
+
+
+def _any(folder: RunFolder, model: str, identity: Row, seeds: Sequence[int] | None) -> Networks:
+    """Find records by any protocol that is drawn.
+
+    Raises
+    ------
+    NoRecordError
+        If there are none; it names the first protocol.
+    """
+    reasons = []
+    for protocol in PROTOCOLS:
+        try:
+            return folder.networks(model, protocol, identity, seeds)
+        except NoRecordError as why:
+            reasons.append(why)
+    raise reasons[0]
 
 
 def _write(

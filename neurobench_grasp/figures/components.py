@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.figures.layers import MEANS, group_of
-from neurobench_grasp.figures.sources import Networks, Score, require_scores
-from neurobench_grasp.figures.style import BLACK, LINES, Drawing, draw, legend
+from neurobench_grasp.figures.sources import Networks, Score, table_of
+from neurobench_grasp.figures.style import BLACK, LINES, Drawing, draw, legend, sentence
 from neurobench_grasp.leaderboard.tables import METRIC, SPLIT
 
 if TYPE_CHECKING:
@@ -20,10 +20,7 @@ _HEIGHT = 2.4  # inches per area
 
 def components(networks: Networks) -> Drawing:
     """Draw scores of the protocol ``layers``: each layer on held-out conditions with ever more components."""
-    import pandas as pd
-
-    table = pd.DataFrame(_rows(networks))
-    require_scores(table)
+    table = table_of(networks, _rows(networks))
     return Drawing("components", table, _draw(table, networks.title))
 
 
@@ -59,7 +56,7 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
         legend(figure)
 
     notes = ["A layer that has fewer components is used whole. Lines: 95 % intervals."]
-    notes += [f"{reason[0].upper()}{reason[1:]}." for reason in dict.fromkeys(filter(None, mean.reason))]
+    notes += [sentence(reason) for reason in dict.fromkeys(filter(None, mean.reason))]
     notes += [MEANS] if (table.kind == "network").any() else []
     return draw(len(areas) * _HEIGHT + 0.9, title, paint, "\n".join(notes))
 

@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.figures.sources import NAN, Networks
-from neurobench_grasp.figures.style import BLACK, GREY, LIGHT, VERMILION, Drawing, draw, entries, legend
+from neurobench_grasp.figures.sources import NAN, Networks, table_of
+from neurobench_grasp.figures.style import (
+    BLACK,
+    GREY,
+    LIGHT,
+    VERMILION,
+    Drawing,
+    draw,
+    entries,
+    legend,
+    sentence,
+)
 from neurobench_grasp.leaderboard import rule
 from neurobench_grasp.leaderboard.tables import METRIC, SPLIT
 from neurobench_grasp.scoring.intervals import Summary, summarise
@@ -29,12 +38,8 @@ _BEYOND = 3
 
 def gains(networks: Networks) -> Drawing:
     """Draw the gains of a model over references, on held-out conditions, paired unit by unit."""
-    import pandas as pd
-
-    rows = [row for over in OVER for area in networks.areas for row in _rows(networks, over, area)]
-    table = pd.DataFrame(rows)
-    if table.gain_ev.isna().all():
-        raise UnsupportedError(networks.first.problem or "; ".join(dict.fromkeys(table.reason)))
+    rows = (row for over in OVER for area in networks.areas for row in _rows(networks, over, area))
+    table = table_of(networks, rows, "gain_ev")
     return Drawing("gains", table, _draw(table, networks.title))
 
 
@@ -44,7 +49,8 @@ def _rows(networks: Networks, over: str, area: str) -> Iterator[dict[str, Any]]:
     reference = model._replace(reference=over)
     if not all(key in table for key in (model, reference) for table in tables):
         reason = networks.score(METRIC, area=area, split=SPLIT, reference=over).reason
-        yield _row(over, area, "overall", reason=reason or "the record has no scores of single units")
+        reason = networks.first.problem.rstrip(".") or reason or "the record has no scores of single units"
+        yield _row(over, area, "overall", reason=reason)
         return
     of_networks = rule.gains([t[model] for t in tables], [t[reference] for t in tables])
     total = rule.average(of_networks)
@@ -121,7 +127,7 @@ def _violin(axes: Axes, part: pd.DataFrame, at: float, ends: tuple[float, float]
     if np.ptp(units[inside]) > 0:
         parts: Any = axes.violinplot(units[inside], [at], widths=0.62, showextrema=False)
         parts["bodies"][0].set(facecolor=LIGHT, edgecolor="0.5", linewidth=0.6, alpha=1)
-    place = at + 0.24 * (_spread(len(units)) - 0.5)
+    place = at + 0.24 * (spread(len(units)) - 0.5)
     axes.plot(place[inside], units[inside], ".", color=GREY, markersize=2.5, label="one unit")
     for edge, marker, beyond in ((ends[0], "v", units < ends[0]), (ends[1], "^", units > ends[1])):
         axes.plot(place[beyond], np.full(beyond.sum(), edge), marker, color=GREY, markersize=3)
@@ -140,7 +146,7 @@ def _violin(axes: Axes, part: pd.DataFrame, at: float, ends: tuple[float, float]
         axes.plot(at + 0.38, row.gain_ev, "D", color=VERMILION, markersize=4.5, label="mean, 95 % interval")
 
 
-def _spread(n: int) -> Floats:
+def spread(n: int) -> Floats:
     """Places that look random and are always the same: multiples of the golden ratio, without wholes."""
     return np.arange(1.0, n + 1) * ((5**0.5 - 1) / 2) % 1
 
@@ -153,7 +159,7 @@ def _note(table: pd.DataFrame, ends: Mapping[str, tuple[float, float]]) -> str:
         f"Left out: {' and '.join(dict.fromkeys(rows.over))} ({reason})."
         for reason, rows in told[~drawn].groupby("reason", sort=False)
     ]
-    lines += [f"{reason[0].upper()}{reason[1:]}." for reason in dict.fromkeys(told.reason[drawn])]
+    lines += [sentence(reason) for reason in dict.fromkeys(told.reason[drawn])]
     beyond = []
     for over, (low, high) in ends.items():
         units = table.gain_ev[(table.kind == "unit") & (table.over == over)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.figures.sources import Networks, Score, require_scores
+from neurobench_grasp.figures.sources import Networks, Score, table_of
 from neurobench_grasp.figures.style import (
     BLACK,
     BLUE,
@@ -17,6 +17,7 @@ from neurobench_grasp.figures.style import (
     draw,
     entries,
     legend,
+    sentence,
     whisker,
 )
 from neurobench_grasp.leaderboard.tables import METRIC, SPLIT
@@ -38,13 +39,10 @@ _ROW = 0.19  # inches per layer
 
 def layers(networks: Networks) -> Drawing:
     """Draw the scores of a model's layers on held-out conditions, by area."""
-    import pandas as pd
-
     names = list(dict.fromkeys(row["layer"] for row in networks.rows(METRIC, split=SPLIT) if "layer" in row))
     if not names:
         raise UnsupportedError("the model has one layer only")
-    table = pd.DataFrame(_rows(networks, names))
-    require_scores(table)
+    table = table_of(networks, _rows(networks, names))
     return Drawing("layers", table, _draw(table, names, networks.title))
 
 
@@ -120,4 +118,4 @@ def _label(layer: str) -> str:
 def _note(table: pd.DataFrame) -> str:
     reasons = table.reason[(table.reason != "") & (table.kind == "mean")]
     means = [MEANS] if (table.kind == "network").any() else []
-    return "\n".join([*means, *(f"{reason[0].upper()}{reason[1:]}." for reason in dict.fromkeys(reasons))])
+    return "\n".join([*means, *(sentence(reason) for reason in dict.fromkeys(reasons))])

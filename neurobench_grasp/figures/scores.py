@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from neurobench_grasp.figures.sources import Networks, Score, require_scores
-from neurobench_grasp.figures.style import BLACK, LIGHT, VERMILION, Drawing, draw, entries, legend, whisker
+from neurobench_grasp.figures.sources import Networks, Score, table_of
+from neurobench_grasp.figures.style import (
+    BLACK,
+    LIGHT,
+    VERMILION,
+    Drawing,
+    draw,
+    entries,
+    legend,
+    sentence,
+    whisker,
+)
 from neurobench_grasp.leaderboard.tables import METRIC
 from neurobench_grasp.protocols.panel import REFERENCES
 
@@ -22,10 +32,7 @@ _ROW = 0.19  # inches per name
 
 def scores(networks: Networks) -> Drawing:
     """Draw explained variance of a model and of its references, by area and split."""
-    import pandas as pd
-
-    table = pd.DataFrame(_rows(networks))
-    require_scores(table)
+    table = table_of(networks, _rows(networks))
     return Drawing("scores", table, _draw(table, networks.title))
 
 
@@ -107,4 +114,4 @@ def _note(table: pd.DataFrame, splits: list[str]) -> str:
             kinds = " and ".join({kind: _IN_WORDS.get(kind, kind) for kind in rows.kind}.values())
             limits.append(f"{kinds}{where}: {reason}")
     texts = [f"Left out: {'; '.join(absent)}."] if absent else []
-    return "\n".join([*texts, *(f"{text[0].upper()}{text[1:]}." for text in limits)])
+    return "\n".join([*texts, *(sentence(text) for text in limits)])

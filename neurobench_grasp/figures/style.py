@@ -125,6 +125,11 @@ def legend(figure: SubFigure) -> None:
     figure.legend(once.values(), once, loc="outside lower right", ncols=min(len(once), 4))
 
 
+def sentence(text: str) -> str:
+    """Give a reason as a sentence."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def entries(table: pd.DataFrame) -> Iterator[Any]:
     """Rows of a table, with its columns as attributes."""
     yield from table.itertuples()

@@ -8,9 +8,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from pictures import assert_legible, assert_row, pick, table, the, watch
 from PIL import Image
 from planted import aligned_session, row_of, smooth_latents
 from sklearn.metrics import explained_variance_score
@@ -33,6 +31,7 @@ from neurobench_grasp.types import Activations, ModelSpec, Ragged
 N_OBJECTS, N_REPEATS, N_STEPS, PAD = 25, 3, 12, 10
 AREAS = ("M1",) * 7 + ("S1",) * 5
 ALL = {"scores", "gains", "layers", "units", "components"}
+OF_BRAIN_CONTROL = {"decoding", "brain_control", "curves"}  # see test_brain_figures.py
 
 
 def planted_session(name, seed, n_objects=N_OBJECTS):
@@ -127,28 +126,7 @@ def out(run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def written(run):
-    """Collect what is written in figures and where, figure by figure, with the size of the page."""
-    pages = []
-    save = Figure.savefig
-
-    def measure(figure, file, **options):
-        save(figure, file, **options)
-        found = [(t.get_text(), t.get_fontsize(), t.get_window_extent()) for t in texts(figure)]
-        pages.append((found, figure.bbox.frozen()))
-
-    run.patch.setattr(Figure, "savefig", measure)
-    return pages
-
-
-def texts(figure):
-    """All that is written; tick labels beyond the limits of an axis exist, but are not drawn."""
-    beyond = set()
-    for axes in figure.findobj(Axes):
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            ticks = [t for t in axis.get_major_ticks() if not low - 1e-9 <= t.get_loc() <= high + 1e-9]
-            beyond |= {id(label) for tick in ticks for label in (tick.label1, tick.label2)}
-    return [t for t in figure.findobj(Text) if t.get_text() and t.get_visible() and id(t) not in beyond]
+    return watch(run.patch)
 
 
 @pytest.fixture(scope="module")
@@ -183,20 +161,6 @@ def one_layer(written, out, tmp_path_factory):
     return draw_figures("inputs", "planted", out=out, to=folder)
 
 
-def table(drawn, name):
-    return pd.read_csv(drawn.files[name][1], keep_default_na=False, na_values=[""], dtype={"trial": str})
-
-
-def pick(data, **labels):
-    """The rows with these entries."""
-    return data[np.logical_and.reduce([data[column] == value for column, value in labels.items()])]
-
-
-def the(data, **labels):
-    (row,) = pick(data, **labels).to_dict("records")
-    return row
-
-
 def records(out, model="network", protocol="encoding"):
     found, problems = read_records([out])
     assert not problems
@@ -211,15 +175,9 @@ def unit_scores(out, area, reference=""):
     return [read_units(record_path(out / "records", r), r).scores[labels] for r in records(out)]
 
 
-def assert_row(row, expected, prefix="ev"):
-    low, high = expected.get("ci") or (np.nan, np.nan)
-    value = np.nan if expected["value"] is None else expected["value"]
-    found = [row[prefix], row[f"{prefix}_ci_low"], row[f"{prefix}_ci_high"]]
-    assert found == pytest.approx([value, low, high], nan_ok=True, abs=1e-12)
-
-
 def test_every_figure_is_a_picture_with_its_data_beside_it(drawn, out):
-    assert drawn.left_out == {} and set(drawn.files) == ALL
+    assert set(drawn.left_out) == OF_BRAIN_CONTROL and set(drawn.files) == ALL
+    assert drawn.left_out["decoding"].endswith("--protocol brain-control` makes it")
     assert sorted(p.name for p in (out / "figures").iterdir()) == sorted(
         f"{name}.{end}" for name in ALL for end in ("csv", "png")
     )
@@ -434,17 +392,12 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_user_has_set(drawn, ou
 
 def test_nothing_is_cut_off_overlaps_or_is_too_small_to_print(drawn, one_layer, written):
     assert len(written) >= 5 + 3  # those of other tests too
-    for found, page in written:
-        for text, size, box in found:
-            assert size >= 7, text
-            assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= page.x1 + 1 and box.y1 <= page.y1 + 1, text
-        for k, (text, _, box) in enumerate(found):
-            for other, _, place in found[k + 1 :]:
-                assert not box.padded(-1).overlaps(place.padded(-1)), (text, other)
+    assert_legible(written)
 
 
 def test_a_model_of_one_layer_has_no_layer_figure_and_leaves_no_older_one(one_layer, out):
-    assert set(one_layer.left_out) == {"layers", "components"}
+    assert set(one_layer.left_out) == {"layers", "components", *OF_BRAIN_CONTROL}
+    assert {one_layer.left_out[name] for name in OF_BRAIN_CONTROL} == {"the model moves no hand"}
     assert one_layer.left_out["layers"] == "the model has one layer only"
     assert one_layer.left_out["components"].endswith(
         f"`ngb score --model inputs --dataset planted --out {out} --protocol layers` makes it"
@@ -490,7 +443,7 @@ def test_where_conditions_are_few_every_interval_says_so(run, written, tmp_path,
         assert len(ood) and set(ood.reason) == {reason}
     pages = dict(zip(drawn.files, written[before:], strict=True))
     for name in ("scores", "gains", "layers", "components"):
-        assert any(reason[1:] in text.replace("\n", " ") for text, _, _ in pages[name][0]), name
+        assert any(reason[1:] in text.replace("\n", " ") for text, _, _ in pages[name].texts), name
 
 
 def test_predictions_that_are_not_those_of_the_record_are_not_shown(run, out, tmp_path, monkeypatch):
@@ -562,7 +515,10 @@ def test_the_command_says_what_it_drew(run, out, printed, monkeypatch):
     result = CliRunner().invoke(app, [*arguments, "--seed", "1", "--to", str(out / "new")])
     assert result.exit_code == 0, result.stderr
     assert f"scores: {out / 'new' / 'scores.png'}, its data: {out / 'new' / 'scores.csv'}" in result.stdout
-    assert "no gains: not here" in result.stdout and "(seed 1) on planted" in result.stdout
+    assert (
+        "no gains, layers, units, components: not here" in result.stdout
+        and "(seed 1) on planted" in result.stdout
+    )
     for bad, code, sentence in (
         (["--seeds", "2", "--seed", "1"], 2, "give one of --seeds and --seed"),
         (["--seed", "9"], 1, "score first: `ngb score --model network --dataset planted --seed 9"),
