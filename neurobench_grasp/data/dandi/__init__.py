@@ -1,0 +1,23 @@
+"""Files of DANDI, or of an archive like it: found by address, downloaded, checked and kept in the cache."""
+
+from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
+from neurobench_grasp.data.dandi.client import Listed
+from neurobench_grasp.data.dandi.fetching import cached_files, fetch_files, list_files
+from neurobench_grasp.data.dandi.names import Address, is_address, parse_address
+from neurobench_grasp.data.dandi.store import Cached, Origin, Store
+
+__all__ = [
+    "Address",
+    "Asset",
+    "Cached",
+    "Fetched",
+    "Found",
+    "Listed",
+    "Origin",
+    "Store",
+    "cached_files",
+    "fetch_files",
+    "is_address",
+    "list_files",
+    "parse_address",
+]

@@ -1,0 +1,104 @@
+"""What is known of a file on DANDI before and after it was fetched, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from neurobench_grasp.data.dandi.names import Address, dataset_id
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file of a version of a dandiset.
+
+    Parameters
+    ----------
+    path : str
+        In the dandiset.
+    asset_id : str
+        A UUID; another content has another one.
+    size : int
+        Bytes.
+    dandi_etag : str
+        Digest that DANDI always gives: MD5 over the MD5 of parts.
+    sha256 : str
+        Empty where DANDI does not give it and the file has not been fetched yet.
+    """
+
+    path: str
+    asset_id: str
+    size: int
+    dandi_etag: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an address stands for.
+
+    Parameters
+    ----------
+    instance : str
+        URL of the archive's API.
+    address : Address
+        With a version.
+    title, licence, citation : str
+        Of the dandiset.
+    assets : tuple of Asset
+        In the order of their paths.
+    """
+
+    instance: str
+    address: Address
+    title: str
+    licence: str
+    citation: str
+    assets: tuple[Asset, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Give JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Found:
+        """Read what :meth:`as_json` gave."""
+        assets = tuple(Asset(**asset) for asset in data["assets"])
+        return cls(**{**data, "address": Address(**data["address"]), "assets": assets})
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Files of DANDI that lie in the cache.
+
+    Parameters
+    ----------
+    found : Found
+        Every asset with its SHA-256.
+    files : tuple of pathlib.Path
+        As the assets.
+    """
+
+    found: Found
+    files: tuple[Path, ...]
+
+    @property
+    def dataset_id(self) -> str:
+        """Name of the dataset in records."""
+        return dataset_id(self.found.address)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Where the files come from, for a record: version and digests say exactly which they are."""
+        found, address = self.found, self.found.address
+        return {
+            "address": str(address),
+            "instance": found.instance,
+            "dandiset": address.dandiset,
+            "version": address.version,
+            "title": found.title,
+            "citation": found.citation,
+            "assets": [asdict(asset) for asset in found.assets],
+        }

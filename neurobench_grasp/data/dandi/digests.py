@@ -1,0 +1,119 @@
+"""Digests of a file while it arrives: SHA-256 and DANDI's etag, each on a thread of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+PART = 64 << 20
+MOST_PARTS = 10_000
+CHUNK = 1 << 20
+_WAITING = 16  # chunks that may wait for a digest
+
+
+def part_size(size: int) -> int:
+    """Bytes of the parts that DANDI's etag is made of, for a file of that many bytes."""
+    return PART if math.ceil(size / PART) < MOST_PARTS else math.ceil(size / MOST_PARTS)
+
+
+class Etag:
+    """DANDI's etag: the MD5 of the MD5 digests of the file's parts, and their number.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of the whole file.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.part = part_size(size)
+        self.room = self.part
+        self.current = hashlib.md5(usedforsecurity=False)
+        self.parts: list[bytes] = []
+
+    def update(self, data: bytes) -> None:
+        """Take the next bytes."""
+        rest = memoryview(data)
+        while rest:
+            self.current.update(rest[: self.room])
+            taken = min(len(rest), self.room)
+            rest, self.room = rest[taken:], self.room - taken
+            if not self.room:
+                self._next_part()
+
+    def _next_part(self) -> None:
+        self.parts.append(self.current.digest())
+        self.current, self.room = hashlib.md5(usedforsecurity=False), self.part
+
+    def result(self) -> str:
+        """Give the etag of all bytes so far."""
+        if self.room < self.part:
+            self._next_part()
+        whole = hashlib.md5(b"".join(self.parts), usedforsecurity=False)
+        return f"{whole.hexdigest()}-{len(self.parts)}"
+
+
+class Digests:
+    """SHA-256 and etag of the same bytes.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of the whole file.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.sha256 = hashlib.sha256()
+        self.etag = Etag(size)
+        self.lanes = [_Lane(self.sha256.update), _Lane(self.etag.update)]
+
+    def update(self, data: bytes) -> None:
+        """Take the next bytes, which must not change any more."""
+        for lane in self.lanes:
+            lane.waiting.put(data)
+
+    def read(self, path: Path, size: int) -> None:
+        """Take the first bytes of a file."""
+        with path.open("rb") as file:
+            while size and (data := file.read(min(CHUNK, size))):
+                self.update(data)
+                size -= len(data)
+
+    def __enter__(self) -> Digests:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for lane in self.lanes:
+            lane.waiting.put(b"")
+        for lane in self.lanes:
+            lane.thread.join()
+
+    def result(self) -> tuple[str, str]:
+        """Give SHA-256 and etag; to be called when the context has been left."""
+        return self.sha256.hexdigest(), self.etag.result()
+
+
+class _Lane:
+    """A thread that takes bytes in their order; an empty piece ends it."""
+
+    def __init__(self, update: Callable[[bytes], None]) -> None:
+        self.waiting: queue.Queue[bytes] = queue.Queue(_WAITING)
+        self.thread = threading.Thread(target=self._run, args=(update,), daemon=True)
+        self.thread.start()
+
+    def _run(self, update: Callable[[bytes], None]) -> None:
+        while data := self.waiting.get():
+            update(data)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,249 @@
+"""From an address to files in the cache: find, download what is missing, and note where it came from."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+
+from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
+from neurobench_grasp.data.dandi.client import Archive, Listed
+from neurobench_grasp.data.dandi.instances import instance_url
+from neurobench_grasp.data.dandi.names import DRAFT, Address, parse_address
+from neurobench_grasp.data.dandi.parts import claimed
+from neurobench_grasp.data.dandi.patience import Patience
+from neurobench_grasp.data.dandi.store import Store
+from neurobench_grasp.errors import CorruptFileError, NgbError
+
+Progress = Callable[[str], None]
+AT_ONCE = 4  # downloads
+_TOLD = 1.0  # s between two words on progress, at least
+
+
+def list_files(
+    text: str, *, instance: str | None = None, patience: Patience | None = None
+) -> tuple[Address, list[Listed]]:
+    """List the files of an address; nothing is downloaded.
+
+    Parameters
+    ----------
+    text : str
+        ``dandi:ID[@VERSION][/path-or-glob]``.
+    instance : str, optional
+        URL of an archive's API; by default that of the environment's ``NGB_DANDI_INSTANCE``, else DANDI's.
+    patience : Patience, optional
+
+    Returns
+    -------
+    Address
+        With the version that was taken.
+    list of Listed
+
+    Raises
+    ------
+    NgbError
+        If the archive does not answer, or has no such dandiset or version.
+    """
+    return Archive(instance_url(instance), patience or Patience()).files(parse_address(text))
+
+
+def fetch_files(
+    text: str,
+    *,
+    instance: str | None = None,
+    pinned: Mapping[str, str] | None = None,
+    progress: Progress = lambda text: None,
+    patience: Patience | None = None,
+) -> Fetched:
+    """Fetch the NWB files of an address into the cache.
+
+    What is in the cache already is not fetched again. If these are all files of a published version, which
+    never changes, the archive is not asked anything.
+
+    Parameters
+    ----------
+    text : str
+        ``dandi:ID[@VERSION]/path-or-glob``; without a version, the newest published one is taken.
+    instance : str, optional
+        As of :func:`list_files`.
+    pinned : mapping of str to str, optional
+        Path → the SHA-256 or dandi-etag that the file must have.
+    progress : callable, optional
+        Is told in words what is being done.
+    patience : Patience, optional
+
+    Returns
+    -------
+    Fetched
+
+    Raises
+    ------
+    NgbError
+        If they cannot be had; files that are complete stay, and the others are continued next time.
+    CorruptFileError
+        If a file is not what the archive announces, or not the pinned one.
+    """
+    address, place = _one_path(text), instance_url(instance)
+    fixed = address.version not in ("", DRAFT)
+    known = Store().recall(place, address) if fixed else None
+    return _checked(known, pinned) if known else _fetch(address, place, pinned, progress, patience)
+
+
+def cached_files(
+    text: str,
+    *,
+    instance: str | None = None,
+    progress: Progress = lambda text: None,
+    patience: Patience | None = None,
+) -> Fetched:
+    """Give the files that an address stood for when it was last fetched; fetch them if there are none.
+
+    What is in the cache is used without asking the archive anything, drafts and newest versions too;
+    parameters and errors as of :func:`fetch_files`.
+    """
+    address, place = _one_path(text), instance_url(instance)
+    known = Store().recall(place, address)
+    return known or _fetch(address, place, None, progress, patience)
+
+
+def _one_path(text: str) -> Address:
+    address = parse_address(text)
+    if not address.pattern:
+        raise NgbError(
+            f"{text} is a whole dandiset; name a file of it, or write {text}/* for all "
+            f"(`ngb data files {text}` lists them)."
+        )
+    return address
+
+
+def _fetch(
+    asked: Address,
+    instance: str,
+    pinned: Mapping[str, str] | None,
+    progress: Progress,
+    patience: Patience | None,
+) -> Fetched:
+    patience = replace(patience or Patience(), stop=threading.Event())
+    progress(f"{asked}: asking the archive")
+    found = Archive(instance, patience).find(asked)
+    _compare(found, pinned)
+    store = Store()
+    _needs_room(store, [a for a in found.assets if store.find(a) is None])
+    meter = Meter(progress, sum(a.size for a in found.assets), len(found.assets))
+    fetched = _all(found, lambda asset: _one(store, found, asset, patience, meter), patience.stop)
+    found = replace(found, assets=tuple(asset for asset, _ in fetched))
+    store.remember(asked, found)
+    return _checked(Fetched(found, tuple(path for _, path in fetched)), pinned)
+
+
+def _all(
+    found: Found, fetch_one: Callable[[Asset], tuple[Asset, Path]], stop: threading.Event
+) -> list[tuple[Asset, Path]]:
+    """Fetch several files at once; the first error, or Ctrl-C, stops all."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        running = [pool.submit(fetch_one, asset) for asset in found.assets]
+        try:
+            done, _ = wait(running, return_when=FIRST_EXCEPTION)
+            failed = next((f for f in running if f in done and f.exception() is not None), None)
+            if failed is not None:
+                failed.result()
+            return [future.result() for future in running]
+        finally:
+            if not all(f.done() for f in running):
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _one(store: Store, found: Found, asset: Asset, patience: Patience, meter: Meter) -> tuple[Asset, Path]:
+    """Give a file's place in the cache, and its SHA-256."""
+    from neurobench_grasp.data.dandi.download import download
+
+    def waiting() -> None:
+        meter.say(f"{asset.path}: another process is fetching it, waiting")
+
+    cached = store.find(asset)
+    if cached is None:
+        with claimed(store.part_of(asset), patience, waiting) as part:
+            cached = store.find(asset)  # another process may have been faster
+            if cached is None:
+                sha256 = download(found.instance, asset, part, patience, meter.advance)
+                known = replace(asset, sha256=sha256)
+                return known, store.keep(found, known, part.path)
+    meter.advance(asset.size)
+    known = replace(asset, sha256=cached.sha256)
+    return known, store.keep(found, known)
+
+
+def _compare(found: Found, pinned: Mapping[str, str] | None) -> None:
+    """Refuse, before anything is downloaded, what the archive announces otherwise than it is pinned."""
+    for asset in found.assets:
+        wanted = (pinned or {}).get(asset.path)
+        announced = asset.dandi_etag if wanted and "-" in wanted else asset.sha256
+        if wanted and announced and announced != wanted:
+            raise _other(asset, announced, wanted)
+
+
+def _checked(fetched: Fetched, pinned: Mapping[str, str] | None) -> Fetched:
+    _compare(fetched.found, pinned)
+    return fetched
+
+
+def _other(asset: Asset, announced: str, wanted: str) -> CorruptFileError:
+    return CorruptFileError(
+        f"{asset.path} is not the file that is pinned: it has the digest {announced} instead of {wanted}; "
+        "its owner may have replaced it in the archive."
+    )
+
+
+def _needs_room(store: Store, missing: Sequence[Asset]) -> None:
+    """Refuse before anything is downloaded what the disk cannot hold."""
+    if not missing:
+        return
+    store.unfinished.mkdir(parents=True, exist_ok=True)
+    begun = (p.stat().st_size for p in map(store.part_of, missing) if p.exists())
+    needed = sum(a.size for a in missing) - sum(begun)
+    free = shutil.disk_usage(store.unfinished).free
+    if needed > free:
+        raise NgbError(
+            f"{len(missing)} files need {needed / 1e6:.0f} MB, and the disk of {store.folder} has "
+            f"{free / 1e6:.0f} MB left; free some space or let NGB_CACHE name a folder on another disk."
+        )
+
+
+class Meter:
+    """Tells how far downloads have come, all together and not too often.
+
+    Parameters
+    ----------
+    progress : callable
+    size : int
+        Bytes of all files.
+    n_files : int
+    """
+
+    def __init__(self, progress: Progress, size: int, n_files: int) -> None:
+        self.progress = progress
+        self.size = size
+        self.what = f"{n_files} files" if n_files > 1 else "1 file"
+        self.done = 0
+        self.told = (0.0, -1)
+        self.lock = threading.Lock()
+
+    def advance(self, n_bytes: int) -> None:
+        """Count bytes, of any file."""
+        with self.lock:
+            self.done += n_bytes
+            share = 100 * self.done // max(self.size, 1)
+            now = time.monotonic()
+            if share > self.told[1] and (now > self.told[0] + _TOLD or self.done == self.size):
+                self.told = (now, share)
+                self.progress(f"{self.what}: {self.done / 1e6:.1f} of {self.size / 1e6:.1f} MB")
+
+    def say(self, text: str) -> None:
+        """Tell something else."""
+        with self.lock:
+            self.progress(text)

@@ -1,0 +1,245 @@
+"""Fetched files in the user's cache, each in a folder named by the SHA-256 of its content.
+
+::
+
+    assets/
+      files/<sha256>/<name>.nwb       a file, whole and checked
+      files/<sha256>/from-*.json      each place that it came from: archive, dandiset, version, path
+      addresses/<digest>.json         what an address stood for when it was last fetched
+      unfinished/<digest>.part        downloads that were stopped; the next one continues them
+
+Everything appears by a rename, so processes may share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from neurobench_grasp.cache import cache_folder
+from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
+from neurobench_grasp.data.dandi.digests import sha256_of
+from neurobench_grasp.data.dandi.names import Address, file_name
+from neurobench_grasp.data.dandi.parts import SUFFIX
+from neurobench_grasp.disk import write_whole
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a file in the cache came from.
+
+    Parameters
+    ----------
+    instance, dandiset, version, path, asset_id, dandi_etag : str
+    size : int
+        Bytes.
+    """
+
+    instance: str
+    dandiset: str
+    version: str
+    path: str
+    asset_id: str
+    dandi_etag: str
+    size: int
+
+    @property
+    def address(self) -> Address:
+        """Address of this file alone."""
+        return Address(self.dandiset, self.version, self.path)
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A file in the cache.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of its content when it was fetched.
+    path : pathlib.Path
+    origins : tuple of Origin
+    """
+
+    sha256: str
+    path: Path
+    origins: tuple[Origin, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.path.stat().st_size
+
+    def is_sound(self) -> bool:
+        """Whether the content is still what was fetched; reads the whole file."""
+        return sha256_of(self.path) == self.sha256
+
+
+class Store:
+    """The files of DANDI in the cache.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        By default in the user's cache.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or cache_folder() / "assets"
+        self.files = self.folder / "files"
+        self.addresses = self.folder / "addresses"
+        self.unfinished = self.folder / "unfinished"
+
+    def find(self, asset: Asset) -> Cached | None:
+        """Find a file by its digest, whatever it was called when it was fetched."""
+        cached = self._at(asset.sha256) if asset.sha256 else self._with_etag(asset)
+        return cached if cached is not None and cached.size == asset.size else None
+
+    def keep(self, found: Found, asset: Asset, made: Path | None = None) -> Path:
+        """Note where a file came from, and take it in if it is not there yet.
+
+        Parameters
+        ----------
+        found : Found
+        asset : Asset
+            With its SHA-256.
+        made : pathlib.Path, optional
+            The checked file, which is moved.
+
+        Returns
+        -------
+        pathlib.Path
+            Its place in the cache.
+        """
+        address = found.address
+        origin = Origin(
+            found.instance,
+            address.dandiset,
+            address.version,
+            asset.path,
+            asset.asset_id,
+            asset.dandi_etag,
+            asset.size,
+        )
+        folder = self.files / asset.sha256
+        cached = self._at(asset.sha256)
+        place = cached.path if cached else folder / file_name(asset.path)
+        if made is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            made.replace(place)
+        if cached is None or origin not in cached.origins:
+            write_whole(folder / _note_of(origin), _json(asdict(origin)))
+        return place
+
+    def remember(self, asked: Address, found: Found) -> None:
+        """Note what an address stands for, with and without the version that was taken."""
+        for address in {asked, found.address}:
+            write_whole(self._noted(found.instance, address), _json(found.as_json()))
+
+    def recall(self, instance: str, address: Address) -> Fetched | None:
+        """Give what an address stood for last, if all its files are in the cache; needs no network."""
+        try:
+            found = Found.from_json(json.loads(self._noted(instance, address).read_text()))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        cached = [self.find(asset) for asset in found.assets]
+        files = tuple(c.path for c in cached if c is not None)
+        return Fetched(found, files) if len(files) == len(cached) else None
+
+    def all(self) -> list[Cached]:
+        """List the files, by their origins."""
+        cached = [c for folder in self._folders() if (c := self._at(folder.name)) is not None]
+        return sorted(cached, key=lambda c: [str(o.address) for o in c.origins])
+
+    def remove(self, address: Address, instance: str | None = None) -> list[Cached]:
+        """Remove the files of an address; a file that came from elsewhere, too, stays for that.
+
+        Returns
+        -------
+        list of Cached
+            What is gone.
+        """
+        gone = []
+        for cached in self.all():
+            kept = [o for o in cached.origins if not _is_meant(o, address, instance)]
+            if len(kept) == len(cached.origins):
+                continue
+            if kept:
+                for origin in set(cached.origins) - set(kept):
+                    (self.files / cached.sha256 / f"from-{_mark(asdict(origin))}.json").unlink(
+                        missing_ok=True
+                    )
+            else:
+                self.discard(cached)
+                gone.append(cached)
+        return gone
+
+    def discard(self, cached: Cached) -> None:
+        """Remove a file and all that is known of it, at once for all who look."""
+        grave = self.folder / f".removed-{uuid.uuid4().hex[:8]}"
+        try:
+            (self.files / cached.sha256).replace(grave)
+        except FileNotFoundError:  # another process was faster
+            return
+        shutil.rmtree(grave, ignore_errors=True)
+
+    def part_of(self, asset: Asset) -> Path:
+        """Place of a download that is not complete."""
+        return self.unfinished / f"{asset.sha256 or asset.dandi_etag}{SUFFIX}"
+
+    def parts(self) -> list[Path]:
+        """List the downloads that were stopped, or are going on."""
+        return sorted(self.unfinished.glob(f"*{SUFFIX}"))
+
+    def _folders(self) -> Iterator[Path]:
+        return (folder for folder in sorted(self.files.glob("*")) if folder.is_dir())
+
+    def _at(self, sha256: str) -> Cached | None:
+        folder = self.files / sha256
+        path = next(iter(sorted(folder.glob("*.nwb"))), None)
+        if path is None:
+            return None
+        return Cached(sha256, path, tuple(filter(None, map(_origin, sorted(folder.glob("from-*.json"))))))
+
+    def _with_etag(self, asset: Asset) -> Cached | None:
+        for folder in self._folders():
+            cached = self._at(folder.name)
+            if cached and any(
+                (o.dandi_etag, o.size) == (asset.dandi_etag, asset.size) for o in cached.origins
+            ):
+                return cached
+        return None
+
+    def _noted(self, instance: str, address: Address) -> Path:
+        return self.addresses / f"{_mark([instance, asdict(address)])}.json"
+
+
+def _note_of(origin: Origin) -> str:
+    """Name of the file that tells of an origin."""
+    return f"from-{_mark(asdict(origin))}.json"
+
+
+def _origin(path: Path) -> Origin | None:
+    try:
+        return Origin(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _is_meant(origin: Origin, address: Address, instance: str | None) -> bool:
+    return instance in (None, origin.instance) and address.covers(
+        origin.dandiset, origin.version, origin.path
+    )
+
+
+def _mark(data: object) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _json(data: object) -> bytes:
+    return json.dumps(data, indent=1).encode()
