@@ -27,6 +27,7 @@ from neurobench_grasp.protocols.context import Context, Stage
 from neurobench_grasp.protocols.encoding import candidate_predictions
 from neurobench_grasp.protocols.predictions import Predictions
 from neurobench_grasp.protocols.reduction import Reach, candidate_scores
+from neurobench_grasp.protocols.together import refuse_repeats
 from neurobench_grasp.scoring.splits import Splits, make_splits
 from neurobench_grasp.stages import Stages
 from neurobench_grasp.types import (
@@ -220,6 +221,7 @@ def prepare(
     if trained_on is not None:
         learned = load_dataset(registry, trained_on, None, progress)
         if learned.sha256 != data.sha256:
+            _refuse_known_trials(data, learned)
             data = _frozen(data, learned)
     if activations is not None:
         candidate, data = _stored(registry, model, Path(activations), data)
@@ -227,6 +229,17 @@ def prepare(
         data = replace(data, sessions=tuple(map(what_scores_need, data.sessions)))
     assert candidate is not None
     return Task(candidate, data, learned.behaviour("train"), registry.decoder(decoder))
+
+
+def _refuse_known_trials(data: Dataset, learned: Dataset) -> None:
+    """Make sure that a model is not scored on what it learned from."""
+    held = {
+        f"the dataset {part.id}": {
+            f"{s.id} {t}": mark for s in part.sessions for t, mark in s.fingerprints.items()
+        }
+        for part in (learned, data)
+    }
+    refuse_repeats(held, "choose another dataset with --trained-on, or leave it out")
 
 
 def _frozen(data: Dataset, learned: Dataset) -> Dataset:
@@ -340,14 +353,25 @@ def load_dataset(
     for file in files:
         progress(f"dataset {dataset_id}: reading {Path(file).name}")
         sessions.append(load_session(file, layout_name))
+    aligned = tuple(align(s) for s in sessions)
+    held = {str(file): s.fingerprints for file, s in zip(files, aligned, strict=True)}
+    refuse_repeats(held, "leave one of the files out")
     ids = [s.id for s in sessions]
     if len(set(ids)) < len(ids):
         raise NgbError(
             f"Dataset {dataset_id} has two sessions of the same id ({', '.join(sorted(ids))}); rename one."
         )
-    aligned = tuple(align(s) for s in sessions)
-    splits = make_splits({s.id: s.conditions for s in aligned})
+    splits = make_splits({s.id: s.conditions for s in aligned}, {s.id: s.groups for s in aligned})
+    aligned = tuple(_without_split(s, splits) for s in aligned)
     return Dataset(dataset_id, licence, any(s.synthetic for s in sessions), aligned, splits)
+
+
+def _without_split(session: AlignedSession, splits: Splits) -> AlignedSession:
+    """Name the trials that are in no split, because they share time with held-out ones."""
+    used = {t for split in (splits.train, splits.test, splits.ood) for t in split[session.id]}
+    left = [t for t in session.trials.ids if t not in used]
+    reason = "shares scored time with a trial of a held-out condition, and so is in no split"
+    return replace(session, dropped=(*session.dropped, *((t, reason) for t in left)))
 
 
 def _is_path(registry: Registry, name: str | Path) -> bool:

@@ -185,6 +185,9 @@ class TrialTable:
         Label of the condition (object, target direction …).
     events : mapping of str to ndarray, shape (n_trials,)
         Event times in seconds, NaN where a trial lacks the event.
+    group : tuple of str, length n_trials or 0
+        Trials of one group stay together when trials are split; those with an empty name, and all where
+        this is empty, are on their own.
     """
 
     ids: tuple[str, ...]
@@ -192,6 +195,7 @@ class TrialTable:
     stop: Floats
     condition: tuple[str, ...]
     events: Mapping[str, Floats]
+    group: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _freeze(self)

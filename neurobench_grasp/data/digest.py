@@ -85,6 +85,7 @@ def session_digest(session: Session, hashes: Hashes | None = None) -> str:
             "stop": hashes.of(trials.stop),
             "condition": trials.condition,
             "events": {name: hashes.of(times) for name, times in trials.events.items()},
+            **({"group": trials.group} if trials.group else {}),
         },
         "signals": {name: _signal(signal, hashes) for name, signal in session.signals.items()},
         "window": {k: float(v) if isinstance(v, int) else v for k, v in asdict(session.window).items()},

@@ -139,11 +139,29 @@ def locate_signals(nwb: NwbFile, signal: SignalLayout) -> list[str]:
         parent, _, last = path.rpartition("/")
         if last == "*":
             return [f"{parent}/{m}" for m in nwb.members(parent) if nwb.has_dataset(f"{parent}/{m}/data")]
-        if nwb.has_dataset(f"{path}/data") or (
+        if signal.container == "separate_timeseries":
+            if separate_series(nwb, signal, path):
+                return [path]
+        elif nwb.has_dataset(f"{path}/data") or (
             signal.container == "behavioral_timeseries" and nwb.has_group(path)
         ):
             return [path]
     return []
+
+
+def locate_column(nwb: NwbFile, table: str, column: str) -> str:
+    """Give the first spelling of a column, ``one|other``, that a table has, or else the first."""
+    spellings = [c.strip() for c in column.split("|")]
+    return next((c for c in spellings if nwb.has_dataset(f"{table}/{c}")), spellings[0])
+
+
+def separate_series(nwb: NwbFile, signal: SignalLayout, folder: str) -> list[str]:
+    """Find the series that are the columns of a signal, all of them or none."""
+    found = [
+        next((c for c in map(str.strip, names.split("|")) if nwb.has_dataset(f"{folder}/{c}/data")), None)
+        for names in signal.columns
+    ]
+    return [] if None in found else [f"{folder}/{name}" for name in found]
 
 
 def units_tables(nwb: NwbFile) -> tuple[str, ...]:
@@ -183,7 +201,7 @@ class _Search:
         if path is None:
             self.lack("the trials table", trials.paths, self.around(trials.paths[0]))
             return
-        columns = {trials.start, trials.stop, trials.condition.column}
+        columns = {trials.start, trials.stop, *trials.condition.needed}
         columns |= {column for event, column in trials.events.items() if event != "*"}
         if "*" in trials.events:
             names = (window.start_event, window.stop_event)
@@ -194,14 +212,21 @@ class _Search:
             self.column(path, column, "trials")
 
     def column(self, table: str, column: str, what: str) -> None:
-        if self.nwb.has_dataset(f"{table}/{column}"):
-            self.found.add(f"{table}/{column}")
+        place = f"{table}/{locate_column(self.nwb, table, column)}"
+        if self.nwb.has_dataset(place):
+            self.found.add(place)
         else:
-            self.lack(f"the {what} column {column!r}", [f"{table}/{column}"], self.nwb.members(table))
+            spellings = [c.strip() for c in column.split("|")]
+            words = " or ".join(map(repr, spellings))
+            looked_for = [f"{table}/{c}" for c in spellings]
+            self.lack(f"the {what} column {words}", looked_for, self.nwb.members(table))
 
     def signal(self, signal: SignalLayout) -> None:
         located = locate_signals(self.nwb, signal)
-        self.found.update(located)
+        if signal.container == "separate_timeseries":
+            self.found.update(*(separate_series(self.nwb, signal, folder) for folder in located))
+        else:
+            self.found.update(located)
         if not located and not signal.optional:
             self.lack(f"the signal {signal.name!r}", signal.paths, self.around(signal.paths[0]))
 

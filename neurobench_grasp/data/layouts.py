@@ -7,7 +7,8 @@ in ``docs/layouts.md``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -24,12 +25,15 @@ CHOICES = {
     "kind": ("spikes", "counts"),
     "bin_label": ("start", "center", "end"),
     "time_label": ("sample", "start", "end"),
-    "container": ("timeseries", "behavioral_timeseries"),
+    "container": ("timeseries", "behavioral_timeseries", "separate_timeseries"),
     "role": ("joint_angle", "position", "velocity", "emg", "force", "other"),
     "overlap": ("error", "allow"),
     "contiguous": ("recording", "trial"),
 }
 """Fields that take one of a few words."""
+
+POSTURE = "partial_posture"
+"""Name of the signal that a layout's ``posture`` makes."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,9 @@ class SignalLayout:
     paths : tuple of str
         Where it may be; the first that exists is taken. A last part ``*`` takes every series there.
     container : str
-        ``timeseries``, or ``behavioral_timeseries``: a group with one series per column.
+        ``timeseries``; ``behavioral_timeseries``: a group with one series per column;
+        ``separate_timeseries``: the folder of several series, of which ``columns`` names those that are
+        taken, one column each.
     columns : tuple of str
         Names of the columns; where empty, the table ``<series>_columns`` or ``comments="columns=[…]"``
         of the file names them.
@@ -96,6 +102,8 @@ class SignalLayout:
         What a sample's time names: the instant (``sample``) or a bin's ``start`` or ``end``.
     unit : str, optional
         Unit of the numbers, where the file states none or a wrong one.
+    rate : float, optional
+        Samples per second, where the file states a wrong rate; no matter for series with timestamps.
     optional : bool
         Whether the layout still fits without it.
     """
@@ -107,33 +115,47 @@ class SignalLayout:
     columns: tuple[str, ...] = ()
     time_label: str = "sample"
     unit: str | None = None
+    rate: float | None = None
     optional: bool = False
 
 
 @dataclass(frozen=True)
 class ConditionLayout:
-    """The column that labels a trial's condition.
+    """What labels a trial's condition: one of the first three.
 
     Parameters
     ----------
-    column : str
+    column : str, optional
+        Several values of a trial in it are joined.
+    columns : tuple of str
+        Columns whose labels are joined.
+    constant : str, optional
+        The condition of all trials, where the file knows none; no condition can then be held out.
     scale : float
         Factor for numeric labels (rad to degrees, say).
     decimals : int, optional
         Decimals of numeric labels; ``None`` writes them in full.
     """
 
-    column: str
+    column: str | None = None
+    columns: tuple[str, ...] = ()
+    constant: str | None = None
     scale: float = 1.0
     decimals: int | None = None
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return (self.column,) if self.column is not None else self.columns
 
 
 @dataclass(frozen=True)
 class KeepLayout:
-    """Which trials are used: those whose ``column`` holds one of ``values``."""
+    """Which trials are used: those whose ``column`` holds one of ``values``, or none of ``without``."""
 
     column: str
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,13 +191,30 @@ class DetectLayout:
 
 
 @dataclass(frozen=True)
+class PostureLayout:
+    """A column that drives several joints of the hand: a partial posture.
+
+    Parameters
+    ----------
+    signal, column : str
+        One of the layout's signals, and one of its columns.
+    joints : mapping of str to tuple of float
+        Joint of the hand → its angle in rad where the column is 0, and where it is 1; linear between.
+    """
+
+    signal: str
+    column: str
+    joints: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class TrialsLayout:
-    """The trials table.
+    """The trials table. A column may be named in several spellings, ``first|second``.
 
     Parameters
     ----------
     paths : tuple of str
-        Where it may be; the first that exists is taken.
+        Where it may be (``intervals/trials``, ``intervals/epochs``); the first that exists is taken.
     condition : ConditionLayout
     events : mapping of str to str
         Event → column with its times in seconds; ``"*": "*_time"`` takes every such column.
@@ -184,6 +223,9 @@ class TrialsLayout:
     keep : KeepLayout, optional
     overlap : str
         ``error``: overlapping trials are refused; ``allow``: they belong to the design.
+    block : float, optional
+        Seconds. For pseudo-trials that were cut from an unbroken recording: those that start in the same
+        block of it stay together when trials are split.
     detect : DetectLayout, optional
         Two more events, found in a signal.
     event_order : tuple of str
@@ -200,6 +242,7 @@ class TrialsLayout:
     keep: KeepLayout | None = None
     detect: DetectLayout | None = None
     overlap: str = "error"
+    block: float | None = None
     event_order: tuple[str, ...] = ()
     ids: tuple[str, ...] = ("id",)
 
@@ -223,8 +266,12 @@ class Layout:
     joint_map : mapping of str to tuple, optional
         Column of the joint angles → (hand joint, sign, offset in rad); ``None`` maps each column to the
         hand joint of its own name.
+    posture : tuple of PostureLayout
+        Columns that drive several joints each.
     true_rates : str, optional
         Path of a TimeSeries with the generator's rates, for synthetic sessions.
+    subject : str, optional
+        Regular expression with one group, which is the animal within the file's subject_id.
     """
 
     name: str
@@ -236,7 +283,9 @@ class Layout:
     units_optional: bool = False
     signals: tuple[SignalLayout, ...] = ()
     joint_map: Mapping[str, tuple[str, float, float]] | None = field(default_factory=dict)
+    posture: tuple[PostureLayout, ...] = ()
     true_rates: str | None = None
+    subject: str | None = None
 
 
 @cache
@@ -299,24 +348,66 @@ def _from_file(path: Path) -> Layout:
 
 def _check(layout: Layout, source: str) -> None:
     """Refuse a layout whose parts contradict each other."""
+    for fault in (*_event_faults(layout), *_trial_faults(layout), *_signal_faults(layout)):
+        raise LayoutError(f"The layout file {source} {fault}.")
+
+
+def _event_faults(layout: Layout) -> Iterator[str]:
     detect = layout.trials.detect
     events = {*layout.trials.events, *((detect.start, detect.stop) if detect else ())}
     named = [layout.window.start_event, layout.window.stop_event, *layout.trials.event_order]
-    unknown = [e for e in named if e not in events and "*" not in events]
-    if unknown:
-        raise LayoutError(
-            f"The layout file {source} uses the event {unknown[0]!r}, which its trials define nowhere."
-        )
+    for event in named:
+        if event not in events and "*" not in events:
+            yield f"uses the event {event!r}, which its trials define nowhere"
     if detect and detect.signal not in [s.name for s in layout.signals if not s.optional]:
-        raise LayoutError(
-            f"The layout file {source} is wrong at trials.detect.signal: {detect.signal!r} is none of its "
-            "signals, or an optional one."
+        yield (
+            f"is wrong at trials.detect.signal: {detect.signal!r} is none of its signals, or an optional one"
         )
     if detect and not (0 < detect.cutoff < 50 and 0 < detect.threshold < 1):
-        raise LayoutError(
-            f"The layout file {source} is wrong at trials.detect: cutoff must lie between 0 and 50 (Hz), and "
-            "threshold between 0 and 1."
+        yield (
+            "is wrong at trials.detect: cutoff must lie between 0 and 50 (Hz), and threshold between 0 and 1"
         )
+
+
+def _trial_faults(layout: Layout) -> Iterator[str]:
+    trials, condition = layout.trials, layout.trials.condition
+    given = [condition.column is not None, bool(condition.columns), condition.constant is not None]
+    if sum(given) != 1:
+        yield "is wrong at trials.condition: one of column, columns and constant is expected"
+    if condition.constant is not None and not condition.constant.strip():
+        yield "is wrong at trials.condition.constant: a label is expected"
+    if trials.keep and bool(trials.keep.values) == bool(trials.keep.without):
+        yield "is wrong at trials.keep: either values or without is expected"
+    if trials.block is not None and not 0 < trials.block < float("inf"):
+        yield f"is wrong at trials.block: seconds above 0 are expected, not {trials.block}"
+
+
+def _signal_faults(layout: Layout) -> Iterator[str]:
+    signals = {s.name: s for s in layout.signals}
+    for signal in layout.signals:
+        if signal.rate is not None and not 0 < signal.rate < float("inf"):
+            yield f"is wrong at the rate of {signal.name}: Hz above 0 are expected, not {signal.rate}"
+        if signal.container == "separate_timeseries" and not signal.columns:
+            yield f"is wrong at {signal.name}: the columns of a separate_timeseries must be named"
+    driven = [joint for part in layout.posture for joint in part.joints]
+    for part in layout.posture:
+        if part.signal not in signals:
+            yield f"is wrong at posture: {part.signal!r} is none of its signals"
+        if not part.joints:
+            yield f"is wrong at posture: {part.column!r} drives no joint"
+    for joint in sorted({j for j in driven if driven.count(j) > 1}):
+        yield f"is wrong at posture: the joint {joint!r} is driven twice"
+    if driven and (POSTURE in signals or any(s.role == "joint_angle" for s in layout.signals)):
+        yield "is wrong at posture: the layout has joint angles already"
+    if layout.subject is not None and not _has_one_group(layout.subject):
+        yield f"is wrong at subject: {layout.subject!r} is no regular expression with one group"
+
+
+def _has_one_group(pattern: str) -> bool:
+    try:
+        return re.compile(pattern).groups == 1
+    except re.error:
+        return False
 
 
 class _Builder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,31 +81,32 @@ class Parts:
             return None
         return values.astype(np.float64, copy=False)
 
-    def members_as_columns(self, path: str, unit: str | None) -> tuple[Floats, Floats, str, list[str]] | None:
-        """Join the series of a BehavioralTimeSeries, which must share one clock."""
-        names = [m for m in self.nwb.members(path) if self.nwb.has_dataset(f"{path}/{m}/data")]
-        series = [self.series(f"{path}/{m}", unit) for m in names]
-        if not series:
-            self.report.error(path, "it holds no series")
-            return None
+    def joined(
+        self, paths: Sequence[str], names: Sequence[str], unit: str | None
+    ) -> tuple[Floats, Floats, str, list[str]] | None:
+        """Join series of one column each, which must share one clock, under the given names."""
+        series = [self.series(path, unit) for path in paths]
         first = series[0]
         if first is None:
             return None
-        for name, one in zip(names, series, strict=True):
+        for path, one in zip(paths, series, strict=True):
             if one is None:
                 return None
             if not np.array_equal(one[1], first[1]):
-                self.report.error(f"{path}/{name}", f"its sample times differ from those of {names[0]}")
+                self.report.error(path, f"its sample times differ from those of {names[0]}")
                 return None
             if one[0].shape[1] != 1 or one[2] != first[2]:
-                self.report.error(
-                    f"{path}/{name}", f"one column in {first[2]!r} is expected, as in {names[0]}"
-                )
+                self.report.error(path, f"one column in {first[2]!r} is expected, as in {names[0]}")
                 return None
-        return np.concatenate([one[0] for one in series if one], axis=1), first[1], first[2], names
+        return np.concatenate([one[0] for one in series if one], axis=1), first[1], first[2], list(names)
 
-    def series(self, path: str, unit: str | None) -> tuple[Floats, Floats, str] | None:
-        """Values (n_samples, n_columns), times (n_samples,) and unit of a TimeSeries."""
+    def series(
+        self, path: str, unit: str | None, rate: float | None = None
+    ) -> tuple[Floats, Floats, str] | None:
+        """Values (n_samples, n_columns), times (n_samples,) and unit of a TimeSeries.
+
+        ``unit`` and ``rate`` (Hz) take the place of what the file states.
+        """
         place = f"{path}/data"
         values = self.numbers(place)
         if values is None:
@@ -119,11 +121,11 @@ class Parts:
             values = values * float(conversion)
         if offset is not None and float(offset) != 0.0:
             values = values + float(offset)
-        times = self.times(path, values.shape)
+        times = self.times(path, values.shape, rate)
         stated = str(self.nwb.attribute(place, "unit") or "unknown")
         return None if times is None else (values, times, unit or stated)
 
-    def times(self, path: str, shape: tuple[int, ...]) -> Floats | None:
+    def times(self, path: str, shape: tuple[int, ...], rate: float | None = None) -> Floats | None:
         """Give the sample times of a series of the given shape, (n_samples,), in seconds."""
         place = f"{path}/timestamps"
         if self.nwb.has_dataset(place):
@@ -136,7 +138,7 @@ class Parts:
                 return None
             return times
         clock = self.regular_clock(path)
-        return None if clock is None else regular_times(*clock, shape[0])
+        return None if clock is None else regular_times(clock[0], rate or clock[1], shape[0])
 
     def regular_clock(self, path: str) -> tuple[float, float] | None:
         """Give starting time (s) and rate (Hz) of a series without timestamps."""

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,33 @@ from neurobench_grasp.data.fit import (
     Fit,
     choose_layout,
     fit,
+    locate_column,
     locate_signals,
     locate_table,
     locate_units,
     nearest_first,
+    separate_series,
 )
 from neurobench_grasp.data.hdf5 import NwbFile, open_nwb
-from neurobench_grasp.data.layouts import ConditionLayout, SignalLayout, UnitsLayout, layouts, load_layout
+from neurobench_grasp.data.layouts import (
+    POSTURE,
+    ConditionLayout,
+    SignalLayout,
+    UnitsLayout,
+    layouts,
+    load_layout,
+)
 from neurobench_grasp.data.parts import Parts
 from neurobench_grasp.data.stamp import Stamp, read_stamp
 from neurobench_grasp.errors import CorruptFileError, LayoutError
-from neurobench_grasp.types import Ragged, Session, Signal, TrialTable, Units
+from neurobench_grasp.types import Floats, Ragged, Session, Signal, TrialTable, Units
 
 ELECTRODES = "general/extracellular_ephys/electrodes"
 RADIANS = ("rad", "radian", "radians")
 DEGREES = ("deg", "degree", "degrees", "°")
+JOINT = " / "
+"""Between the parts of a label."""
+
 NO_UNITS = Units((), (), spike_times=np.empty(0), spike_offsets=np.zeros(1, np.int64))
 NEWEST = (2, 11)
 """Newest NWB version whose files were tried."""
@@ -146,13 +159,14 @@ class Reader:
         if units is None or trials is None or not self.complete or self.report.errors:
             return None
         trials = self.with_movements(trials, signals)
+        signals |= self.posture(signals)
         joints = [c for s in signals.values() if s.role == "joint_angle" for c in s.columns]
         joint_map = self.layout.joint_map
         if joint_map is None:
             joint_map = self.stamp.joint_map if self.stamp else {c: (c, 1.0, 0.0) for c in joints}
         session = Session(
             id=self.nwb.text("general/session_id") or self.nwb.text("identifier") or self.nwb.path.stem,
-            subject=self.nwb.text("general/subject/subject_id") or "unknown",
+            subject=self.subject(),
             layout=f"{self.layout.name}@{self.layout.version}",
             sha256="",
             synthetic=self.stamp is not None and self.stamp.synthetic,
@@ -170,6 +184,12 @@ class Reader:
                 "identifier", "the content does not match its digest, so the file was damaged or edited"
             )
         return replace(session, notes=self.report.notes)
+
+    def subject(self) -> str:
+        """Name the animal, without what the layout says is no part of its name."""
+        name = self.nwb.text("general/subject/subject_id") or "unknown"
+        found = re.search(self.layout.subject, name) if self.layout.subject else None
+        return (found[1] if found else None) or name
 
     def header(self) -> None:
         """Note a version newer than known, and missing metadata."""
@@ -311,21 +331,26 @@ class Reader:
         if path is None:
             return None
         n_trials = self.parts.table(path)
-        bounds = [self.parts.column(path, name, n_trials) for name in (layout.start, layout.stop)]
-        events = {e: self.parts.column(path, c, n_trials) for e, c in self.event_columns(path).items()}
+        bounds = [self.times(path, column, n_trials) for column in (layout.start, layout.stop)]
+        events = {e: self.times(path, c, n_trials) for e, c in self.event_columns(path).items()}
         if any(b is None for b in bounds):
             return None
         ids = self.parts.names(path, layout.ids, n_trials)
-        labels = self.labels(path, layout.condition, n_trials)
+        labels = self.conditions(path, layout.condition, n_trials)
         table = TrialTable(
             ids=ids,
             start=np.asarray(bounds[0]),
             stop=np.asarray(bounds[1]),
             condition=labels or ("",) * n_trials,
             events={e: t for e, t in events.items() if t is not None},
+            group=() if layout.block is None else _blocks(np.asarray(bounds[0]), layout.block),
         )
         table = self.kept(path, table)
         return checks.check_trials(table, path, layout.overlap, layout.event_order, self.report)
+
+    def times(self, path: str, column: str, n_trials: int) -> Floats | None:
+        """Read a column of times, in whichever of its spellings."""
+        return self.parts.column(path, locate_column(self.nwb, path, column), n_trials)
 
     def event_columns(self, path: str) -> dict[str, str]:
         """Event → column, with ``*`` filled in."""
@@ -343,16 +368,14 @@ class Reader:
         """Leave out trials of other outcomes, and those without a label."""
         keep = np.ones(len(table), bool)
         rule = self.layout.trials.keep
-        if rule is not None and self.nwb.has_dataset(f"{path}/{rule.column}"):
-            outcome = [
-                _label(v, ConditionLayout(rule.column)) for v in self.nwb.read(f"{path}/{rule.column}")
-            ]
-            keep = np.isin(outcome, rule.values) if len(outcome) == len(table) else keep
+        found = self.labels(path, rule.column, ConditionLayout(), len(table)) if rule else None
+        if rule is not None and found is not None:
+            keep = np.isin(found, rule.values) if rule.values else ~np.isin(found, rule.without)
             if not keep.all():
+                wrong = f"not {' or '.join(rule.values)}" if rule.values else " or ".join(rule.without)
+                place = f"{path}/{locate_column(self.nwb, path, rule.column)}"
                 self.report.changed(
-                    f"{path}/{rule.column}",
-                    f"{(~keep).sum()} of {len(table)} trials are not {' or '.join(rule.values)}, so left out",
-                    "info",
+                    place, f"{(~keep).sum()} of {len(table)} trials are {wrong}, so left out", "info"
                 )
         nameless = keep & (np.array(table.condition, dtype=object) == "")
         if nameless.any() and self.complete:
@@ -360,18 +383,40 @@ class Reader:
             keep &= ~nameless
         return table if keep.all() else _select(table, np.flatnonzero(keep))
 
-    def labels(self, path: str, layout: ConditionLayout, n_trials: int) -> tuple[str, ...] | None:
-        """Read the condition of each trial."""
-        place = f"{path}/{layout.column}"
+    def conditions(self, path: str, layout: ConditionLayout, n_trials: int) -> tuple[str, ...] | None:
+        """Label each trial's condition; a trial that lacks a part of its label has none."""
+        if layout.constant is not None:
+            return (layout.constant,) * n_trials
+        parts = [self.labels(path, column, layout, n_trials) for column in layout.needed]
+        found = [labels for labels in parts if labels is not None]
+        if len(found) < len(parts):
+            return None
+        return tuple(JOINT.join(p) if all(p) else "" for p in zip(*found, strict=True))
+
+    def labels(
+        self, path: str, column: str, layout: ConditionLayout, n_trials: int
+    ) -> tuple[str, ...] | None:
+        """Read one label for each trial; several values of a trial are joined."""
+        place = f"{path}/{locate_column(self.nwb, path, column)}"
         if not self.nwb.has_dataset(place):
             return None
         values = self.nwb.read(place)
-        if values.shape != (n_trials,) or values.dtype.kind not in "OiufbS":
+        ragged = self.nwb.has_dataset(f"{place}_index")
+        if values.dtype.kind not in "OiufbS" or values.ndim > 2 or (values.ndim == 2 and ragged):
             self.report.error(
-                place, f"one label per trial is expected, not {values.dtype} of shape {values.shape}"
+                place, f"labels of trials are expected, not {values.dtype} of shape {values.shape}"
             )
             return None
-        return tuple(_label(v, layout) for v in values)
+        if ragged:
+            index = self.nwb.read(f"{place}_index")
+            offsets = checks.ragged_offsets(index, n_trials, len(values), f"{place}_index", self.report)
+            rows = None if offsets is None else [values[a:b] for a, b in pairwise(offsets)]
+        elif len(values) != n_trials:
+            self.report.error(place, f"one label per trial is expected, not the shape {values.shape}")
+            rows = None
+        else:
+            rows = list(values if values.ndim == 2 else values[:, None])
+        return None if rows is None else tuple(_joined(row, layout) for row in rows)
 
     def with_movements(self, trials: TrialTable, signals: Mapping[str, Signal]) -> TrialTable:
         """Add the events that the layout finds in a signal."""
@@ -399,7 +444,8 @@ class Reader:
                 name = path.rpartition("/")[2] if layout.name == "*" else layout.name
                 if path in taken:
                     continue
-                taken.add(path)
+                if layout.container != "separate_timeseries":  # a folder may hold several such signals
+                    taken.add(path)
                 signal = self.signal(replace(layout, name=name), path)
                 if signal is not None:
                     self.hashes.begin(signal.values)
@@ -409,12 +455,7 @@ class Reader:
 
     def signal(self, layout: SignalLayout, path: str) -> Signal | None:
         """Read one signal, joint angles in rad, times at the instant a sample stands for."""
-        if layout.container == "behavioral_timeseries":
-            parts = self.parts.members_as_columns(path, layout.unit)
-        else:
-            series = self.parts.series(path, layout.unit)
-            names = self.parts.column_names(path, series[0].shape[1]) if series else []
-            parts = None if series is None else (*series, list(layout.columns) or names)
+        parts = self.columns(layout, path)
         if parts is None:
             return None
         values, times, unit, columns = parts
@@ -435,12 +476,63 @@ class Reader:
             times = times + (half if layout.time_label == "start" else -half)
         return Signal(layout.name, role, tuple(columns), unit, times, values)
 
+    def columns(self, layout: SignalLayout, path: str) -> tuple[Floats, Floats, str, list[str]] | None:
+        """Read values, times, unit and names of a signal's columns."""
+        if layout.container == "behavioral_timeseries":
+            names = [m for m in self.nwb.members(path) if self.nwb.has_dataset(f"{path}/{m}/data")]
+            if not names:
+                self.report.error(path, "it holds no series")
+                return None
+            return self.parts.joined([f"{path}/{m}" for m in names], names, layout.unit)
+        if layout.container == "separate_timeseries":
+            names = [column.split("|")[0].strip() for column in layout.columns]
+            return self.parts.joined(separate_series(self.nwb, layout, path), names, layout.unit)
+        series = self.parts.series(path, layout.unit, layout.rate)
+        if series is None:
+            return None
+        return *series, list(layout.columns) or self.parts.column_names(path, series[0].shape[1])
+
+    def posture(self, signals: Mapping[str, Signal]) -> dict[str, Signal]:
+        """Turn columns that drive several joints into joint angles, one column for each joint."""
+        angles: dict[str, Floats] = {}
+        times: Floats | None = None
+        for part in self.layout.posture:
+            signal = signals.get(part.signal)
+            if signal is None:  # an optional one
+                return {}
+            if part.column not in signal.columns or (times is not None and signal.times is not times):
+                self.report.error(part.signal, f"it has no column {part.column!r} on the clock of the others")
+                return {}
+            times = signal.times
+            value = signal.values[:, signal.columns.index(part.column)]
+            for joint, (extended, flexed) in part.joints.items():
+                angles[joint] = extended + value * (flexed - extended)
+        if times is None:
+            return {}
+        drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in self.layout.posture)
+        self.report.changed(
+            POSTURE, f"a partial posture of the hand, not recorded joint angles: {drives}", "info"
+        )
+        made = np.stack(list(angles.values()), axis=1)
+        return {POSTURE: Signal(POSTURE, "joint_angle", tuple(angles), "rad", times, made)}
+
     def true_rates(self) -> Signal | None:
         """Read the rates of the generator, where the layout knows of any."""
         path = self.layout.true_rates
         if path is None or not self.nwb.has_dataset(f"{path}/data"):
             return None
         return self.signal(SignalLayout("true_rates", "other", (path,)), path)
+
+
+def _joined(values: NDArray[Any], layout: ConditionLayout) -> str:
+    """Write the label of one trial; it has none where a part of it is missing."""
+    parts = [_label(value, layout) for value in values]
+    return JOINT.join(parts) if all(parts) else ""
+
+
+def _blocks(start: Floats, seconds: float) -> tuple[str, ...]:
+    """Name the block of the recording in which each trial starts."""
+    return tuple(f"block {int(b)}" if np.isfinite(b) else "" for b in np.floor(start / seconds))
 
 
 def _label(value: Any, layout: ConditionLayout) -> str:
@@ -463,4 +555,5 @@ def _select(table: TrialTable, rows: NDArray[Any]) -> TrialTable:
         stop=table.stop[rows],
         condition=tuple(table.condition[i] for i in rows),
         events={e: t[rows] for e, t in table.events.items()},
+        group=tuple(table.group[i] for i in rows) if table.group else (),
     )

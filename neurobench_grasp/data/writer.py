@@ -107,6 +107,8 @@ def _check_writable(session: Session, steps: Mapping[str, float]) -> None:
     checks.check_names(units, trials, report)
     if len(trials) == 0:
         report.error("trials", "there are none")
+    if trials.group:
+        report.error("trials", "groups of trials have no place in the canonical layout")
     if (
         units.counts is not None
         and units.count_times is not None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, ENCODING
+from neurobench_grasp.protocols.together import fingerprints, tied_trials
 from neurobench_grasp.scoring.ev import between_rows
 from neurobench_grasp.scoring.rates import TICKS_PER_SECOND, bin_spikes, smooth, to_ticks
-from neurobench_grasp.types import Bools, Floats, Ints, Ragged, Session, Signal, Trials
+from neurobench_grasp.types import Bools, Floats, Ints, Ragged, Session, Signal, Trials, TrialTable
 
 STEP, MIN_STEPS, MAX_SIGNAL_GAP = ENCODING.step_s, ENCODING.min_steps, ENCODING.max_signal_gap_s
 
@@ -48,6 +49,10 @@ class AlignedSession:
     true_rates : Ragged, optional
         (trial, window step, n_units), spikes/s: the rates that generated the spikes, smoothed as ``rates``;
         synthetic sessions only.
+    groups : mapping of str to str
+        Trials that a split keeps together, because they share time, and the name of their set.
+    fingerprints : mapping of str to str
+        What tells each kept trial from those of other files; empty where too little was recorded.
     """
 
     id: str
@@ -66,6 +71,8 @@ class AlignedSession:
     dropped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     true_rates: Ragged | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 def align(session: Session) -> AlignedSession:
@@ -99,11 +106,16 @@ def align(session: Session) -> AlignedSession:
         )
     kept = kept[good]
     counts, recorded, rates, observed, true_rates = _rates(session, grid, first[kept], stop[kept], kept)
+    begin, end = _bounds(session)
+    table = session.trials
+    groups = tied_trials(table.ids, first, stop, np.isfinite(begin) & np.isfinite(end), table.group)
+    chosen = behaviour.select(good)
+    marks = fingerprints(session, _in_windows(chosen), begin[kept], end[kept])
     return AlignedSession(
         id=session.id,
         subject=session.subject,
         sha256=session.sha256,
-        trials=behaviour.select(good),
+        trials=chosen,
         start=grid.starts(first[kept]),
         rates=rates,
         counts=counts,
@@ -114,9 +126,33 @@ def align(session: Session) -> AlignedSession:
         conditions=dict(zip(session.trials.ids, session.trials.condition, strict=True)),
         max_lag=session.window.max_lag,
         dropped=tuple(dropped),
-        notes=(*session.notes, *notes),
+        notes=(*session.notes, *notes, *_told(groups, table)),
         true_rates=true_rates,
+        groups=groups,
+        fingerprints=dict(zip(chosen.ids, marks, strict=True)),
     )
+
+
+def _in_windows(trials: Trials) -> dict[str, Ragged]:
+    return {name: signal.cut(*trials.window.T) for name, signal in trials.signals.items()}
+
+
+def _told(groups: Mapping[str, str], table: TrialTable) -> list[str]:
+    """Say how many trials are kept together, and how many overlap without sharing scored time."""
+    notes = []
+    order = np.argsort(table.start, kind="stable")
+    n_overlapping = int(np.sum(table.start[order][1:] < np.maximum.accumulate(table.stop[order])[:-1] - 1e-6))
+    if groups:
+        notes.append(
+            f"{len(groups)} of {len(table)} trials share scored time or a block of recording with others; "
+            f"they are kept together when trials are split, in {len(set(groups.values()))} sets"
+        )
+    elif n_overlapping:
+        notes.append(
+            f"{n_overlapping} of {len(table)} trials begin before an earlier one ends, but share nothing "
+            "that is scored"
+        )
+    return notes
 
 
 def what_scores_need(session: AlignedSession) -> AlignedSession:
@@ -181,8 +217,7 @@ def _windows(session: Session, grid: _Grid) -> tuple[Ints, Ints, list[str]]:
             f"Session {session.id} has no event {missing[0]!r}, which the window needs; "
             f"it has {', '.join(sorted(table.events)) or 'none'}."
         )
-    begin = table.events[window.start_event] + window.start_offset
-    end = table.events[window.stop_event] + window.stop_offset
+    begin, end = _bounds(session)
     usable = np.isfinite(begin) & np.isfinite(end)
     first = grid.floor(np.where(usable, begin, 0.0))
     stop = grid.floor(np.where(usable, end, 0.0))
@@ -200,6 +235,15 @@ def _windows(session: Session, grid: _Grid) -> tuple[Ints, Ints, list[str]]:
         else:
             reasons.append("")
     return first, stop, reasons
+
+
+def _bounds(session: Session) -> tuple[Floats, Floats]:
+    """Begin and end of each trial's window, s."""
+    window, events = session.window, session.trials.events
+    return (
+        events[window.start_event] + window.start_offset,
+        events[window.stop_event] + window.stop_offset,
+    )
 
 
 def _stretches(session: Session, grid: _Grid) -> tuple[Ints, Ints]:

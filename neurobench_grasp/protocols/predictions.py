@@ -123,8 +123,9 @@ def _training(
     """Sort training bins into cells, object fold × trial fold: bins, folds of each split, and their order."""
     t, n = session.trials, SETTINGS.n_folds
     conditions = [t.condition[i] for i in fitted]
-    trial_fold = np.array(folds_by_trial([t.ids[i] for i in fitted], conditions, n))
-    object_fold = np.array(folds_by_condition(conditions, n))
+    ids = [t.ids[i] for i in fitted]
+    trial_fold = np.array(folds_by_trial(ids, conditions, n, session.groups))
+    object_fold = np.array(folds_by_condition(conditions, n, [session.groups.get(i, "") for i in ids]))
     cell = np.repeat(object_fold * n + trial_fold, session.rates.lengths[list(fitted)])
     order = np.argsort(cell, kind="stable")
     rates = session.rates.select(fitted).values[:, units]

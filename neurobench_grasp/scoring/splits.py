@@ -50,7 +50,9 @@ class Splits:
         return hashlib.sha256(self.as_json().encode()).hexdigest()
 
 
-def make_splits(conditions: Mapping[str, Mapping[str, str]]) -> Splits:
+def make_splits(
+    conditions: Mapping[str, Mapping[str, str]], together: Mapping[str, Mapping[str, str]] | None = None
+) -> Splits:
     """Apply the rule.
 
     Parameters
@@ -58,6 +60,10 @@ def make_splits(conditions: Mapping[str, Mapping[str, str]]) -> Splits:
     conditions : mapping
         Session → trial id → condition label, of all trials in the files (dropped ones too, so that a
         trial's split does not depend on why another was dropped).
+    together : mapping, optional
+        Session → trial id → set, of trials that belong together because they share time: each set is in
+        one split. Where some of a set are of held-out conditions, those are ``ood`` and the others in no
+        split.
 
     Returns
     -------
@@ -71,28 +77,68 @@ def make_splits(conditions: Mapping[str, Mapping[str, str]]) -> Splits:
     test: dict[str, tuple[str, ...]] = {}
     ood: dict[str, tuple[str, ...]] = {}
     for session, trials in conditions.items():
+        sets = (together or {}).get(session, {})
         testing: set[str] = set()
         for label in labels:
             mine = [t for t, c in trials.items() if c == label and label not in held_out]
             ranked = hash_order("trial", [f"{session}|{t}" for t in mine])
             testing.update(x.split("|", 1)[1] for x in ranked[: round(HELD_OUT_TRIALS * len(mine))])
+        follows = _leaders(session, trials, sets)
+        tainted = {sets[t] for t, c in trials.items() if c in held_out and t in sets}
+        free = [t for t, c in trials.items() if c not in held_out and sets.get(t) not in tainted]
         ood[session] = tuple(t for t, c in trials.items() if c in held_out)
-        test[session] = tuple(t for t in trials if t in testing)
-        train[session] = tuple(t for t, c in trials.items() if c not in held_out and t not in testing)
+        test[session] = tuple(t for t in free if follows[t] in testing)
+        train[session] = tuple(t for t in free if follows[t] not in testing)
     return Splits(train, test, ood, tuple(sorted(held_out)))
 
 
-def folds_by_trial(ids: Sequence[str], conditions: Sequence[str], n_folds: int) -> list[int]:
-    """Fold of each trial, every condition spread evenly over the folds."""
+def _leaders(session: str, trials: Mapping[str, str], sets: Mapping[str, str]) -> dict[str, str]:
+    """Give the trial whose split each trial shares: itself, or one of its set, by an order of its own."""
+    leader: dict[str, str] = {}
+    for name in hash_order("set", [f"{session}|{t}" for t in trials]):
+        trial = name.split("|", 1)[1]
+        leader.setdefault(sets.get(trial, ""), trial)
+    return {t: leader[sets[t]] if t in sets else t for t in trials}
+
+
+def folds_by_trial(
+    ids: Sequence[str], conditions: Sequence[str], n_folds: int, together: Mapping[str, str] | None = None
+) -> list[int]:
+    """Fold of each trial, every condition spread evenly over the folds.
+
+    ``together`` gives the set of trials that have one; each set is in one fold.
+    """
     rank = {t: i for i, t in enumerate(hash_order("fold", list(ids)))}
     order = sorted(range(len(ids)), key=lambda i: (conditions[i], rank[ids[i]]))
     fold = [0] * len(ids)
     for position, i in enumerate(order):
         fold[i] = position % n_folds
+    first: dict[str, int] = {}
+    for i in order:
+        fold[i] = first.setdefault(together[ids[i]], fold[i]) if together and ids[i] in together else fold[i]
     return fold
 
 
-def folds_by_condition(conditions: Sequence[str], n_folds: int) -> list[int]:
-    """Fold of each trial, every condition wholly in one fold."""
+def folds_by_condition(
+    conditions: Sequence[str], n_folds: int, together: Sequence[str] | None = None
+) -> list[int]:
+    """Fold of each trial, every condition wholly in one fold.
+
+    ``together`` names the set of each trial (empty: none); conditions with trials in one set share a fold.
+    """
     rank = {c: i for i, c in enumerate(hash_order("fold", sorted(set(conditions))))}
-    return [rank[c] % n_folds for c in conditions]
+    joined = {c: c for c in rank}
+    for members in _sets(conditions, together or ()):
+        least = min((joined[c] for c in members), key=rank.__getitem__)
+        merged = {joined[c] for c in members}
+        joined = {c: least if j in merged else j for c, j in joined.items()}
+    return [rank[joined[c]] % n_folds for c in conditions]
+
+
+def _sets(conditions: Sequence[str], together: Sequence[str]) -> list[set[str]]:
+    """Conditions of each set of trials."""
+    found: dict[str, set[str]] = {}
+    for condition, name in zip(conditions, together, strict=bool(together)):
+        if name:
+            found.setdefault(name, set()).add(condition)
+    return list(found.values())

@@ -1,0 +1,22 @@
+"""Files of public dandisets, written once."""
+
+import public_files
+import pytest
+
+
+@pytest.fixture(scope="session")
+def public(tmp_path_factory):
+    """Path of a dandiset's file by its name."""
+    folder = tmp_path_factory.mktemp("public")
+
+    def path(name):
+        file = folder / f"{name.replace(', ', '_').replace(' ', '_')}.nwb"
+        return file if file.exists() else public_files.FILES[name](file)
+
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Keep the user's cache out of it."""
+    monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
