@@ -10,6 +10,7 @@ import re
 import socket
 import struct
 import threading
+import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,9 +74,7 @@ class Archive:
         self.main = self._start(_ApiHandler)
 
     def _start(self, handler):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
-        server.block_on_close = False
+        server = _Server(("127.0.0.1", 0), handler)
         server.archive = self
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return server
@@ -121,6 +120,14 @@ def archive(**options):
         yield made
     finally:
         made.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, *_):
+        """Say nothing of clients that have gone."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -172,8 +179,9 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def reset(self):
-        """End the connection as a crash would."""
+        """End the connection as a crash would, when what was sent has arrived."""
         self.wfile.flush()
+        time.sleep(0.1)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True

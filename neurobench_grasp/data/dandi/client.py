@@ -186,8 +186,8 @@ class Archive:
             ) from None
         except (requests.RequestException, *MISUNDERSTOOD) as error:
             raise CorruptFileError(
-                f"{self.instance} answers in a way that is not understood ({type(error).__name__}); is it "
-                "the URL of an archive's API?"
+                f"{self.instance} answers in a way that is not understood ({type(error).__name__}); look "
+                "whether this is the URL of an archive's API, or tell those who run it."
             ) from None
         finally:
             logger.disabled = silent

@@ -92,7 +92,10 @@ class _Download:
         return sha256
 
     def fetch(self, digests: Digests) -> None:
-        """Ask for the rest until all is there, again after each connection that breaks off."""
+        """Ask for the rest until all is there, again after connections that break off.
+
+        How often is counted anew only when one has brought something worth it.
+        """
         failures = 0
         with open_session(self.instance, self.patience) as session:
             while self.part.size < self.asset.size:
@@ -100,7 +103,7 @@ class _Download:
                 try:
                     self.ask(session, digests)
                 except _BrokenOffError as error:
-                    failures = 0 if self.part.size > before else failures + 1
+                    failures = 0 if self.part.size >= before + CHUNK else failures + 1
                     if failures >= self.patience.tries:
                         raise NgbError(self.unfinished(str(error))) from None
                     self.patience.wait(failures)
@@ -156,9 +159,9 @@ class _Download:
         return have - first
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
-        """Give the body as it was sent."""
+        """Give the body as it was sent, without waiting for whole chunks: what has come is kept."""
         try:
-            while data := response.raw.read(CHUNK, decode_content=False):
+            while data := response.raw.read1(CHUNK, decode_content=False):
                 yield data
         except urllib3.exceptions.TimeoutError:
             raise _BrokenOffError(f"nothing came for {self.patience.read:g} s") from None
