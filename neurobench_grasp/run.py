@@ -234,12 +234,20 @@ def prepare(
 def _refuse_known_trials(data: Dataset, learned: Dataset) -> None:
     """Make sure that a model is not scored on what it learned from."""
     held = {
-        f"the dataset {part.id}": {
-            f"{s.id} {t}": mark for s in part.sessions for t, mark in s.fingerprints.items()
-        }
-        for part in (learned, data)
+        f"the training trials of {learned.id}": _marks(learned, "train"),
+        f"the held-out trials of {data.id}": _marks(data, "test", "ood"),
     }
     refuse_repeats(held, "choose another dataset with --trained-on, or leave it out")
+
+
+def _marks(data: Dataset, *splits: str) -> dict[str, str]:
+    """Give the fingerprint of each trial of some splits."""
+    return {
+        f"{session.id} {trial}": session.fingerprints.get(trial, "")
+        for session in data.sessions
+        for split in splits
+        for trial in getattr(data.splits, split)[session.id]
+    }
 
 
 def _frozen(data: Dataset, learned: Dataset) -> Dataset:

@@ -105,7 +105,7 @@ def draw_figures(
         identity = {
             "sha256": task.data.sha256,
             "splits": task.data.splits.sha256,
-            "trained_on": task.data.trained_on,
+            "trained_on_sha256": task.data.trained_on_sha256,
         }
         known = _any(folder, model, identity, seeds)
     except NoRecordError as why:
