@@ -76,7 +76,7 @@ def test_another_clock_and_another_session_id_do_not_hide_it(day, load):
 def test_a_model_that_learned_from_the_trials_is_not_scored_on_them(day, tmp_path):
     """A part of calib has its own splits, so that some of what it holds out trained on the whole of it."""
     recorded = public_files.reach_to_grasp(9)
-    part = public_files.falcon_m1(tmp_path / "part.nwb", recorded, split="part", stop=40)
+    part = public_files.falcon_m1(tmp_path / "part.nwb", recorded, split="part", first=30, stop=64)
     with pytest.raises(NgbError) as caught:
         run.evaluate("linear_kinematic", part, trained_on=day["held-in-calib"], out=tmp_path / "run")
     message = str(caught.value)
