@@ -37,6 +37,7 @@ def ngb_datasets() -> Iterator[DatasetSpec]:
             layout=entry.layout,
             licence=entry.licence,
             summary=entry.summary,
+            details=entry.details,
         )
 
 

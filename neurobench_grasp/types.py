@@ -573,6 +573,9 @@ class DatasetSpec:
         One line for ``ngb datasets``.
     licence : str
     synthetic : bool
+    details : mapping
+        What ``ngb datasets --json`` tells beside: areas, what it can be scored on …; where ``unverified`` is
+        true in it, listings say so.
     """
 
     name: str
@@ -581,6 +584,7 @@ class DatasetSpec:
     layout: str | None = None
     licence: str = "unknown"
     synthetic: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

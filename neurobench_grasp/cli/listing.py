@@ -22,9 +22,11 @@ def datasets(as_json: Json = False) -> Result:
     from neurobench_grasp.plugins import load_registry
 
     found = load_registry().datasets()
-    listing = _listing("dataset", found, "licence", "synthetic")
+    listing = _listing("dataset", found, "licence", "synthetic", "details")
     licences = [f"{p.spec.name}: {p.spec.licence}" for p in found]
-    return Result(listing.data, [*listing.view, "", "Licences", *licences])
+    unverified = any(p.spec.details.get("unverified") for p in found)
+    told = ["", "unverified: described from published listings, not checked against the archive"]
+    return Result(listing.data, [*listing.view, *(told if unverified else []), "", "Licences", *licences])
 
 
 def protocols(as_json: Json = False) -> Result:
@@ -69,7 +71,9 @@ def _listing(kind: str, provided: Sequence[Any], *fields: str) -> Result:
 
 
 def _label(spec: Any) -> str:
-    return " (synthetic self-test)" if getattr(spec, "synthetic", False) else ""
+    if getattr(spec, "synthetic", False):
+        return " (synthetic self-test)"
+    return " (unverified)" if getattr(spec, "details", {}).get("unverified") else ""
 
 
 def _tell_of_troubles() -> None:

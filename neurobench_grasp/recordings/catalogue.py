@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import yaml
 
@@ -12,8 +13,35 @@ from neurobench_grasp.resources import resource
 
 
 @dataclass(frozen=True)
+class OnDandi:
+    """Where files lie on DANDI.
+
+    Parameters
+    ----------
+    dandiset : str
+        Its six digits.
+    version : str
+        A published version, or ``draft``.
+    paths : tuple of str
+        Paths of its files, or patterns of them.
+    digests : mapping of str to str
+        Path → SHA-256 or dandi-etag, where they are pinned.
+    """
+
+    dandiset: str
+    version: str
+    paths: tuple[str, ...]
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The address of each path."""
+        return tuple(f"dandi:{self.dandiset}@{self.version}/{path}" for path in self.paths)
+
+
+@dataclass(frozen=True)
 class Entry:
-    """One dataset of the catalogue.
+    """One dataset of the catalogue: files that are pinned, or files on DANDI.
 
     Parameters
     ----------
@@ -23,12 +51,22 @@ class Entry:
     licence, source, citation : str
         Who allows what, where it comes from, whom to cite.
     sha256 : str
-        Digest of its content in the cache (:func:`neurobench_grasp.cache.combined_digest`).
+        Digest of its content in the cache (:func:`neurobench_grasp.cache.combined_digest`), if pinned.
     files : mapping of str to str
-        Original file → SHA-256 of its bytes.
+        Original file → SHA-256 of its bytes, if pinned.
     wheel, wheel_sha256, wheel_size : str, optional
         Wheel of the package index that holds the files (``name==version``), its digest and its size in
         words; without, the files can only be taken from a copy of the user's.
+    dandi : OnDandi, optional
+        Where its files lie on DANDI.
+    areas : tuple of str
+        Where its units were recorded.
+    scores : mapping of str to str
+        Protocol → ``yes``, or why not.
+    quirks : tuple of str
+        What a reader of its scores should know.
+    unverified : bool
+        True if the entry was made from published listings, and not checked against the archive.
     """
 
     name: str
@@ -37,16 +75,44 @@ class Entry:
     licence: str
     source: str
     citation: str
-    sha256: str
-    files: Mapping[str, str]
+    sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
     wheel: str | None = None
     wheel_sha256: str = ""
     wheel_size: str = ""
+    dandi: OnDandi | None = None
+    areas: tuple[str, ...] = ()
+    scores: Mapping[str, str] = field(default_factory=dict)
+    quirks: tuple[str, ...] = ()
+    unverified: bool = False
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What listings tell beside name, summary and licence."""
+        place = {"dandi": list(self.dandi.addresses)} if self.dandi else {}
+        return {
+            **place,
+            "layout": self.layout,
+            "areas": list(self.areas),
+            "scores": dict(self.scores),
+            "quirks": list(self.quirks),
+            "source": self.source,
+            "citation": self.citation,
+            "unverified": self.unverified,
+        }
 
 
 @cache
 def catalogue() -> Mapping[str, Entry]:
     """Give the datasets that can be fetched, by name."""
     paths = sorted(resource("registry/datasets").glob("*.yaml"))
-    entries = [Entry(**yaml.safe_load(path.read_text(encoding="utf-8"))) for path in paths]
+    entries = [_entry(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in paths]
     return {entry.name: entry for entry in entries}
+
+
+def _entry(content: dict[str, Any]) -> Entry:
+    """Build an entry from plain YAML values, in which tuples are lists."""
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    if place := content.get("dandi"):
+        values["dandi"] = OnDandi(**{**place, "paths": tuple(place["paths"])})
+    return Entry(**values)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from neurobench_grasp.cache import Kept
 from neurobench_grasp.errors import NgbError, UnknownNameError
-from neurobench_grasp.recordings.catalogue import Entry, catalogue
+from neurobench_grasp.recordings.catalogue import Entry, OnDandi, catalogue
 from neurobench_grasp.recordings.originals import originals
 
 Progress = Callable[[str], None]
@@ -25,7 +25,8 @@ def fetch(name: str, source: str | Path | None = None, progress: Progress = lamb
     name : str
         A dataset of the :func:`catalogue`.
     source : path, optional
-        Folder or wheel that holds the original files; by default they are downloaded.
+        Folder or wheel that holds the original files; by default they are downloaded, and always if they
+        are on DANDI.
     progress : callable, optional
         Is told in words what is being done.
 
@@ -40,6 +41,8 @@ def fetch(name: str, source: str | Path | None = None, progress: Progress = lamb
         If they cannot be had, or are not the pinned ones.
     """
     entry = find_entry(name)
+    if entry.dandi:
+        return _fetch_from_dandi(entry, entry.dandi, source, progress)
     kept = Kept(entry.name, entry.sha256)
     path = None if source is None else Path(source)
     if files := kept.files():
@@ -56,9 +59,9 @@ def fetched_files(entry: Entry) -> list[Path]:
     NgbError
         If it has not been; the message says how.
     """
-    files = Kept(entry.name, entry.sha256).files()
+    files = _cached_from_dandi(entry.dandi) if entry.dandi else Kept(entry.name, entry.sha256).files()
     if files is None:
-        origin = "" if entry.wheel else " --from FOLDER"
+        origin = "" if entry.wheel or entry.dandi else " --from FOLDER"
         raise NgbError(
             f"The dataset {entry.name} has not been fetched yet; run `ngb data fetch {entry.name}{origin}` "
             f"first (its licence: {entry.licence})."
@@ -74,6 +77,34 @@ def find_entry(name: str) -> Entry:
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise UnknownNameError(f"There is no dataset {name!r} to fetch{hint}; there are {', '.join(known)}.")
     return known[name]
+
+
+def _fetch_from_dandi(
+    entry: Entry, place: OnDandi, source: str | Path | None, progress: Progress
+) -> list[Path]:
+    """Fetch the files of all addresses, in their order."""
+    from neurobench_grasp.data.dandi import fetch_files, parse_address
+
+    if source is not None:
+        raise NgbError(
+            f"{entry.name} comes from DANDI alone; score files of your own by their path, with "
+            f"`ngb score --dataset FILE --layout {entry.layout}`."
+        )
+    paths: list[Path] = []
+    for address in place.addresses:
+        asked = parse_address(address)
+        pinned = {path: digest for path, digest in place.digests.items() if asked.matches(path)}
+        paths += fetch_files(address, pinned=pinned or None, progress=progress).files
+    return paths
+
+
+def _cached_from_dandi(place: OnDandi) -> list[Path] | None:
+    """Give the files of all addresses, if they are in the cache; the archive is not asked."""
+    from neurobench_grasp.data.dandi import Store, parse_address
+    from neurobench_grasp.data.dandi.instances import instance_url
+
+    known = [Store().recall(instance_url(), parse_address(address)) for address in place.addresses]
+    return None if None in known else [path for one in known if one for path in one.files]
 
 
 def _fill(entry: Entry, source: Path | None, new: Path, progress: Progress) -> dict[str, str]:

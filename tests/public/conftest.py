@@ -1,7 +1,12 @@
 """Files of public dandisets, written once."""
 
+import sys
+from pathlib import Path
+
 import public_files
 import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "dandi"))  # the archive to fetch them from
 
 
 @pytest.fixture(scope="session")
@@ -18,5 +23,7 @@ def public(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """Keep the user's cache out of it."""
+    """Keep the user's cache and archive out of it."""
     monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
+    for name in ("NGB_DANDI_TOKEN", "NGB_DANDI_INSTANCE", "DANDI_API_KEY", "DANDI_INSTANCE"):
+        monkeypatch.delenv(name, raising=False)
