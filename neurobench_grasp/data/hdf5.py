@@ -145,7 +145,7 @@ def open_nwb(path: str | os.PathLike[str]) -> Iterator[NwbFile]:
             nwb = NwbFile(path, h5, tree)
             _check_nwb(nwb)
             yield nwb
-    except NgbError:
+    except (NgbError, MemoryError):
         raise
     except Exception as cause:
         raise _corrupt(path, cause) from cause
