@@ -5,9 +5,10 @@ Everything that h5py can raise while a file is read ends here, at one boundary.
 
 from __future__ import annotations
 
+import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, Uns
 READ_LIMIT = 8 * GIB
 """Most bytes of one dataset that are taken into memory."""
 
+NOT_HDF5 = "{} is not an HDF5 file, so it cannot be NWB; check what you downloaded."
+
 BETA_TYPES = {"TableColumn", "ElectrodeTable", "ElectrodeTableRegion"}
 """Types of the NWB 2.0 beta that the final format dropped; their tables cannot be read."""
 
@@ -37,11 +40,14 @@ class NwbFile:
     path : pathlib.Path
     h5 : h5py.File
     tree : Tree
+    far : bool
+        Whether reading is slow, since it lies on a server.
     """
 
     path: Path
     h5: h5py.File
     tree: Tree
+    far: bool = False
 
     @property
     def name(self) -> str:
@@ -136,44 +142,61 @@ def open_nwb(path: str | os.PathLike[str]) -> Iterator[NwbFile]:
         If the pre-scan refuses it.
     """
     path = Path(path)
-    _check_regular(path)
+    check_regular(path, "NWB")
+    if not is_hdf5(path):
+        raise CorruptFileError(NOT_HDF5.format(path.name))
+    with _opened(path, path) as nwb:
+        yield nwb
+
+
+@contextmanager
+def open_far_nwb(file: io.RawIOBase, name: str) -> Iterator[NwbFile]:
+    """Open an NWB 2 file that lies elsewhere, as :func:`open_nwb` does; ``file`` checks its heaps itself."""
+    with _opened(Path(name), file) as nwb:
+        yield nwb
+
+
+@contextmanager
+def _opened(path: Path, source: Path | io.RawIOBase) -> Iterator[NwbFile]:
+    far = not isinstance(source, Path)
     try:
-        with no_plugins(), h5py.File(path, "r", locking="best-effort") as h5:
+        with no_plugins(), h5py.File(source, "r", locking=None if far else "best-effort") as h5:
             _check_generation(h5, path.name)
             tree = prescan(h5, path.name)
-            _check_heaps(path, tree)
-            nwb = NwbFile(path, h5, tree)
+            if not far:
+                check_heaps(path, tree.bulk)
+            nwb = NwbFile(path, h5, tree, far)
             _check_nwb(nwb)
             yield nwb
     except (NgbError, MemoryError):
         raise
     except Exception as cause:
-        raise _corrupt(path, cause) from cause
+        raise corrupt(path, cause) from cause
 
 
-def _check_regular(path: Path) -> None:
-    """Say plainly what a path is when it is no readable HDF5 file."""
+def check_regular(path: Path, kind: str) -> None:
+    """Say plainly what a path is when it is no readable file of a kind."""
     if path.is_dir():
-        raise NgbError(f"{path} is a folder; name one of the NWB files in it.")
+        raise NgbError(f"{path} is a folder; name one of the {kind} files in it.")
     if not path.exists():
         raise NgbError(f"There is no file {path}.")
     if not path.is_file():
-        raise NgbError(f"{path} is not a regular file; name an NWB file.")
+        raise NgbError(f"{path} is not a regular file; name the {kind} file itself.")
     if not os.access(path, os.R_OK):
         raise NgbError(f"{path} may not be read; ask its owner for permission.")
     if path.stat().st_size == 0:
         raise CorruptFileError(f"{path.name} is empty; copy or download it again.")
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 does."""
     try:
-        is_hdf5 = h5py.is_hdf5(path)
+        return bool(h5py.is_hdf5(path))
     except OSError:
-        is_hdf5 = False
-    if not is_hdf5:
-        raise CorruptFileError(
-            f"{path.name} is not an HDF5 file, so it cannot be NWB; check what you downloaded."
-        )
+        return False
 
 
-def _corrupt(path: Path, cause: Exception) -> CorruptFileError:
+def corrupt(path: Path, cause: Exception) -> CorruptFileError:
     """Put the cause into one sentence."""
     truncated = re.search(r"truncated file: eof = (\d+),.* stored_eof = (\d+)", str(cause))
     if truncated:
@@ -182,6 +205,8 @@ def _corrupt(path: Path, cause: Exception) -> CorruptFileError:
             f"{path.name} is truncated: it should hold {want} bytes and holds {have}; "
             "copy or download it again."
         )
+    if "file signature not found" in str(cause):
+        return CorruptFileError(NOT_HDF5.format(path.name))
     reason = " ".join(str(cause.args[0] if cause.args else "").split()).rstrip(".") or "no reason given"
     return CorruptFileError(
         f"{path.name} is damaged and cannot be read ({type(cause).__name__}: {reason[:200]}); "
@@ -201,8 +226,9 @@ def _check_generation(h5: h5py.File, name: str) -> None:
     raise CorruptFileError(f"{name} is HDF5 but not NWB: it states no nwb_version.")
 
 
-def _check_heaps(path: Path, tree: Tree) -> None:
-    place = broken_heap(path, tree.bulk)
+def check_heaps(path: Path, bulk: Sequence[tuple[int, int]]) -> None:
+    """Refuse a file with a heap that the HDF5 library could not walk to its end."""
+    place = broken_heap(path, bulk)
     if place is not None:
         raise CorruptFileError(
             f"{path.name} is damaged and cannot be read (its text heap at byte {place} is broken); "

@@ -60,12 +60,15 @@ class Tree:
         Soft links and the path each points to.
     bulk : list of (int, int)
         Byte ranges of the file, start and stop, that hold the data of large datasets.
+    places : mapping of (int, int) to str
+        Address of each group and dataset, and the path by which it was first reached.
     """
 
     groups: set[str] = field(default_factory=lambda: {""})
     datasets: dict[str, tuple[int, ...]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     bulk: list[tuple[int, int]] = field(default_factory=list)
+    places: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def resolve(self, path: str) -> str | None:
         """Follow soft links by text alone; ``None`` where nothing is at the end."""
@@ -128,7 +131,6 @@ class _Scan:
         self.name = name
         self.limits = limits
         self.tree = Tree()
-        self.seen: set[tuple[int, int]] = set()
         self.total = 0
 
     def refuse(self, path: str, reason: str) -> UnsafeFileError:
@@ -141,7 +143,7 @@ class _Scan:
         if file.id.get_create_plist().get_sizes() != (8, 8):
             raise self.refuse("/", "says that the file writes lengths in other than 8 bytes")
         root = h5py.h5g.open(file.id, b"/")
-        self.seen.add(_address(root))
+        self.tree.places[address(root)] = ""
         pending = [(root, "", 0)]
         while pending:
             group, path, depth = pending.pop()
@@ -174,9 +176,9 @@ class _Scan:
             raise self.refuse(path, f"is one of more than {self.limits.objects} objects")
         item = h5py.h5o.open(group, member)
         if isinstance(item, h5py.h5g.GroupID):
-            if _address(item) in self.seen:
+            if address(item) in self.tree.places:
                 raise self.refuse(path, "is a group that appears a second time (a link cycle)")
-            self.seen.add(_address(item))
+            self.tree.places[address(item)] = path
             self.tree.groups.add(path)
             return item
         if isinstance(item, h5py.h5d.DatasetID):
@@ -201,8 +203,8 @@ class _Scan:
         if layout == h5py.h5d.CHUNKED and prod(plist.get_chunk()) * itemsize > self.limits.chunk_bytes:
             raise self.refuse(path, f"has chunks of more than {self.limits.chunk_bytes // MIB} MiB")
         self.tree.datasets[path] = shape
-        if _address(dataset) not in self.seen:
-            self.seen.add(_address(dataset))
+        if address(dataset) not in self.tree.places:
+            self.tree.places[address(dataset)] = path
             stored = dataset.get_storage_size()
             self.size(path, prod(shape) * itemsize, stored)
             if stored > MIB:
@@ -233,6 +235,7 @@ def _split(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
-def _address(item: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> tuple[int, int]:
+def address(item: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> tuple[int, int]:
+    """Give what identifies an object of a file, by whatever path it is reached."""
     info = h5py.h5o.get_info(item)
     return info.fileno, info.addr

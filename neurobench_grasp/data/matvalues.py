@@ -1,0 +1,155 @@
+"""What a MATLAB file holds, in four forms: structs, cells, text and numbers; read when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.errors import CorruptFileError, LayoutError
+
+MAX_DEPTH = 8
+"""Cells within cells that are followed."""
+
+MAX_CELLS = 1_000_000
+"""Cells that are taken out of one cell array, however deep."""
+
+
+@dataclass(frozen=True)
+class Struct:
+    """A struct array, column by column as MATLAB counts; a single struct has one element.
+
+    Parameters
+    ----------
+    place : str
+        Where in the file it is, as messages name it.
+    fields : tuple of str
+    n : int
+        Elements.
+    read : callable
+        ``read(field, element)`` gives the value of a field, the element counted from 0.
+    """
+
+    place: str
+    fields: tuple[str, ...]
+    n: int
+    read: Callable[[str, int], MatValue]
+
+    def get(self, field: str, element: int = 0) -> MatValue:
+        """Read a field of one element.
+
+        Raises
+        ------
+        LayoutError
+            Naming the fields that are there, where this one is not.
+        """
+        if field not in self.fields:
+            raise LayoutError(
+                f"{self.place} lacks the field {field!r}; it has {', '.join(self.fields) or 'none'}."
+            )
+        return self.read(field, element)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A cell array, column by column as MATLAB counts.
+
+    Parameters
+    ----------
+    place : str
+    n : int
+    read : callable
+        ``read(cell)`` gives the value of a cell, counted from 0.
+    """
+
+    place: str
+    n: int
+    read: Callable[[int], MatValue]
+
+    def flat(self) -> Sequence[MatValue]:
+        """Give the contents of all cells; cells within cells take the place of their cell.
+
+        Raises
+        ------
+        CorruptFileError
+            If cells lie too deep within cells, as in a cell that contains itself, or are too many.
+        """
+        found: list[MatValue] = []
+        self._gather(found, 1)
+        return found
+
+    def _gather(self, found: list[MatValue], depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise CorruptFileError(
+                f"{self.place} holds cells within cells, more than {MAX_DEPTH} deep; a file like this was "
+                "not saved by MATLAB."
+            )
+        for i in range(self.n):
+            if len(found) >= MAX_CELLS:
+                raise CorruptFileError(f"{self.place} holds more than {MAX_CELLS} cells.")
+            value = self.read(i)
+            if isinstance(value, Cells):
+                value._gather(found, depth + 1)
+            else:
+                found.append(value)
+
+
+MatValue = Struct | Cells | str | NDArray[Any]
+"""Numbers are arrays in MATLAB's own shape (rows, columns …), empty ones with a length of 0."""
+
+
+def numbers(value: MatValue, place: str) -> NDArray[np.float64]:
+    """Give a vector of numbers, from an array or from cells of one number each; empty cells are NaN.
+
+    Raises
+    ------
+    LayoutError
+        If there is anything else.
+    """
+    parts = value.flat() if isinstance(value, Cells) else None
+    if parts is not None and all(isinstance(p, np.ndarray) and p.size <= 1 for p in parts):
+        return np.array([float(p.item()) if p.size else np.nan for p in parts if isinstance(p, np.ndarray)])
+    if isinstance(value, np.ndarray):
+        return value.ravel(order="F").astype(np.float64)
+    raise LayoutError(f"{place} does not hold numbers.")
+
+
+def matrices(value: MatValue, place: str) -> list[NDArray[Any]]:
+    """Give the matrices in the cells of a cell array.
+
+    Raises
+    ------
+    LayoutError
+        If there is anything else.
+    """
+    found = value.flat() if isinstance(value, Cells) else ()
+    parts = [p for p in found if isinstance(p, np.ndarray)]
+    if not isinstance(value, Cells) or len(parts) != len(found):
+        raise LayoutError(f"{place} is not a cell array of matrices.")
+    return parts
+
+
+def texts(value: MatValue) -> tuple[str, ...]:
+    """Give the lines of text in a value, none where it holds anything else."""
+    if isinstance(value, str):
+        return (value,)
+    parts = value.flat() if isinstance(value, Cells) else ()
+    return tuple(p for p in parts if isinstance(p, str)) if all(isinstance(p, str) for p in parts) else ()
+
+
+def lines(codes: NDArray[Any], place: str) -> MatValue:
+    """Decode UTF-16 numbers, (n_characters, n_lines); several lines as cells.
+
+    Parameters
+    ----------
+    codes : ndarray of whole numbers
+    place : str
+        Where in the file they are.
+    """
+    if codes.ndim != 2:
+        codes = codes.reshape(-1, 1)
+    found = [np.ascontiguousarray(c, "<u2").tobytes().decode("utf-16-le", "replace") for c in codes.T]
+    return found[0] if len(found) == 1 else Cells(place, len(found), lambda i: found[i].rstrip())
