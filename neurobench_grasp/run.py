@@ -175,6 +175,8 @@ def evaluate(
     )
     candidate, data = task.candidate, task.data
     wanted = asked or [registry.protocol(name) for name in _applicable(candidate.spec, data)]
+    if candidate.spec.controller and not asked:
+        _tell_what_is_left_out([p.spec.name for p in wanted], data, progress)
     if curves:
         wanted.append(registry.protocol(CURVES))
     _store_splits(Path(out), data)
@@ -330,6 +332,15 @@ def _applicable(spec: ModelSpec, data: Dataset) -> list[str]:
     if not moves:
         return ["encoding"]
     return ["tracking", "encoding", "brain-control"] if units else ["tracking"]
+
+
+def _tell_what_is_left_out(wanted: Sequence[str], data: Dataset, progress: Progress) -> None:
+    """Say which protocols of controllers this dataset cannot serve, and why."""
+    still = next((s.id for s in data.sessions if s.trials.joint_angles is None), None)
+    reason = "no session has units" if still is None else f"{still} has no joint angles of the hand"
+    for name in ("tracking", "encoding", "brain-control"):
+        if name not in wanted:
+            progress(f"{name} is left out: {reason}")
 
 
 def load_dataset(

@@ -142,6 +142,8 @@ def _contents(found: Inspection, layout: str | None) -> Iterator[RenderableType]
     yield f"layout: {found.layout or 'none fits'}"
     if found.layout is None:
         yield from _misses(found.fits, layout)
+    else:
+        yield from (f"scored by {protocol}: {answer}" for protocol, answer in found.scores.items())
     yield ""
     yield from _units(found)
     yield from _trials(found)

@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from neurobench_grasp.data.findings import Report
-from neurobench_grasp.data.fit import Fit, choose_layout, fit, locate_units, nearest_first, units_tables
+from neurobench_grasp.data.fit import (
+    Fit,
+    choose_layout,
+    fit,
+    locate_signals,
+    locate_units,
+    nearest_first,
+    units_tables,
+)
 from neurobench_grasp.data.hdf5 import NwbFile, open_nwb
 from neurobench_grasp.data.layouts import Layout, UnitsLayout, layouts, load_layout
 from neurobench_grasp.data.parts import Parts
@@ -19,7 +27,7 @@ from neurobench_grasp.data.stamp import CANONICAL, Stamp, read_stamp
 from neurobench_grasp.errors import LayoutError
 from neurobench_grasp.types import Floats, TrialTable, Units
 
-FOLDERS = ("acquisition", "processing")
+FOLDERS = ("acquisition", "analysis", "processing")
 """Where signals are looked for."""
 
 
@@ -109,7 +117,9 @@ class Inspection:
     tables : tuple of TableSummary
         Every table of intervals in the file.
     signals : tuple of SignalSummary
-        Every series under acquisition and processing.
+        Every series under acquisition, analysis and processing.
+    scores : mapping of str to str
+        Protocol → ``yes``, or why the file cannot be scored by it.
     """
 
     path: str
@@ -132,6 +142,7 @@ class Inspection:
     events: tuple[EventSummary, ...]
     tables: tuple[TableSummary, ...]
     signals: tuple[SignalSummary, ...]
+    scores: dict[str, str]
 
 
 def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None) -> Inspection:
@@ -180,7 +191,29 @@ def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None)
             events=() if trials is None else tuple(_event(e, t) for e, t in trials.events.items()),
             tables=_tables(nwb),
             signals=_signals(nwb),
+            scores=_scores(nwb, chosen.layout if chosen else None, sum(len(u) for u in units)),
         )
+
+
+def _scores(nwb: NwbFile, layout: Layout | None, n_units: int) -> dict[str, str]:
+    """Tell by which protocols the file can be scored, and why not by the others."""
+    if layout is None:
+        return dict.fromkeys(("encoding", "tracking", "brain-control"), "no layout fits")
+    units = "yes" if n_units else "it holds no units"
+    hand = _hand(nwb, layout)
+    both = hand.partition(":")[0] if n_units or not hand.startswith("yes") else units
+    return {"encoding": units, "tracking": hand, "brain-control": both}
+
+
+def _hand(nwb: NwbFile, layout: Layout) -> str:
+    """Tell whether postures of the hand are known, and how."""
+    there = {s.name for s in layout.signals if locate_signals(nwb, s)}
+    if any(part.signal in there for part in layout.posture):
+        drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in layout.posture)
+        return f"yes, as a partial posture: {drives}"
+    if not any(s.role == "joint_angle" and s.name in there for s in layout.signals):
+        return "no joint angles of the hand were recorded"
+    return "yes" if layout.joint_map != {} else "its joint angles are of no joint of the hand"
 
 
 def _fits(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> list[Fit]:

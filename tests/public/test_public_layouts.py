@@ -8,11 +8,13 @@ import public_files
 import pytest
 import yaml
 from pynwb import NWBHDF5IO
+from typer.testing import CliRunner
 
 from neurobench_grasp import run
 from neurobench_grasp.body import JOINTS, NEUTRAL, joint_limits
+from neurobench_grasp.cli import app
 from neurobench_grasp.data import inspect_file, load_session, validate_file
-from neurobench_grasp.errors import LayoutError, UnsupportedError
+from neurobench_grasp.errors import LayoutError, NgbError, UnsupportedError
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols.align import align
 from neurobench_grasp.resources import resource
@@ -300,3 +302,42 @@ def test_waveforms_are_left_alone_and_only_rewarded_trials_are_used(public, monk
     assert "intervals/trials/result: 3 of 64 trials are not R, so left out" in session.notes
     assert set(session.trials.condition) == {str(k) for k in range(-90, 270, 45)}
     assert sorted(set(session.units.areas)) == ["M1", "PMd"]
+
+
+# -- what a file can be scored on -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "tracking", "brain_control"),
+    [
+        (
+            "falcon-m1",
+            "no joint angles of the hand were recorded",
+            "no joint angles of the hand were recorded",
+        ),
+        (
+            "nlb-area2-bump",
+            "its joint angles are of no joint of the hand",
+            "its joint angles are of no joint",
+        ),
+        ("falcon-m2", "yes, as a partial posture: index drives mcp2_flexion", "yes, as a partial posture"),
+    ],
+)
+def test_inspection_says_what_can_be_scored_and_why_not(public, name, tracking, brain_control):
+    scores = inspect_file(public(name)).scores
+    assert scores["encoding"] == "yes"
+    assert scores["tracking"].startswith(tracking) and scores["brain-control"].startswith(brain_control)
+    shown = " ".join(CliRunner().invoke(app, ["data", "inspect", str(public(name))]).stdout.split())
+    assert f"scored by tracking: {tracking}" in shown
+
+
+def test_series_under_analysis_are_shown(public):
+    paths = {s.path for s in inspect_file(public("link")).signals}
+    assert {"analysis/ThresholdCrossings", "analysis/mrs_position"} <= paths
+
+
+def test_a_controller_is_told_what_a_dataset_lacks(public, tmp_path):
+    with pytest.raises(
+        NgbError, match="imitates movements of the hand, and this session has no joint angles"
+    ):
+        run.evaluate("muscle_ppo", public("falcon-m1"), protocols=["tracking"], out=tmp_path / "run")
