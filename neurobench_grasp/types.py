@@ -627,12 +627,15 @@ class DecodedTrials:
     condition : tuple of str, length n_trials
     dt : float
         Seconds per bin.
+    group : tuple of str, length n_trials or 0
+        Trials of one group share time, and belong into one fold; an empty name is no group.
     """
 
     counts: Ragged
     commands: Ragged
     condition: tuple[str, ...]
     dt: float
+    group: tuple[str, ...] = ()
 
     @property
     def lead(self) -> int:

@@ -35,7 +35,7 @@ class RidgeDecoder:
         features = np.concatenate(
             [self._histories(c, len(y)) for c, y in zip(train.counts, train.commands, strict=True)]
         )
-        fold = np.repeat(_folds(train.condition), train.commands.lengths)
+        fold = np.repeat(_folds(train.condition, train.group), train.commands.lengths)
         order = np.argsort(fold, kind="stable")
         middle = train.commands.values.mean(0)
         commands = (train.commands.values - middle)[order]
@@ -64,11 +64,13 @@ class RidgeDecoder:
         return sliding_window_view(whole, SETTINGS.history, axis=0)[-n_steps:].reshape(n_steps, -1)
 
 
-def _folds(conditions: Sequence[str]) -> Ints:
-    """Fold of each trial."""
+def _folds(conditions: Sequence[str], group: Sequence[str] = ()) -> Ints:
+    """Fold of each trial; trials of one group share it."""
     if len(set(conditions)) > 1:
-        return np.array(folds_by_condition(conditions, SETTINGS.n_folds))
-    return np.array(folds_by_trial([str(i) for i in range(len(conditions))], conditions, SETTINGS.n_folds))
+        return np.array(folds_by_condition(conditions, SETTINGS.n_folds, group))
+    ids = [str(i) for i in range(len(conditions))]
+    together = {i: name for i, name in zip(ids, group, strict=bool(group)) if name}
+    return np.array(folds_by_trial(ids, conditions, SETTINGS.n_folds, together))
 
 
 def decode(decoder: Decoder, counts: Ragged, lead: int) -> Ragged:

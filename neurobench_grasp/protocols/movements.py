@@ -125,8 +125,9 @@ class Movements:
         """Give what a decoder learns from: training trials alone."""
         train = self.split["train"]
         conditions = tuple(self.trials.condition[i] for i in train)
+        groups = tuple(self.session.groups.get(self.trials.ids[i], "") for i in train)
         return DecodedTrials(
-            self.spikes(units, train), self.goals[kind].select(train), conditions, self.trials.dt
+            self.spikes(units, train), self.goals[kind].select(train), conditions, self.trials.dt, groups
         )
 
     @cached_property

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
+from neurobench_grasp.protocols.decoders import _folds
 from neurobench_grasp.protocols.together import tied_trials
 from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial, make_splits
 
@@ -74,3 +75,13 @@ def test_sets_take_about_their_share_of_the_test_split():
 def test_without_ties_nothing_changes():
     conditions = {"s": {f"t{i}": f"o{i % 9}" for i in range(90)}}
     assert make_splits(conditions, {"s": {}}).sha256 == make_splits(conditions).sha256
+
+
+def test_a_decoder_chooses_its_penalty_with_groups_in_one_fold():
+    alike, two = ["reach"] * 40, ["reach", "grasp"] * 20
+    group = [f"block {i // 5}" for i in range(40)]
+    for conditions in (alike, two):
+        folds = _folds(conditions, group)
+        assert all(len(set(folds[i : i + 5])) == 1 for i in range(0, 40, 5))
+    assert len(set(_folds(alike, group))) > 1
+    np.testing.assert_array_equal(_folds(alike, [""] * 40), _folds(alike))
