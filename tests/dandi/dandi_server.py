@@ -69,6 +69,7 @@ class Archive:
         self.versions = {}  # dandiset → version → files
         self.api_faults, self.blob_faults = [], []
         self.seen = []  # (port, method, path, headers)
+        self.n_sent = 0  # bytes of files
         self.over = threading.Event()
         self.blobs = self._start(_BlobHandler)
         self.main = self._start(_ApiHandler)
@@ -261,6 +262,7 @@ class _BlobHandler(_Handler):
                 self.reset()
             self.close_connection = True
             return
+        archive.n_sent += len(body)
         self.wfile.write(body)
 
     def endless(self, data):

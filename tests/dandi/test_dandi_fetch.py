@@ -8,7 +8,7 @@ from dandi_server import PUBLISHED, SET, File, archive, etag_of
 from dandischema.digests.dandietag import DandiETag, PartGenerator
 
 from neurobench_grasp import NgbError
-from neurobench_grasp.data.dandi import Store, cached_files, fetch_files, list_files, parse_address
+from neurobench_grasp.data.dandi import Store, cached_files, fetch_files, list_files, parse_address, source_of
 from neurobench_grasp.data.dandi.digests import Digests, Etag, part_size
 from neurobench_grasp.data.dandi.names import Address, dataset_id, file_name
 from neurobench_grasp.errors import CorruptFileError
@@ -103,16 +103,19 @@ def test_parts_of_very_large_files_are_those_of_dandis_own_package():
     assert etag.result() == etag_of(b"0123456789")
 
 
-def test_a_file_is_fetched_under_the_digest_of_its_content(server):
+def test_a_file_is_fetched_under_the_digest_of_its_content(server, tmp_path):
     fetched = fetch(server)
     (path,) = fetched.files
     file = files(server)["sub-A/sub-A_ses-1.nwb"]
     assert path.read_bytes() == file.data
     assert path.name == "sub-A_ses-1.nwb"
     assert path.parent.name == file.sha256
-    assert fetched.source["version"] == PUBLISHED
-    assert fetched.source["assets"][0]["sha256"] == file.sha256
-    assert fetched.source["assets"][0]["dandi_etag"] == file.etag
+    (source,) = fetched.source
+    assert (source["instance"], source["dandiset"], source["version"]) == (server.api, SET, PUBLISHED)
+    assert (source["path"], source["asset_id"], source["size"]) == (file.path, file.id, 200_000)
+    assert (source["sha256"], source["dandi_etag"]) == (file.sha256, file.etag)
+    assert source_of(fetched.files) == [source]
+    assert source_of([tmp_path / "elsewhere.nwb"]) == []
     assert fetched.found.licence == "CC-BY-4.0"
     assert Store().parts() == []
 
@@ -121,14 +124,14 @@ def test_the_newest_published_version_is_taken_and_recorded(server):
     server.add(SET, "0.230101.0000", File("sub-A/sub-A_ses-1.nwb", b"newer"))
     fetched = fetch(server, f"dandi:{SET}/sub-A/sub-A_ses-1.nwb")
     assert fetched.files[0].read_bytes() == b"newer"
-    assert fetched.source["version"] == "0.230101.0000"
+    assert fetched.source[0]["version"] == "0.230101.0000"
     assert fetched.dataset_id.startswith("dandi-000128-0.230101.0000-sub-a-sub-a-ses-1-")
 
 
 def test_a_draft_is_recorded_with_the_digests_of_its_files(server):
     fetched = fetch(server, f"dandi:{SET}@draft/*.nwb")
-    (asset,) = fetched.source["assets"]
-    assert fetched.source["version"] == "draft"
+    (asset,) = fetched.source
+    assert fetched.source[0]["version"] == "draft"
     assert asset["sha256"] == hashlib.sha256(b"draft" * 1000).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
 from neurobench_grasp.data.dandi.client import Listed
-from neurobench_grasp.data.dandi.fetching import cached_files, fetch_files, list_files
+from neurobench_grasp.data.dandi.fetching import cached_files, fetch_files, list_files, source_of
 from neurobench_grasp.data.dandi.names import Address, is_address, parse_address
 from neurobench_grasp.data.dandi.store import Cached, Origin, Store
 
@@ -20,4 +20,5 @@ __all__ = [
     "is_address",
     "list_files",
     "parse_address",
+    "source_of",
 ]

@@ -90,15 +90,11 @@ class Fetched:
         return dataset_id(self.found.address)
 
     @property
-    def source(self) -> dict[str, Any]:
-        """Where the files come from, for a record: version and digests say exactly which they are."""
-        found, address = self.found, self.found.address
-        return {
-            "address": str(address),
-            "instance": found.instance,
-            "dandiset": address.dandiset,
-            "version": address.version,
-            "title": found.title,
-            "citation": found.citation,
-            "assets": [asdict(asset) for asset in found.assets],
+    def source(self) -> list[dict[str, Any]]:
+        """Where each file comes from, for a record: version and digests say exactly which it is."""
+        place = {
+            "instance": self.found.instance,
+            "dandiset": self.found.address.dandiset,
+            "version": self.found.address.version,
         }
+        return [{**place, **asdict(asset)} for asset in self.found.assets]

@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
 from neurobench_grasp.data.dandi.client import Archive, Listed
@@ -108,6 +109,24 @@ def cached_files(
     address, place = _one_path(text), instance_url(instance)
     known = Store().recall(place, address)
     return known or _fetch(address, place, None, progress, patience)
+
+
+def source_of(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Where files in the cache came from, for a record; nothing of files that lie elsewhere.
+
+    Parameters
+    ----------
+    files : sequence of pathlib.Path
+
+    Returns
+    -------
+    list of dict
+        As :attr:`Fetched.source`; a file that is the same in several places has several entries.
+    """
+    store = Store()
+    return [
+        {**asdict(origin), "sha256": path.parent.name} for path in files for origin in store.came_from(path)
+    ]
 
 
 def _one_path(text: str) -> Address:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,8 @@ except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".part"
+_AHEAD = 32 << 20  # bytes that are brought to the disk at once
+_DISK = ThreadPoolExecutor(2, "ngb-disk")
 _POLL = 0.1  # s between two looks whether another process has finished
 
 
@@ -36,23 +39,42 @@ class Part:
         self._file = file
         self.size = os.fstat(file.fileno()).st_size
         """Bytes that it has."""
+        self._synced = self.size
+        self._syncing: Future[None] | None = None
 
     def write(self, data: bytes) -> None:
-        """Append bytes."""
+        """Append bytes; meanwhile, earlier ones go to the disk, so that little is left to wait for."""
         rest = memoryview(data)
         while rest:
             n_written = self._file.write(rest)
             self.size += n_written
             rest = rest[n_written:]
+        if self.size >= self._synced + _AHEAD and (self._syncing is None or self._syncing.done()):
+            self._wait()
+            self._synced = self.size
+            self._syncing = _DISK.submit(os.fsync, self._file.fileno())
 
     def sync(self) -> None:
-        """Bring everything to the disk."""
+        """Wait until everything is on the disk."""
+        self._wait()
         os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._syncing is not None:
+            wait([self._syncing])
+        self._file.close()
+
+    def _wait(self) -> None:
+        """Wait for what was begun, and raise what went wrong with it."""
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None:
+            syncing.result()
 
     def clear(self) -> None:
         """Throw all bytes away."""
         os.ftruncate(self._file.fileno(), 0)
-        self.size = 0
+        self.size = self._synced = 0
 
 
 @contextmanager
@@ -70,12 +92,23 @@ def claimed(place: Path, patience: Patience, tell: Callable[[], None]) -> Iterat
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     path, file, locked = _open(place, patience, tell)
+    part = Part(path, file)
     try:
-        yield Part(path, file)
+        yield part
     finally:
-        if os.fstat(file.fileno()).st_size == 0 or not locked:
+        if part.size == 0 or not locked:
             path.unlink(missing_ok=True)
-        file.close()
+        part.close()
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """List the parts that no process is working on."""
+    found = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with path.open("ab") as file:
+            if _lock(file) is not False:
+                found.append(path)
+    return found
 
 
 def _open(path: Path, patience: Patience, tell: Callable[[], None]) -> tuple[Path, IO[bytes], bool]:

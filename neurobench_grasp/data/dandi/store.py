@@ -25,7 +25,7 @@ from neurobench_grasp.cache import cache_folder
 from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
 from neurobench_grasp.data.dandi.digests import sha256_of
 from neurobench_grasp.data.dandi.names import Address, file_name
-from neurobench_grasp.data.dandi.parts import SUFFIX
+from neurobench_grasp.data.dandi.parts import SUFFIX, abandoned
 from neurobench_grasp.disk import write_whole
 
 
@@ -63,17 +63,15 @@ class Cached:
     sha256 : str
         Of its content when it was fetched.
     path : pathlib.Path
+    size : int
+        Bytes that it has.
     origins : tuple of Origin
     """
 
     sha256: str
     path: Path
+    size: int
     origins: tuple[Origin, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.path.stat().st_size
 
     def is_sound(self) -> bool:
         """Whether the content is still what was fetched; reads the whole file."""
@@ -94,6 +92,11 @@ class Store:
         self.files = self.folder / "files"
         self.addresses = self.folder / "addresses"
         self.unfinished = self.folder / "unfinished"
+
+    def came_from(self, path: Path) -> tuple[Origin, ...]:
+        """Where a file came from; nowhere, if it is not in the cache."""
+        cached = self._at(path.parent.name) if path.parent.parent == self.files else None
+        return cached.origins if cached else ()
 
     def find(self, asset: Asset) -> Cached | None:
         """Find a file by its digest, whatever it was called when it was fetched."""
@@ -193,8 +196,8 @@ class Store:
         return self.unfinished / f"{asset.sha256 or asset.dandi_etag}{SUFFIX}"
 
     def parts(self) -> list[Path]:
-        """List the downloads that were stopped, or are going on."""
-        return sorted(self.unfinished.glob(f"*{SUFFIX}"))
+        """List the downloads that were stopped, without those that are going on."""
+        return abandoned(self.unfinished)
 
     def _folders(self) -> Iterator[Path]:
         return (folder for folder in sorted(self.files.glob("*")) if folder.is_dir())
@@ -204,7 +207,8 @@ class Store:
         path = next(iter(sorted(folder.glob("*.nwb"))), None)
         if path is None:
             return None
-        return Cached(sha256, path, tuple(filter(None, map(_origin, sorted(folder.glob("from-*.json"))))))
+        origins = tuple(filter(None, map(_origin, sorted(folder.glob("from-*.json")))))
+        return Cached(sha256, path, path.stat().st_size, origins)
 
     def _with_etag(self, asset: Asset) -> Cached | None:
         for folder in self._folders():
