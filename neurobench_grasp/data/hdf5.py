@@ -104,6 +104,10 @@ class NwbFile:
             return np.asarray(dataset.asstr()[()], dtype=object)
         return np.asarray(dataset[()])
 
+    def rows(self, path: str, first: int, stop: int) -> NDArray[Any]:
+        """Take some rows of a dataset of numbers into memory."""
+        return np.asarray(self.h5[self._at(path)][first:stop])
+
     def text(self, path: str) -> str:
         """Read a single string, empty where there is none."""
         if not self.has_dataset(path):
@@ -162,7 +166,7 @@ def _opened(path: Path, source: Path | io.RawIOBase) -> Iterator[NwbFile]:
     try:
         with no_plugins(), h5py.File(source, "r", locking=None if far else "best-effort") as h5:
             _check_generation(h5, path.name)
-            tree = prescan(h5, path.name)
+            tree = prescan(h5, path.name, far=far)
             if not far:
                 check_heaps(path, tree.bulk)
             nwb = NwbFile(path, h5, tree, far)

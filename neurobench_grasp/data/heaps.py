@@ -55,16 +55,24 @@ def _gaps(bulk: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int
 
 
 def _sound(content: mmap.mmap, place: int) -> bool:
+    """Whether what looks like a heap is one that can be walked, or none at all."""
+    size = heap_size(content[place : place + HEADER], len(content) - place)
+    return not size or is_sound(content[place : place + size])
+
+
+def heap_size(header: bytes, room: int) -> int:
+    """Bytes of a heap; 0 where it is not a heap, or one that the library refuses by itself."""
+    size = int.from_bytes(header[8:HEADER], "little")
+    return size if SMALLEST <= size <= room else 0
+
+
+def is_sound(heap: bytes) -> bool:
     """Whether a walk over the objects of one heap goes forward all the way."""
-    size = int.from_bytes(content[place + 8 : place + HEADER], "little")
-    if size < SMALLEST or place + size > len(content):
-        return True  # not a heap, or one that the library refuses by itself
-    heap = content[place : place + size]
     at = HEADER
-    while size - at >= OBJECT.size:
+    while len(heap) - at >= OBJECT.size:
         index, _, length = OBJECT.unpack_from(heap, at)
         step = length if index == 0 else OBJECT.size + (length + 7 & ~7)
-        if step == 0 or at + step > size:
+        if step == 0 or at + step > len(heap):
             return False
         at += step
     return True

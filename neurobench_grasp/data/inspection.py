@@ -19,6 +19,7 @@ from neurobench_grasp.data.fit import (
     nearest_first,
     units_tables,
 )
+from neurobench_grasp.data.glance import glance_at_times, glance_at_units
 from neurobench_grasp.data.hdf5 import NwbFile, open_nwb
 from neurobench_grasp.data.layouts import Layout, UnitsLayout, layouts, load_layout
 from neurobench_grasp.data.parts import Parts
@@ -33,13 +34,13 @@ FOLDERS = ("acquisition", "analysis", "processing")
 
 @dataclass(frozen=True)
 class AreaSummary:
-    """Units of one area and their mean rates over the recording, spikes/s."""
+    """Units of one area and their mean rates over the recording, spikes/s, where they are known."""
 
     area: str
     n_units: int
-    min_rate: float
-    median_rate: float
-    max_rate: float
+    min_rate: float | None
+    median_rate: float | None
+    max_rate: float | None
 
 
 @dataclass(frozen=True)
@@ -164,35 +165,40 @@ def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None)
         If the file cannot be opened at all.
     """
     with open_nwb(path) as nwb:
-        stamp = read_stamp(nwb)
-        fits = _fits(nwb, layout, stamp)
-        chosen = _fitting(nwb, layout, stamp)
-        looked_for = chosen.layout if chosen else load_layout(layout or CANONICAL)
-        found, units = _units(nwb, looked_for, stamp)
-        trials = _trials(Reader(nwb, chosen, stamp)) if chosen else None
-        return Inspection(
-            path=str(path),
-            size=Path(path).stat().st_size,
-            nwb_version=str(nwb.attribute("", "nwb_version")),
-            session=nwb.text("general/session_id") or nwb.text("identifier"),
-            subject=nwb.text("general/subject/subject_id"),
-            species=nwb.text("general/subject/species"),
-            description=nwb.text("session_description"),
-            label=stamp.label if stamp else "",
-            licence=stamp.licence if stamp else "",
-            layout=chosen.layout.name if chosen else None,
-            fits=tuple(LayoutFit(f.layout.name, tuple(map(str, f.missing))) for f in fits),
-            units_looked_for=tuple(p for u in looked_for.units for p in u.paths),
-            units_found=found,
-            n_units=sum(len(u) for u in units),
-            areas=tuple(summary for u in units for summary in _areas(u)),
-            n_trials=None if trials is None else len(trials),
-            conditions=None if trials is None else dict(sorted(Counter(trials.condition).items())),
-            events=() if trials is None else tuple(_event(e, t) for e, t in trials.events.items()),
-            tables=_tables(nwb),
-            signals=_signals(nwb),
-            scores=_scores(nwb, chosen.layout if chosen else None, sum(len(u) for u in units)),
-        )
+        return inspect_open(nwb, str(path), Path(path).stat().st_size, layout)
+
+
+def inspect_open(nwb: NwbFile, path: str, size: int, layout: str | Path | None = None) -> Inspection:
+    """Tell what is inside an open file, which messages call ``path``; of a far one, little is read."""
+    stamp = read_stamp(nwb)
+    fits = _fits(nwb, layout, stamp)
+    chosen = _fitting(nwb, layout, stamp)
+    looked_for = chosen.layout if chosen else load_layout(layout or CANONICAL)
+    found, units = _units(nwb, looked_for, stamp)
+    trials = _trials(Reader(nwb, chosen, stamp)) if chosen else None
+    return Inspection(
+        path=path,
+        size=size,
+        nwb_version=str(nwb.attribute("", "nwb_version")),
+        session=nwb.text("general/session_id") or nwb.text("identifier"),
+        subject=nwb.text("general/subject/subject_id"),
+        species=nwb.text("general/subject/species"),
+        description=nwb.text("session_description"),
+        label=stamp.label if stamp else "",
+        licence=stamp.licence if stamp else "",
+        layout=chosen.layout.name if chosen else None,
+        fits=tuple(LayoutFit(f.layout.name, tuple(map(str, f.missing))) for f in fits),
+        units_looked_for=tuple(p for u in looked_for.units for p in u.paths),
+        units_found=found,
+        n_units=sum(len(areas) for areas, _ in units),
+        areas=tuple(summary for areas, rates in units for summary in _areas(areas, rates)),
+        n_trials=None if trials is None else len(trials),
+        conditions=None if trials is None else dict(sorted(Counter(trials.condition).items())),
+        events=() if trials is None else tuple(_event(e, t) for e, t in trials.events.items()),
+        tables=_tables(nwb),
+        signals=_signals(nwb),
+        scores=_scores(nwb, chosen.layout if chosen else None, sum(len(areas) for areas, _ in units)),
+    )
 
 
 def _scores(nwb: NwbFile, layout: Layout | None, n_units: int) -> dict[str, str]:
@@ -231,27 +237,27 @@ def _fitting(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> Fi
         return None
 
 
-def _units(nwb: NwbFile, layout: Layout, stamp: Stamp | None) -> tuple[tuple[str, ...], list[Units]]:
-    """Where units are, by the layout or else wherever a units table lies, and the units themselves."""
+def _units(
+    nwb: NwbFile, layout: Layout, stamp: Stamp | None
+) -> tuple[tuple[str, ...], list[tuple[tuple[str, ...], Floats | None]]]:
+    """Where units are, by the layout or else wherever a units table lies; their areas and rates."""
     located = locate_units(nwb, layout)
     places = (located,) if located else tuple((UnitsLayout("spikes", (p,)), p) for p in units_tables(nwb))
     reader = Reader(nwb, fit(nwb, layout, stamp), stamp)
-    read = [reader.units_at(where, path) for where, path in places]
-    return tuple(path for _, path in places), [u for u in read if u is not None]
+    if nwb.far:
+        glanced = (glance_at_units(reader, where, path) for where, path in places)
+        return tuple(path for _, path in places), [g for g in glanced if g is not None]
+    read = (reader.units_at(where, path) for where, path in places)
+    return tuple(path for _, path in places), [(u.areas, _rates(u)) for u in read if u is not None]
 
 
-def _areas(units: Units) -> list[AreaSummary]:
-    rates, areas = _rates(units), np.array(units.areas)
-    return [
-        AreaSummary(
-            area=str(area),
-            n_units=int((areas == area).sum()),
-            min_rate=float(rates[areas == area].min()),
-            median_rate=float(np.median(rates[areas == area])),
-            max_rate=float(rates[areas == area].max()),
-        )
-        for area in np.unique(areas)
-    ]
+def _areas(areas: tuple[str, ...], rates: Floats | None) -> list[AreaSummary]:
+    found = []
+    for area in sorted(set(areas)):
+        mine = np.array(areas) == area
+        rate = [None if rates is None else float(f(rates[mine])) for f in (np.min, np.median, np.max)]
+        found.append(AreaSummary(area, int(mine.sum()), *rate))
+    return found
 
 
 def _rates(units: Units) -> Floats:
@@ -270,9 +276,9 @@ def _rates(units: Units) -> Floats:
 
 
 def _trials(reader: Reader) -> TrialTable | None:
-    """Read the trials; signals only where events are to be found in them."""
+    """Read the trials; signals only where events are to be found in them, and not of a far file."""
     trials = reader.trials()
-    if trials is None or reader.layout.trials.detect is None:
+    if trials is None or reader.layout.trials.detect is None or reader.nwb.far:
         return trials
     return reader.with_movements(trials, reader.signals())
 
@@ -312,7 +318,9 @@ def _signal(nwb: NwbFile, path: str) -> SignalSummary:
     n_columns = shape[1] if len(shape) > 1 else 1
     names = parts.column_names(path, n_columns)
     start = stop = rate = None
-    if nwb.has_dataset(f"{path}/timestamps"):
+    if nwb.has_dataset(f"{path}/timestamps") and nwb.far:
+        start, stop, rate = glance_at_times(nwb, f"{path}/timestamps") or (None, None, None)
+    elif nwb.has_dataset(f"{path}/timestamps"):
         times = parts.times(path, shape)
         if times is not None and len(times) > 1:
             start, stop, rate = float(times[0]), float(times[-1]), 1.0 / float(np.median(np.diff(times)))

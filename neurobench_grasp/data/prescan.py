@@ -102,7 +102,7 @@ def no_plugins() -> Iterator[None]:
             h5py.h5pl.append(place)
 
 
-def prescan(file: h5py.File, name: str, limits: Limits | None = None) -> Tree:
+def prescan(file: h5py.File, name: str, limits: Limits | None = None, *, far: bool = False) -> Tree:
     """Walk every link of an open file and refuse what reaches outside it or asks too much.
 
     Parameters
@@ -111,6 +111,9 @@ def prescan(file: h5py.File, name: str, limits: Limits | None = None) -> Tree:
     name : str
         How messages call the file.
     limits : Limits, optional
+    far : bool
+        The file lies on a server: where the data of datasets lies is not looked up, as this takes a walk over
+        their chunks, unless they are large enough for ``ratio`` to count.
 
     Returns
     -------
@@ -121,15 +124,16 @@ def prescan(file: h5py.File, name: str, limits: Limits | None = None) -> Tree:
     UnsafeFileError
         Naming the file, the object and the reason.
     """
-    return _Scan(name, limits or Limits()).walk(file)
+    return _Scan(name, limits or Limits(), far).walk(file)
 
 
 class _Scan:
     """One walk over one file."""
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: Limits, far: bool) -> None:
         self.name = name
         self.limits = limits
+        self.far = far
         self.tree = Tree()
         self.total = 0
 
@@ -205,23 +209,26 @@ class _Scan:
         self.tree.datasets[path] = shape
         if address(dataset) not in self.tree.places:
             self.tree.places[address(dataset)] = path
-            stored = dataset.get_storage_size()
-            self.size(path, prod(shape) * itemsize, stored)
-            if stored > MIB:
-                self.tree.bulk.extend(_ranges(dataset, layout, stored))
+            self.size(dataset, path, prod(shape) * itemsize)
 
-    def size(self, path: str, logical: int, stored: int) -> None:
-        """Refuse datasets that would unpack to more than is sane."""
+    def size(self, dataset: h5py.h5d.DatasetID, path: str, logical: int) -> None:
+        """Refuse datasets that would unpack to more than is sane; note where large ones lie."""
         limits = self.limits
         self.total += logical
         if logical > limits.dataset_bytes or self.total > limits.total_bytes:
             raise self.refuse(path, f"brings the data to {self.total / GIB:.0f} GiB, more than can be read")
+        if self.far and logical < limits.ratio_from:
+            return
+        stored = dataset.get_storage_size()
         if logical >= limits.ratio_from and logical > limits.ratio * stored:
             raise self.refuse(path, f"promises {logical} bytes but stores only {stored}")
+        if stored > MIB and not self.far:
+            self.tree.bulk.extend(_ranges(dataset, stored))
 
 
-def _ranges(dataset: h5py.h5d.DatasetID, layout: int, stored: int) -> list[tuple[int, int]]:
+def _ranges(dataset: h5py.h5d.DatasetID, stored: int) -> list[tuple[int, int]]:
     """Where in the file a dataset's data lies."""
+    layout = dataset.get_create_plist().get_layout()
     if layout == h5py.h5d.CONTIGUOUS:
         start = dataset.get_offset()
         return [] if start is None else [(start, start + stored)]
@@ -237,5 +244,6 @@ def _split(path: str) -> list[str]:
 
 def address(item: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> tuple[int, int]:
     """Give what identifies an object of a file, by whatever path it is reached."""
-    info = h5py.h5o.get_info(item)
-    return info.fileno, info.addr
+    info = h5py.h5g.get_objinfo(item, b".")  # h5o.get_info walks over the chunks of a dataset
+    low, high = info.objno
+    return info.fileno[0], low | high << 32
