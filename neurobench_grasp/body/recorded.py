@@ -44,7 +44,7 @@ def recorded_kinematics(trials: Trials) -> tuple[str, Ragged]:
     if not trials.signals:
         raise UnsupportedError(
             f"{trials.sessions[0]} has neither joint angles nor other behavioural signals, so nothing is "
-            "known of the recorded movement."
+            "known of the recorded movement; your own activations can be scored all the same (--activations)."
         )
     first, last = (round(lag / trials.dt) for lag in trials.signal_lags)
     now = Ragged(np.hstack([_with_change(s, trials.dt) for s in trials.signals.values()]), trials.offsets)

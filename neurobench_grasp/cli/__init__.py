@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from neurobench_grasp import __version__
-from neurobench_grasp.cli import board, compare, data, figures, listing, recovery, render, score, train
+from neurobench_grasp.cli import (
+    board,
+    compare,
+    convert,
+    data,
+    figures,
+    listing,
+    recovery,
+    render,
+    score,
+    train,
+)
 from neurobench_grasp.cli.terminal import Command
 
 app = typer.Typer(
@@ -26,6 +37,7 @@ app.command("decoders", cls=Command)(listing.decoders)
 app.command("plugins", cls=Command)(listing.plugins)
 app.command("compare", cls=Command)(compare.compare)
 app.command("leaderboard", cls=Command)(board.leaderboard)
+data.app.add_typer(convert.app, name="convert")
 app.add_typer(data.app, name="data")
 
 

@@ -4,21 +4,31 @@ from neurobench_grasp.data.digest import session_digest
 from neurobench_grasp.data.findings import Finding
 from neurobench_grasp.data.inspection import Inspection, inspect_file
 from neurobench_grasp.data.layouts import Layout, layouts, load_layout
+from neurobench_grasp.data.matlab import MatFile, open_mat
+from neurobench_grasp.data.matvalues import Cells, MatValue, Struct, matrices, numbers, texts
 from neurobench_grasp.data.own import session_from_arrays, session_from_csv
 from neurobench_grasp.data.reader import load_session, validate_file
 from neurobench_grasp.data.writer import write_session
 
 __all__ = [
+    "Cells",
     "Finding",
     "Inspection",
     "Layout",
+    "MatFile",
+    "MatValue",
+    "Struct",
     "inspect_file",
     "layouts",
     "load_layout",
     "load_session",
+    "matrices",
+    "numbers",
+    "open_mat",
     "session_digest",
     "session_from_arrays",
     "session_from_csv",
+    "texts",
     "validate_file",
     "write_session",
 ]

@@ -192,7 +192,7 @@ class Reader:
         return (found[1] if found else None) or name
 
     def header(self) -> None:
-        """Note a version newer than known, and missing metadata."""
+        """Note a version newer than known, missing metadata, and what whoever wrote the file noted."""
         version = re.match(r"(\d+)\.(\d+)", str(self.nwb.attribute("", "nwb_version") or ""))
         if version and tuple(map(int, version.groups())) > NEWEST:
             self.report.warning(
@@ -201,6 +201,9 @@ class Reader:
         for place in ("session_start_time", "general/session_id", "general/subject/subject_id"):
             if not self.nwb.text(place):
                 self.report.info(place, "it is missing or empty")
+        notes = self.nwb.text("general/notes")
+        if self.stamp and notes:
+            self.report.warning("general/notes", notes)
 
     # -- units ---------------------------------------------------------------------------------------
 

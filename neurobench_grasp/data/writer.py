@@ -43,6 +43,7 @@ def write_session(
     description: str,
     institution: str | None = None,
     licence: str = "",
+    notes: str = "",
     resolution: Mapping[str, float] | None = None,
 ) -> None:
     """Write a session as an NWB file in the canonical layout (``nwb_schemas/ngb-grasp-1.yaml``).
@@ -67,6 +68,8 @@ def write_session(
     institution : str, optional
     licence : str
         SPDX identifier of the data's licence.
+    notes : str
+        What a reader of scores on this file should know; they are among the notes of the session read back.
     resolution : mapping of str to float, optional
         Signal (or ``true_rates``) → step of which all its values are whole multiples; they are then
         stored as integers, which keeps the file small.
@@ -89,7 +92,7 @@ def write_session(
         window=session.window,
         joint_map=session.joint_map,
     )
-    nwb = _header(session, stamp, _when(session_start_time), description, institution)
+    nwb = _header(session, stamp, _when(session_start_time), description, institution, notes)
     _add_subject(nwb, session.subject, species, sex, age)
     _add_units(nwb, session.units)
     _add_trials(nwb, session)
@@ -172,7 +175,7 @@ def _when(time: datetime | str) -> datetime:
 
 
 def _header(
-    session: Session, stamp: Stamp, start: datetime, description: str, institution: str | None
+    session: Session, stamp: Stamp, start: datetime, description: str, institution: str | None, notes: str
 ) -> NWBFile:
     from pynwb import NWBFile
     from pynwb.core import ScratchData
@@ -183,6 +186,7 @@ def _header(
         session_start_time=start,
         session_id=session.id,
         institution=institution,
+        notes=notes or None,
         keywords=["grasp", *(["synthetic"] if session.synthetic else [])],
     )
     nwb.add_scratch(
