@@ -250,7 +250,7 @@ class _Table:
         labels = np.array([self.number(wanted, i) for i in chosen])
         if wanted in ANGLES:
             in_radians = not np.any(np.abs(labels) > 2 * np.pi + TOLERANCE)
-            labels = np.round(np.rad2deg(labels) if in_radians else labels) % 360
+            labels = np.round(np.rad2deg(labels) if in_radians else labels) + 0.0  # no -0
         return [None if np.isnan(x) else f"{x:g}" for x in labels]
 
     def ids(self, chosen: Sequence[int]) -> list[str]:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import CorruptFileError, LayoutError
+from neurobench_grasp.protocols.align import align
 from neurobench_grasp.recordings.trialdata import Wishes, convert
 
 WIDTH = 0.02
@@ -103,7 +104,7 @@ def test_values_come_through_to_the_bin(tmp_path, write):
     assert session.signals["emg"].columns == ("EMG_FDS", "EMG_EDC")
     assert session.signals["vel"].columns == ("vx", "vy")
     assert session.trials.ids == tuple(str(10 + i) for i in range(12))
-    assert session.trials.condition == ("0", "90", "180", "270") * 3
+    assert session.trials.condition == ("0", "90", "180", "-90") * 3
     first = np.rint(session.trials.start / WIDTH).astype(int)
     bins = np.rint(session.units.count_times / WIDTH).astype(int).tolist()
     for i, element in enumerate(elements):
@@ -164,7 +165,7 @@ def test_directions_in_degrees_are_not_turned_twice(tmp_path):
     for element in elements:
         element["tgtDir"] = round(np.rad2deg(element.pop("target_direction")))
     write_old(tmp_path / "ada.mat", elements)
-    assert set(converted(tmp_path / "ada.mat").trials.condition) == {"0", "90", "180", "270"}
+    assert set(converted(tmp_path / "ada.mat").trials.condition) == {"0", "90", "180", "-90"}
 
 
 def test_what_the_user_says_of_a_file(tmp_path):
@@ -316,6 +317,35 @@ def test_a_converted_file_is_scored(tmp_path):
     }
     assert ev["M1"] > 0.2
     assert any("unverified: behaviour is placed" in d["reason"] for d in record["dropped"])
+
+
+def test_a_real_recording_comes_through_as_it_was(tmp_path, real_file):
+    """Counts and behaviour in the scored windows of a real session, stored in this convention and back."""
+    theirs = load_session(real_file("real/m1_center_out.nwb"))
+    bins, width = theirs.units.count_times, theirs.units.bin_width
+    elements = []
+    for i, onset in enumerate(theirs.trials.events["move_onset"]):
+        a, z = np.searchsorted(bins, [theirs.trials.start[i] - 1e-6, theirs.trials.stop[i] - 1e-6])
+        edges = [np.floor((onset + t - bins[a]) / width + 1e-6) + 1 for t in (-0.25, 0.75)]
+        elements.append(
+            {
+                "bin_size": width,
+                "trial_id": float(theirs.trials.ids[i]),
+                "target_direction": np.deg2rad(float(theirs.trials.condition[i])),
+                "M1_spikes": theirs.units.counts[a:z],
+                "vel": theirs.signals["hand_vel"].values[a:z],
+                "idx_begin": edges[0],
+                "idx_end": edges[1],
+            }
+        )
+    write_old(tmp_path / "again.mat", elements)
+    ours = converted(tmp_path / "again.mat", start="begin", stop="end")
+    assert ours.trials.condition == theirs.trials.condition
+    mine, original = align(ours), align(theirs)
+    assert mine.trials.ids == original.trials.ids
+    np.testing.assert_array_equal(mine.rates.values, original.rates.values)
+    hand = [a.trials.signals[n].cut(*a.trials.window.T) for a, n in ((mine, "vel"), (original, "hand_vel"))]
+    np.testing.assert_allclose(hand[0].values, hand[1].values, atol=1e-9)
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
