@@ -85,6 +85,10 @@ def _fetch_dataset(name: str, source: Path | None) -> Result:
 
     entry = find_entry(name)
     note(f"{entry.name} comes from {entry.source}. Licence: {entry.licence}. Please cite: {entry.citation}.")
+    if entry.unverified:
+        note(
+            f"{entry.name} is unverified: described from published listings, not checked against the archive."
+        )
     with progress() as tell:
         paths = [str(p) for p in fetch_files(name, source, tell)]
     return Result({"dataset": entry.name, "licence": entry.licence, "files": paths}, paths)
