@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,7 @@ class Cells:
     n: int
     read: Callable[[int], MatValue]
 
-    def flat(self) -> Sequence[MatValue]:
+    def flat(self) -> Iterator[MatValue]:
         """Give the contents of all cells; cells within cells take the place of their cell.
 
         Raises
@@ -77,24 +77,26 @@ class Cells:
         CorruptFileError
             If cells lie too deep within cells, as in a cell that contains itself, or are too many.
         """
-        found: list[MatValue] = []
-        self._gather(found, 1)
-        return found
-
-    def _gather(self, found: list[MatValue], depth: int) -> None:
-        if depth > MAX_DEPTH:
-            raise CorruptFileError(
-                f"{self.place} holds cells within cells, more than {MAX_DEPTH} deep; a file like this was "
-                "not saved by MATLAB."
-            )
-        for i in range(self.n):
-            if len(found) >= MAX_CELLS:
+        pending: list[tuple[Cells, int]] = [(self, 0)]
+        n_read = 0
+        while pending:
+            cells, i = pending.pop()
+            if i == cells.n:
+                continue
+            pending.append((cells, i + 1))
+            n_read += 1
+            if n_read > MAX_CELLS:
                 raise CorruptFileError(f"{self.place} holds more than {MAX_CELLS} cells.")
-            value = self.read(i)
-            if isinstance(value, Cells):
-                value._gather(found, depth + 1)
+            value = cells.read(i)
+            if not isinstance(value, Cells):
+                yield value
+            elif len(pending) < MAX_DEPTH:
+                pending.append((value, 0))
             else:
-                found.append(value)
+                raise CorruptFileError(
+                    f"{self.place} holds cells within cells, more than {MAX_DEPTH} deep; a file like this "
+                    "was not saved by MATLAB."
+                )
 
 
 MatValue = Struct | Cells | str | NDArray[Any]
@@ -109,7 +111,7 @@ def numbers(value: MatValue, place: str) -> NDArray[np.float64]:
     LayoutError
         If there is anything else.
     """
-    parts = value.flat() if isinstance(value, Cells) else None
+    parts = list(value.flat()) if isinstance(value, Cells) else None
     if parts is not None and all(isinstance(p, np.ndarray) and p.size <= 1 for p in parts):
         return np.array([float(p.item()) if p.size else np.nan for p in parts if isinstance(p, np.ndarray)])
     if isinstance(value, np.ndarray):
@@ -117,27 +119,27 @@ def numbers(value: MatValue, place: str) -> NDArray[np.float64]:
     raise LayoutError(f"{place} does not hold numbers.")
 
 
-def matrices(value: MatValue, place: str) -> list[NDArray[Any]]:
-    """Give the matrices in the cells of a cell array.
+def matrices(value: MatValue, place: str) -> Iterator[NDArray[Any]]:
+    """Give the matrices in the cells of a cell array, one after the other.
 
     Raises
     ------
     LayoutError
         If there is anything else.
     """
-    found = value.flat() if isinstance(value, Cells) else ()
-    parts = [p for p in found if isinstance(p, np.ndarray)]
-    if not isinstance(value, Cells) or len(parts) != len(found):
-        raise LayoutError(f"{place} is not a cell array of matrices.")
-    return parts
+    for part in value.flat() if isinstance(value, Cells) else (value,):
+        if not isinstance(value, Cells) or not isinstance(part, np.ndarray):
+            raise LayoutError(f"{place} is not a cell array of matrices.")
+        yield part
 
 
 def texts(value: MatValue) -> tuple[str, ...]:
     """Give the lines of text in a value, none where it holds anything else."""
     if isinstance(value, str):
         return (value,)
-    parts = value.flat() if isinstance(value, Cells) else ()
-    return tuple(p for p in parts if isinstance(p, str)) if all(isinstance(p, str) for p in parts) else ()
+    parts = list(value.flat()) if isinstance(value, Cells) else []
+    lines_of_text = tuple(p for p in parts if isinstance(p, str))
+    return lines_of_text if len(lines_of_text) == len(parts) else ()
 
 
 def lines(codes: NDArray[Any], place: str) -> MatValue:

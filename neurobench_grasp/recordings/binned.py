@@ -190,8 +190,8 @@ def _events(
     return found, notes
 
 
-def check_counts(counts: NDArray[Any], place: str) -> NDArray[np.int32]:
-    """Make sure that a matrix holds counts.
+def check_counts(counts: NDArray[Any], place: str) -> NDArray[Any]:
+    """Make sure that a matrix holds counts; give them in the smallest type of whole numbers.
 
     Raises
     ------
@@ -207,7 +207,7 @@ def check_counts(counts: NDArray[Any], place: str) -> NDArray[np.int32]:
             f"{place} holds {counts[tuple(at)]:g} in bin {at[0] + 1} of unit {at[1] + 1}, which is no count "
             "of spikes; convert the file as it was before smoothing or scaling."
         )
-    return counts.astype(np.int32)
+    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
 
 
 def check_width(width: float, place: str) -> float:

@@ -82,7 +82,7 @@ def convert(path: Path) -> Converted:
     name = _name(path)
     with open_mat(path) as mat:
         objects = _objects(mat)
-        clocks = matrices(mat.get("TimeBins"), f"{path.name}: 'TimeBins'")
+        clocks = list(matrices(mat.get("TimeBins"), f"{path.name}: 'TimeBins'"))
         areas = _counts(mat)
         events = _events(mat, len(objects))
     for field, found in {"TimeBins": clocks, **areas}.items():
@@ -161,7 +161,13 @@ def _objects(mat: MatFile) -> NDArray[np.int64]:
 def _counts(mat: MatFile) -> dict[str, list[NDArray[Any]]]:
     """Give the matrices of counts of each area, trial by trial."""
     counts = _struct(mat, "SpikeCounts")
-    return {a: matrices(counts.get(a), f"{counts.place} field {a!r}") for a in counts.fields}
+    return {
+        area: [
+            check_counts(m, f"{mat.path.name}: {area!r} of trial {i + 1}") if m.size else m
+            for i, m in enumerate(matrices(counts.get(area), f"{counts.place} field {area!r}"))
+        ]
+        for area in counts.fields
+    }
 
 
 def _events(mat: MatFile, n_trials: int) -> dict[str, Floats]:
@@ -198,14 +204,14 @@ def _bin(clocks: Sequence[NDArray[Any]], name: str) -> tuple[float, float]:
     return unit, check_width(width * unit, f"{name}: 'TimeBins'")
 
 
-def _trial(counts: NDArray[Any], clock: NDArray[Any], place: str, trial: int) -> NDArray[np.int32]:
+def _trial(counts: NDArray[Any], clock: NDArray[Any], place: str, trial: int) -> NDArray[Any]:
     """Check the counts of one area in one trial against its bins."""
     if len(counts) != clock.size:
         raise LayoutError(
             f"{place} has {len(counts)} bins in trial {trial + 1}, but 'TimeBins' has {clock.size}; "
             "bins × units are expected."
         )
-    return check_counts(counts, f"{place} of trial {trial + 1}")
+    return counts
 
 
 def _n_units(counts: Sequence[NDArray[Any]], place: str) -> int:

@@ -280,7 +280,7 @@ class _Table:
 
     # -- units and behaviour -------------------------------------------------------------------------
 
-    def counts(self, field: str, trial: int) -> NDArray[np.int32]:
+    def counts(self, field: str, trial: int) -> NDArray[Any]:
         """Read the counts of one area in one trial."""
         return check_counts(self.matrix(field, trial), self.place(field, trial))
 
@@ -290,7 +290,7 @@ class _Table:
             raise LayoutError(f"{self.place(field, trial)} is not a matrix of numbers.")
         return value
 
-    def lengths(self, spikes: dict[str, list[NDArray[np.int32]]], chosen: Sequence[int]) -> list[int]:
+    def lengths(self, spikes: dict[str, list[NDArray[Any]]], chosen: Sequence[int]) -> list[int]:
         """Give the bins of each trial, in which areas must agree; and units must agree between trials."""
         first, lengths = next(iter(spikes)), [len(c) for c in next(iter(spikes.values()))]
         for area, counts in spikes.items():
