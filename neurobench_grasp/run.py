@@ -19,6 +19,7 @@ from neurobench_grasp.arrays import StoredActivations
 from neurobench_grasp.cache import cache_folder
 from neurobench_grasp.data import load_session
 from neurobench_grasp.data.dandi import cached_files, is_address, source_of
+from neurobench_grasp.data.quarantine import Quarantine
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.leaderboard.provenance import provenance
 from neurobench_grasp.leaderboard.records import pack_units, write_record
@@ -119,6 +120,7 @@ def evaluate(
     activations: str | Path | None = None,
     trained_on: str | Path | None = None,
     decoder: str = "ridge",
+    quarantine: bool = False,
     out: str | Path,
     progress: Progress = lambda text: None,
 ) -> list[ScoreRecord]:
@@ -146,6 +148,8 @@ def evaluate(
         The model is frozen, and only the map to units is fitted on ``dataset``.
     decoder : str
         Name of a registered decoder, for protocols that decode.
+    quarantine : bool
+        Read files in a process of its own, with limits (:mod:`neurobench_grasp.data.quarantine`).
     out : path
         Run folder: finished stages are kept in it and found again, records go to ``out/records``.
     progress : callable
@@ -175,6 +179,7 @@ def evaluate(
         activations=activations,
         trained_on=trained_on,
         decoder=decoder,
+        quarantine=quarantine,
         progress=progress,
     )
     candidate, data = task.candidate, task.data
@@ -218,14 +223,15 @@ def prepare(
     activations: str | Path | None = None,
     trained_on: str | Path | None = None,
     decoder: str = "ridge",
+    quarantine: bool = False,
     progress: Progress = lambda text: None,
 ) -> Task:
     """Find the model and read what it is scored on; parameters as of :func:`evaluate`."""
     candidate = registry.model(model) if activations is None else None
-    data = load_dataset(registry, dataset, layout, progress)
+    data = load_dataset(registry, dataset, layout, progress, quarantine=quarantine)
     learned = data
     if trained_on is not None:
-        learned = load_dataset(registry, trained_on, None, progress)
+        learned = load_dataset(registry, trained_on, None, progress, quarantine=quarantine)
         if learned.sha256 != data.sha256:
             _refuse_known_trials(data, learned)
             data = _frozen(data, learned)
@@ -352,6 +358,8 @@ def load_dataset(
     name: str | Path,
     layout: str | Path | None = None,
     progress: Progress = lambda text: None,
+    *,
+    quarantine: bool = False,
 ) -> Dataset:
     """Read, align and split a registered dataset, an NWB file, or files of DANDI.
 
@@ -377,10 +385,11 @@ def load_dataset(
             spec.licence,
             spec.name,
         )
+    read = Quarantine(tell=progress).load_session if quarantine else load_session
     sessions = []
     for file in files:
         progress(f"dataset {dataset_id}: reading {Path(file).name}")
-        sessions.append(load_session(file, layout_name))
+        sessions.append(read(file, layout_name))
     aligned = tuple(align(s) for s in sessions)
     held = {str(file): s.fingerprints for file, s in zip(files, aligned, strict=True)}
     refuse_repeats(held, "leave one of the files out")

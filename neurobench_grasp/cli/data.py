@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neurobench_grasp.cli import cached
-from neurobench_grasp.cli.terminal import Command, Json, Result, note, progress, table
+from neurobench_grasp.cli.terminal import Apart, Command, Json, Result, note, progress, table
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.types import ScoreRow
 
@@ -38,23 +38,42 @@ app.command("remove", cls=Command)(cached.remove)
 
 
 @app.command("inspect", cls=Command)
-def inspect(file: File, layout: Layout = None, as_json: Json = False) -> Result:
+def inspect(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="An NWB file; or dandi:ID[@VERSION]/PATH or an https address, which is not downloaded.",
+        ),
+    ],
+    layout: Layout = None,
+    instance: cached.Instance = None,
+    quarantine: Apart = False,
+    as_json: Json = False,
+) -> Result:
     """Show what is inside a file: units, areas, rates, trials, events, signals, tuning around events."""
-    from neurobench_grasp.data import inspect_file
+    from neurobench_grasp.data.peek import inspect_remote, is_remote
 
-    found = inspect_file(file, layout)
-    tuning = _tuning(file, found)
+    tuning: list[ScoreRow] = []
+    if not is_remote(file):
+        if instance is not None:
+            raise typer.BadParameter("it goes with an address dandi:…", param_hint="--instance")
+        reading = _reading(quarantine)
+        found = reading.inspect_file(file, layout)
+        tuning = _tuning(reading, file, found)
+    elif quarantine:
+        raise typer.BadParameter("only for files on disk; fetch this one first", param_hint="--quarantine")
+    else:
+        found = inspect_remote(file, layout, instance=instance, tell=note)
     return Result(
         {**asdict(found), "event_tuning": tuning}, [*_contents(found, layout), *_tuning_table(tuning)]
     )
 
 
 @app.command("validate", cls=Command)
-def validate(file: File, layout: Layout = None, as_json: Json = False) -> Result:
+def validate(file: File, layout: Layout = None, quarantine: Apart = False, as_json: Json = False) -> Result:
     """List every finding in a file, with severity and place; exit code 1 if one is an error."""
-    from neurobench_grasp.data import validate_file
-
-    findings = validate_file(file, layout)
+    findings = _reading(quarantine).validate_file(file, layout)
     count = Counter(f.severity for f in findings)
     summary = ", ".join(f"{count[s]} {s}" for s in ("error", "warning", "info") if count[s])
     lines = [f"{f.severity:8} {f.place}: {f.message}" for f in findings]
@@ -107,15 +126,22 @@ def layouts(as_json: Json = False) -> Result:
     return Result([asdict(layout) for layout in found.values()], [table("layout", "summary", rows=rows)])
 
 
-def _tuning(file: Path, found: Inspection) -> list[ScoreRow]:
+def _reading(quarantine: bool) -> Any:
+    """Give what reads files: this process, or one of its own."""
+    from neurobench_grasp import data
+    from neurobench_grasp.data.quarantine import Quarantine
+
+    return Quarantine(tell=note) if quarantine else data
+
+
+def _tuning(reading: Any, file: str, found: Inspection) -> list[ScoreRow]:
     """Tuning around each event, where a layout gives a whole session of units and trials."""
     if found.layout is None or not found.n_units or not found.n_trials:
         return []
-    from neurobench_grasp.data import load_session
     from neurobench_grasp.protocols.tuning import event_tuning
 
     try:
-        return event_tuning(load_session(file, found.layout))
+        return event_tuning(reading.load_session(file, found.layout))
     except NgbError as error:  # what is inside is shown all the same
         note(f"no tuning: {error}")
         return []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurobench_grasp.cli.terminal import Json, Result, progress, table
+from neurobench_grasp.cli.terminal import Apart, Json, Result, progress, table
 from neurobench_grasp.types import ScoreRecord
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def score(
     curves: Annotated[
         bool, typer.Option("--curves", help="Score brain control with fewer units and with noise, too.")
     ] = False,
+    quarantine: Apart = False,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")
     ] = Path("ngb-runs"),
@@ -105,6 +106,7 @@ def score(
             activations=activations,
             trained_on=trained_on,
             decoder=decoder,
+            quarantine=quarantine,
             out=out,
             progress=tell,
         )

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Apart = Annotated[
+    bool,
+    typer.Option("--quarantine", help="Read a stranger's file in a process of its own, with limits."),
+]
 Progress = Callable[[str], None]
 HINTS = {
     errno.ENOSPC: "free some space and run the same command again: it continues where it stopped",
@@ -96,7 +101,7 @@ def progress() -> Iterator[Progress]:
 
 def note(text: str) -> None:
     """Tell the user something that is not a result."""
-    print(text, file=sys.stderr, flush=True)
+    print(_harmless(text), file=sys.stderr, flush=True)
 
 
 def table(*columns: str, rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> RenderableType:
@@ -109,15 +114,20 @@ def table(*columns: str, rows: Sequence[Sequence[str]], numbers: Sequence[str] =
     for column in columns:
         out.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
-        out.add_row(*map(Text, row))
+        out.add_row(*(Text(_harmless(cell)) for cell in row))
     return out
+
+
+def _harmless(text: str) -> str:
+    """Replace signs that steer a terminal: a file may hold them in any name."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
 
 
 def _fail(sentence: str, exit_code: int) -> NoReturn:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text(sentence, style="red"))
+    Console(stderr=True, soft_wrap=True).print(Text(_harmless(sentence), style="red"))
     raise typer.Exit(exit_code)
 
 
@@ -144,7 +154,10 @@ def _print(result: Result, stdout: TextIO, *, as_json: bool) -> None:
 
     console = Console(file=stdout, highlight=False)
     for part in result.view:
-        console.print(part, markup=False, soft_wrap=isinstance(part, str))
+        if isinstance(part, str):
+            console.print(_harmless(part), markup=False, soft_wrap=True)
+        else:
+            console.print(part)
 
 
 def _finite(data: Any) -> Any:
