@@ -30,7 +30,7 @@ def etag_of(data, part=64 << 20):
 
 @dataclass
 class File:
-    """An asset; ``size`` and the digests are what the API says, true or not."""
+    """An asset; size and digests are what the API says, ``header`` is the etag that the store says, true or not."""
 
     path: str
     data: bytes
@@ -38,11 +38,13 @@ class File:
     etag: str = None
     sha256: str = None
     zarr: bool = False
+    header: str = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def __post_init__(self):
         self.size = len(self.data) if self.size is None else self.size
-        self.etag = etag_of(self.data) if self.etag is None else self.etag
+        self.header = etag_of(self.data) if self.header is None else self.header
+        self.etag = self.header if self.etag is None else self.etag
         self.sha256 = hashlib.sha256(self.data).hexdigest() if self.sha256 is None else self.sha256
 
 
@@ -248,7 +250,7 @@ class _BlobHandler(_Handler):
         self.send_response(206 if span else 200)
         self.send_header("Content-Length", str(value if kind == "length" else len(body)))
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", f'"{file.etag}"')
+        self.send_header("ETag", f'"{file.header}"')
         if span:
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
         self.end_headers()

@@ -56,12 +56,19 @@ def nothing_left():
 # -- bodies ------------------------------------------------------------------------------------------
 
 
-def test_a_corrupt_body_is_refused_and_the_next_fetch_repairs_it(server, fetch, file):
+@pytest.mark.parametrize(
+    ("sha256", "header", "says"),
+    [(None, None, "SHA-256"), (None, "of no use", "dandi-etag"), ("", None, "dandi-etag")],
+)
+def test_a_corrupt_body_is_refused_and_the_next_fetch_repairs_it(server, fetch, file, sha256, header, says):
+    """Whichever digests the archive gives, and whether its store states the etag, too, or not."""
+    file.sha256 = file.sha256 if sha256 is None else sha256
+    file.header = header or file.header
     server.blob_faults = [Fault("corrupt", 1234)]
     with pytest.raises(CorruptFileError) as error:
         fetch()
-    assert f"{PATH} has the dandi-etag " in sentence(error)
-    assert f"where {file.etag} is announced" in str(error.value)
+    assert f"{PATH} has the {says} " in sentence(error)
+    assert f"where {file.etag if says == 'dandi-etag' else file.sha256} is announced" in str(error.value)
     assert nothing_left()
     assert fetch().files[0].read_bytes() == file.data
 
@@ -69,6 +76,13 @@ def test_a_corrupt_body_is_refused_and_the_next_fetch_repairs_it(server, fetch, 
 def test_a_wrong_sha256_is_refused_though_the_etag_is_right(server, fetch, file):
     file.sha256 = "0" * 64
     with pytest.raises(CorruptFileError, match="has the SHA-256 ") as error:
+        fetch()
+    assert sentence(error) and nothing_left()
+
+
+def test_a_wrong_etag_is_refused_though_the_sha256_is_right(server, fetch, file):
+    file.etag = f"{'0' * 32}-1"
+    with pytest.raises(CorruptFileError, match="has the dandi-etag ") as error:
         fetch()
     assert sentence(error) and nothing_left()
 

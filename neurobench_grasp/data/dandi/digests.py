@@ -69,8 +69,14 @@ class Digests:
 
     def __init__(self, size: int) -> None:
         self.sha256 = hashlib.sha256()
-        self.etag = Etag(size)
-        self.lanes = [_Lane(self.sha256.update), _Lane(self.etag.update)]
+        etag = Etag(size)
+        self.etag: Etag | None = etag
+        self.lanes = [_Lane(self.sha256.update), _Lane(etag.update)]
+
+    def without_etag(self) -> None:
+        """Leave the etag out from now on; MD5 takes twice the time of SHA-256."""
+        self.etag = None
+        self.lanes.pop().waiting.put(b"")
 
     def update(self, data: bytes) -> None:
         """Take the next bytes, which must not change any more."""
@@ -95,9 +101,9 @@ class Digests:
         for lane in self.lanes:
             lane.thread.join()
 
-    def result(self) -> tuple[str, str]:
-        """Give SHA-256 and etag; to be called when the context has been left."""
-        return self.sha256.hexdigest(), self.etag.result()
+    def result(self) -> tuple[str, str | None]:
+        """Give SHA-256 and etag, unless it was left out; to be called when the context has been left."""
+        return self.sha256.hexdigest(), None if self.etag is None else self.etag.result()
 
 
 class _Lane:
