@@ -42,14 +42,16 @@ def test_training_prints_the_card_and_where_it_is(trained, work):
     assert set(trained["errors_mm"]) == {"train", "test", "ood"}
 
 
-def test_a_trained_controller_is_scored_by_both_protocols_and_again_at_once(trained, work):
+def test_a_trained_controller_is_scored_by_all_protocols_and_again_at_once(trained, work):
     arguments = ("score", "--model", "muscle_ppo", "--dataset", work / "grasping.nwb", "--out", work / "runs")
     run = ngb(*arguments, "--json", cache=work / "cache")
     assert run.returncode == 0, run.stderr
-    tracking, encoding = json.loads(run.stdout)
-    assert [r["protocol"]["name"] for r in (tracking, encoding)] == ["tracking", "encoding"]
+    records = json.loads(run.stdout)
+    assert [r["protocol"]["name"] for r in records] == ["tracking", "encoding", "brain-control"]
+    tracking, encoding, brain = records
     error = next(r for r in tracking["scores"] if r["metric"] == "tracking_error" and r["split"] == "ood")
     assert error["value"] == pytest.approx(trained["errors_mm"]["ood"], rel=0.05)
+    assert any(r["metric"] == "brain_control_error" and r["value"] for r in brain["scores"])
     layers = {r["layer"] for r in encoding["scores"] if "layer" in r}
     assert {"actor/integration", "critic/value"} <= layers
     again = ngb(*arguments, cache=work / "cache")

@@ -43,12 +43,16 @@ def test_the_worked_example_runs_as_written(tmp_path, monkeypatch):
 
 
 def test_the_example_of_a_layout_is_a_layout(tmp_path):
-    example, detection = blocks("layouts.md", "yaml")
+    example, posture, detection = blocks("layouts.md", "yaml")
     (tmp_path / "our-lab.yaml").write_text(example)
     layout = load_layout(tmp_path / "our-lab.yaml")
     assert layout.name == yaml.safe_load(example)["name"]
     assert [units.kind for units in layout.units] == ["spikes", "counts"]
     assert layout.joint_map == {"index_knuckle": ("mcp2_flexion", -1.0, 0.2)}
+    whole = yaml.safe_load(example) | yaml.safe_load(posture)
+    (tmp_path / "fingers.yaml").write_text(yaml.safe_dump(whole))
+    (index,) = load_layout(tmp_path / "fingers.yaml").posture
+    assert (index.signal, index.column, len(index.joints)) == ("finger_pos", "index", 2)
     stated = DetectLayout(**yaml.safe_load(detection)["trials"]["detect"])
     assert stated == DetectLayout("joint_angles")  # the defaults
 
