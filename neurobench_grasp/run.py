@@ -168,6 +168,10 @@ def evaluate(
     registry = load_registry()
     asked = [registry.protocol(name) for name in protocols]
     registry.decoder(decoder)
+    if curves and (activations is not None or not registry.model(model).spec.controller):
+        raise UnsupportedError(
+            f"{model} moves no hand, so it has no curves of brain control; leave out --curves."
+        )
     if activations is None:  # an unknown name is told before anything is written
         registry.model(model)
     stages = Stages(Path(out) / "stages")

@@ -20,7 +20,7 @@ from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.machine import on_all_cores
 from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.decoders import check_decoder, decode
+from neurobench_grasp.protocols.decoders import Guarded, check_decoder, decode
 from neurobench_grasp.protocols.movements import KINDS, SPLITS, Movements, areas_of
 from neurobench_grasp.protocols.per_trial import (
     Parts,
@@ -161,7 +161,9 @@ def _decode(
         if not len(which):
             continue
         decoded[split] = decode(decoder, moves.spikes(units, which), moves.lead)
-        out[f"ev {split} {name}"] = _explained(moves, which, kind, decoded[split])
+        for groups, by_trial in (("conditions", False), ("trials", True)):
+            table = _explained(moves, which, kind, decoded[split], by_trial=by_trial)
+            out[f"ev {split} {name} by {groups}"] = table
     driven = {
         split: decoded[split].select(np.searchsorted(moves.split[split], which))
         for split, which in moves.driven.items()
@@ -174,8 +176,8 @@ def _decode(
 
 
 def fitted(context: Context, moves: Movements, kind: str, units: Ints) -> Decoder:
-    """Build a decoder and fit it on training trials."""
-    decoder = context.decoder.build()
+    """Build a decoder and fit it on training trials; what goes wrong in it is told as its own."""
+    decoder = Guarded(context.decoder)
     decoder.fit(moves.training(kind, units))
     return decoder
 
@@ -197,12 +199,11 @@ def _latency_ms(decoder: Decoder, one: Ragged) -> float:
     return 1000 * float(np.median(spent))
 
 
-def _explained(moves: Movements, which: Ints, kind: str, decoded: Ragged) -> Floats:
+def _explained(moves: Movements, which: Ints, kind: str, decoded: Ragged, *, by_trial: bool) -> Floats:
     """Explained variance of each feature in the windows, and with each group left out, (n_groups + 1, n)."""
     some = moves.trials.select(which)
     wanted, given = (in_windows(some, signal) for signal in (moves.goals[kind].select(which), decoded))
-    few = len(set(some.condition)) < SETTINGS.min_conditions
-    labels = labels_of(moves.session, moves.index[which].tolist(), by_trial=few)
+    labels = labels_of(moves.session, moves.index[which].tolist(), by_trial=by_trial)
     return grouped_ev(wanted, given, labels, offset_counts=False)
 
 
@@ -337,7 +338,9 @@ class _Table:
     def decoding(self, kind: str) -> Iterator[ScoreRow]:
         """Give explained variance: mean over features, then feature by feature (joint by joint)."""
         labels = self._labels(EV, kind)
-        tables = [(p, trials, p.values[f"ev {self.split} {self.area} {kind}"]) for p, trials in self.scored]
+        groups = "trials" if conditions_are_few(self.scored) else "conditions"
+        name = f"ev {self.split} {self.area} {kind} by {groups}"
+        tables = [(p, trials, p.values[name]) for p, trials in self.scored]
         yield labels | self._ev(tables, slice(None))
         n = tables[0][2].shape[1] if tables else 0
         if kind == "joint_angles":
@@ -363,7 +366,7 @@ class _Table:
             parts.append((part, trials))
         if not scores:
             return {"value": None, "reason": self._why() if not tables else "it does not vary in this split"}
-        return row_of(scores, parts)
+        return self._complete(row_of(scores, parts))
 
     def latency(self, kind: str) -> ScoreRow:
         """Give the time that a command for one hand takes, median over steps, mean over sessions."""
@@ -394,7 +397,14 @@ class _Table:
     def _mean(self, parts: Parts, name: str) -> ScoreRow:
         if not self.parts:
             return {"value": None, "reason": self._why()}
-        return summary(parts, self.split, name)
+        return self._complete(summary(parts, self.split, name))
+
+    def _complete(self, row: ScoreRow) -> ScoreRow:
+        """Say which sessions are missing from a mean."""
+        if not self.absent:
+            return row
+        missing = f"without {'; '.join(self.absent)}"
+        return row | {"reason": "; ".join(filter(None, [row.get("reason"), missing]))}
 
     def _why(self) -> str:
         return "; ".join(self.absent) or f"the split {self.split} has no trials"

@@ -85,24 +85,12 @@ def run(context: Context) -> Scores:
 
 
 def _measured(context: Context, session: AlignedSession) -> Mapping[str, NDArray[Any]]:
-    """Errors of one session, (n_points, n_draws, n_trials) by area and kind; kept as a stage."""
-    key = context.key(
-        stage="brain_curves",
-        decoder=context.decoder_key,
-        session=session.sha256,
-        splits=context.splits.sha256,
-        settings={**asdict(BRAIN_CONTROL), **asdict(CURVES)},
-    )
-    return context.stage("curves", key if context.decoder_key else None, lambda: _measure(context, session))
-
-
-def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any]]:
+    """Errors of one session, (n_commands, n_trials) by area and kind; each kept as a stage of its own."""
     try:
         moves = Movements.of(context, session)
     except UnsupportedError as reason:
         return {f"reason {area}": np.array(str(reason)) for area in areas_of([session])}
-    which = moves.driven[SPLIT]
-    out: dict[str, NDArray[Any]] = {"driven": moves.index[which]}
+    out: dict[str, NDArray[Any]] = {"driven": moves.index[moves.driven[SPLIT]]}
     for area in areas_of([session]):
         try:
             units = moves.units_of(area)
@@ -111,10 +99,29 @@ def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any
             continue
         out[f"n_units {area}"] = np.array(len(units))
         for kind in KINDS:
-            context.progress(f"curves {session.id}: {area}, {kind}")
-            commands = _commands(context, moves, area, kind, units)
-            out[f"{area} {kind}"] = driven_errors(context, moves, which, kind, commands)
+            out[f"{area} {kind}"] = _errors(context, moves, area, kind, units)
     return out
+
+
+def _errors(context: Context, moves: Movements, area: str, kind: str, units: Ints) -> Floats:
+    """Errors under the commands of every point, draw after draw."""
+
+    def make() -> dict[str, NDArray[Any]]:
+        context.progress(f"curves {moves.session.id}: {area}, {kind}")
+        commands = _commands(context, moves, area, kind, units)
+        return {"errors": driven_errors(context, moves, moves.driven[SPLIT], kind, commands)}
+
+    key = context.key(
+        stage="brain_curves",
+        decoder=context.decoder_key,
+        session=moves.session.sha256,
+        splits=context.splits.sha256,
+        settings={**asdict(BRAIN_CONTROL), **asdict(CURVES)},
+        area=area,
+        kind=kind,
+    )
+    errors: Floats = context.stage("curves", key if context.decoder_key else None, make)["errors"]
+    return errors
 
 
 def _commands(context: Context, moves: Movements, area: str, kind: str, units: Ints) -> list[Ragged]:

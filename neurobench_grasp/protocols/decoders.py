@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -12,7 +13,7 @@ from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL as SETTINGS
 from neurobench_grasp.scoring.ridge import best_alphas, cv_explained_variance, fold_moments, solve
 from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial
-from neurobench_grasp.types import Bools, DecodedTrials, Decoder, Floats, Ints, Ragged
+from neurobench_grasp.types import Bools, DecodedTrials, Decoder, DecoderSpec, Floats, Ints, Ragged
 
 N_CHECKED, N_ALONE = 20, 3  # trials
 ROUNDING = 1e-4
@@ -62,6 +63,49 @@ class RidgeDecoder:
         before = np.zeros((SETTINGS.history, len(self._mean)))  # as `reset` leaves it
         whole = np.concatenate([before, (counts - self._mean) / self._scale])
         return sliding_window_view(whole, SETTINGS.history, axis=0)[-n_steps:].reshape(n_steps, -1)
+
+
+class Guarded:
+    """A decoder as a plugin offers it; what goes wrong in its own code is told with its name.
+
+    Parameters
+    ----------
+    spec : DecoderSpec
+
+    Raises
+    ------
+    NgbError
+        In place of whatever the decoder raises.
+    """
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        self._name = spec.name
+        self._decoder: Decoder = self._call("build", spec.build)
+
+    def fit(self, train: DecodedTrials) -> None:
+        """Learn from training trials."""
+        self._call("fit", lambda: self._decoder.fit(train))
+
+    def reset(self, n_trials: int) -> None:
+        """Begin that many trials anew."""
+        self._call("reset", lambda: self._decoder.reset(n_trials))
+
+    def observe(self, spikes: NDArray[Any]) -> Floats:
+        """Give each trial's command for its newest bin."""
+        command: Floats = self._call("observe", lambda: self._decoder.observe(spikes))
+        return command
+
+    def _call(self, method: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except NgbError:
+            raise
+        except Exception as error:
+            what = str(error) or "no reason given"
+            raise NgbError(
+                f"The decoder {self._name} failed in `{method}` ({type(error).__name__}: {what}); mend its "
+                "code, or choose another with --decoder."
+            ) from error
 
 
 def _folds(conditions: Sequence[str], group: Sequence[str] = ()) -> Ints:

@@ -9,12 +9,13 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
+from neurobench_grasp.body import CONTROL_STEP
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.align import AlignedSession, bins_before
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL as SETTINGS
 from neurobench_grasp.scoring.splits import hash_order
-from neurobench_grasp.types import DecodedTrials, Floats, Ints, Ragged, Trials
+from neurobench_grasp.types import Bools, DecodedTrials, Floats, Ints, Ragged, Trials
 
 KINDS = ("embedding", "joint_angles")
 SPLITS = ("test", "ood")
@@ -63,12 +64,18 @@ class Movements:
             raise UnsupportedError("the session has no joint angles of the hand to decode")
         if not session.units:
             raise UnsupportedError("the session has no units to decode from")
+        if abs(session.trials.dt - CONTROL_STEP) > 1e-9:
+            raise UnsupportedError(
+                f"the session has bins of {1000 * session.trials.dt:g} ms, and controllers move in steps of "
+                f"{1000 * CONTROL_STEP:g} ms"
+            )
         units, index = recorded_throughout(session)
         places = {int(i): k for k, i in enumerate(index)}
         split = {
             name: np.array([places[i] for i in context.index(session, ids) if i in places], np.int64)
             for name, ids in ((name, getattr(context.splits, name)) for name in ("train", *SPLITS))
         }
+        split["train"] = split["train"][~_reaches_held_out(session, index, split)]
         if len(split["train"]) < SETTINGS.min_trials:
             raise UnsupportedError(
                 f"{len(split['train'])} training trials have spikes from "
@@ -149,6 +156,17 @@ def recorded_throughout(session: AlignedSession) -> tuple[Ints, Ints]:
     """Units that were recorded in most trials, and the trials in which all of these were."""
     units = np.flatnonzero(session.recorded.mean(0) >= 0.5)
     return units, np.flatnonzero(session.recorded[:, units].all(1) & (len(units) > 0))
+
+
+def _reaches_held_out(session: AlignedSession, index: Ints, split: Mapping[str, Ints]) -> Bools:
+    """Tell training trials whose bins before the window lie in the window of a held-out trial."""
+    start = session.start[index]
+    stop = start + session.rates.lengths[index] * session.trials.dt
+    first = start[split["train"]] - bins_before(session.trials.dt) * session.trials.dt
+    held_out = np.concatenate([split[name] for name in SPLITS])
+    shared = (first[:, None] < stop[held_out]) & (start[held_out] < start[split["train"]][:, None])
+    reaches: Bools = shared.any(1)
+    return reaches
 
 
 def postures_ahead(joint_angles: Ragged, n: int) -> Ragged:

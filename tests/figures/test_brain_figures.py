@@ -67,7 +67,7 @@ def patched(data, monkeypatch):
     model = Provided(ModelSpec("hand", None, "", controller=True), CORE, "1.0")
     registry = SimpleNamespace(model=lambda name: model, protocol=known.protocol, decoder=known.decoder)
     monkeypatch.setattr("neurobench_grasp.figures.load_registry", lambda: registry)
-    monkeypatch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments: data)
+    monkeypatch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments, **options: data)
     monkeypatch.setattr("neurobench_grasp.figures.style._DPI", 100)  # which takes a third of the time
 
 

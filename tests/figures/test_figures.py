@@ -111,7 +111,7 @@ def run():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("neurobench_grasp.run.load_registry", lambda: registry)
         patch.setattr("neurobench_grasp.figures.load_registry", lambda: registry)
-        patch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments: data)
+        patch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments, **options: data)
         yield SimpleNamespace(data=data, registry=registry, patch=patch)
 
 
@@ -413,7 +413,7 @@ def test_a_model_of_one_layer_has_no_layer_figure_and_leaves_no_older_one(one_la
 def test_without_held_out_conditions_only_test_is_drawn(run, tmp_path, monkeypatch):
     session = planted_session("friday", 5, n_objects=2)
     data = Dataset("two", "", False, (session,), make_splits({session.id: session.conditions}))
-    monkeypatch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments: data)
+    monkeypatch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments, **options: data)
     evaluate("network", "two", protocols=("encoding", "layers"), out=tmp_path)
     drawn = draw_figures("network", "two", out=tmp_path)
     assert set(drawn.files) == {"scores"} and drawn.title == "network (seed 0) on two (recordings)"
@@ -431,7 +431,7 @@ def test_without_held_out_conditions_only_test_is_drawn(run, tmp_path, monkeypat
 def test_where_conditions_are_few_every_interval_says_so(run, written, tmp_path, monkeypatch):
     session = planted_session("friday", 5, n_objects=10)
     data = Dataset("few", "", False, (session,), make_splits({session.id: session.conditions}))
-    monkeypatch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments: data)
+    monkeypatch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments, **options: data)
     evaluate("network", "few", protocols=("encoding", "layers"), out=tmp_path)
     before = len(written)
     drawn = draw_figures("network", "few", out=tmp_path)
@@ -478,12 +478,12 @@ def test_without_a_record_the_command_that_makes_it_is_named(run, out, model, se
 
 def test_a_record_of_other_data_or_other_training_does_not_count(run, out, tmp_path, monkeypatch):
     other = replace(run.data, sessions=run.data.sessions[:1])
-    monkeypatch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments: other)
+    monkeypatch.setattr("neurobench_grasp.run.load_dataset", lambda *arguments, **options: other)
     with pytest.raises(NgbError, match="There is no record of network on this dataset"):
         draw_figures("network", "planted", out=out)
     monkeypatch.setattr(
         "neurobench_grasp.run.load_dataset",
-        lambda registry, name, *rest: other if name == "elsewhere" else run.data,
+        lambda registry, name, *rest, **options: other if name == "elsewhere" else run.data,
     )
     with pytest.raises(NgbError, match="--dataset planted --trained-on elsewhere --out"):
         draw_figures("network", "planted", trained_on="elsewhere", out=out)

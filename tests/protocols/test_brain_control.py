@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 from movements import grasp_trials
 from planted import context_of
+from scipy.special import stdtrit
 
 from neurobench_grasp.body import JOINTS, keypoints
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols import brain_control, brain_curves
 from neurobench_grasp.protocols.align import AlignedSession, bins_before
 from neurobench_grasp.protocols.brain_control import BASELINES, KINDS
+from neurobench_grasp.protocols.decoders import RidgeDecoder, decode
 from neurobench_grasp.protocols.movements import Movements, postures_ahead
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
+from neurobench_grasp.protocols.tracking import in_windows
+from neurobench_grasp.run import evaluate
 from neurobench_grasp.types import DecoderSpec, Ragged, Tracking
 
 N_TRIALS, N_OBJECTS, OFFSET = 90, 10, 0.03
@@ -301,6 +305,76 @@ def test_a_session_that_can_counts_where_another_cannot():
     together = brain_control.run(context(able, blind)).rows
     alone = brain_control.run(context(able)).rows
     assert pick(together)["value"] == pytest.approx(pick(alone)["value"])
+    assert "without blind: 0 training trials" in pick(together)["reason"]
+    assert "without" not in pick(alone)["reason"]
+    assert "without blind" in pick(together, "decoding_ev")["reason"]
+
+
+def test_bins_of_another_width_than_the_controllers_steps_have_the_reason():
+    session = session_of(linear(4), ["M1"] * 4)
+    wide = dataclasses.replace(session, trials=dataclasses.replace(session.trials, dt=0.05))
+    assert "bins of 50 ms, and controllers move in steps of 20 ms" in reasons(wide)
+
+
+def test_intervals_of_decoding_ev_are_over_conditions_though_one_session_has_few():
+    """The jackknife by hand over the conditions of both sessions."""
+    few = session_of(linear(12, noise=0.3), ["M1"] * 12, grasp_trials(60, n_objects=4, seed=1), name="few")
+    many = session_of(linear(12, noise=0.3), ["M1"] * 12, name="many")
+    told = context(few, many)
+    row = pick(brain_control.run(told).rows, "decoding_ev", split="test")
+    assert row["ci_over"] == ["condition"] and row["n_conditions"] > 4
+    tables = {}
+    for session in (few, many):
+        moves = Movements.of(told, session)
+        decoder = told.decoder.build()
+        decoder.fit(moves.training("embedding", np.arange(12)))
+        which = moves.split["test"]
+        decoded = decode(decoder, moves.spikes(np.arange(12), which), moves.lead)
+        y, yhat = (
+            in_windows(moves.trials.select(which), s)
+            for s in (moves.goals["embedding"].select(which), decoded)
+        )
+        conditions = np.repeat([moves.trials.condition[i] for i in which], y.lengths)
+
+        def ev(kept, y=y.values, yhat=yhat.values):
+            return 1 - (y - yhat)[kept].var(0) / y[kept].var(0)
+
+        out = {c: ev(conditions != c) for c in set(conditions)} | {"": ev(conditions != "")}
+        varies = np.isfinite(np.stack(list(out.values()))).all(0)
+        tables[session.id] = {c: v[varies].mean() for c, v in out.items()}
+    groups = sorted({c for table in tables.values() for c in table} - {""})
+    jackknife = np.array([np.mean([t.get(g, t[""]) for t in tables.values()]) for g in groups])
+    n = len(groups)
+    se = np.sqrt((n - 1) / n * ((jackknife - jackknife.mean()) ** 2).sum())
+    assert (row["ci"][1] - row["ci"][0]) / 2 == pytest.approx(stdtrit(n - 1, 0.975) * se, rel=1e-6)
+
+
+def test_training_trials_whose_lead_lies_in_a_held_out_window_teach_nothing():
+    """Windows that abut: the bins before a window are those of the window before."""
+    session = session_of(linear(4), ["M1"] * 4)
+    length = session.rates.lengths.max() * 0.02
+    abutting = dataclasses.replace(session, start=1 + length * np.arange(N_TRIALS))
+    apart, close = (Movements.of(context(s), s) for s in (session, abutting))
+    held_out = {int(i) for split in ("test", "ood") for i in close.split[split]}
+    assert close.split["train"].tolist() == [i for i in apart.split["train"] if i - 1 not in held_out]
+    assert len(close.split["train"]) < len(apart.split["train"])
+
+
+@pytest.mark.parametrize("method", ["fit", "reset", "observe"])
+def test_what_goes_wrong_in_a_decoder_is_told_as_its_own(method):
+    class Broken(RidgeDecoder):
+        pass
+
+    def fails(self, *arguments):
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    setattr(Broken, method, fails)
+    session = session_of(linear(4), ["M1"] * 4)
+    told = context(session, decoder=DecoderSpec("broken", build=Broken, summary=""))
+    with pytest.raises(
+        NgbError, match=rf"decoder broken failed in `{method}` \(LinAlgError: Singular matrix\)"
+    ):
+        brain_control.run(told)
 
 
 def test_a_model_without_a_hand_is_refused():
@@ -308,6 +382,12 @@ def test_a_model_without_a_hand_is_refused():
     for protocol in (brain_control, brain_curves):
         with pytest.raises(UnsupportedError, match="moves no hand"):
             protocol.run(context(session, drive=None, embed=None))
+
+
+def test_curves_of_a_model_without_a_hand_are_refused_before_anything_is_scored(tmp_path):
+    with pytest.raises(UnsupportedError, match="linear_kinematic moves no hand"):
+        evaluate("linear_kinematic", "demo", curves=True, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_decoder_that_breaks_its_contract_is_told_before_the_hand_moves():
