@@ -528,7 +528,8 @@ def _scores(
             )
         return {**scores.units, "rows": np.array(json.dumps(list(scores.rows)))}
 
-    parts = context.key(
+    key_of = context.decoder_stage_key if protocol.spec.decodes else context.key
+    parts = key_of(
         stage="score",
         protocol=described,
         provider=code_digest(protocol.distribution),
@@ -536,9 +537,6 @@ def _scores(
         splits=data.splits.sha256,
         trained_on=data.trained_on_sha256,
     )
-    if protocol.spec.decodes:
-        known = parts is not None and context.decoder_key is not None
-        parts = {**(parts or {}), "decoder": context.decoder_key} if known else None
     arrays = dict(context.stage("score", parts, make))
     return Scores(json.loads(str(arrays.pop("rows"))), arrays)
 

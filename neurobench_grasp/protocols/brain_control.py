@@ -101,17 +101,17 @@ def measure(context: Context, session: AlignedSession) -> Arrays:
     -------
     dict of str to ndarray
         Errors by trial of the session (NaN where it was not driven), ``M1 embedding`` …; tables of
-        explained variance with each condition left out, ``ev test M1 embedding``; ``latency M1 embedding``;
+        explained variance with each group left out, ``ev test M1 embedding by conditions`` (or ``trials``);
+        ``latency M1 embedding``;
         ``driven test`` and ``scored test`` (places of trials); ``reason M1``: why there is nothing.
     """
-    key = context.key(
+    key = context.decoder_stage_key(
         stage="brain_control",
-        decoder=context.decoder_key,
         session=session.sha256,
         splits=context.splits.sha256,
         settings=asdict(SETTINGS),
     )
-    return context.stage("brain", key if context.decoder_key else None, lambda: _measure(context, session))
+    return context.stage("brain", key, lambda: _measure(context, session))
 
 
 def _measure(context: Context, session: AlignedSession) -> Arrays:

@@ -111,16 +111,15 @@ def _errors(context: Context, moves: Movements, area: str, kind: str, units: Int
         commands = _commands(context, moves, area, kind, units)
         return {"errors": driven_errors(context, moves, moves.driven[SPLIT], kind, commands)}
 
-    key = context.key(
+    key = context.decoder_stage_key(
         stage="brain_curves",
-        decoder=context.decoder_key,
         session=moves.session.sha256,
         splits=context.splits.sha256,
         settings={**asdict(BRAIN_CONTROL), **asdict(CURVES)},
         area=area,
         kind=kind,
     )
-    errors: Floats = context.stage("curves", key if context.decoder_key else None, make)["errors"]
+    errors: Floats = context.stage("curves", key, make)["errors"]
     return errors
 
 

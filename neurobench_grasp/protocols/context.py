@@ -75,6 +75,10 @@ class Context:
             return None
         return {"model": dict(self.model_key), "core": self.core, **parts}
 
+    def decoder_stage_key(self, **parts: Any) -> dict[str, Any] | None:
+        """Name the inputs of a stage that depends on model and decoder; ``None`` if one is not identified."""
+        return None if self.decoder_key is None else self.key(decoder=dict(self.decoder_key), **parts)
+
     def core_key(self, **parts: Any) -> dict[str, Any] | None:
         """Name the inputs of a stage that no model takes part in."""
         return None if self.core is None else {"core": self.core, **parts}
