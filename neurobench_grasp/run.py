@@ -212,6 +212,7 @@ def evaluate(
                 provenance=provenance(
                     wall_time_s=time.monotonic() - started, code=code, weights=weights, units=units
                 ),
+                card=None if candidate.spec.card is None else candidate.spec.card.to_json(),
             )
             write_record(Path(out) / "records", record, units)
             records.append(record)

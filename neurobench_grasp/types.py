@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from neurobench_grasp.card import ModelCard as ModelCard
 from neurobench_grasp.errors import NgbError
 
 Floats = NDArray[np.float64]
@@ -538,8 +539,8 @@ class ModelSpec:
         ``build(seed)`` gives an unfitted :class:`Model`; heavy imports belong in here.
     summary : str
         One line for ``ngb models``.
-    card : mapping
-        Licence, authors, citation, action space, training data …
+    card : ModelCard, optional
+        What it is and what it learned from; a model without one can be scored, but not submitted.
     smoke : mapping
         Settings that make the model quick to check.
     controller : bool
@@ -552,7 +553,7 @@ class ModelSpec:
     name: str
     build: Callable[[int], Model]
     summary: str
-    card: Mapping[str, Any] = field(default_factory=dict)
+    card: ModelCard | None = None
     smoke: Mapping[str, Any] = field(default_factory=dict)
     controller: bool = False
     depends_on: Callable[[int, Trials], str] | None = None
@@ -711,6 +712,10 @@ class ScoreRecord:
     dropped : sequence of mapping
         What was left out and why.
     provenance : mapping
+    card : mapping, optional
+        The model's card (:class:`ModelCard`) as JSON values.
+    verification : mapping, optional
+        What ``ngb verify`` checked and how; without it a record is self-reported.
     schema : int
     """
 
@@ -721,4 +726,6 @@ class ScoreRecord:
     scores: Sequence[Mapping[str, Any]]
     dropped: Sequence[Mapping[str, Any]]
     provenance: Mapping[str, Any]
+    card: Mapping[str, Any] | None = None
+    verification: Mapping[str, Any] | None = None
     schema: int = 1

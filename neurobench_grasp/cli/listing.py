@@ -14,7 +14,10 @@ def models(as_json: Json = False) -> Result:
     """List the models that can be scored."""
     from neurobench_grasp.plugins import load_registry
 
-    return _listing("model", load_registry().models(), "card")
+    found = load_registry().models()
+    listing = _listing("model", found)
+    cards = ({"card": p.spec.card and p.spec.card.to_json()} for p in found)
+    return Result([row | card for row, card in zip(listing.data, cards, strict=True)], listing.view)
 
 
 def datasets(as_json: Json = False) -> Result:

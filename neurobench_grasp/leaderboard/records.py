@@ -72,6 +72,8 @@ def to_json(record: ScoreRecord) -> dict[str, Any]:
         "dropped": record.dropped,
         "provenance": record.provenance,
     }
+    beside = {"card": record.card, "verification": record.verification}
+    data |= {name: value for name, value in beside.items() if value is not None}
     where = f"The record of {record.model!r}"
     try:
         data = json.loads(json.dumps(data, default=_plain, allow_nan=False))

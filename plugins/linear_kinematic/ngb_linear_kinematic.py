@@ -5,7 +5,7 @@ The same features stand beside every candidate as a reference; as a model of its
 
 import numpy as np
 
-from neurobench_grasp import Activations, ModelSpec, Trials, hookimpl
+from neurobench_grasp import Activations, ModelCard, ModelSpec, Trials, hookimpl
 
 
 class LinearKinematic:
@@ -35,5 +35,16 @@ def ngb_models():
         "linear_kinematic",
         build=lambda seed: LinearKinematic(),
         summary="muscle lengths and velocities, or recorded signals with lags; no network",
-        card={"licence": "Apache-2.0", "action_space": "none", "training_data": [], "parameters": 0},
+        card=ModelCard(
+            licence="Apache-2.0",
+            authors=("The neurobench_grasp developers",),
+            citation="",
+            action_space="none",
+            training_data=(),
+            parameters=0,
+            steps=0,
+            compute="none",
+            seeds=(),
+            simulator="MuJoCo 4.0.0, MyoSuite 3.0.0 (muscle lengths only)",
+        ),
     )

@@ -4,7 +4,7 @@ Its layers answer the observations of the trained network's own closed loop, so 
 score is a difference of weights alone. The hand it moves is its own, and goes astray.
 """
 
-from neurobench_grasp import ModelSpec, hookimpl
+from neurobench_grasp import ModelCard, ModelSpec, hookimpl
 from neurobench_grasp.control import trained_digest
 
 TRAINED = "muscle_ppo"
@@ -26,5 +26,16 @@ def ngb_models():
         summary="muscle_ppo with random weights, on what the trained network observed",
         controller=True,
         depends_on=lambda seed, train: trained_digest(TRAINED, seed, train),
-        card={"licence": "Apache-2.0", "action_space": "39 muscles", "training_data": []},
+        card=ModelCard(
+            licence="Apache-2.0",
+            authors=("The neurobench_grasp developers",),
+            citation="",
+            action_space="39 muscles",
+            training_data=(),
+            parameters=205_485,
+            steps=0,
+            compute="none",
+            seeds=(0, 1, 2, 3, 4, 101),
+            simulator="MuJoCo 4.0.0, MyoSuite 3.0.0",
+        ),
     )

@@ -288,7 +288,18 @@ def test_listings(ngb, install):
     assert model == {
         "name": "fake_model",
         "summary": "a fake",
-        "card": {"licence": "CC0"},
+        "card": {
+            "licence": "CC0-1.0",
+            "authors": ["A. Nobody"],
+            "citation": "",
+            "action_space": "none",
+            "training_data": ["dandi:000128"],
+            "parameters": 0,
+            "steps": 0,
+            "compute": "none",
+            "seeds": [],
+            "simulator": "none",
+        },
         "provider": {"distribution": "fake-good", "version": "2.1"},
     }
     assert re.search(r"fake_data +nothing \(synthetic self-test\)", ngb("datasets").stdout)

@@ -5,7 +5,7 @@ torques took it from where it was to where it is 60 ms later. To imitate, it is 
 lead to the posture 60 ms ahead.
 """
 
-from neurobench_grasp import ModelSpec, hookimpl
+from neurobench_grasp import ModelCard, ModelSpec, hookimpl
 
 
 def build(seed):
@@ -23,5 +23,16 @@ def ngb_models():
         build=build,
         summary="example with its own network: torques learned by motor babbling",
         controller=True,
-        card={"licence": "Apache-2.0", "action_space": "torques at 23 joints", "training_data": "the body"},
+        card=ModelCard(
+            licence="Apache-2.0",
+            authors=("The neurobench_grasp developers",),
+            citation="",
+            action_space="23 joint torques",
+            training_data=(),
+            parameters=20_327,
+            steps=19_200,
+            compute="some seconds on one core",
+            seeds=(),
+            simulator="MuJoCo 4.0.0, MyoSuite 3.0.0",
+        ),
     )

@@ -1,9 +1,22 @@
-from neurobench_grasp import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec, Scores, hookimpl
+from neurobench_grasp import DatasetSpec, DecoderSpec, ModelCard, ModelSpec, ProtocolSpec, Scores, hookimpl
+
+CARD = ModelCard(
+    licence="CC0-1.0",
+    authors=("A. Nobody",),
+    citation="",
+    action_space="none",
+    training_data=("dandi:000128",),
+    parameters=0,
+    steps=0,
+    compute="none",
+    seeds=(),
+    simulator="none",
+)
 
 
 @hookimpl
 def ngb_models():
-    yield ModelSpec("fake_model", build=lambda seed: None, summary="a fake", card={"licence": "CC0"})
+    yield ModelSpec("fake_model", build=lambda seed: None, summary="a fake", card=CARD)
 
 
 @hookimpl
