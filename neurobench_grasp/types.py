@@ -24,6 +24,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Progress = Callable[[str], None]
 """Told in words what is being done."""
+LOOK_AHEAD_S = 0.2
+"""Seconds of later behaviour that activations at a step may depend on: the goal that a controller receives."""
 ScoreRow = dict[str, Any]
 """One number of a record with its labels; the published schema of records lists the fields."""
 
@@ -536,13 +538,15 @@ class ModelSpec:
     name : str
         Lower case, ``[a-z0-9_]``.
     build : callable
-        ``build(seed)`` gives an unfitted :class:`Model`; heavy imports belong in here.
+        ``build(seed)`` gives an unfitted :class:`Model`; heavy imports belong in here. It takes the settings
+        in ``smoke`` by keyword, too: ``build(seed, **smoke)``.
     summary : str
         One line for ``ngb models``.
     card : ModelCard, optional
         What it is and what it learned from; a model without one can be scored, but not submitted.
     smoke : mapping
-        Settings that make the model quick to check.
+        Settings of ``build`` that make a model which fits and runs in seconds and needs no file of weights:
+        the one that ``ngb check`` looks at.
     controller : bool
         True if ``build`` gives a :class:`Controller`, which can be scored for tracking too.
     depends_on : callable, optional
@@ -551,7 +555,7 @@ class ModelSpec:
     """
 
     name: str
-    build: Callable[[int], Model]
+    build: Callable[..., Model]
     summary: str
     card: ModelCard | None = None
     smoke: Mapping[str, Any] = field(default_factory=dict)
