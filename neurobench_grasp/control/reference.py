@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from neurobench_grasp.body import keypoints
+from neurobench_grasp.body import CONTROL_STEP, keypoints
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.types import Floats, Ints, Ragged, Trials
 
@@ -51,11 +51,16 @@ class Reference:
         Raises
         ------
         UnsupportedError
-            If no joint angles were recorded.
+            If no joint angles were recorded, or their steps are not those of the hand.
         """
         if trials.joint_angles is None:
             raise UnsupportedError(
                 f"{trials.sessions[0]} has no joint angles of the hand, so there is no movement to imitate."
+            )
+        if abs(trials.dt - CONTROL_STEP) > 1e-9:  # the hand would move at another speed
+            raise UnsupportedError(
+                f"{trials.sessions[0]} has bins of {1000 * trials.dt:g} ms, and controllers move in steps of "
+                f"{1000 * CONTROL_STEP:g} ms; score a model that moves no hand."
             )
         angles = trials.joint_angles
         if margin is not None:

@@ -207,6 +207,8 @@ def _scores(nwb: NwbFile, layout: Layout | None, n_units: int) -> dict[str, str]
         return dict.fromkeys(("encoding", "tracking", "brain-control"), "no layout fits")
     units = "yes" if n_units else "it holds no units"
     hand = _hand(nwb, layout)
+    if n_units and not any(locate_signals(nwb, s) for s in layout.signals):
+        units = "with activations of your own only, because it holds no behaviour"
     both = hand.partition(":")[0] if n_units or not hand.startswith("yes") else units
     return {"encoding": units, "tracking": hand, "brain-control": both}
 

@@ -119,6 +119,24 @@ def test_ctrl_c_is_one_sentence_and_exits_with_130(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_while_libraries_load_is_no_traceback():
+    code = """
+    import sys
+    import typing
+
+    class Interrupted:
+        def find_spec(self, name, *rest):
+            if name == "typer":
+                raise KeyboardInterrupt
+
+    sys.meta_path.insert(0, Interrupted())
+    from neurobench_grasp.__main__ import main
+    main()
+    """
+    result = python(code, "models")
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "Stopped.\n")
+
+
 def test_a_reader_that_goes_away_brings_no_traceback():
     code = f"""
     from neurobench_grasp import cli, plugins

@@ -14,6 +14,7 @@ from neurobench_grasp.control.network import stream_sizes
 from neurobench_grasp.control.reference import Reference, mixtures
 from neurobench_grasp.control.settings import ControllerSettings
 from neurobench_grasp.environments import make_imitation
+from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.run import load_dataset
 from neurobench_grasp.types import Ragged
@@ -36,6 +37,12 @@ def test_the_margin_crops_the_padding():
     for i, (first, stop) in enumerate(trials.window):
         rows = cropped.joint_angles[cropped.offsets[i] : cropped.offsets[i + 1]]
         np.testing.assert_array_equal(rows, trials.joint_angles[i][first - 5 : stop + 5])
+
+
+def test_a_movement_in_steps_of_another_length_is_refused():
+    slow = dataclasses.replace(grasp_trials(), dt=0.05)
+    with pytest.raises(UnsupportedError, match="bins of 50 ms, and controllers move in steps of 20 ms"):
+        Reference.of(slow)
 
 
 def test_an_episode_begins_in_the_reference_and_its_goal_is_the_frames_to_come(reference):

@@ -256,6 +256,20 @@ def test_the_file_without_behaviour_says_so(edited):
         del file["processing/behavior"]
     with pytest.raises(LayoutError, match="lacks the signal 'hand_pos'"):
         load_session(path, "nlb-mc-maze")
+    assert inspect_file(path, "nlb-mc-maze").scores["encoding"] == "no layout fits"
+
+
+def test_units_without_behaviour_are_no_session_for_a_model(edited, tmp_path):
+    path = edited("nlb-mc-maze")
+    layout = yaml.safe_load(resource("nwb_schemas/nlb-mc-maze.yaml").read_text())
+    for signal in layout["signals"]:
+        signal["optional"] = True
+    optional = tmp_path / "optional.yaml"
+    optional.write_text(yaml.safe_dump(layout))
+    assert inspect_file(path, optional).scores["encoding"] == "yes"
+    with h5py.File(path, "r+") as file:
+        del file["processing/behavior"]
+    assert "no behaviour" in inspect_file(path, optional).scores["encoding"]
 
 
 def test_pseudo_trials_of_one_block_stay_together(public):
