@@ -174,7 +174,7 @@ def evaluate(
         )
     if activations is None:  # an unknown name is told before anything is written
         registry.model(model)
-    stages = Stages(Path(out) / "stages")
+    Stages(Path(out) / "stages")  # nor is a folder that cannot be written to told after all the reading
     task = prepare(
         registry,
         model,
@@ -192,25 +192,62 @@ def evaluate(
         _tell_what_is_left_out([p.spec.name for p in wanted], data, progress)
     if curves:
         wanted.append(registry.protocol(CURVES))
+    return score_task(task, wanted, seeds, out=out, progress=progress)
+
+
+def score_task(
+    task: Task,
+    protocols: Sequence[Provided[ProtocolSpec]],
+    seeds: Sequence[int],
+    *,
+    out: str | Path,
+    anew: bool = False,
+    progress: Progress = lambda text: None,
+) -> list[ScoreRecord]:
+    """Score what was prepared, and write each record as soon as it is complete.
+
+    Parameters
+    ----------
+    task : Task
+    protocols : sequence of Provided of ProtocolSpec
+    seeds : sequence of int
+    out : path
+        Run folder.
+    anew : bool
+        Take nothing from the user's cache of references, which runs share.
+    progress : callable
+
+    Returns
+    -------
+    list of ScoreRecord
+        One per seed and protocol.
+    """
+    stages = Stages(Path(out) / "stages")
+    candidate, data = task.candidate, task.data
     _store_splits(Path(out), data)
     records = []
     for seed in seeds:
         context, code = _context(task, seed, stages, progress)
+        context = replace(context, shared_stage=stages) if anew else context
         weights = (context.model_key or {}).get("depends_on")
-        for protocol in wanted:
+        for protocol in protocols:
             started = time.monotonic()
             described = _protocol(protocol.spec, task.decoder)
             scores = _scores(context, protocol, described, data)
             units = pack_units(scores.units)
             record = ScoreRecord(
-                model=model,
+                model=candidate.spec.name,
                 seed=seed,
                 dataset=_describe(data),
                 protocol=described,
                 scores=scores.rows,
                 dropped=_dropped(data),
                 provenance=provenance(
-                    wall_time_s=time.monotonic() - started, code=code, weights=weights, units=units
+                    wall_time_s=time.monotonic() - started,
+                    code=code,
+                    weights=weights,
+                    train=task.train.sha256,
+                    units=units,
                 ),
                 card=None if candidate.spec.card is None else candidate.spec.card.to_json(),
             )

@@ -34,7 +34,12 @@ CODE = ("neurobench_grasp", "nwb_schemas")
 
 
 def provenance(
-    *, wall_time_s: float, code: Mapping[str, str | None], weights: str | None = None, units: bytes = b""
+    *,
+    wall_time_s: float,
+    code: Mapping[str, str | None],
+    weights: str | None = None,
+    train: str | None = None,
+    units: bytes = b"",
 ) -> dict[str, Any]:
     """Describe what produced a result.
 
@@ -46,6 +51,8 @@ def provenance(
         Distribution → digest of its code; ``None`` where it cannot be identified.
     weights : str, optional
         Digest of the weights or of the file of activations that was scored.
+    train : str, optional
+        Digest of the behaviour that the model was fitted on.
     units : bytes
         Scores of single units that are kept beside the record.
 
@@ -61,6 +68,7 @@ def provenance(
         "ngb": neurobench_grasp.__version__,
         "code": dict(code),
         "weights": weights,
+        "train_sha256": train,
         "units_sha256": hashlib.sha256(units).hexdigest() if units else None,
         "git": _git(Path(neurobench_grasp.__file__).parents[1]),
         "packages": _versions(),
