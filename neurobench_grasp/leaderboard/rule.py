@@ -10,7 +10,7 @@ Bulletin 1:80; Holm (1979), Scand. J. Statist. 6:65; groups of ties: Piepho (200
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -39,6 +39,8 @@ def in_common(*models: Networks) -> list[Networks]:
 
 def _same_units(parts: Sequence[UnitScores]) -> list[UnitScores]:
     """Scores of one session, one per network, restricted to what all have."""
+    if all(_complete_like(part, parts[0]) for part in parts):
+        return list(parts)
     places = [{unit: k for k, unit in enumerate(p.units) if np.isfinite(p.values[k])} for p in parts]
     units = tuple(unit for unit in places[0] if all(unit in place for place in places))
     groups = [g for g in parts[0].left_out if all(g in p.left_out for p in parts)]
@@ -50,10 +52,21 @@ def _same_units(parts: Sequence[UnitScores]) -> list[UnitScores]:
     return out
 
 
+def _complete_like(part: UnitScores, like: UnitScores) -> bool:
+    """Tell if nothing must be left out: the usual case, and a quick answer."""
+    same = part.units == like.units and part.left_out.keys() == like.left_out.keys() and not part.draws
+    return same and bool(np.isfinite(part.values).all())
+
+
+def mean_of_networks(model: Networks) -> list[UnitScores]:
+    """Average the scores that all networks of a model have, session by session."""
+    (model,) = in_common(model)
+    return _mean(model)
+
+
 def average(model: Networks) -> Summary | None:
     """Mean over the networks of a model, which are a source of randomness; ``None`` without a scored unit."""
-    (model,) = in_common(model)
-    return summarise(_mean(model))
+    return summarise(mean_of_networks(model))
 
 
 def difference(a: Networks, b: Networks) -> Summary | None:
@@ -122,12 +135,27 @@ def tie_groups(better: Bools) -> list[tuple[int, ...]]:
     Being tied is not transitive: the first may tie with the second and the second with the third, although
     the first and the third differ. The groups are (0, 1) and (1, 2) then.
     """
-    groups = [frozenset(range(len(better)))]
-    for i, j in np.argwhere(np.triu(better | better.T)).tolist():
-        kept = [g for g in groups if not {i, j} <= g]
-        halves = [g - {k} for g in groups if {i, j} <= g for k in (i, j)]
-        groups = kept + [half for half in halves if not any(half <= g for g in kept)]
-    return sorted(tuple(sorted(g)) for g in groups if g)
+    tied = ~(better | better.T)
+    neighbours = [sum(1 << int(j) for j in np.flatnonzero(row) if j != i) for i, row in enumerate(tied)]
+    groups = [_members(g) for g in _largest(0, (1 << len(better)) - 1, 0, neighbours)]
+    return sorted(g for g in groups if g)
+
+
+def _largest(group: int, candidates: int, seen: int, neighbours: Sequence[int]) -> Iterator[int]:
+    """Give all largest groups of neighbours as bits: Bron and Kerbosch (1973), Commun. ACM 16:575."""
+    if not candidates | seen:
+        yield group
+        return
+    pivot = max(_members(candidates | seen), key=lambda k: (candidates & neighbours[k]).bit_count())
+    for k in _members(candidates & ~neighbours[pivot]):
+        near = neighbours[k]
+        yield from _largest(group | 1 << k, candidates & near, seen & near, neighbours)
+        candidates, seen = candidates & ~(1 << k), seen | 1 << k
+
+
+def _members(bits: int) -> tuple[int, ...]:
+    """Numbers of the bits that are set, ascending."""
+    return tuple(k for k in range(bits.bit_length()) if bits >> k & 1)
 
 
 def mann_whitney(a: Networks, b: Networks) -> float | None:

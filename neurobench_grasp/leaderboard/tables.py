@@ -8,15 +8,14 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
+from neurobench_grasp.leaderboard.pairs import all_differences
 from neurobench_grasp.leaderboard.records import Scored
 from neurobench_grasp.leaderboard.rule import (
     Networks,
     average,
     beats,
-    difference,
     rank_intervals,
     tie_groups,
 )
@@ -211,11 +210,7 @@ Differences = Mapping[tuple[int, int], Summary | None]
 
 def differences(candidates: Sequence[Candidate]) -> Differences:
     """Every difference, first minus second, of those that have scores of single units."""
-    return {
-        (i, j): difference(candidates[i].scores, candidates[j].scores)
-        for i, j in combinations(range(len(candidates)), 2)
-        if candidates[i].networks and candidates[j].networks
-    }
+    return all_differences({i: c.scores for i, c in enumerate(candidates) if c.networks})
 
 
 def standing(candidates: Sequence[Candidate], found: Differences, *, lower: bool) -> list[dict[str, Any]]:

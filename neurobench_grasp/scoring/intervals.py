@@ -9,6 +9,8 @@ Business & Economic Statistics 29:238. A percentile bootstrap over seven objects
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -104,6 +106,24 @@ class Summary:
     data_se: float | None
     draw_se: float
 
+    @classmethod
+    def of(
+        cls,
+        value: float,
+        median: float,
+        n_units: int,
+        n_groups: int,
+        data_se: float | None,
+        draws: Sequence[tuple[float, int]],
+    ) -> Summary:
+        """Add the interval: ``draws`` has standard error and number of draws of each source of randomness."""
+        ci = None
+        if data_se is not None:
+            of_draws = math.hypot(*(student_t(n - 1) * se for se, n in draws))
+            half = math.hypot(student_t(n_groups - 1) * data_se, of_draws)
+            ci = (value - half, value + half)
+        return cls(value, median, ci, n_units, n_groups, data_se, math.hypot(*(se for se, _ in draws)))
+
 
 def summarise(parts: Sequence[UnitScores]) -> Summary | None:
     """Aggregate the sessions of one area; ``None`` if no unit has a score."""
@@ -112,19 +132,12 @@ def summarise(parts: Sequence[UnitScores]) -> Summary | None:
         return None
     groups = sorted({g for p in defined for g in p.left_out})
     rows = [np.stack([p.values, *(p.left_out.get(g, p.values) for g in groups)]) for p in defined]
-    aggregates = _over_animals(defined, rows)
+    aggregates = over_animals(defined, rows)
     value, jackknife = float(aggregates[0]), aggregates[1:]
     pooled = np.concatenate([p.values for p in defined])
     n_units = int(np.isfinite(pooled).sum())
     data_se, draws = _data_error(jackknife, defined), _draw_errors(defined)
-    ci = None
-    if data_se is not None:
-        half = np.hypot(
-            _t(len(groups) - 1) * data_se, np.hypot.reduce([_t(n - 1) * se for se, n in draws] or [0.0])
-        )
-        ci = (value - float(half), value + float(half))
-    draw_se = float(np.hypot.reduce([se for se, _ in draws] or [0.0]))
-    return Summary(value, float(np.nanmedian(pooled)), ci, n_units, len(groups), data_se, draw_se)
+    return Summary.of(value, float(np.nanmedian(pooled)), n_units, len(groups), data_se, draws)
 
 
 def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]) -> Summary | None:
@@ -148,7 +161,7 @@ def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]
     pairs = list(zip(scores, ceilings, strict=True))
     both = [np.isfinite(s.values) & np.isfinite(c.values) for s, c in pairs]
     top, bottom = (
-        float(_over_animals(parts, [p.where(b).values[None] for p, b in zip(parts, both, strict=True)])[0])
+        float(over_animals(parts, [p.where(b).values[None] for p, b in zip(parts, both, strict=True)])[0])
         for parts in (scores, ceilings)
     )
     if not bottom > 0:  # nor if it is undefined
@@ -179,12 +192,12 @@ def _draw_errors(parts: Sequence[UnitScores]) -> list[tuple[float, int]]:
     """Give the standard error over the draws of each source of randomness, and the number of its draws."""
     errors = []
     for source in zip(*(part.draws for part in parts), strict=True):
-        values = _over_animals(parts, source)
+        values = over_animals(parts, source)
         errors.append((float(np.std(values, ddof=1)) / len(values) ** 0.5, len(values)))
     return errors
 
 
-def _over_animals(parts: Sequence[UnitScores], rows: Sequence[Floats]) -> Floats:
+def over_animals(parts: Sequence[UnitScores], rows: Sequence[Floats]) -> Floats:
     """Mean over units, sessions and animals of each row; ``rows`` has (n_rows, n_units) of each part."""
     sessions = np.stack([_mean(scores.T) for scores in rows])
     subjects = np.array([part.subject for part in parts])
@@ -202,7 +215,7 @@ def _mean(values: Floats) -> Floats:
 def _unit_variance(parts: Sequence[UnitScores]) -> float:
     """Variance of the aggregate that comes from which units were recorded."""
     total = 0.0
-    for part, weight in zip(parts, _weights(parts), strict=True):
+    for part, weight in zip(parts, weights_of(parts), strict=True):
         scores = part.values[np.isfinite(part.values)]
         if len(scores) > 1:
             total += weight**2 * float(scores.var(ddof=1)) / len(scores)
@@ -215,7 +228,7 @@ def _noise_variance(parts: Sequence[UnitScores]) -> float:
     It is in the variance over groups and in that over units, and must not count twice.
     """
     total = 0.0
-    for part, weight in zip(parts, _weights(parts), strict=True):
+    for part, weight in zip(parts, weights_of(parts), strict=True):
         defined, n = np.isfinite(part.values), len(part.left_out)
         if n > 1 and defined.sum() > 1:
             left_out = np.stack([v[defined] for v in part.left_out.values()])
@@ -224,13 +237,14 @@ def _noise_variance(parts: Sequence[UnitScores]) -> float:
     return total
 
 
-def _weights(parts: Sequence[UnitScores]) -> list[float]:
+def weights_of(parts: Sequence[UnitScores]) -> list[float]:
     """Weight of each session in a mean over sessions, then animals."""
     subjects = [part.subject for part in parts]
     return [1 / (len(set(subjects)) * subjects.count(subject)) for subject in subjects]
 
 
-def _t(degrees_of_freedom: int) -> float:
+@functools.cache
+def student_t(degrees_of_freedom: int) -> float:
     """Two-sided 95 % quantile of Student's t."""
     from scipy.special import stdtrit  # here, because it takes longer to import than a command may to answer
 

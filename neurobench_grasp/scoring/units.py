@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.errors import CorruptFileError
+from neurobench_grasp.scoring.archive import Archive
 from neurobench_grasp.scoring.intervals import UnitScores
 
 
@@ -86,10 +87,14 @@ def _parts(
         labels = Labels(area, split, metric, reference)
         if not wanted(labels):
             continue
-        units, groups = (tuple(map(str, arrays[f"{name}_{k}"])) for name in ("units", "groups"))
+        units, groups = (_names(arrays, f"{name}_{k}") for name in ("units", "groups"))
         values = arrays[f"values_{k}"].astype(np.float64)
         left_out = arrays[f"left_out_{k}"].astype(np.float64)
         if values.shape != (len(units),) or left_out.shape != (len(groups), len(units)):
             raise ValueError(f"part {k} has {len(units)} units and scores of shape {left_out.shape}")
         by_group = dict(zip(groups, left_out, strict=True))
         yield labels, UnitScores(session, subject, units, values, by_group)
+
+
+def _names(arrays: Mapping[str, NDArray[Any]], name: str) -> tuple[str, ...]:
+    return arrays.names(name) if isinstance(arrays, Archive) else tuple(map(str, arrays[name]))

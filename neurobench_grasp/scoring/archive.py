@@ -1,0 +1,137 @@
+"""Reads arrays of an ``.npz`` file in memory; for the thousands of small ones that a board is made of.
+
+``numpy.load`` takes about a millisecond for each array, mostly for objects of the zip archive and for parsing
+headers that all look alike.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_END, _ENTRY, _LOCAL = struct.Struct("<4s4H2LH"), struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s5H3L2H")
+_STORED, _DEFLATED, _MAGIC = 0, 8, b"\x93NUMPY\x01\x00"
+
+
+class _Member(NamedTuple):
+    """Where an array lies in the archive, and how."""
+
+    method: int
+    crc: int
+    packed: int
+    size: int
+    offset: int
+
+
+class Archive(Mapping[str, NDArray[Any]]):
+    """Arrays by name, each read when it is asked for; read-only, and never objects.
+
+    Parameters
+    ----------
+    raw : bytes
+        Content of a file as ``numpy.savez`` and ``numpy.savez_compressed`` write it.
+
+    Raises
+    ------
+    ValueError
+        If it is not such a file.
+    """
+
+    def __init__(self, raw: bytes):
+        self._raw = raw
+        try:
+            self._members = dict(_members(raw))
+        except struct.error as error:
+            raise ValueError(f"not a whole archive ({error})") from error
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Read an array."""
+        member = self._members[name]
+        return _array(_content(member, _packed(self._raw, member)))
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Read an array of words, once for all archives that hold the same one."""
+        member = self._members[name]
+        return _words(member._replace(offset=0), _packed(self._raw, member))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+
+def _members(raw: bytes) -> Iterator[tuple[str, _Member]]:
+    """Read the directory at the end of the archive, entry by entry."""
+    end = raw.rfind(b"PK\x05\x06")
+    if end < 0:
+        raise ValueError("not an archive")
+    _, _, _, _, n, _, place, _ = _END.unpack_from(raw, end)
+    for _ in range(n):
+        magic, _, _, flags, method, _, _, crc, packed, size, n_name, n_extra, n_comment, _, _, _, offset = (
+            _ENTRY.unpack_from(raw, place)
+        )
+        if magic != b"PK\x01\x02" or flags & 1 or offset == 0xFFFFFFFF:
+            raise ValueError("its directory is broken, or of a kind that is not read here")
+        start = place + _ENTRY.size
+        yield (
+            raw[start : start + n_name].decode().removesuffix(".npy"),
+            _Member(method, crc, packed, size, offset),
+        )
+        place = start + n_name + n_extra + n_comment
+
+
+def _packed(raw: bytes, member: _Member) -> bytes:
+    try:
+        *_, n_name, n_extra = _LOCAL.unpack_from(raw, member.offset)
+    except struct.error as error:
+        raise ValueError(f"cut off ({error})") from error
+    start = member.offset + _LOCAL.size + n_name + n_extra
+    return raw[start : start + member.packed]
+
+
+@functools.lru_cache(4096)
+def _words(member: _Member, packed: bytes) -> tuple[str, ...]:
+    return tuple(map(str, _array(_content(member, packed))))
+
+
+def _content(member: _Member, content: bytes) -> bytes:
+    """Unpack a member to exactly as many bytes as its entry says."""
+    if member.method == _DEFLATED:
+        content = _inflated(content, member.size)
+    elif member.method != _STORED:
+        raise ValueError("packed in a way that is not read here")
+    if len(content) != member.size or zlib.crc32(content) != member.crc:
+        raise ValueError("damaged")
+    return content
+
+
+def _inflated(packed: bytes, size: int) -> bytes:
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size + 1)  # no bomb bursts beyond it
+    except zlib.error as error:
+        raise ValueError(f"damaged ({error})") from error
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    if not content.startswith(_MAGIC):
+        raise ValueError("not an array")
+    start = 10 + int.from_bytes(content[8:10], "little")
+    dtype, shape, fortran = _header(content[8:start])
+    flat = np.frombuffer(content, dtype, offset=start)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+@functools.lru_cache(4096)
+def _header(text: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(text))
+    if dtype.hasobject:
+        raise ValueError("it holds objects")
+    return dtype, shape, fortran
