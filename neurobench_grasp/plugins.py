@@ -17,7 +17,7 @@ import os
 import re
 import traceback
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -51,6 +51,22 @@ Spec = TypeVar("Spec")
 
 
 @dataclass(frozen=True)
+class Isolated:
+    """The environment of a plugin that is not installed in this one.
+
+    Parameters
+    ----------
+    code : str, optional
+        Digest of the plugin's code, ``None`` if it cannot be told.
+    packages : mapping of str to str
+        Name and version of what is installed there and hides what is installed here.
+    """
+
+    code: str | None
+    packages: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Provided(Generic[Spec]):
     """Something a plugin offers, and who offers it.
 
@@ -58,17 +74,25 @@ class Provided(Generic[Spec]):
     ----------
     spec : ModelSpec, DatasetSpec, ProtocolSpec or DecoderSpec
     distribution, version : str
-        The installed distribution that the plugin belongs to.
+        The distribution that the plugin belongs to.
+    isolated : Isolated, optional
+        Given if it is installed in an environment of its own, not in this one.
     """
 
     spec: Spec
     distribution: str
     version: str
+    isolated: Isolated | None = None
 
     @property
     def provider(self) -> str:
         """Distribution and version, in words."""
         return f"{self.distribution} {self.version}"
+
+    @property
+    def code_digest(self) -> str | None:
+        """Digest of the distribution's code; see :func:`code_digest`."""
+        return self.isolated.code if self.isolated else code_digest(self.distribution)
 
 
 @dataclass(frozen=True)
@@ -150,6 +174,12 @@ class Registry:
         """Give the decoder of that name; raises like :meth:`model`."""
         return self._one(DecoderSpec, name)
 
+    def with_isolated(self, models: Sequence[Provided[ModelSpec]]) -> Registry:
+        """Add isolated models; they take the place of those that the same distribution offers here."""
+        instead = {(p.spec.name, canonical(p.distribution)) for p in models}
+        kept = [p for p in self.models() if (p.spec.name, canonical(p.distribution)) not in instead]
+        return Registry(self._plugins, {**self._provided, ModelSpec: _by_name([*kept, *models])})
+
     def _one(self, kind: type[Spec], name: str) -> Provided[Spec]:
         found = [p for p in self._provided[kind] if p.spec.name == name]
         if len(found) > 1:
@@ -187,17 +217,45 @@ def load_registry() -> Registry:
                 raise PluginError("its entry_points.txt cannot be read")
             specs = _offered(entry_point)
         except (Exception, SystemExit) as error:  # a plugin may fail in any way; none may stop the tool
-            plugins.append(replace(info, status="broken", reason=_reason(error)))
+            plugins.append(replace(info, status="broken", reason=reason_of(error)))
             continue
         plugins.append(replace(info, offers=tuple(f"{KINDS[type(s)]} {s.name}" for s in specs)))
         provided += [Provided(s, info.distribution, info.version) for s in specs]
-    by_kind = {
-        kind: tuple(
-            sorted((p for p in provided if type(p.spec) is kind), key=lambda p: (p.spec.name, p.provider))
-        )
-        for kind in KINDS
-    }
+    by_kind = {kind: _by_name(p for p in provided if type(p.spec) is kind) for kind in KINDS}
     return Registry(tuple(_mark_clashes(plugins, by_kind)), by_kind)
+
+
+def offered_by(distribution: str) -> tuple[Provided[Any], ...]:
+    """Load the plugins of one distribution, and no other.
+
+    Raises
+    ------
+    PluginError
+        If one of them cannot be loaded, or there is none.
+    """
+    provided: list[Provided[Any]] = []
+    for info, entry_point in _found():
+        if canonical(info.distribution) != canonical(distribution):
+            continue
+        try:
+            if entry_point is None:
+                raise PluginError("its entry_points.txt cannot be read")
+            specs = _offered(entry_point)
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"The plugin {info.name} of {distribution} cannot be loaded: {reason_of(error)}."
+            ) from error
+        provided += [Provided(s, info.distribution, info.version) for s in specs]
+    if not provided:
+        raise PluginError(
+            f"{distribution} is no plugin: its pyproject.toml has no entry point in the group {GROUP}."
+        )
+    return tuple(provided)
+
+
+def canonical(distribution: str) -> str:
+    """Name of a distribution as pip compares it."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def code_digest(distribution_or_module: str) -> str | None:
@@ -215,15 +273,32 @@ def code_digest(distribution_or_module: str) -> str | None:
         left out. ``None`` when the files cannot be told, so nothing that depends on them may be cached.
     """
     try:
-        files = _files_of(distribution_or_module)
-        if not files:
-            return None
-        digest = hashlib.sha256()
-        for name, path in sorted(files.items()):
-            digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-        return digest.hexdigest()
+        return files_digest(_files_of(distribution_or_module))
     except (OSError, ValueError):
         return None
+
+
+def files_digest(files: Mapping[str, Path]) -> str | None:
+    """Digest over names and contents of files; ``None`` if there are none.
+
+    Raises
+    ------
+    OSError
+        If one cannot be read.
+    """
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest() if files else None
+
+
+def installed_files(distribution: importlib.metadata.Distribution) -> dict[str, Path]:
+    """Files that an installed distribution brought with it, by relative path; not its metadata."""
+    return {
+        str(f): Path(str(distribution.locate_file(f)))
+        for f in distribution.files or ()
+        if f.suffix != ".pyc" and not f.parts[0].endswith(".dist-info") and ".." not in f.parts
+    }
 
 
 def _found() -> Iterator[tuple[PluginInfo, importlib.metadata.EntryPoint | None]]:
@@ -271,6 +346,10 @@ def _offered(entry_point: importlib.metadata.EntryPoint) -> list[Any]:
     return specs
 
 
+def _by_name(provided: Iterable[Provided[Any]]) -> tuple[Provided[Any], ...]:
+    return tuple(sorted(provided, key=lambda p: (p.spec.name, p.provider)))
+
+
 def _check(spec: Any, kind: type, hook: str) -> None:
     if type(spec) is not kind:
         raise PluginError(f"{hook} yielded a {type(spec).__name__}; it must yield {kind.__name__} objects")
@@ -282,7 +361,7 @@ def _check(spec: Any, kind: type, hook: str) -> None:
         )
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Exception, message and place, on one line."""
     message = " ".join(str(error).split())
     if isinstance(error, PluginError):
@@ -322,11 +401,7 @@ def _files_of(name: str) -> dict[str, Path]:
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable"):
         return _source_files(Path(url2pathname(urlparse(origin["url"]).path)))
-    return {
-        str(f): Path(str(distribution.locate_file(f)))
-        for f in distribution.files or ()
-        if f.suffix != ".pyc" and not f.parts[0].endswith(".dist-info") and ".." not in f.parts
-    }
+    return installed_files(distribution)
 
 
 def _module_files(name: str) -> dict[str, Path]:

@@ -121,6 +121,7 @@ def evaluate(
     trained_on: str | Path | None = None,
     decoder: str = "ridge",
     quarantine: bool = False,
+    registry: Registry | None = None,
     out: str | Path,
     progress: Progress = lambda text: None,
 ) -> list[ScoreRecord]:
@@ -150,6 +151,9 @@ def evaluate(
         Name of a registered decoder, for protocols that decode.
     quarantine : bool
         Read files in a process of its own, with limits (:mod:`neurobench_grasp.data.quarantine`).
+    registry : Registry, optional
+        Where names are looked up. Default: what is installed; isolated models can be added to it
+        (:meth:`neurobench_grasp.plugins.Registry.with_isolated`).
     out : path
         Run folder: finished stages are kept in it and found again, records go to ``out/records``.
     progress : callable
@@ -165,7 +169,7 @@ def evaluate(
     NgbError
         If something the user can fix is wrong; the message says what.
     """
-    registry = load_registry()
+    registry = registry or load_registry()
     asked = [registry.protocol(name) for name in protocols]
     registry.decoder(decoder)
     if curves and (activations is not None or not registry.model(model).spec.controller):
@@ -248,6 +252,7 @@ def score_task(
                     weights=weights,
                     train=task.train.sha256,
                     units=units,
+                    isolated=None if candidate.isolated is None else candidate.isolated.packages,
                 ),
                 card=None if candidate.spec.card is None else candidate.spec.card.to_json(),
             )
@@ -469,13 +474,15 @@ def _context(
 ) -> tuple[Context, dict[str, str | None]]:
     """Put the model behind the contract: fitted at most once, and only when a stage needs it."""
     candidate, data, train = task.candidate, task.data, task.train
-    code = {CORE: code_digest(CORE), candidate.distribution: code_digest(candidate.distribution)}
+    code = {CORE: code_digest(CORE), candidate.distribution: candidate.code_digest}
     key: dict[str, Any] = {
         "model": candidate.spec.name,
         "code": code[candidate.distribution],
         "seed": seed,
         "train": train.sha256,
     }
+    if candidate.isolated is not None:
+        key["packages"] = dict(candidate.isolated.packages)
     if candidate.spec.depends_on is not None:
         key["depends_on"] = candidate.spec.depends_on(seed, train)
     if None in code.values():

@@ -10,7 +10,7 @@ from typing import Any
 from neurobench_grasp.control.cards import NetworkCard, own_networks, save_network
 from neurobench_grasp.control.loop import window_error
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.plugins import Registry, load_registry
 from neurobench_grasp.run import Dataset, load_dataset
 from neurobench_grasp.types import Controller, Model, Progress, Trainable, Trials
 
@@ -27,6 +27,7 @@ def train_network(
     layout: str | Path | None = None,
     to: Path | None = None,
     threads: int | None = None,
+    registry: Registry | None = None,
     progress: Progress = lambda text: None,
 ) -> tuple[Path, NetworkCard]:
     """Train one network on the training trials of a dataset and keep it with its card.
@@ -45,6 +46,8 @@ def train_network(
         Folder for networks. Default: in the user's cache folder, where ``ngb score`` finds them.
     threads : int, optional
         Part of what a network depends on. Default: the usable cores.
+    registry : Registry, optional
+        Where names are looked up. Default: what is installed.
     progress : callable
 
     Returns
@@ -58,7 +61,7 @@ def train_network(
     UnsupportedError
         If the model has no training of its own.
     """
-    registry = load_registry()
+    registry = registry or load_registry()
     candidate = registry.model(model)
     built = candidate.spec.build(seed)
     if not isinstance(built, Trainable):
@@ -89,7 +92,7 @@ def train_network(
         "licence": "CC0-1.0" if data.synthetic else f"as its training data: {data.licence}",
         **trained.facts,
         "errors_mm": _errors(built, data, progress),
-        "versions": _versions(),
+        "versions": _versions() | dict(candidate.isolated.packages if candidate.isolated else {}),
     }
     path = save_network(root, trained.weights, card)
     log = root / "tensorboard" / path.stem

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurobench_grasp.cli.terminal import Apart, Json, Result, progress, table
+from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit, isolation
+from neurobench_grasp.cli.terminal import Apart, Json, Result, note, progress, table
+from neurobench_grasp.errors import NgbError
 from neurobench_grasp.types import ScoreRecord
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ Row = Mapping[str, Any]
 
 def score(
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them.")
+        list[str] | None,
+        typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them. May be repeated."),
     ] = None,
     dataset: Annotated[
         str, typer.Option("--dataset", "-d", help="Name of a dataset, or an NWB file.")
@@ -80,38 +83,54 @@ def score(
         bool, typer.Option("--curves", help="Score brain control with fewer units and with noise, too.")
     ] = False,
     quarantine: Apart = False,
+    isolated: Isolated = None,
+    time_limit: TimeLimit = 60,
+    memory_limit: MemoryLimit = 8,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")
     ] = Path("ngb-runs"),
     as_json: Json = False,
 ) -> Result:
-    """Score a model on a dataset and write the record."""
+    """Score models on a dataset and write the records."""
     if seeds is not None and seed is not None:
         raise typer.BadParameter("give one of --seeds and --seed, not both", param_hint="--seeds")
-    if model is None:
-        if activations is None:
-            raise typer.BadParameter("give a model, or activations in a file", param_hint="--model")
-        model = activations.stem.lower()
+    names = list(dict.fromkeys(model or ()))
+    if activations is not None:
+        if len(names) > 1 or isolated:
+            raise typer.BadParameter("goes with one --model, not isolated", param_hint="--activations")
+        names = names or [activations.stem.lower()]
+    if not names and not isolated:
+        raise typer.BadParameter("give a model, or activations in a file", param_hint="--model")
     from neurobench_grasp.leaderboard import record_path, to_json
     from neurobench_grasp.run import evaluate
 
-    with progress() as tell:
-        records = evaluate(
-            model,
-            dataset,
-            layout=layout,
-            protocols=protocol or (),
-            curves=curves,
-            seeds=tuple(range(seeds)) if seeds is not None else (seed or 0,),
-            activations=activations,
-            trained_on=trained_on,
-            decoder=decoder,
-            quarantine=quarantine,
-            out=out,
-            progress=tell,
-        )
+    records, failures = [], []
+    with progress() as tell, isolation(isolated, time_limit, memory_limit, tell) as (registry, theirs):
+        for name in names or theirs:
+            try:
+                records += evaluate(
+                    name,
+                    dataset,
+                    layout=layout,
+                    protocols=protocol or (),
+                    curves=curves,
+                    seeds=tuple(range(seeds)) if seeds is not None else (seed or 0,),
+                    activations=activations,
+                    trained_on=trained_on,
+                    decoder=decoder,
+                    quarantine=quarantine,
+                    registry=registry,
+                    out=out,
+                    progress=tell,
+                )
+            except NgbError as error:
+                if len(names or theirs) == 1:
+                    raise
+                failures.append(f"{name} was not scored: {error}")
+    for failure in failures:
+        note(failure)
     view = [part for r in records for part in _view(r, record_path(out / "records", r))]
-    return Result([to_json(r) for r in records], view)
+    return Result([to_json(r) for r in records], view, exit_code=1 if failures else 0)
 
 
 def _view(record: ScoreRecord, path: Path) -> Iterator[RenderableType]:

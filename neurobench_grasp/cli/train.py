@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit, isolation
 from neurobench_grasp.cli.terminal import Json, Result, progress, table
 
 
@@ -32,6 +33,9 @@ def train(
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for networks (default: in the user's cache folder).")
     ] = None,
+    isolated: Isolated = None,
+    time_limit: TimeLimit = 24 * 60,
+    memory_limit: MemoryLimit = 8,
     as_json: Json = False,
 ) -> Result:
     """Train a network on the training trials of a dataset; a killed training continues where it was.
@@ -40,10 +44,10 @@ def train(
     """
     from neurobench_grasp.train import train_network
 
-    with progress() as tell:
+    with progress() as tell, isolation(isolated, time_limit, memory_limit, tell) as (registry, _):
         path, card = train_network(
             model, dataset, seed=seed, steps=None if steps is None else int(steps), layout=layout, to=to,
-            threads=threads, progress=tell,
+            threads=threads, registry=registry, progress=tell,
         )  # fmt: skip
     rows = [(split, f"{error:.2f}") for split, error in card.errors_mm.items()]
     view = [

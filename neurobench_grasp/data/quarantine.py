@@ -22,10 +22,10 @@ from neurobench_grasp.data.dandi.instances import plain
 from neurobench_grasp.data.digest import session_digest
 from neurobench_grasp.data.findings import Finding
 from neurobench_grasp.data.inspection import Inspection
-from neurobench_grasp.data.packed import PackedError, read_packed
 from neurobench_grasp.data.prescan import GIB, MIB
 from neurobench_grasp.data.wholeness import is_whole
 from neurobench_grasp.errors import NgbError, UnsafeFileError
+from neurobench_grasp.packed import PackedError, read_packed
 from neurobench_grasp.types import Session
 
 CHILD = "neurobench_grasp.data.confined"

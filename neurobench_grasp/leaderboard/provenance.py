@@ -40,6 +40,7 @@ def provenance(
     weights: str | None = None,
     train: str | None = None,
     units: bytes = b"",
+    isolated: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Describe what produced a result.
 
@@ -55,6 +56,8 @@ def provenance(
         Digest of the behaviour that the model was fitted on.
     units : bytes
         Scores of single units that are kept beside the record.
+    isolated : mapping of str to str, optional
+        Packages of the model's own environment that stood in place of ``packages``, if it ran in one.
 
     Returns
     -------
@@ -72,6 +75,7 @@ def provenance(
         "units_sha256": hashlib.sha256(units).hexdigest() if units else None,
         "git": _git(Path(neurobench_grasp.__file__).parents[1]),
         "packages": _versions(),
+        **({} if isolated is None else {"isolated": {"packages": dict(isolated)}}),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu(),

@@ -30,10 +30,18 @@ class PackedError(Exception):
 
 
 def write_packed(folder: Path, value: object) -> None:
-    """Write a value as ``values.json`` and ``arrays.npz``; dataclasses, tuples, mappings, arrays, scalars."""
+    """Write a value as ``values.json`` and ``arrays.npz``; dataclasses, tuples, mappings, arrays, scalars.
+
+    Raises
+    ------
+    PackedError
+        If an array holds objects, which would be pickled.
+    TypeError
+        If there is something else in it.
+    """
     arrays: dict[str, NDArray[Any]] = {}
     data = _pack(value, arrays)
-    np.savez(folder / ARRAYS, allow_pickle=False, **arrays)
+    np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
     (folder / VALUES).write_text(json.dumps(data))
 
 
@@ -63,8 +71,10 @@ def read_packed(folder: Path, kind: Any) -> Any:
 
 def _pack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
     if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise PackedError("an array holds objects, not plain numbers")
         name = f"a{len(arrays)}"
-        arrays[name] = np.ascontiguousarray(value)
+        arrays[name] = np.require(value, requirements="C")  # which keeps arrays without dimensions
         return name
     if is_dataclass(value):
         return {f.name: _pack(getattr(value, f.name), arrays) for f in fields(value)}
@@ -125,11 +135,13 @@ def _unpack(kind: Any, data: Any, arrays: Arrays) -> Any:
 
 
 def _array(kind: Any, data: Any, arrays: Arrays) -> NDArray[Any]:
-    """Take an array of numbers; where the type names a number type, of exactly that."""
+    """Take an array of numbers, of the very type that is named; ``generic`` stands for numbers and text."""
     array = arrays[_expect(isinstance(data, str), data, kind)]
     (wanted,) = typing.get_args(typing.get_args(kind)[1])
-    number = array.dtype.kind in "iufb"
-    _expect(number if wanted is Any else array.dtype == np.dtype(wanted), array.dtype, kind)
+    if wanted in (Any, np.generic):
+        _expect(array.dtype.kind in ("iufb" if wanted is Any else "iufbcUS"), array.dtype, kind)
+    else:
+        _expect(array.dtype == np.dtype(wanted), array.dtype, kind)
     return array
 
 

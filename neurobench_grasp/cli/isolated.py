@@ -1,0 +1,54 @@
+"""Options of commands that take models from plugins in environments of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neurobench_grasp.cli.terminal import Progress
+
+if TYPE_CHECKING:
+    from neurobench_grasp.plugins import Registry
+
+Isolated = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--isolated",
+        metavar="SOURCE",
+        help="Folder of a plugin, or a requirement for pip: installed into an environment of its own, run "
+        "in a process with limits. May be repeated.",
+    ),
+]
+TimeLimit = Annotated[
+    float, typer.Option("--time-limit", min=0.01, help="Minutes that an isolated model may take at a time.")
+]
+MemoryLimit = Annotated[
+    float, typer.Option("--memory-limit", min=0.1, help="GiB of memory that an isolated model may take.")
+]
+
+
+@contextmanager
+def isolation(
+    sources: Sequence[str] | None, minutes: float, gib: float, tell: Progress
+) -> Iterator[tuple[Registry, list[str]]]:
+    """Give the registry with isolated models added, and their names."""
+    from neurobench_grasp.plugins import load_registry
+
+    registry = load_registry()
+    if not sources:
+        yield registry, []
+        return
+    from neurobench_grasp.isolation import GIB, Limits, isolated_models
+
+    limits = Limits(seconds=60 * minutes, memory=round(gib * GIB))
+    with isolated_models(sources, limits=limits, progress=tell) as models:
+        for found in models:
+            for known in registry.models():
+                if (known.spec.name, known.distribution) == (found.spec.name, found.distribution):
+                    tell(
+                        f"{found.spec.name} is taken from its own environment, not from {known.provider} here"
+                    )
+        yield registry.with_isolated(models), [p.spec.name for p in models]

@@ -1,0 +1,6 @@
+"""Plugins in environments of their own: installed, trained and scored apart from the user's environment."""
+
+from neurobench_grasp.isolation.models import isolated_models
+from neurobench_grasp.isolation.process import GIB, Limits
+
+__all__ = ["GIB", "Limits", "isolated_models"]

@@ -1,0 +1,245 @@
+"""Isolated models as models: to whoever scores them, they are like any other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from neurobench_grasp.data.dandi.instances import plain
+from neurobench_grasp.errors import NgbError, PluginError
+from neurobench_grasp.isolation.process import Limits, PluginProcess
+from neurobench_grasp.isolation.venvs import environment_of
+from neurobench_grasp.isolation.wire import Monitor, Network, State
+from neurobench_grasp.plugins import NAME, Isolated, Provided
+from neurobench_grasp.types import (
+    Activations,
+    Goal,
+    ModelCard,
+    ModelSpec,
+    Progress,
+    Ragged,
+    Tracking,
+    TrainedNetwork,
+    Trials,
+)
+
+
+@contextmanager
+def isolated_models(
+    sources: Sequence[str], *, limits: Limits | None = None, progress: Progress = lambda text: None
+) -> Iterator[tuple[Provided[ModelSpec], ...]]:
+    """Give the models that plugins offer, each plugin in an environment and a process of its own.
+
+    The processes end with the context.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Folders of plugins, or requirements as pip takes them.
+    limits : Limits, optional
+    progress : callable
+        Told in words what is being done.
+
+    Yields
+    ------
+    tuple of Provided of ModelSpec
+
+    Raises
+    ------
+    NgbError
+        If a source cannot be installed or loaded.
+    """
+    with ExitStack() as stack:
+        provided: list[Provided[ModelSpec]] = []
+        for source in dict.fromkeys(sources):
+            environment = environment_of(source, progress)
+            process = PluginProcess(environment, limits or Limits(), progress)
+            stack.callback(process.close)
+            provided += _models(process)
+        yield tuple(provided)
+
+
+def _models(process: PluginProcess) -> list[Provided[ModelSpec]]:
+    environment, offers = process.environment, process.ask("offers")
+    try:
+        others = ", ".join(plain(name, 100) for name in offers["others"])
+        specs = [_spec(process, described) for described in offers["models"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PluginError(
+            f"{process.who} describes its models in no sound way ({type(error).__name__})."
+        ) from error
+    if not specs:
+        raise PluginError(
+            f"{process.who} offers no model{f', only {others}' if others else ''}; other things than models "
+            "work only where they are installed."
+        )
+    if others:
+        process.tell(f"of {process.who}, only models are used: {others} would have to be installed")
+    isolated = Isolated(environment.code, environment.packages)
+    return [Provided(spec, environment.distribution, environment.version, isolated) for spec in specs]
+
+
+def _spec(process: PluginProcess, described: Mapping[str, Any]) -> ModelSpec:
+    name, card = described["name"], described["card"]
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(name)
+    return ModelSpec(
+        name,
+        build=partial(_build, process, name),
+        summary=plain(described["summary"]),
+        card=None if card is None else ModelCard.from_json(card),
+        smoke=dict(described["smoke"]),
+        controller=described["controller"] is True,
+        depends_on=partial(_depends_on, process, name) if described["depends_on"] else None,
+    )
+
+
+def _build(process: PluginProcess, name: str, seed: int, **settings: Any) -> IsolatedModel:
+    built = process.ask("build", about=name, name=name, seed=seed, settings=settings)
+    return _model(process, name, built)
+
+
+def _depends_on(process: PluginProcess, name: str, seed: int, train: Trials) -> str:
+    return plain(process.ask("depends_on", about=name, name=name, seed=seed, trials=train))
+
+
+def _model(process: PluginProcess, name: str, built: Any) -> IsolatedModel:
+    """Stand in for a model in the process, with the methods that it has there."""
+    try:
+        number = built["model"]
+        kind = next(k for k in ("Twinned", "Controller", "Model") if k == "Model" or built[k])
+        return KINDS[kind, bool(built["Trainable"])](process, name, number)
+    except (KeyError, TypeError) as error:
+        raise NgbError(f"{name}: {process.who} builds it in no sound way.") from error
+
+
+class IsolatedModel:
+    """A model in another process; see :class:`neurobench_grasp.types.Model` for its methods.
+
+    Parameters
+    ----------
+    process : PluginProcess
+    name : str
+        Of the model.
+    number : int
+        Of what was built, in the process.
+    """
+
+    def __init__(self, process: PluginProcess, name: str, number: int) -> None:
+        self._process, self._name = process, name
+        self._ask = partial(process.ask, about=name, life=process.life, model=number)
+
+    def fit(self, train: Trials, *, seed: int) -> None:
+        """Learn from the training trials."""
+        self._ask("fit", trials=train, seed=seed)
+
+    def activations(self, trials: Trials) -> Activations:
+        """Give every layer, for every step."""
+        found: Activations = self._ask("activations", kind=Activations, trials=trials)
+        return found
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Give all that was learned."""
+        state: State = self._ask("state", kind=State)
+        return state.arrays
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what :meth:`state` gave."""
+        self._ask("restore", values={"state": State(state)})
+
+
+class IsolatedController(IsolatedModel):
+    """A controller in another process; see :class:`neurobench_grasp.types.Controller`."""
+
+    def track(self, trials: Trials, *, goal: Goal | None = None) -> Tracking:
+        """Run closed loop."""
+        values = {} if goal is None else {"goal": goal}
+        tracking: Tracking = self._ask("track", kind=Tracking, trials=trials, values=values)
+        return tracking
+
+    def embed(self, trials: Trials) -> Ragged:
+        """Embed the reference trajectory."""
+        embedding: Ragged = self._ask("embed", kind=Ragged, trials=trials)
+        return embedding
+
+    def observe(self, trials: Trials) -> Ragged:
+        """Give what the network received."""
+        observations: Ragged = self._ask("observe", kind=Ragged, trials=trials)
+        return observations
+
+    def activations_of(self, observations: Ragged) -> Activations:
+        """Run the network openly."""
+        found: Activations = self._ask(
+            "activations_of", kind=Activations, values={"observations": observations}
+        )
+        return found
+
+
+class IsolatedTwinned(IsolatedController):
+    """A controller with a twin before training; see :class:`neurobench_grasp.types.Twinned`."""
+
+    def untrained(self, *, seed: int) -> IsolatedController:
+        """Give the network before training."""
+        twin = _model(self._process, self._name, self._ask("untrained", seed=seed))
+        if not isinstance(twin, IsolatedController):
+            raise NgbError(
+                f"{self._name}: untrained() gives what is no controller ({self._process.who}, isolated)."
+            )
+        return twin
+
+
+class TrainableModel(IsolatedModel):
+    """A model that takes long to train; see :class:`neurobench_grasp.types.Trainable`."""
+
+    def train(
+        self,
+        train: Trials,
+        *,
+        seed: int,
+        steps: int | None,
+        folder: Path,
+        monitor: Mapping[str, Trials],
+        threads: int | None,
+        progress: Progress,
+    ) -> TrainedNetwork:
+        """Train; what the plugin tells of its progress goes to where the process was told to tell it."""
+        network: Network = self._ask(
+            "train",
+            kind=Network,
+            values={"monitor": Monitor(dict(monitor))},
+            trials=train,
+            seed=seed,
+            steps=steps,
+            folder=str(folder.resolve()),
+            threads=threads,
+        )
+        try:
+            rest = json.loads(network.rest)
+            action, settings, facts = plain(rest["action"]), dict(rest["settings"]), dict(rest["facts"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise NgbError(f"{self._name}: train() describes its network in no sound way.") from error
+        return TrainedNetwork(network.weights, action, settings, facts)
+
+
+class TrainableController(TrainableModel, IsolatedController):
+    """A controller that takes long to train."""
+
+
+class TrainableTwinned(TrainableModel, IsolatedTwinned):
+    """A controller with a twin that takes long to train."""
+
+
+KINDS: Mapping[tuple[str, bool], type[IsolatedModel]] = {
+    ("Model", False): IsolatedModel,
+    ("Controller", False): IsolatedController,
+    ("Twinned", False): IsolatedTwinned,
+    ("Model", True): TrainableModel,
+    ("Controller", True): TrainableController,
+    ("Twinned", True): TrainableTwinned,
+}
