@@ -28,6 +28,28 @@ def content_key(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
+def find_stage(folder: Path, name: str, wanted: Mapping[str, Any]) -> Arrays | None:
+    """Read a finished stage whose inputs hold what is wanted; ``None`` if there is none.
+
+    Parameters
+    ----------
+    folder : path
+        That stages are kept in.
+    name : str
+    wanted : mapping
+        Some of the inputs that the stage was made from.
+    """
+    for place in sorted(folder.glob(f"{name}-*")):
+        try:
+            inputs = json.loads((place / "done.json").read_text())["inputs"]
+            fits = all(inputs.get(key) == value for key, value in wanted.items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if fits and (found := Stages._read(place)) is not None:
+            return found
+    return None
+
+
 class Stages:
     """The finished stages of a run folder.
 

@@ -1,0 +1,467 @@
+"""Checking records: what they say of themselves, and, on request, scoring or training again.
+
+Without being asked to score or to train, nothing is run and nothing but the files is read. Scoring and
+training run the plugin that is installed here, never code from a submission.
+"""
+
+from __future__ import annotations
+
+import datetime
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+import neurobench_grasp
+from neurobench_grasp.errors import NgbError, UnsupportedError
+from neurobench_grasp.leaderboard.consistency import named
+from neurobench_grasp.leaderboard.records import read_record, write_record
+from neurobench_grasp.leaderboard.submission import (
+    BUNDLE,
+    RECORDS,
+    Filed,
+    check_record,
+    check_submission,
+    checkpoint_name,
+)
+from neurobench_grasp.plugins import Provided, Registry, load_registry
+from neurobench_grasp.run import Task, prepare, score_task
+from neurobench_grasp.submit import fitted_state
+from neurobench_grasp.types import Model, ModelSpec, Progress, ScoreRecord, Trainable, Trials
+
+Row = Mapping[str, Any]
+State = Mapping[str, NDArray[Any]]
+SAME = 1e-9
+"""Largest difference of a number, relative to it if it is above 1, for the same code on the same machine."""
+SHARE_OF_INTERVAL = 0.25
+"""Largest difference of a score elsewhere, as a share of half its own 95 % interval: closed loops amplify the
+last bits of floating-point arithmetic, and a difference this small changes no conclusion."""
+ELSEWHERE = 0.05
+"""The same for scores without an interval, relative to the score (but at least to 0.1)."""
+TIMES = ("decoder_latency", "decoder_latency_joint_angles")
+"""Metrics that are times of this machine."""
+NUMBERS = ("value", "ci", "median", "n_units", "n_conditions", "n_trials", "baseline_value", "ceiling")
+TEXTS = (*NUMBERS, "reason", "units", "ci_over")
+"""What does not say which row it is."""
+MONITORED = 64
+"""Trials that the error of a network in training is measured on."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found out about one record.
+
+    Parameters
+    ----------
+    path : path
+    record : ScoreRecord
+    level : str
+        ``self-reported``, ``re-scored`` or ``re-trained``: what was done just now.
+    how : str
+        In words, what was done.
+    largest_difference : float, optional
+        Of a number of the record and what was found now.
+    problems : tuple of str
+        One sentence each, which begins with file and field.
+    """
+
+    path: Path
+    record: ScoreRecord
+    level: str
+    how: str
+    largest_difference: float | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found out about a record, a run folder or a submission.
+
+    Parameters
+    ----------
+    path : path
+    verified : tuple of Verified
+    problems : tuple of str
+        All of them; none means that everything agrees.
+    notes : tuple of str
+    """
+
+    path: Path
+    verified: tuple[Verified, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def verify(
+    path: Path,
+    *,
+    rescore: bool = False,
+    retrain: bool = False,
+    write: bool = False,
+    dataset: str | Path | None = None,
+    layout: str | Path | None = None,
+    progress: Progress = lambda text: None,
+) -> Report:
+    """Check a record, a run folder or a submission.
+
+    Parameters
+    ----------
+    path : path
+        Of a record, or of a folder that holds ``records``.
+    rescore : bool
+        Make the activations again from the checkpoint, and score them.
+    retrain : bool
+        Fit the model anew and score it; one whose training takes long is scored from its checkpoint, and
+        trained at the tiny profile.
+    write : bool
+        Store what was done in the record, if nothing was wrong.
+    dataset, layout : str or path, optional
+        Where the record's dataset is; only a file needs it.
+    progress : callable
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    NgbError
+        If there is no record, or it cannot be scored here.
+    """
+    if write and not (rescore or retrain):
+        raise NgbError("There is nothing to write without --rescore or --retrain.")
+    folder, chosen = _place(path)
+    submitted = (folder / BUNDLE).exists()
+    checks = [check_submission(folder)] if submitted else [check_record(file, folder) for file in chosen]
+    problems = [problem for check in checks for problem in check.problems]
+    notes = [note for check in checks for note in check.notes]
+    records = [filed for check in checks for filed in check.records if filed.path in chosen]
+    if problems or not (rescore or retrain):
+        verified = [Verified(f.path, f.record, "self-reported", STATIC) for f in records]
+        return Report(path, tuple(verified), tuple(problems), (*notes, *_claims(records)))
+    verified = [
+        _again(folder, filed, retrain=retrain, dataset=dataset, layout=layout, progress=progress)
+        for filed in records
+    ]
+    problems = [problem for one in verified for problem in one.problems]
+    if write:
+        for one in verified:
+            if not one.problems:
+                _store(one)
+    return Report(path, tuple(verified), tuple(problems), tuple(notes))
+
+
+STATIC = (
+    "schema, digests and card were checked, and the rows that come from scores of single units were computed "
+    "again; nothing was run"
+)
+
+
+def _place(path: Path) -> tuple[Path, Sequence[Path]]:
+    """Give the folder of a submission or run, and the records that are meant."""
+    if path.is_dir():
+        inside = path if path.name == RECORDS and not (path / RECORDS).is_dir() else path / RECORDS
+        found = sorted(file for file in inside.glob("*.json"))
+        if not found and not (path / BUNDLE).exists():
+            raise NgbError(f"There are no records in {inside}; name a record, a run folder or a submission.")
+        return inside.parent, found
+    if not path.exists():
+        raise NgbError(f"There is no file or folder {path}; name a record, a run folder or a submission.")
+    if path.name == BUNDLE:
+        return _place(path.parent)
+    return path.parent.parent if path.parent.name == RECORDS else path.parent, [path]
+
+
+def _claims(records: Sequence[Filed]) -> Iterator[str]:
+    """Say what a record claims about itself and nobody has checked just now."""
+    for filed in records:
+        told = filed.record.verification or {}
+        if told.get("level", "self-reported") != "self-reported":
+            option = "--retrain" if told["level"] == "re-trained" else "--rescore"
+            yield (
+                f"{filed.path.name}: verification claims {told['level']}; not checked here, `ngb verify {option}` "
+                "does."
+            )
+
+
+# --- scoring again --------------------------------------------------------------------------------
+
+
+def _again(
+    folder: Path,
+    filed: Filed,
+    *,
+    retrain: bool,
+    dataset: str | Path | None,
+    layout: str | Path | None,
+    progress: Progress,
+) -> Verified:
+    """Score, or fit and score, what one record is about."""
+    registry, record = load_registry(), filed.record
+    task = _task(registry, record, dataset, layout, progress)
+    if found := tuple(f"{filed.path.name}: {what}" for what in _other_data(record, task)):
+        return Verified(
+            filed.path, record, "self-reported", "the data are not those of the record", None, found
+        )
+    long = retrain and _trains_long(task.candidate.spec, record.seed)
+    state = None if retrain and not long else _checkpoint(folder, record)
+    with tempfile.TemporaryDirectory(prefix="ngb-verify-") as work:
+        if state:
+            task = replace(task, candidate=_restoring(task.candidate, state))
+        elif not retrain or long:
+            _check_network(task, record, folder)
+        protocol = registry.protocol(str(record.protocol["name"]))
+        (now,) = score_task(task, [protocol], [record.seed], out=work, anew=True, progress=progress)
+        kept = fitted_state(Path(work), now)
+        if not retrain and not state and kept and record.provenance.get("weights") is None:
+            raise NgbError(
+                f"{filed.path}: the model learns, but there is no checkpoint of seed {record.seed} to score; "
+                "use --retrain, which fits it anew."
+            )
+        exact = _same_place(record, now)
+        problems = [f"{filed.path.name}: {what}" for what in _compare(record, now, exact=exact)]
+        how = _origin(state=bool(state), learned=bool(kept), anew=retrain and not long, record=record)
+        how += f"; scored again {_where(record, now)}: {_agreement(record, now, exact=exact)}"
+        if long:
+            trained, wrong = _train_tiny(task, record.seed, Path(work), progress)
+            how, problems = f"{how}; {trained}", [*problems, *(f"{filed.path.name}: {w}" for w in wrong)]
+    level = "re-trained" if retrain else "re-scored"
+    if problems:
+        level = "self-reported"
+    return Verified(filed.path, record, level, how, _largest(record, now)[0], tuple(problems))
+
+
+def _task(
+    registry: Registry,
+    record: ScoreRecord,
+    dataset: str | Path | None,
+    layout: str | Path | None,
+    progress: Progress,
+) -> Task:
+    """Find the record's model, dataset and decoder here."""
+    name = str(record.dataset["id"])
+    known = {p.spec.name for p in registry.datasets()}
+    if dataset is None and name not in known:
+        raise NgbError(
+            f"The dataset {name} of the record is no registered one; say with --dataset where it is: a file, "
+            "or an address such as dandi:000128/sub-x/file.nwb."
+        )
+    return prepare(
+        registry,
+        record.model,
+        dataset or name,
+        layout=layout,
+        trained_on=record.dataset.get("trained_on"),
+        decoder=str(record.protocol.get("settings", {}).get("decoder", "ridge")).split(" ")[0],
+        progress=progress,
+    )
+
+
+def _other_data(record: ScoreRecord, task: Task) -> Iterator[str]:
+    """Name what of the data here is not as in the record."""
+    data = task.data
+    for field, here in (
+        ("sha256", data.sha256),
+        ("splits", data.splits.sha256),
+        ("trained_on_sha256", data.trained_on_sha256),
+    ):
+        if record.dataset.get(field) != here:
+            yield (
+                f"dataset.{field} is {str(record.dataset.get(field))[:12]}, but here it is {str(here)[:12]}; "
+                "the scores are of other data, or of data that were edited."
+            )
+
+
+def _checkpoint(folder: Path, record: ScoreRecord) -> State | None:
+    """Give what the model had learned: from the submission, or from the run folder's stages."""
+    name = checkpoint_name(record)
+    if name is not None and (folder / name).exists():
+        from neurobench_grasp.control.files import read_arrays
+
+        return read_arrays(folder / name)[0]
+    return None if (folder / BUNDLE).exists() else fitted_state(folder, record)
+
+
+def _restoring(candidate: Provided[ModelSpec], state: State) -> Provided[ModelSpec]:
+    """Let a model take back what it had learned instead of learning."""
+
+    def build(seed: int) -> Model:
+        model = candidate.spec.build(seed)
+
+        def fit(train: Trials, *, seed: int) -> None:
+            model.restore(state)
+
+        model.fit = fit  # type: ignore[method-assign]
+        return model
+
+    return replace(candidate, spec=replace(candidate.spec, build=build, depends_on=None))
+
+
+def _check_network(task: Task, record: ScoreRecord, folder: Path) -> None:
+    """Make sure that the network found here is the one of the record.
+
+    Raises
+    ------
+    NgbError
+        If it is another one.
+    """
+    told, spec = record.provenance.get("weights"), task.candidate.spec
+    if told is None:
+        return
+    here = None if spec.depends_on is None else spec.depends_on(record.seed, task.train)
+    if here != told:
+        raise NgbError(
+            f"{folder}: the weights of the record ({str(told)[:12]}…) are neither in the folder nor on this "
+            "machine; score again, and submit from the run folder that has them."
+        )
+
+
+def _origin(*, state: bool, learned: bool, anew: bool, record: ScoreRecord) -> str:
+    if anew:
+        return f"fitted anew from seed {record.seed}" if learned else "built anew; the model learns nothing"
+    if state:
+        return "the checkpoint was restored"
+    if record.provenance.get("weights") is not None:
+        return f"the network of digest {str(record.provenance['weights'])[:12]} was found here"
+    return "built anew; the model learns nothing"
+
+
+# --- comparing ------------------------------------------------------------------------------------
+
+
+def _same_place(record: ScoreRecord, now: ScoreRecord) -> bool:
+    """Whether code, libraries and processor are the same, so that numbers must be, too."""
+    fields = ("code", "packages", "python", "cpu")
+    return all(record.provenance.get(field) == now.provenance.get(field) for field in fields)
+
+
+def _where(record: ScoreRecord, now: ScoreRecord) -> str:
+    if _same_place(record, now):
+        return "with the same code on the same kind of machine"
+    other = [
+        word
+        for field, word in (
+            ("code", "code"),
+            ("packages", "libraries"),
+            ("python", "Python"),
+            ("cpu", "machine"),
+        )
+        if record.provenance.get(field) != now.provenance.get(field)
+    ]
+    return f"with other {', '.join(other)}"
+
+
+def _compare(record: ScoreRecord, now: ScoreRecord, *, exact: bool) -> Iterator[str]:
+    """Name what does not agree within the tolerance."""
+    if record.protocol != now.protocol:
+        yield f"protocol is {dict(record.protocol)}, but here it is {dict(now.protocol)}."
+        return
+    if len(record.scores) != len(now.scores):
+        yield f"scores has {len(record.scores)} rows, but scoring again gives {len(now.scores)}."
+        return
+    for i, (told, found) in enumerate(zip(record.scores, now.scores, strict=True)):
+        labels = [{k: v for k, v in row.items() if k not in TEXTS} for row in (told, found)]
+        if labels[0] != labels[1]:
+            yield f"{named(i, told)} is {named(i, found)} when it is scored again."
+        elif (told["value"] is None) != (found["value"] is None):
+            yield f"{named(i, told)}: value is {told['value']}, but scoring again gives {found['value']}."
+        elif not _within(told, found, exact=exact):
+            yield (
+                f"{named(i, told)}: value is {told['value']} {told.get('ci') or ''}, but scoring again gives "
+                f"{found['value']} {list(found.get('ci') or ())}."
+            )
+
+
+def _within(told: Row, found: Row, *, exact: bool) -> bool:
+    if told["value"] is None or told["metric"] in TIMES:
+        return True
+    if exact:
+        pairs = zip(_numbers(told), _numbers(found), strict=False)
+        return all(abs(a - b) <= SAME * max(1.0, abs(a)) for a, b in pairs)
+    value, again = float(told["value"]), float(found["value"])
+    if told.get("ci"):
+        width = (float(told["ci"][1]) - float(told["ci"][0])) / 2
+        return abs(value - again) <= SHARE_OF_INTERVAL * width + SAME
+    counted = isinstance(told["value"], int) or told["metric"] == "lag"
+    return counted or abs(value - again) <= ELSEWHERE * max(abs(value), 0.1)
+
+
+def _numbers(row: Row) -> list[float]:
+    found: list[float] = []
+    for name in NUMBERS:
+        value = row.get(name)
+        found += [v for v in (value if isinstance(value, list | tuple) else [value]) if v is not None]
+    return found
+
+
+def _largest(record: ScoreRecord, now: ScoreRecord) -> tuple[float, str]:
+    """Largest difference of a score, and of which row."""
+    found = [
+        (abs(told["value"] - again["value"]), named(i, told))
+        for i, (told, again) in enumerate(zip(record.scores, now.scores, strict=False))
+        if told["value"] is not None and again["value"] is not None and told["metric"] not in TIMES
+    ]
+    return max(found, default=(0.0, ""))
+
+
+def _agreement(record: ScoreRecord, now: ScoreRecord, *, exact: bool) -> str:
+    difference, row = _largest(record, now)
+    band = (
+        f"{SAME:g}"
+        if exact
+        else f"{SHARE_OF_INTERVAL:g} of half the 95 % interval (without one {ELSEWHERE:.0%}; counts free)"
+    )
+    found = f"largest difference {difference:.3g} in {row}" if difference else "no difference"
+    return f"{len(record.scores)} rows, {found}; allowed {band}"
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def _trains_long(spec: ModelSpec, seed: int) -> bool:
+    """Whether a model has a training of its own that takes long."""
+    return isinstance(spec.build(seed), Trainable) and (spec.card is None or spec.card.steps > 0)
+
+
+def _train_tiny(task: Task, seed: int, work: Path, progress: Progress) -> tuple[str, tuple[str, ...]]:
+    """Train at the tiny profile; what was seen, and what was wrong."""
+    spec = task.candidate.spec
+    model = spec.build(seed, **spec.smoke)
+    assert isinstance(model, Trainable)
+    some = task.train.select(range(0, len(task.train), max(1, len(task.train) // MONITORED)))
+    try:
+        trained = model.train(
+            task.train,
+            seed=seed,
+            steps=None,
+            folder=work / "training",
+            monitor={"train": some},
+            threads=1,
+            progress=progress,
+        )
+    except UnsupportedError as error:
+        return f"it cannot be trained at the tiny profile ({error})", ()
+    curve = [(int(point["steps"]), float(point["train"])) for point in trained.facts["curve"]]
+    (_, before), (steps, after) = curve[0], curve[-1]
+    how = (
+        f"trained at the tiny profile only ({steps:,} steps): the error on training trials went from "
+        f"{before:.1f} to {after:.1f} mm"
+    )
+    wrong = () if after < before else ("training at the tiny profile does not lower the error.",)
+    return how, wrong
+
+
+def _store(one: Verified) -> None:
+    """Write what was verified into the record; its digest leaves that out."""
+    verification = {
+        "level": one.level,
+        "how": one.how,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "ngb": neurobench_grasp.__version__,
+        "largest_difference": one.largest_difference,
+    }
+    record = replace(read_record(one.path), verification=verification)
+    write_record(one.path.parent, record)
