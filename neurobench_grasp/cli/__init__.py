@@ -15,7 +15,9 @@ from neurobench_grasp.cli import (
     recovery,
     render,
     score,
+    submit,
     train,
+    verify,
 )
 from neurobench_grasp.cli.terminal import Command
 
@@ -37,6 +39,8 @@ app.command("decoders", cls=Command)(listing.decoders)
 app.command("plugins", cls=Command)(listing.plugins)
 app.command("compare", cls=Command)(compare.compare)
 app.command("leaderboard", cls=Command)(board.leaderboard)
+app.command("submit", cls=Command)(submit.submit)
+app.command("verify", cls=Command)(verify.verify)
 data.app.add_typer(convert.app, name="convert")
 app.add_typer(data.app, name="data")
 
