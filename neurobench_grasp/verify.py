@@ -182,8 +182,8 @@ def _claims(records: Sequence[Filed]) -> Iterator[str]:
         if told.get("level", "self-reported") != "self-reported":
             option = "--retrain" if told["level"] == "re-trained" else "--rescore"
             yield (
-                f"{filed.path.name}: verification claims {told['level']}; not checked here, `ngb verify {option}` "
-                "does."
+                f"{filed.path.name}: verification claims {told['level']}; not checked here, "
+                f"`ngb verify {option}` does."
             )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from neurobench_grasp.leaderboard.contamination import contamination
 from neurobench_grasp.leaderboard.pairs import all_differences
 from neurobench_grasp.leaderboard.records import Scored
 from neurobench_grasp.leaderboard.rule import (
@@ -100,6 +101,8 @@ class Candidate:
         Why scores of units could not be read.
     total : Summary, optional
         Mean over the networks.
+    contamination : str
+        Why its scores are contaminated; empty if they are not.
     """
 
     model: str
@@ -108,6 +111,7 @@ class Candidate:
     untrained: Networks
     problems: tuple[str, ...]
     total: Summary | None
+    contamination: str = ""
 
     @classmethod
     def of(cls, model: str, found: Mapping[int, tuple[Row, Scored]], labels: Labels) -> Candidate:
@@ -123,6 +127,7 @@ class Candidate:
             twins if len(twins) == len(networks) else [],
             tuple(found[seed][1].problem for seed in seeds if found[seed][1].problem),
             average(list(networks.values())) if networks else None,
+            next(filter(None, (contamination(found[seed][1].record) for seed in seeds)), ""),
         )
 
     @property
@@ -138,7 +143,9 @@ class Candidate:
             out["value"] = statistics.fmean(values) if values else None
             out["n_units"] = next((row["n_units"] for row in self.rows.values() if "n_units" in row), None)
         out |= {"n_networks": len(self.networks), "seeds": list(self.networks)}
-        reasons = [row["reason"] for row in self.rows.values() if row.get("reason")]
+        out["contaminated"] = bool(self.contamination)
+        reasons = [self.contamination] if self.contamination else []
+        reasons += [row["reason"] for row in self.rows.values() if row.get("reason")]
         if missing := [seed for seed in self.rows if seed not in self.networks]:
             reasons.append(f"no scores of single units for seed {', '.join(map(str, missing))}")
         if out["ci"] is None and not reasons:
