@@ -1,0 +1,75 @@
+"""``ngb new``: the folder of a new plugin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurobench_grasp.cli.terminal import Command, Json, Result
+
+app = typer.Typer(
+    help="Make the folder of a new plugin, which works and waits to be changed.", no_args_is_help=True
+)
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Lower-case letters, digits, '_' and '-'; a folder of that name is made."
+    ),
+]
+To = Annotated[Path, typer.Option("--to", help="Folder to make it in (default: here).")]
+SCORE = {
+    "model": "ngb score --model {name}",
+    "controller": "ngb score --model {name}",
+    "dataset": "ngb score --model linear_kinematic --dataset {name}",
+    "protocol": "ngb score --model linear_kinematic --protocol {name}",
+    "decoder": "ngb score --model muscle_ppo --protocol brain-control --decoder {name}",
+}
+
+
+@app.command("model", cls=Command)
+def model(
+    name: Name,
+    controller: Annotated[
+        bool, typer.Option("--controller", help="It moves the hand, and is scored for tracking, too.")
+    ] = False,
+    to: To = Path(),
+    as_json: Json = False,
+) -> Result:
+    """Make a model: recorded behaviour in, activations out."""
+    return _new("controller" if controller else "model", name, to)
+
+
+@app.command("dataset", cls=Command)
+def dataset(name: Name, to: To = Path(), as_json: Json = False) -> Result:
+    """Make a dataset: a name for NWB files, and how they are made or found."""
+    return _new("dataset", name, to)
+
+
+@app.command("protocol", cls=Command)
+def protocol(name: Name, to: To = Path(), as_json: Json = False) -> Result:
+    """Make a protocol: what is done with a model and a dataset to get numbers."""
+    return _new("protocol", name, to)
+
+
+@app.command("decoder", cls=Command)
+def decoder(name: Name, to: To = Path(), as_json: Json = False) -> Result:
+    """Make a decoder: spikes in, the command of the hand out."""
+    return _new("decoder", name, to)
+
+
+def _new(kind: str, name: str, to: Path) -> Result:
+    from shlex import quote
+
+    from neurobench_grasp.scaffold import new_plugin
+
+    folder = new_plugin(kind, name, to)
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    commands = [
+        f"pip install -e {quote(f'{folder}[test]')}",
+        f"ngb check {name}",
+        SCORE[kind].format(name=name),
+    ]
+    view = [f"{folder}: {', '.join(files)}", "", "Next:", *(f"  {command}" for command in commands)]
+    return Result({"folder": str(folder), "files": files, "next": commands}, view)

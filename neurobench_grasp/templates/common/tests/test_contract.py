@@ -1,0 +1,10 @@
+"""The contract of neurobench_grasp: one test for each check of `ngb check my_plugin`."""
+
+import pytest
+
+pytestmark = pytest.mark.ngb_plugin("my_plugin")
+
+
+def test_contract(ngb_check):
+    """Each check passes, or says what to change."""
+    ngb_check()

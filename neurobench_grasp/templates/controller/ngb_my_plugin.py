@@ -1,0 +1,167 @@
+"""A controller of the hand that learns by motor babbling, as infants are thought to.
+
+The hand moves at random. From that the network learns which torques took it from where it was to where it is
+60 ms later. To imitate a movement it is asked for the torques that lead to the posture 60 ms ahead.
+"""
+
+import numpy as np
+from neurobench_grasp import Activations, ModelCard, ModelSpec, NgbError, Ragged, Tracking, hookimpl
+
+AHEAD = 3  # steps of 20 ms
+N_JOINTS, N_MUSCLE_SIGNALS = 23, 78
+N_GOAL, N_STATE, N_HIDDEN = 50, 100, 200
+GAIN = 0.2  # of the random weights: units stay where they are nearly linear, so that small errors show
+N_HANDS, N_STEPS = 128, 60  # of babbling
+RIDGE = 1e-7
+
+
+class Babbler:
+    """Fixed random weights up to the hidden layer, learned ones from there to the torques."""
+
+    def __init__(self, n_steps):
+        self.n_steps = n_steps
+        self.weights = {}
+
+    def fit(self, train, *, seed):
+        """Babble around the postures of the training trials, and learn the torques by ridge regression."""
+        rng = np.random.default_rng(seed)
+        observed, torque = babble(postures(train).values, self.n_steps, rng)
+        self.weights = {
+            "mean": observed.mean(0),
+            "scale": observed.std(0) + 1e-3,
+            "goal": random_weights(N_JOINTS, N_GOAL, rng),
+            "state": random_weights(N_MUSCLE_SIGNALS, N_STATE, rng),
+            "hidden": random_weights(N_GOAL + N_STATE, N_HIDDEN, rng),
+            "torque": np.zeros((N_HIDDEN, N_JOINTS)),
+        }
+        hidden = self._layers(observed)["hidden"]
+        penalty = RIDGE * len(hidden) * np.eye(N_HIDDEN)
+        self.weights["torque"] = np.linalg.solve(hidden.T @ hidden + penalty, hidden.T @ torque)
+
+    def activations(self, trials):
+        """Give every layer by name, as it was in closed loop."""
+        return self.activations_of(self.observe(trials))
+
+    def track(self, trials, *, goal=None):
+        """Imitate; ``goal`` gives, step by step, the posture or the embedding to go for instead."""
+        return self._loop(trials, goal)[0]
+
+    def observe(self, trials):
+        """Give what the network received in closed loop."""
+        return self._loop(trials, None)[1]
+
+    def embed(self, trials):
+        """Give the embedding of the goal."""
+        return self.activations(trials).layers["goal"]
+
+    def activations_of(self, observations):
+        """Run the network openly."""
+        layers = self._layers(observations.values)
+        return Activations({name: Ragged(x, observations.offsets) for name, x in layers.items()})
+
+    def state(self):
+        """Give all that was drawn and learned, as named arrays."""
+        return self.weights
+
+    def restore(self, state):
+        """Take back what ``state`` gave."""
+        self.weights = dict(state)
+
+    def _layers(self, observed, embedding=None):
+        """Activity of each layer, (n_rows, n_features); ``embedding`` takes the place of the goal's."""
+        w = self.weights
+        goal, state = np.split((observed - w["mean"]) / w["scale"], [N_JOINTS], axis=1)
+        goal = np.tanh(goal @ w["goal"]) if embedding is None else embedding
+        state = np.tanh(state @ w["state"])
+        hidden = np.tanh(np.hstack([goal, state]) @ w["hidden"])
+        return {
+            "goal": goal,
+            "state": state,
+            "hidden": hidden,
+            "torque": np.clip(hidden @ w["torque"], -1, 1),
+        }
+
+    def _loop(self, trials, goal):
+        """Run all trials side by side, one hand each, until the longest is over."""
+        from neurobench_grasp.body import Hands  # MuJoCo; listing models must stay quick
+
+        if goal is not None and goal.kind not in ("joint_angles", "embedding"):
+            raise NgbError(f"my_plugin takes no goal of kind {goal.kind!r}.")
+        angles = list(postures(trials))
+        hands = Hands("torque", len(trials))
+        hands.start(slice(None), np.stack([a[0] for a in angles]), np.zeros((len(trials), N_JOINTS)))
+        seen = []
+        for step in range(max(map(len, angles))):
+            wanted, embedding = at_step(angles, step + AHEAD), None
+            if goal is not None and goal.kind == "embedding":
+                embedding = at_step(goal.values, step)
+            elif goal is not None:
+                wanted = at_step(goal.values, step)
+            observed = np.hstack([wanted, hands.muscles])
+            seen.append((observed, hands.joint_angles.copy(), hands.keypoints.copy()))
+            hands.step(self._layers(observed, embedding)["torque"])
+        hands.close()
+        whole = [np.stack(part, axis=1) for part in zip(*seen, strict=True)]
+        observed, reached, keypoints = (
+            Ragged.of([trial[: len(a)] for trial, a in zip(part, angles, strict=True)]) for part in whole
+        )
+        return Tracking(reached, keypoints), observed
+
+
+def postures(trials):
+    """Joint angles in steps of the hand, if they are there."""
+    if trials.joint_angles is None or round(1000 * trials.dt) != 20:
+        raise NgbError("my_plugin needs joint angles in steps of 20 ms.")
+    return trials.joint_angles
+
+
+def random_weights(n_inputs, n_outputs, rng):
+    """Weights that give outputs of the size of the gain for inputs of size one."""
+    return GAIN * rng.standard_normal((n_inputs, n_outputs)) / n_inputs**0.5
+
+
+def at_step(trials, step):
+    """One row per trial: its row at that step, its last where it has ended."""
+    return np.stack([trial[min(step, len(trial) - 1)] for trial in trials])
+
+
+def babble(start, n_steps, rng):
+    """Move at random from given postures; give what was wanted and sensed, and the torques that did it."""
+    from neurobench_grasp.body import Hands
+
+    hands, torque = Hands("torque", N_HANDS), np.zeros((N_HANDS, N_JOINTS))
+    hands.start(slice(None), start[rng.integers(len(start), size=N_HANDS)], np.zeros_like(torque))
+    muscles, angles, torques = [], [], []
+    for _ in range(n_steps):
+        torque = np.clip(0.9 * torque + 0.15 * rng.standard_normal(torque.shape), -1, 1)
+        muscles.append(hands.muscles.copy())
+        angles.append(hands.joint_angles.copy())
+        torques.append(torque)
+        hands.step(torque)
+    hands.close()
+    observed = np.concatenate([np.stack(angles[AHEAD:]), np.stack(muscles[:-AHEAD])], axis=2)
+    return np.concatenate(observed), np.concatenate(torques[:-AHEAD])
+
+
+@hookimpl
+def ngb_models():
+    """Offer the model."""
+    yield ModelSpec(
+        "my_plugin",
+        build=lambda seed, n_steps=N_STEPS: Babbler(n_steps),
+        summary="torques at the joints, learned by motor babbling",
+        smoke={"n_steps": 20},  # what `ngb check` builds it with, to be quick
+        controller=True,
+        card=ModelCard(
+            licence="MIT",
+            authors=("Your Name",),
+            citation="",
+            action_space="23 joint torques",
+            training_data=(),
+            parameters=N_HIDDEN * N_JOINTS,
+            steps=N_HANDS * N_STEPS,
+            compute="10 s on one core",
+            seeds=(),
+            simulator="MuJoCo 3",
+        ),
+    )
