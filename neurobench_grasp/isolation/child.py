@@ -6,6 +6,7 @@ pipes of their own, so that whatever the plugin prints is in nobody's way; value
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -99,15 +100,22 @@ class Worker:
 
     def __init__(self, distribution: str, progress: Callable[[str], None]) -> None:
         self.distribution, self.progress = distribution, progress
-        self.specs: dict[str, ModelSpec] = {}
         self.models: list[Any] = []
         self.trials: list[Trials] = []
 
+    @functools.cached_property
+    def offered(self) -> list[Any]:
+        """What the plugin offers; it is loaded when that is first asked."""
+        return [p.spec for p in offered_by(self.distribution)]
+
+    @property
+    def specs(self) -> dict[str, ModelSpec]:
+        """Its models, by name."""
+        return {spec.name: spec for spec in self.offered if isinstance(spec, ModelSpec)}
+
     def do_offers(self) -> tuple[Any, None]:
-        """Load the plugin and describe its models; name what else it offers."""
-        offered = [p.spec for p in offered_by(self.distribution)]
-        self.specs = {spec.name: spec for spec in offered if isinstance(spec, ModelSpec)}
-        others = [spec.name for spec in offered if not isinstance(spec, ModelSpec)]
+        """Describe its models; name what else it offers."""
+        others = [spec.name for spec in self.offered if not isinstance(spec, ModelSpec)]
         return {"models": [_described(s) for s in self.specs.values()], "others": others}, None
 
     def do_hold(self, trials: str) -> tuple[None, None]:

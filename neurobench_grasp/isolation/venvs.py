@@ -112,7 +112,7 @@ def environment_of(source: str, progress: Progress = lambda text: None) -> Envir
 def _identified(source: str) -> tuple[str, str]:
     """Say what pip is given, and what identifies its content."""
     path = Path(source)
-    if path.is_dir():
+    if source and path.is_dir():
         if not any((path / name).exists() for name in ("pyproject.toml", "setup.py")):
             raise NgbError(
                 f"{source} has no pyproject.toml, so it is no folder of a plugin; see `ngb new model`."
@@ -187,7 +187,7 @@ def _make(place: Path, target: str) -> None:
 
 def _install(environment: Path, target: str) -> dict[str, str]:
     """Install the plugin, then what it needs; in two steps, since the plugin itself may be behind already."""
-    report = environment / "report.json"
+    report = environment.with_name("report.json")
     _pip(environment, target, "--no-deps", "--ignore-installed", "--report", str(report), target)
     (installed,) = json.loads(report.read_text())["install"]
     name, version = installed["metadata"]["name"], installed["metadata"]["version"]

@@ -1,0 +1,60 @@
+"""Environments that several tests use; each is made once."""
+
+import os
+
+import numpy as np
+import planted
+import pytest
+from plugin_folders import ODD, PINNED, write_plugin
+
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.isolation.venvs import environment_of
+
+PINS = {"pinned_old": "2.0.2", "pinned_new": "2.2.6"}
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """A cache of the tests' own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NGB_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def odd(cache, tmp_path_factory):
+    """Folder of a plugin that does anything it is told, with its environment made."""
+    folder = write_plugin(tmp_path_factory.mktemp("plugins") / "odd", "test-odd", ODD)
+    environment_of(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pinned(cache, tmp_path_factory):
+    """Folders of two plugins that contradict each other, with their environments made; needs PyPI."""
+    root = tmp_path_factory.mktemp("pinned")
+    folders = []
+    with pytest.MonkeyPatch.context() as patch:  # settings of the user that must not count
+        (root / "constraints.txt").write_text("numpy==1.0\n")
+        patch.setenv("PIP_CONSTRAINT", str(root / "constraints.txt"))
+        patch.setenv("PIP_TARGET", str(root / "elsewhere"))
+        for model, numpy in PINS.items():
+            code = PINNED.format(numpy=numpy, model=model)
+            name = model.replace("_", "-")
+            folders.append(write_plugin(root / model, name, code, dependencies=[f"numpy=={numpy}"]))
+            try:
+                environment_of(str(folders[-1]))
+            except NgbError as error:
+                if "index could not be reached" in str(error) and not os.environ.get("CI"):
+                    pytest.skip("PyPI cannot be reached")
+                raise
+    assert not (root / "elsewhere").exists()
+    return folders
+
+
+@pytest.fixture
+def trials():
+    """Behaviour of a few trials."""
+    session, _ = planted.population(np.random.default_rng(0), n_objects=2, n_repeats=3, n_steps=8)
+    return session.trials

@@ -1,0 +1,138 @@
+"""``ngb score --isolated`` at the command line."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plugin_folders import ODD, write_plugin
+from recorded import write_planted
+from test_isolated_models import children, soon
+from typer.testing import CliRunner
+
+from neurobench_grasp.cli import app
+from neurobench_grasp.isolation import isolated_models
+from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.run import evaluate
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+
+
+@pytest.fixture(scope="module")
+def planted_file(tmp_path_factory):
+    return write_planted(tmp_path_factory.mktemp("data") / "planted.nwb")
+
+
+def score(*arguments):
+    return [
+        sys.executable,
+        "-B",
+        "-c",
+        "from neurobench_grasp.cli import app; app()",
+        "score",
+        *map(str, arguments),
+    ]
+
+
+def packages():
+    """What pip lists, and every file of the environment's packages with its size and time, but caches of code."""
+    listed = subprocess.run([sys.executable, "-m", "pip", "list", "--format=freeze"], capture_output=True)
+    digest = hashlib.sha256(listed.stdout)
+    for folder, subfolders, names in os.walk(Path(np.__file__).parents[1]):
+        subfolders[:] = sorted(s for s in subfolders if s != "__pycache__")
+        for name in sorted(names):
+            found = os.lstat(os.path.join(folder, name))
+            digest.update(f"{folder}/{name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return listed.stdout, digest.hexdigest()
+
+
+def test_plugins_that_contradict_each_other_score_in_one_command(pinned, planted_file, tmp_path):
+    before = packages()
+    run = subprocess.run(
+        score(*(a for f in pinned for a in ("--isolated", f)), "-d", planted_file, "-o", tmp_path, "--json"),
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    records = json.loads(run.stdout)
+    assert {r["model"]: r["provenance"]["isolated"]["packages"] for r in records} == {
+        "pinned_old": {"numpy": "2.0.2"},
+        "pinned_new": {"numpy": "2.2.6"},
+    }
+    kept = [np.load(p)["numpy"] for p in tmp_path.glob("stages/fit-*/arrays.npz")]
+    assert sorted(map(str, kept)) == ["2.0.2", "2.2.6"]
+    assert packages() == before
+
+
+def test_scores_are_those_of_the_installed_model(cache, planted_file, tmp_path):
+    code = (PLUGINS / "linear_kinematic" / "ngb_linear_kinematic.py").read_text()
+    folder = write_plugin(tmp_path / "plugin", "neurobench-grasp-linear-kinematic", code, version="0.2")
+    (installed,) = evaluate("linear_kinematic", planted_file, out=tmp_path / "installed")
+    with isolated_models([str(folder)]) as models:
+        registry = load_registry().with_isolated(models)
+        (isolated,) = evaluate("linear_kinematic", planted_file, registry=registry, out=tmp_path / "isolated")
+    assert installed.provenance.get("isolated") is None
+    assert isolated.provenance["isolated"] == {"packages": {}}
+    assert isolated.provenance["code"]["neurobench-grasp-linear-kinematic"] == models[0].isolated.code
+    for one, other in zip(installed.scores, isolated.scores, strict=True):
+        a, b = (np.array([r["value"], *(r.get("ci") or ())], float) for r in (one, other))
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+        assert one.keys() == other.keys()
+
+
+def test_one_model_that_fails_does_not_keep_the_others_from_being_scored(odd, planted_file, tmp_path):
+    """Exit code 1, and a sentence for each that failed; what was scored is printed."""
+    arguments = ["score", "--isolated", str(odd), "-m", "odd", "-m", "echo", "-p", "encoding",
+                 "-d", str(planted_file), "-o", str(tmp_path), "--json"]  # fmt: skip
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert [r["model"] for r in json.loads(result.stdout)] == ["echo"]
+    assert "odd was not scored: odd: state failed in the plugin" in result.stderr
+
+
+def test_a_model_alone_that_fails_is_one_sentence(odd, planted_file, tmp_path):
+    arguments = ["score", "--isolated", str(odd), "-m", "odd", "-d", str(planted_file), "-o", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1 and result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith(
+        "odd: state failed in the plugin (test-odd 1.0, isolated)"
+    )
+
+
+def test_ctrl_c_leaves_no_process(cache, planted_file, tmp_path):
+    code = ODD.replace("exec(self.code", "time.sleep(99); exec(self.code")
+    folder = write_plugin(tmp_path / "plugin", "test-slow", code)
+    process = subprocess.Popen(
+        score("--isolated", folder, "-m", "odd", "-d", planted_file, "-o", tmp_path / "run"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 120
+    while "fitting odd" not in process.stderr.readline() and time.monotonic() < end:
+        pass
+    assert soon(lambda: children(process.pid), 60)
+    time.sleep(0.3)
+    (child,) = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Stopped" in said
+    assert not Path(f"/proc/{child}").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--activations", "a.npz", "-m", "a", "-m", "b"], "goes with one --model"),
+        (["--activations", "a.npz", "--isolated", "x"], "goes with one --model"),
+        ([], "give a model"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(arguments, says):
+    result = CliRunner().invoke(app, ["score", *arguments])
+    assert result.exit_code == 2 and says in result.stderr
