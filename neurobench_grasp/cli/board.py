@@ -13,6 +13,7 @@ from neurobench_grasp.cli.terminal import Json, Result, note, table
 from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
+    from neurobench_grasp.leaderboard.site import Facts
     from rich.console import RenderableType
 
 RUNS = Path("ngb-runs")
@@ -26,9 +27,15 @@ def leaderboard(
             help="Run folders or folders of records (default: ngb-runs and the reviewed results).",
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Build the board as a web site in this folder.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> Result:
     """Rank models by single-trial explained variance on held-out objects."""
+    if html is not None:
+        return _site(folders or default_folders(), html)
     from neurobench_grasp.leaderboard import BOARD, RANK_RULE, ranking, read_scored, unit_scores_of
 
     scored, problems = read_scored(folders or default_folders(), unit_scores_of())
@@ -45,14 +52,56 @@ def leaderboard(
 
 
 def default_folders() -> list[Path]:
-    """Folders of records that are read unless others are named; only those that exist."""
+    """Folders of records that are read unless others are named: one's own runs and the reviewed submissions."""
     from neurobench_grasp.resources import resource
 
     try:
-        reviewed = [resource("registry/results")]
+        reviewed = sorted(folder for folder in resource("registry/results").iterdir() if folder.is_dir())
     except NgbError:  # none yet
         reviewed = []
-    return [folder for folder in (RUNS, *reviewed) if folder.is_dir()]
+    return [*([RUNS] if RUNS.is_dir() else []), *reviewed]
+
+
+def _site(folders: list[Path], to: Path) -> Result:
+    """Build the web site and tell where it is."""
+    from neurobench_grasp.leaderboard.site import build_site
+
+    site = build_site(folders, to, _facts())
+    for problem in site.problems:
+        note(f"left out: {problem}")
+    if not site.n_records:
+        note("There are no scores to show yet; make one with `ngb score --model NAME`.")
+    models, boards = _count(site.n_models, "model"), _count(site.n_boards, "board")
+    told = {
+        "index": str(site.index),
+        "records": site.n_records,
+        "models": site.n_models,
+        "boards": site.n_boards,
+    }
+    return Result(told, [f"{models} on {boards}: open {site.index}, or put its folder on a web server"])
+
+
+def _facts() -> Facts:
+    """What the package itself knows beside the records, so that the same records give the same site."""
+    from neurobench_grasp.builtin import ngb_datasets, ngb_protocols
+    from neurobench_grasp.control.cards import CHECKPOINTS, NetworkCard
+    from neurobench_grasp.leaderboard.site import Facts
+    from neurobench_grasp.resources import resource
+
+    try:
+        paths = sorted(resource(CHECKPOINTS).glob("*/*.json"))
+    except NgbError:  # an installation without networks
+        paths = []
+    cards = map(NetworkCard.read, paths)
+    return Facts(
+        {spec.name: spec for spec in ngb_datasets()},
+        {spec.name: spec for spec in ngb_protocols()},
+        {card.sha256: card.curve for card in cards},
+    )
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def title(board: Mapping[str, Any]) -> str:

@@ -39,11 +39,14 @@ class Scored:
         Empty if there are none.
     problem : str
         Why they could not be read, as a sentence; empty if all is well.
+    path : path, optional
+        File of the record.
     """
 
     record: ScoreRecord
     units: UnitTable
     problem: str = ""
+    path: Path | None = None
 
 
 @functools.cache
@@ -222,9 +225,9 @@ def read_scored(
     scored = []
     for path, record in found:
         try:
-            scored.append(Scored(record, read_units(path, record, wanted) or UnitTable({})))
+            scored.append(Scored(record, read_units(path, record, wanted) or UnitTable({}), path=path))
         except CorruptFileError as error:
-            scored.append(Scored(record, UnitTable({}), str(error)))
+            scored.append(Scored(record, UnitTable({}), str(error), path))
             problems.append(str(error))
     return tuple(scored), tuple(problems)
 

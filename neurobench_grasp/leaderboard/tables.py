@@ -50,7 +50,11 @@ RANK_RULE = (
 
 def main_rows(record: ScoreRecord) -> list[Row]:
     """Rows that score the model itself: not a reference, a single session or a single layer."""
-    return [row for row in record.scores if not any(key in row for key in DETAIL_KEYS)]
+    return [row for row in record.scores if _is_main(row)]
+
+
+def _is_main(row: Row) -> bool:
+    return not any(key in row for key in DETAIL_KEYS)
 
 
 def unit_scores_of(metric: str = METRIC, split: str = SPLIT) -> Callable[[Labels], bool]:
@@ -73,9 +77,9 @@ def ranking(scored: Iterable[Scored]) -> list[dict[str, Any]]:
     -------
     list of dict
         Tidy rows, board after board (:data:`BOARD`) and best first, with ``rank, rank_worst, ties, model,
-        value, ci, data_se, network_se, n_units, n_groups, n_networks, seeds`` and, where something is
-        missing, ``reason``. ``rank`` is ``None`` without scores of single units or interval, because such
-        a row cannot be told from others.
+        value, ci, data_se, network_se, n_units, n_groups, n_networks, seeds, contaminated`` and, where
+        something is missing or contaminated, ``reason``. ``rank`` is ``None`` without scores of single units
+        or interval, because such a row cannot be told from others.
     """
     rows = []
     for board, found in boards(scored):
@@ -95,8 +99,8 @@ class Candidate:
         Seed → row of its record.
     networks : mapping of int to sequence of UnitScores
         Seed → scores of its units, session by session; only seeds that have them.
-    untrained : sequence of sequence of UnitScores
-        The twin of each of these networks; empty if some network lacks one.
+    beside : mapping of str to sequence of sequence of UnitScores
+        Reference → what it scored beside each of these networks; only references that all have.
     problems : tuple of str
         Why scores of units could not be read.
     total : Summary, optional
@@ -108,7 +112,7 @@ class Candidate:
     model: str
     rows: Mapping[int, Row]
     networks: Mapping[int, Sequence[UnitScores]]
-    untrained: Networks
+    beside: Mapping[str, Networks]
     problems: tuple[str, ...]
     total: Summary | None
     contamination: str = ""
@@ -116,19 +120,26 @@ class Candidate:
     @classmethod
     def of(cls, model: str, found: Mapping[int, tuple[Row, Scored]], labels: Labels) -> Candidate:
         """Put together the records of one model: seed → row and record."""
-        seeds, twin = sorted(found), labels._replace(reference=TWIN)
+        seeds = sorted(found)
         units = {seed: found[seed][1].units.scores for seed in seeds}
         networks = {seed: units[seed][labels] for seed in seeds if labels in units[seed]}
-        twins = [units[seed][twin] for seed in networks if twin in units[seed]]
+        tables = [units[seed] for seed in networks]
+        known = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
+        alike = [other for other in known if other.reference and other._replace(reference="") == labels]
         return cls(
             model,
             {seed: found[seed][0] for seed in seeds},
             networks,
-            twins if len(twins) == len(networks) else [],
+            {other.reference: [table[other] for table in tables] for other in alike},
             tuple(found[seed][1].problem for seed in seeds if found[seed][1].problem),
             average(list(networks.values())) if networks else None,
             next(filter(None, (contamination(found[seed][1].record) for seed in seeds)), ""),
         )
+
+    @property
+    def untrained(self) -> Networks:
+        """The twin of each network; empty if some network lacks one."""
+        return self.beside.get(TWIN, [])
 
     @property
     def scores(self) -> Networks:
@@ -172,8 +183,8 @@ def boards(
     """
     found: dict[str, dict[str, dict[int, tuple[Row, Scored]]]] = defaultdict(lambda: defaultdict(dict))
     for entry in sorted(scored, key=lambda s: str(s.record.provenance.get("date", ""))):
-        for row in main_rows(entry.record):
-            if (row["metric"], row.get("split")) == (metric, split):
+        for row in entry.record.scores:
+            if (row["metric"], row.get("split")) == (metric, split) and _is_main(row):
                 board = json.dumps(_board(entry.record, row))
                 found[board][entry.record.model][entry.record.seed] = (row, entry)
     for board in sorted(found):
@@ -185,7 +196,6 @@ def boards(
 def _board(record: ScoreRecord, row: Row) -> dict[str, Any]:
     """Everything that must be equal for two scores to share a board, in sorting order."""
     dataset, protocol = record.dataset, record.protocol
-    settings = json.dumps(protocol.get("settings", {}), sort_keys=True).encode()
     values = (
         bool(dataset["synthetic"]),
         dataset["id"],
@@ -195,10 +205,16 @@ def _board(record: ScoreRecord, row: Row) -> dict[str, Any]:
         dataset.get("trained_on_sha256", ""),
         protocol["name"],
         protocol["version"],
-        hashlib.sha256(settings).hexdigest(),
+        settings_digest(record),
         row.get("area", ""),  # a hand's error has none
     )
     return dict(zip(BOARD, values, strict=True))
+
+
+def settings_digest(record: ScoreRecord) -> str:
+    """Digest of the settings of a record's protocol."""
+    settings = json.dumps(record.protocol.get("settings", {}), sort_keys=True).encode()
+    return hashlib.sha256(settings).hexdigest()
 
 
 def best_first(candidates: Iterable[Candidate], *, lower: bool) -> list[Candidate]:

@@ -1,0 +1,369 @@
+"""What the boards of a site show: tables of models that were scored alike, with every number beside its interval."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from neurobench_grasp.leaderboard.rule import Networks, average, gains, lower_is_better
+from neurobench_grasp.leaderboard.site.entries import IDENTITY, LINEAR, Entry, identity, lowest_level
+from neurobench_grasp.leaderboard.tables import (
+    METRIC,
+    SPLIT,
+    TWIN,
+    Candidate,
+    best_first,
+    boards,
+    differences,
+    main_rows,
+    standing,
+)
+
+Board = Mapping[str, Any]
+Place = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number with its 95 % interval; what is missing is ``None``."""
+
+    value: float | None = None
+    ci: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers.
+
+    Parameters
+    ----------
+    key : str
+        Name in data files.
+    head, group : str
+        Words of its header, and of the header above it and its neighbours.
+    about : str
+        What the number is, in a sentence.
+    digits : int
+        Behind the point.
+    drawn : bool
+        Its intervals are drawn.
+    lower : bool
+        True if lower is better.
+    """
+
+    key: str
+    head: str
+    group: str
+    about: str
+    digits: int = 3
+    drawn: bool = False
+    lower: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of a board.
+
+    Parameters
+    ----------
+    model : str
+    rank, rank_worst : int, optional
+        Best and worst place that the rule leaves open.
+    ties : str
+        Letters of its groups of ties.
+    cells : mapping of str to Cell
+        By key of the column.
+    seeds : list of int
+        Networks behind the number that ranks.
+    level : str
+        How it was verified at least.
+    contaminated : bool
+    reason : str
+        Why something is missing, or what the interval does not cover.
+    """
+
+    model: str
+    rank: int | None
+    rank_worst: int | None
+    ties: str
+    cells: Mapping[str, Cell]
+    seeds: list[int]
+    level: str
+    contaminated: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One board.
+
+    Parameters
+    ----------
+    labels : mapping
+        What was scored alike, see :data:`neurobench_grasp.leaderboard.tables.BOARD`.
+    kind : str
+        ``encoding`` or ``hand``.
+    columns : sequence of Column
+        Those that some model has a number in.
+    rows : sequence of Row
+        Best first.
+    about : str
+        How much was recorded, in words.
+    """
+
+    labels: Board
+    kind: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    about: str = ""
+
+    @property
+    def id(self) -> str:
+        """Name of its place on the page."""
+        return (
+            "board-" + hashlib.sha256(json.dumps(dict(self.labels), sort_keys=True).encode()).hexdigest()[:10]
+        )
+
+    @property
+    def name(self) -> str:
+        """What is scored: an area or the hand."""
+        return str(self.labels["area"]) if self.kind == "encoding" else "Hand"
+
+    @property
+    def reference(self) -> float | None:
+        """What the linear model scores here, if it is among the models."""
+        drawn = [column.key for column in self.columns if column.drawn]
+        found = [row.cells[key].value for row in self.rows for key in drawn if row.model == LINEAR]
+        return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Boards on the same data.
+
+    Parameters
+    ----------
+    labels : mapping
+        See :data:`neurobench_grasp.leaderboard.site.entries.IDENTITY`.
+    tables : sequence of Table
+    """
+
+    labels: Board
+    tables: Sequence[Table]
+
+    @property
+    def models(self) -> list[str]:
+        """All models on some board of the group."""
+        return sorted({row.model for table in self.tables for row in table.rows})
+
+
+EV = "95 % interval; explained variance of single units, mean over units, sessions and animals"
+_ENCODING = (
+    Column("single_trial_ev_ood", "new objects", "Single-trial EV", f"Single-trial EV on objects that neither the "
+           f"model nor the map has seen, with {EV}.", drawn=True),
+    Column("single_trial_ev_test", "new trials", "Single-trial EV", "Single-trial EV on new trials of known objects."),
+    Column("condition_averaged_ev_ood", "new objects", "Condition-averaged EV",
+           "EV of the mean over the trials of each condition, on new objects."),
+    Column("condition_averaged_ev_test", "new trials", "Condition-averaged EV",
+           "EV of the mean over the trials of each condition, on new trials of known objects."),
+    Column("gain_over_linear_kinematic", "linear", "Gain over", "Single-trial EV on new objects minus that of a linear "
+           "map from muscle lengths and velocities, paired unit by unit."),
+    Column("gain_over_untrained", "untrained", "Gain over", "Single-trial EV on new objects minus that of the same "
+           "network untrained, on the same inputs, paired unit by unit."),
+    Column("tracking_error_ood", "tracking", "Error, mm", "Mean distance of the hand’s keypoints from the recorded "
+           "movement, on new objects.", digits=2, lower=True),
+    Column("brain_control_error_ood", "brain control", "Error, mm", "The same when the hand’s goal is decoded from "
+           "this area’s spikes.", digits=2, lower=True),
+)  # fmt: skip
+_HAND = (
+    Column("tracking_error_ood", "new objects", "Tracking error, mm", "Mean distance of the hand’s keypoints from the "
+           "recorded movement, on objects that the controller has not seen, with 95 % interval.", 2, True, True),
+    Column("tracking_error_test", "new trials", "Tracking error, mm", "The same on new trials of known objects.", 2,
+           lower=True),
+    Column("tracking_error_tips_ood", "fingertips", "Tracking error, mm", "The same for the fingertips alone, on new "
+           "objects.", 2, lower=True),
+    Column("joint_error_ood", "joints, °", "", "Mean error of joint angles, on new objects.", 2, lower=True),
+)  # fmt: skip
+
+
+def groups(entries: Sequence[Entry]) -> list[Group]:
+    """Give the boards of some records; recordings first, then synthetic self-tests.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+
+    Returns
+    -------
+    list of Group
+    """
+    found = _Found(entries)
+    tables = [*found.encoding(), *found.hand()]
+    tables.sort(key=lambda table: _place(table.labels, IDENTITY))
+    return [
+        Group(dict(zip(IDENTITY, place, strict=True)), list(same))
+        for place, same in groupby(tables, key=lambda table: _place(table.labels, IDENTITY))
+    ]
+
+
+class _Found:
+    """Every number of every board, by what it is of."""
+
+    def __init__(self, entries: Sequence[Entry]):
+        self.scored = [entry.scored for entry in entries]
+        self._boards: dict[tuple[str, str], dict[Place, tuple[Board, dict[str, Candidate]]]] = {}
+        self._entries: dict[tuple[Place, str], list[Entry]] = defaultdict(list)
+        for entry in entries:
+            protocol = entry.record.protocol
+            self._entries[
+                (*identity(entry.record), protocol["name"], protocol["version"]), entry.record.model
+            ].append(entry)
+
+    def encoding(self) -> Iterable[Table]:
+        """Boards of the headline."""
+        for board, candidates in self.of(METRIC, SPLIT).values():
+            rows = []
+            for candidate, row in self._standing(candidates, lower=False):
+                cells = {c.key: self._number(c.key, board, candidate.model) for c in _ENCODING[1:4]}
+                cells[_ENCODING[0].key] = _cell(row)
+                for reference in (LINEAR, TWIN):
+                    cells[f"gain_over_{reference}"] = self._gain(board, candidate, reference)
+                for metric in ("tracking_error", "brain_control_error"):
+                    cells[f"{metric}_{SPLIT}"] = self._of_hand(metric, board, candidate.model)
+                rows.append(self._row(board, candidate, row, cells))
+            yield _table(board, "encoding", _ENCODING, rows, _how_much(candidates.values()))
+
+    def hand(self) -> Iterable[Table]:
+        """Boards of tracking, with the errors of brain control beside them."""
+        for board, candidates in self.of("tracking_error", SPLIT).values():
+            data = _place(board, IDENTITY)
+            areas = sorted(
+                {
+                    str(other["area"])
+                    for other, _ in self.of("brain_control_error", SPLIT).values()
+                    if _place(other, IDENTITY) == data
+                }
+            )
+            columns = [*_HAND, *map(_driven_by, areas)]
+            rows = []
+            for candidate, row in self._standing(candidates, lower=True):
+                cells = {c.key: self._number(c.key, board, candidate.model) for c in _HAND[1:]}
+                cells[_HAND[0].key] = _cell(row)
+                for area in areas:
+                    where = {**board, "area": area}
+                    cells[_driven_by(area).key] = self._of_hand("brain_control_error", where, candidate.model)
+                rows.append(self._row(board, candidate, row, cells))
+            yield _table(board, "hand", columns, rows, "")
+
+    def of(self, metric: str, split: str) -> Mapping[Place, tuple[Board, dict[str, Candidate]]]:
+        """Boards of a metric by all their labels: labels, and models by name."""
+        if (metric, split) not in self._boards:
+            self._boards[metric, split] = {
+                tuple(board.values()): (board, {c.model: c for c in candidates})
+                for board, candidates in boards(self.scored, metric, split)
+            }
+        return self._boards[metric, split]
+
+    def _standing(
+        self, candidates: Mapping[str, Candidate], *, lower: bool
+    ) -> Iterable[tuple[Candidate, Any]]:
+        ordered = best_first(candidates.values(), lower=lower)
+        return zip(ordered, standing(ordered, differences(ordered), lower=lower), strict=True)
+
+    def _number(self, key: str, board: Board, model: str) -> Cell:
+        """Number of the same board in another metric or split."""
+        metric, _, split = key.rpartition("_")
+        _, candidates = self.of(metric, split).get(tuple(board.values()), ({}, {}))
+        return _cell(candidates[model].row()) if model in candidates else Cell()
+
+    def _of_hand(self, metric: str, board: Board, model: str) -> Cell:
+        """Error of a model's hand on the same data; of several protocols or settings, those of most models."""
+        data, area = _place(board, IDENTITY), board["area"] if metric.startswith("brain") else ""
+        found = [
+            (len(candidates), other["version"], other["settings_sha256"], candidates)
+            for other, candidates in self.of(metric, SPLIT).values()
+            if _place(other, IDENTITY) == data and other["area"] == area
+        ]
+        candidates = max(found, key=lambda one: one[:3])[3] if found else {}
+        return _cell(candidates[model].row()) if model in candidates else Cell()
+
+    def _gain(self, board: Board, candidate: Candidate, reference: str) -> Cell:
+        """Gain over a reference, over all networks; without scores of units the mean of the records' gains."""
+        if candidate.model == reference:  # nobody gains over himself
+            return Cell()
+        if beside := candidate.beside.get(reference):
+            return gain(candidate.scores, beside)
+        metric = f"gain_over_{reference}"
+        values = [
+            row["value"]
+            for entry in self._of(board, candidate.model)
+            for row in main_rows(entry.record)
+            if (row["metric"], row.get("of"), row.get("split")) == (metric, METRIC, SPLIT)
+            and row.get("area", "") == board["area"]
+            and row["value"] is not None
+        ]
+        return Cell(statistics.fmean(values)) if values else Cell()
+
+    def _of(self, board: Board, model: str) -> list[Entry]:
+        return self._entries[(*_place(board, IDENTITY), board["protocol"], board["version"]), model]
+
+    def _row(
+        self, board: Board, candidate: Candidate, row: Mapping[str, Any], cells: Mapping[str, Cell]
+    ) -> Row:
+        model, seeds = candidate.model, candidate.rows
+        mine = self._of(board, model)
+        return Row(
+            model,
+            row["rank"],
+            row["rank_worst"],
+            row["ties"] or "",
+            cells,
+            sorted(seeds),
+            lowest_level(mine),
+            any(entry.contaminated for entry in mine),
+            row.get("reason", ""),
+        )
+
+
+def _how_much(candidates: Iterable[Candidate]) -> str:
+    """Say how many units and conditions the numbers of a board are over."""
+    rows = [row for candidate in candidates for row in candidate.rows.values()]
+    counts = {what: max((row.get(what, 0) for row in rows), default=0) for what in ("n_units", "n_conditions")}
+    words = (f"{counts['n_units']} units", f"{counts['n_conditions']} held-out conditions")
+    return ", ".join(word for word in words if not word.startswith("0 "))
+
+
+def gain(networks: Networks, references: Networks) -> Cell:
+    """Gain of a model over what was scored beside each of its networks."""
+    total = average(gains(networks, references))
+    return Cell(total.value, total.ci) if total else Cell()
+
+
+def _cell(row: Mapping[str, Any]) -> Cell:
+    return Cell(row["value"], tuple(row["ci"]) if row["ci"] else None)
+
+
+def _driven_by(area: str) -> Column:
+    return Column(
+        f"brain_control_error_{SPLIT}_{area}",
+        area,
+        "Brain control, mm",
+        f"Tracking error on new objects when the hand’s goal is decoded from spikes of {area}.",
+        digits=2,
+        lower=lower_is_better("brain_control_error"),
+    )
+
+
+def _table(board: Board, kind: str, columns: Iterable[Column], rows: Sequence[Row], about: str) -> Table:
+    kept = [c for c in columns if c.drawn or any(row.cells[c.key].value is not None for row in rows)]
+    return Table(board, kind, kept, rows, about)
+
+
+def _place(labels: Board, keys: Iterable[str]) -> Place:
+    return tuple(labels[key] for key in keys)

@@ -1,0 +1,401 @@
+"""Builds the site: records in, a folder of pages out; the same records give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.leaderboard.site import draw, export, text, words
+from neurobench_grasp.leaderboard.site.boards import Group, Table, groups
+from neurobench_grasp.leaderboard.site.entries import (
+    IDENTITY,
+    Entry,
+    as_mapping,
+    by_model,
+    identity,
+    read_entries,
+)
+from neurobench_grasp.leaderboard.site.folder import check_folder, write_folder
+from neurobench_grasp.leaderboard.site.sheets import Part, learning_curve, parts_of
+from neurobench_grasp.leaderboard.tables import RANK_RULE, settings_digest
+from neurobench_grasp.types import DatasetSpec, ProtocolSpec
+
+ASSETS = ("board.js", "icon.svg", "style.css", "theme.js")
+FILMS = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
+MOST_NAMED, MOST_LEFT_OUT = 6, 200
+LARGEST_FILM = 30 << 20
+"""Bytes of a video that is copied."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known beside the records.
+
+    Parameters
+    ----------
+    datasets : mapping of str to DatasetSpec
+    protocols : mapping of str to ProtocolSpec
+    curves : mapping of str to sequence of mapping
+        Digest of a network, as records have it → its errors during training.
+    """
+
+    datasets: Mapping[str, DatasetSpec] = field(default_factory=dict)
+    protocols: Mapping[str, ProtocolSpec] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What was built.
+
+    Parameters
+    ----------
+    index : path
+        The first page.
+    n_records, n_models, n_boards : int
+    problems : sequence of str
+        One sentence for each file or folder that could not be read.
+    """
+
+    index: Path
+    n_records: int
+    n_models: int
+    n_boards: int
+    problems: Sequence[str]
+
+
+def build_site(folders: Iterable[str | Path], to: str | Path, facts: Facts) -> Site:
+    """Build the board as a static site.
+
+    Parameters
+    ----------
+    folders : iterable of path
+        Run folders, folders of submissions, or folders of records; their order does not matter.
+    to : path
+        Folder of the site. It is made, or replaced if it is a site built here.
+    facts : Facts
+
+    Returns
+    -------
+    Site
+
+    Raises
+    ------
+    NgbError
+        If no record could be read, or the folder cannot be written.
+    """
+    to, folders = Path(to), list(folders)
+    check_folder(to)
+    entries, problems = read_entries(folders)
+    if not entries and problems:
+        raise NgbError("None of these could be read; name run folders or folders of records.")
+    content = _Pages(entries, facts)
+    write_folder(to, dict(content.files()))
+    boards = [table for group in content.groups for table in group.tables]
+    return Site(to / "index.html", len(entries), len(content.models), len(boards), problems)
+
+
+@dataclass(frozen=True)
+class Film:
+    """A video of a controller's hand, made by ``ngb render``."""
+
+    name: str
+    kind: str
+    raw: bytes
+
+
+class _Pages:
+    """All pages of a site and the files beside them."""
+
+    def __init__(self, entries: Sequence[Entry], facts: Facts):
+        self.entries, self.facts = entries, facts
+        self.groups = groups(entries)
+        self.models = by_model(entries)
+        self.films = _films(entries, self.models)
+        self._environment = _environment()
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Path and content of every file."""
+        assets = files("neurobench_grasp.leaderboard.site") / "assets"
+        for name in ASSETS:
+            yield f"assets/{name}", (assets / name).read_bytes()
+        yield "board.json", export.board_json(self.groups)
+        yield "board.csv", export.board_csv(self.groups)
+        yield "scores.csv", export.scores_csv(self.entries)
+        units = export.units_csv(self.entries)
+        if units:
+            yield "units.csv", units
+        for entry in self.entries:
+            yield f"records/{entry.file}", entry.raw
+        for films in self.films.values():
+            for film in films:
+                yield f"films/{film.name}", film.raw
+        yield from self._boards(has_units=bool(units))
+        for model in self.models:
+            yield f"models/{text.slug(model)}.html", self._model(model)
+        for dataset in sorted({str(entry.record.dataset["id"]) for entry in self.entries}):
+            yield f"datasets/{text.slug(dataset)}.html", self._dataset(dataset)
+        for protocol in sorted({str(entry.record.protocol["name"]) for entry in self.entries}):
+            yield f"protocols/{text.slug(protocol)}.html", self._protocol(protocol)
+
+    def _boards(self, *, has_units: bool) -> Iterator[tuple[str, bytes]]:
+        kinds = {
+            kind: [g for g in self.groups if bool(g.labels["synthetic"]) == kind] for kind in (False, True)
+        }
+        shared = {
+            "n_synthetic": len({m for g in kinds[True] for m in g.models}),
+            "n_recorded": len({m for g in kinds[False] for m in g.models}),
+            "rule": RANK_RULE,
+            "has_units": has_units,
+        }
+        for synthetic, name in ((False, "index.html"), (True, "self-tests.html")):
+            shown = kinds[synthetic]
+            yield name, self._page(
+                "boards.html", root="", page=name, groups=shown, synthetic=synthetic,
+                n_models=len({m for g in shown for m in g.models}), **shared,
+            )  # fmt: skip
+
+    def _model(self, model: str) -> bytes:
+        mine = self.models[model]
+        newest = max(mine, key=lambda entry: (entry.date, entry.file))
+        card = next(
+            (e.record.card for e in sorted(mine, key=lambda e: e.date, reverse=True) if e.record.card), None
+        )
+        standings = [
+            (group, table, row)
+            for group in self.groups
+            for table in group.tables
+            for row in table.rows
+            if row.model == model
+        ]
+        return self._page(
+            "model.html", root="../", page="model", model=model, card=card, standings=standings, newest=newest,
+            sections=list(self._sections(mine)), entries=mine, films=self.films.get(model, []),
+            provenance=_provenance(newest), training=self._training(mine), commands=list(_commands(mine, self.facts)),
+        )  # fmt: skip
+
+    def _sections(self, mine: Sequence[Entry]) -> Iterator[tuple[Mapping[str, Any], list[Part]]]:
+        """What a model's page shows, dataset by dataset."""
+        by_data: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
+        for entry in mine:
+            by_data[identity(entry.record)].append(entry)
+        for data in sorted(by_data):
+            parts = []
+            for entries in _alike(by_data[data]):
+                parts += parts_of(entries)
+            yield dict(zip(IDENTITY, data, strict=True)), parts
+
+    def _training(self, mine: Sequence[Entry]) -> Part | None:
+        """Errors during training of those networks that are known."""
+        weights = {str(entry.record.provenance.get("weights")): entry.record.seed for entry in mine}
+        known = [w for w in sorted(weights, key=lambda w: (weights[w], w)) if w in self.facts.curves]
+        return learning_curve([self.facts.curves[w] for w in known])
+
+    def _dataset(self, dataset: str) -> bytes:
+        mine = [entry for entry in self.entries if entry.record.dataset["id"] == dataset]
+        versions = {
+            identity(entry.record): entry.record.dataset
+            for entry in sorted(mine, key=lambda entry: entry.date)
+        }
+        return self._page(
+            "dataset.html", root="../", page="dataset", dataset=dataset, spec=self.facts.datasets.get(dataset),
+            versions=[(dict(zip(IDENTITY, k, strict=True)), as_mapping(versions[k])) for k in sorted(versions)],
+            groups=[group for group in self.groups if group.labels["dataset"] == dataset],
+            licences=sorted({str(entry.record.dataset.get("licence", "unknown")) for entry in mine}),
+            synthetic=any(entry.record.dataset["synthetic"] for entry in mine),
+            models=list(by_model(mine)),
+        )  # fmt: skip
+
+    def _protocol(self, protocol: str) -> bytes:
+        mine = [entry for entry in self.entries if entry.record.protocol["name"] == protocol]
+        versions: dict[tuple[int, str], tuple[Mapping[str, Any], list[Entry]]] = {}
+        for entry in mine:
+            key = (entry.record.protocol["version"], settings_digest(entry.record))
+            settings = as_mapping(entry.record.protocol.get("settings"))
+            versions.setdefault(key, (settings, []))[1].append(entry)
+        metrics = sorted({str(row["metric"]) for entry in mine for row in entry.record.scores})
+        return self._page(
+            "protocol.html", root="../", page="protocol", protocol=protocol, metrics=metrics,
+            spec=self.facts.protocols.get(protocol), models=list(by_model(mine)),
+            versions=[(version, digest, *versions[version, digest]) for version, digest in sorted(versions)],
+            tables=[(g, t) for g in self.groups for t in g.tables if t.labels["protocol"] == protocol],
+        )  # fmt: skip
+
+    def _page(self, template: str, **content: Any) -> bytes:
+        html = self._environment.get_template(template).render(**content)
+        return html.encode("utf-8", "replace")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("neurobench_grasp.leaderboard.site"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: text.clean(value) if type(value) is str else value,
+    )
+    environment.filters.update(
+        slug=text.slug, num=text.number, ends=text.ends, spread=text.spread, shown=text.shown, short=_short,
+        rank=rank, letters=letters, kind=_kind, metric=words.metric_name, split=words.split_name, linked=_linked,
+        sort=_sort, breakable=_breakable, few=_few, left_out=_left_out,
+    )  # fmt: skip
+    environment.tests["alone"] = lambda seeds: len(seeds) == 1
+    environment.globals.update(
+        draw_scale=_scale, interval=draw.interval, axis=draw.axis, words=words, header_groups=_header_groups
+    )
+    return environment
+
+
+def rank(row: Any) -> str:
+    """Write the places that are left open to a model."""
+    if row.rank is None:
+        return text.NOTHING
+    return str(row.rank) if row.rank == row.rank_worst else f"{row.rank}–{row.rank_worst}"
+
+
+def letters(ties: str) -> str:
+    """Write the letters of groups of ties, a run of them as first and last."""
+    found = re.findall(r"[a-z]\d*", ties)
+    places = [(int(letter[1:] or 0), ord(letter[0]), letter) for letter in found]
+    runs = []
+    for _, run in groupby(enumerate(places), key=lambda item: item[1][0] * 26 + item[1][1] - item[0]):
+        some = [place[2] for _, place in run]
+        runs.append(" ".join(some) if len(some) < 3 else f"{some[0]}–{some[-1]}")
+    return " ".join(runs)
+
+
+def _scale(table: Table) -> draw.Scale:
+    (column,) = [column for column in table.columns if column.drawn]
+    cells = [row.cells[column.key] for row in table.rows]
+    return draw.interval_scale([(c.value, c.ci) for c in cells if c.value is not None], lower=column.lower)
+
+
+def _header_groups(table: Table) -> list[tuple[str, int]]:
+    """Headers above columns, with how many they span."""
+    return [(name, len(list(same))) for name, same in groupby(column.group for column in table.columns)]
+
+
+def _sort(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _few(names: Iterable[str]) -> str:
+    """Name some models, and count them where they are many."""
+    found = list(names)
+    return ", ".join(found) if len(found) <= MOST_NAMED else f"{len(found)} models"
+
+
+def _left_out(dropped: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Say what records left out and why, each thing once."""
+    rows = (row for rows in dropped for row in rows)
+    lines = (
+        ", ".join([*(f"{k} {text.shown(v)}" for k, v in row.items() if k not in ("reason", "what")), ""])
+        + text.shown(row["reason"])
+        for row in rows
+    )
+    return list(dict.fromkeys(lines))[:MOST_LEFT_OUT]
+
+
+def _breakable(name: str) -> Markup:
+    """Let a name be broken after its underscores."""
+    return Markup("_<wbr>").join(text.clean(name).split("_"))
+
+
+def _short(digest: str) -> str:
+    return str(digest)[:8]
+
+
+def _kind(labels: Mapping[str, Any]) -> str:
+    return "synthetic self-test" if labels["synthetic"] else "recordings"
+
+
+def _linked(value: str) -> Markup:
+    """Make links of the addresses in a text of the catalogue."""
+    parts = re.split(r"(https://[^\s<>\"',;]+[^\s<>\"',;.])", text.clean(str(value)))
+    link = Markup('<a href="{0}" rel="noopener noreferrer">{0}</a>')
+    return Markup().join(link.format(part) if k % 2 else part for k, part in enumerate(parts))
+
+
+def _alike(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Group records by protocol, version and settings; by seed within."""
+    found: dict[tuple[str, int, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        protocol = entry.record.protocol
+        found[protocol["name"], protocol["version"], settings_digest(entry.record)].append(entry)
+    order = {"encoding": 0, "layers": 1, "tracking": 2, "brain-control": 3, "brain-control-curves": 4}
+    keys = sorted(found, key=lambda key: (order.get(key[0], 9), *key))
+    return [sorted(found[key], key=lambda entry: entry.record.seed) for key in keys]
+
+
+def _provenance(entry: Entry) -> list[tuple[str, str]]:
+    """What made a record, line by line."""
+    found = entry.record.provenance
+    git, cpu = as_mapping(found.get("git")), as_mapping(found.get("cpu"))
+    commit = f"{git['commit']}{', changed' if git.get('dirty') else ''}" if "commit" in git else None
+    lines = {
+        "neurobench_grasp": found.get("ngb"),
+        "commit": commit,
+        "code": found.get("code"),
+        "weights": found.get("weights"),
+        "packages": found.get("packages"),
+        "Python": found.get("python"),
+        "platform": found.get("platform"),
+        "processor": cpu.get("model"),
+        "seconds": found.get("wall_time_s"),
+    }
+    return [(name, text.shown(value)) for name, value in lines.items() if value not in (None, "", {})]
+
+
+def _commands(mine: Sequence[Entry], facts: Facts) -> Iterator[str]:
+    """Give the commands that score a model again, dataset by dataset."""
+    seeds: dict[tuple[str, str, str], dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for entry in mine:
+        data, protocol = entry.record.dataset, entry.record.protocol
+        decoder = str(as_mapping(protocol.get("settings")).get("decoder", "ridge")).split(" ")[0]
+        run = str(data["id"]), str(data.get("trained_on", "")), decoder
+        seeds[run][str(protocol["name"])].add(entry.record.seed)
+    for (dataset, trained_on, decoder), protocols in sorted(seeds.items()):
+        parts = ["ngb", "score", "--model", mine[0].record.model]
+        parts += ["--dataset", dataset if dataset in facts.datasets else f"path/to/{dataset}.nwb"]
+        parts += ["--trained-on", trained_on] if trained_on else []
+        parts += ["--decoder", decoder] if decoder != "ridge" else []
+        for numbers in sorted({tuple(sorted(found)) for found in protocols.values()}):
+            alike = sorted(name for name, found in protocols.items() if tuple(sorted(found)) == numbers)
+            asked = [word for name in alike for word in ("--protocol", name)]
+            if numbers == tuple(range(len(numbers))):
+                yield shlex.join(
+                    [*parts, *asked, *(["--seeds", str(len(numbers))] if len(numbers) > 1 else [])]
+                )
+            else:
+                yield from (shlex.join([*parts, *asked, "--seed", str(seed)]) for seed in numbers)
+
+
+def _films(entries: Iterable[Entry], models: Iterable[str]) -> dict[str, list[Film]]:
+    """Find videos that ``ngb render`` wrote beside records or in their run folder, by model."""
+    folders = {
+        place
+        for entry in entries
+        for place in (entry.folder, entry.folder.parent if entry.folder.name == "records" else entry.folder)
+    }
+    found: dict[str, dict[str, Film]] = defaultdict(dict)
+    for path in sorted(path for folder in folders for path in folder.iterdir() if path.suffix in FILMS):
+        of = [model for model in models if path.name.startswith(f"{model}-")]
+        if not of or not path.is_file() or path.stat().st_size > LARGEST_FILM:
+            continue
+        raw = path.read_bytes()
+        name = f"{text.slug(path.stem)}-{hashlib.sha256(raw).hexdigest()[:8]}{path.suffix}"
+        found[max(of, key=len)][name] = Film(name, FILMS[path.suffix], raw)
+    return {model: [films[name] for name in sorted(films)] for model, films in found.items()}

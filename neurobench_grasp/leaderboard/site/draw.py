@@ -1,0 +1,239 @@
+"""Small drawings as inline SVG: intervals, histograms, lines; colours and fonts come from the style sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+Interval = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where a number is drawn.
+
+    Parameters
+    ----------
+    low, high : float
+        Ends of the axis, in numbers.
+    start, end : float
+        Ends of the axis, in units of the drawing.
+    ticks : sequence of float
+    log : bool
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    ticks: Sequence[float]
+    log: bool = False
+
+    @classmethod
+    def over(
+        cls, numbers: Iterable[float], start: float, end: float, *, n: int = 4, floor: float = 0.0
+    ) -> Scale:
+        """Cover some numbers and ``floor``, with about ``n`` ticks at round numbers."""
+        known = [*numbers, floor]
+        low, high = min(known), max(known)
+        if high == low:
+            high = low + 1.0
+        step = _round_step((high - low) / n)
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        ticks = [round(k * step, 10) for k in range(first, last + 1)]
+        return cls(ticks[0], ticks[-1], start, end, ticks)
+
+    @classmethod
+    def logarithmic(cls, ticks: Sequence[float], start: float, end: float) -> Scale:
+        """Cover some positive numbers, each a tick."""
+        low, high = min(ticks), max(ticks)
+        return cls(low, high if high > low else low * 2, start, end, ticks, log=True)
+
+    def __call__(self, number: float) -> float:
+        """Place of a number, at the axis's end if it lies beyond."""
+        low, high, number = (
+            map(math.log, (self.low, self.high, number)) if self.log else (self.low, self.high, number)
+        )
+        share = min(max((number - low) / (high - low), 0.0), 1.0)
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+def _round_step(step: float) -> float:
+    size = 10.0 ** math.floor(math.log10(step))
+    return next(size * k for k in (1, 2, 5, 10) if size * k >= step * (1 - 1e-9))
+
+
+def plain(number: float) -> str:
+    """Write a tick: no trailing zeros, a true minus."""
+    text = f"{number:.10g}"
+    return text.replace("-", "−")
+
+
+WIDTH, HEIGHT = 120, 18
+
+
+def interval_scale(cells: Iterable[tuple[float, Interval]], *, lower: bool) -> Scale:
+    """Common scale for the intervals of a board; what is far below zero is cut, since scores are unbounded there."""
+    numbers = [n for value, ci in cells for n in (value, *(ci or ()))]
+    high = max(numbers, default=0.0)
+    below = [] if lower else [max(n, -max(high, 0.1)) for n in numbers]
+    return Scale.over([high, *below], 6, WIDTH - 6, n=3)
+
+
+def interval(value: float | None, ci: Interval, scale: Scale, reference: float | None = None) -> Markup:
+    """Draw a dot with its interval, the zero line, and a dashed line where the linear model is."""
+    parts = [f'<path class="zero" d="M{scale(0)} 0V{HEIGHT}"/>']
+    if reference is not None:
+        parts.append(f'<path class="ref" d="M{scale(reference)} 0V{HEIGHT}"/>')
+    if value is not None:
+        if ci:
+            parts.append(f'<path class="bar" d="M{scale(ci[0])} 9H{scale(ci[1])}"/>')
+        if value < scale.low:
+            parts.append('<path class="dot" d="M1 9l5-4v8z"/>')  # further left than is drawn
+        else:
+            parts.append(f'<circle class="dot" cx="{scale(value)}" cy="9" r="3.2"/>')
+    return Markup(f'<svg class="iv" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{"".join(parts)}</svg>')
+
+
+def axis(scale: Scale) -> Markup:
+    """Draw the axis above a column of intervals."""
+    marks = "".join(
+        f'<path d="M{scale(t)} 14V18"/><text x="{scale(t)}" y="10">{plain(t)}</text>' for t in scale.ticks
+    )
+    return Markup(f'<svg class="iv axis" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{marks}</svg>')
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart.
+
+    Parameters
+    ----------
+    name : str
+    points : sequence of (x, y, interval)
+    style : str
+        Class of the style sheet.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float, Interval]]
+    style: str = "s1"
+
+
+PLOT_W, PLOT_H, LEFT, BOTTOM, RIGHT = 460, 250, 46, 40, 118
+
+
+def lines(
+    about: str, series: Sequence[Line], x_name: str, y_name: str, *, x: Scale, ticks: Sequence[str] = ()
+) -> Markup:
+    """Draw lines with intervals, each named at its end.
+
+    Parameters
+    ----------
+    about : str
+        What a reader hears who does not see it.
+    series : sequence of Line
+    x_name, y_name : str
+    x : Scale
+        From ``LEFT`` to ``PLOT_W - RIGHT``.
+    ticks : sequence of str
+        Words for the ticks of x, if not their numbers.
+    """
+    ends = [n for line in series for _, value, ci in line.points for n in (value, *(ci or ()))]
+    y = Scale.over(ends, PLOT_H - BOTTOM, 26)
+    parts = [_frame(x, y, x_name, y_name, ticks)]
+    for line in series:
+        for at, _, ci in line.points:
+            if ci:
+                parts.append(f'<path class="{line.style} bar" d="M{x(at)} {y(ci[0])}V{y(ci[1])}"/>')
+        path = "L".join(f"{x(at)} {y(value)}" for at, value, _ in line.points)
+        parts.append(f'<path class="{line.style} line" d="M{path}"/>')
+        parts += [
+            f'<circle class="{line.style} dot" cx="{x(at)}" cy="{y(value)}" r="2.4"/>'
+            for at, value, _ in line.points
+        ]
+    named = [line for line in series if line.name]
+    for line, place in zip(named, _apart([y(line.points[-1][1]) for line in named]), strict=True):
+        where = f'x="{x(line.points[-1][0]) + 8}" y="{place + 4}"'
+        parts.append(f'<text class="{line.style} name" {where}>{escape(line.name)}</text>')
+    return _svg(about, PLOT_W, PLOT_H, parts)
+
+
+def _frame(x: Scale, y: Scale, x_name: str, y_name: str, words: Sequence[str]) -> str:
+    base, left, right = PLOT_H - BOTTOM, LEFT, PLOT_W - RIGHT
+    parts = [f'<path class="grid" d="M{left} {y(t)}H{right}"/>' for t in y.ticks]
+    parts += [f'<text class="tick end" x="{left - 6}" y="{y(t) + 4}">{plain(t)}</text>' for t in y.ticks]
+    for tick, word in zip(x.ticks, words or map(plain, x.ticks), strict=True):
+        parts.append(f'<path class="axis" d="M{x(tick)} {base}v4"/>')
+        parts.append(f'<text class="tick mid" x="{x(tick)}" y="{base + 17}">{escape(word)}</text>')
+    middle = (left + right) / 2
+    parts.append(f'<text class="label mid" x="{middle}" y="{PLOT_H - 4}">{escape(x_name)}</text>')
+    parts.append(f'<text class="label" x="2" y="10">{escape(y_name)}</text>')
+    return "".join(parts)
+
+
+def _apart(places: Sequence[float], least: float = 14.0) -> list[float]:
+    """Move names apart that would cover each other, from above to below."""
+    order = sorted(range(len(places)), key=lambda k: places[k])
+    out, last = list(places), -math.inf
+    for k in order:
+        out[k] = last = max(places[k], last + least)
+    overflow = last - (PLOT_H - BOTTOM)
+    return [round(p - max(overflow, 0.0), 1) for p in out]
+
+
+def histogram(about: str, numbers: Sequence[float], x_name: str) -> Markup:
+    """Draw how many units have which score; those below −0.5 stand in the first column."""
+    width, floor = 0.05, -0.5
+    bins: dict[int, int] = {}
+    for number in numbers:
+        k = math.floor(max(number, floor) / width + 1e-9)
+        bins[k] = bins.get(k, 0) + 1
+    low, high = min(min(bins), -2), max(max(bins) + 1, 10)
+    x = Scale.over([low * width, high * width], LEFT, PLOT_W - 20, n=6)
+    y = Scale.over([max(bins.values())], 170, 26, n=3)
+    parts = [f'<path class="grid" d="M{LEFT} {y(t)}H{PLOT_W - 20}"/>' for t in y.ticks]
+    parts += [f'<text class="tick end" x="{LEFT - 6}" y="{y(t) + 4}">{plain(t)}</text>' for t in y.ticks]
+    for k in sorted(bins):
+        left, right, top = x(k * width), x((k + 1) * width), y(bins[k])
+        parts.append(
+            f'<rect class="column" x="{left + 0.5}" y="{top}" width="{right - left - 1:.1f}" '
+            f'height="{170 - top:.1f}"/>'
+        )
+    parts += [f'<text class="tick mid" x="{x(t)}" y="187">{plain(t)}</text>' for t in x.ticks]
+    median = sorted(numbers)[len(numbers) // 2]
+    parts.append(f'<path class="ref" d="M{x(max(median, floor))} 20V170"/>')
+    parts.append(f'<text class="label mid" x="{(LEFT + PLOT_W - 20) / 2}" y="206">{escape(x_name)}</text>')
+    parts.append('<text class="label" x="2" y="10">units</text>')
+    return _svg(about, PLOT_W, 212, parts)
+
+
+def bars(about: str, items: Sequence[tuple[str, float, Interval, str]], x_name: str) -> Markup:
+    """Draw named numbers below each other, as dots with intervals."""
+    left, step = 170, 19
+    height = 12 + step * len(items) + 36
+    x = Scale.over((n for _, value, ci, _ in items for n in (value, *(ci or ()))), left, PLOT_W - 20, n=5)
+    base = 12 + step * len(items)
+    parts = [f'<path class="grid" d="M{x(t)} 8V{base}"/>' for t in x.ticks]
+    for k, (name, value, ci, style) in enumerate(items):
+        y = 20 + k * step
+        short = name if len(name) <= 26 else f"{name[:25]}…"
+        parts.append(f'<text class="tick end" x="{left - 10}" y="{y + 4}">{escape(short)}</text>')
+        if ci:
+            parts.append(f'<path class="{style} bar" d="M{x(ci[0])} {y}H{x(ci[1])}"/>')
+        parts.append(f'<circle class="{style} dot" cx="{x(value)}" cy="{y}" r="3.2"/>')
+    parts += [f'<text class="tick mid" x="{x(t)}" y="{base + 15}">{plain(t)}</text>' for t in x.ticks]
+    parts.append(
+        f'<text class="label mid" x="{(left + PLOT_W - 20) / 2}" y="{base + 32}">{escape(x_name)}</text>'
+    )
+    return _svg(about, PLOT_W, height, parts)
+
+
+def _svg(about: str, width: float, height: float, parts: Iterable[str]) -> Markup:
+    return Markup(
+        f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(about)}">'
+        f"{''.join(parts)}</svg>"
+    )

@@ -1,0 +1,176 @@
+"""The numbers of a site as JSON and CSV, the same bytes for the same records."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from neurobench_grasp.leaderboard.site.boards import Cell, Group, Row, Table
+from neurobench_grasp.leaderboard.site.entries import Entry, by_model
+from neurobench_grasp.leaderboard.site.sheets import LABELS, Numbers
+from neurobench_grasp.leaderboard.site.text import harmless_cell
+from neurobench_grasp.leaderboard.tables import BOARD, RANK_RULE
+
+DIGITS = 10
+"""Significant digits of what is computed here: enough for all, and less than differs between machines."""
+MOST_UNITS = 200_000
+"""Rows of ``units.csv`` at most; with more, it would be larger than all else together."""
+_ABOUT = (
+    "record",
+    "model",
+    "seed",
+    "dataset",
+    "dataset_sha256",
+    "synthetic",
+    "trained_on",
+    "protocol",
+    "version",
+)
+_NUMBERS = ("value", "ci_low", "ci_high", "unit", "n_units", "n_conditions", "median", "reason")
+
+
+def board_json(groups: Sequence[Group]) -> bytes:
+    """Every board with all its numbers."""
+    tables = [
+        {
+            **table.labels,
+            "id": table.id,
+            "kind": table.kind,
+            "models": [_row(table, row) for row in table.rows],
+        }
+        for group in groups
+        for table in group.tables
+    ]
+    text = json.dumps(
+        {"schema": 1, "rule": RANK_RULE, "boards": tables}, indent=1, sort_keys=True, allow_nan=False
+    )
+    return text.encode() + b"\n"
+
+
+def _row(table: Table, row: Row) -> dict[str, Any]:
+    return {
+        "model": row.model,
+        "rank": row.rank,
+        "rank_worst": row.rank_worst,
+        "ties": row.ties,
+        "seeds": row.seeds,
+        "verification": row.level,
+        "contaminated": row.contaminated,
+        "reason": row.reason,
+        "scores": {column.key: _cell(row.cells[column.key]) for column in table.columns},
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    ci = [_rounded(end) for end in cell.ci] if cell.ci else None
+    return {"value": _rounded(cell.value), "ci": ci}
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else float(f"{number:.{DIGITS}g}")
+
+
+def board_csv(groups: Sequence[Group]) -> bytes:
+    """Every board, one line for each model."""
+    tables = [table for group in groups for table in group.tables]
+    keys = list(dict.fromkeys(column.key for table in tables for column in table.columns))
+    head = [f"{key}{end}" for key in keys for end in ("", "_ci_low", "_ci_high")]
+    about = (
+        "kind",
+        *BOARD,
+        "rank",
+        "rank_worst",
+        "ties",
+        "model",
+        "n_networks",
+        "verification",
+        "contaminated",
+    )
+
+    def rows() -> Iterator[list[Any]]:
+        for table in tables:
+            for row in table.rows:
+                cells = [row.cells.get(key, Cell()) for key in keys]
+                numbers = [_rounded(n) for cell in cells for n in (cell.value, *(cell.ci or (None, None)))]
+                yield [
+                    table.kind, *(table.labels[key] for key in BOARD), row.rank, row.rank_worst, row.ties, row.model,
+                    len(row.seeds), row.level, row.contaminated, *numbers, row.reason,
+                ]  # fmt: skip
+
+    return _csv([*about, *head, "reason"], rows())
+
+
+def scores_csv(entries: Iterable[Entry]) -> bytes:
+    """Every row of every record, tidy: one number a line."""
+
+    def rows() -> Iterator[list[Any]]:
+        for entry in entries:
+            record, data = entry.record, entry.record.dataset
+            about = [
+                entry.file, record.model, record.seed, data["id"], data["sha256"], data["synthetic"],
+                data.get("trained_on"), record.protocol["name"], record.protocol["version"],
+            ]  # fmt: skip
+            for row in record.scores:
+                low, high = row.get("ci") or (None, None)
+                numbers = [row["value"], low, high, *(row.get(key) for key in _NUMBERS[3:])]
+                yield [*about, *(row.get(key) for key in LABELS), *numbers]
+
+    return _csv([*_ABOUT, *LABELS, *_NUMBERS], rows())
+
+
+def units_csv(entries: Iterable[Entry]) -> bytes:
+    """Headline score of every unit, mean over networks; empty if there are none, or too many to be read."""
+    found: list[list[Any]] = []
+    for model, mine in by_model(entries).items():
+        alike: dict[tuple[Any, ...], list[Entry]] = {}
+        for entry in mine:
+            data, protocol = entry.record.dataset, entry.record.protocol
+            key = (
+                data["id"],
+                data["sha256"],
+                data.get("trained_on", ""),
+                protocol["name"],
+                protocol["version"],
+            )
+            alike.setdefault((*key, json.dumps(protocol.get("settings", {}), sort_keys=True)), []).append(
+                entry
+            )
+        for key, some in alike.items():
+            numbers = Numbers(some)
+            for area in numbers.values("area"):
+                found += [
+                    [model, *key[:5], area, *unit[:2], _rounded(unit[2])] for unit in numbers.units(area)
+                ]
+    if not found or len(found) > MOST_UNITS:
+        return b""
+    head = [
+        "model",
+        "dataset",
+        "dataset_sha256",
+        "trained_on",
+        "protocol",
+        "version",
+        "area",
+        "session",
+        "unit",
+    ]
+    return _csv([*head, "single_trial_ev_ood"], found)
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows([_plain(value) for value in row] for row in rows)
+    return out.getvalue().encode("utf-8", "replace")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return harmless_cell(value)
+    if isinstance(value, list | dict):
+        return harmless_cell(json.dumps(value, sort_keys=True))
+    return str(value).lower() if isinstance(value, bool) else value

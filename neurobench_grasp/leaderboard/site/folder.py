@@ -1,0 +1,88 @@
+"""Writes a folder whole or not at all, and only over a folder that was written by the same command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from neurobench_grasp.errors import NgbError
+
+MARK = ".ngb-board"
+"""File of a site that lists all its files: what is not listed is somebody else's, and stays."""
+
+
+def write_folder(to: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder by way of a temporary one beside it: the old content or the new is there, never a mixture.
+
+    Parameters
+    ----------
+    to : path
+        It is made, or replaced if this function wrote it.
+    files : mapping of str to bytes
+        Content by path within the folder, with ``/``.
+
+    Raises
+    ------
+    NgbError
+        If the folder holds anything else, or cannot be written.
+    """
+    to = Path(os.path.abspath(to.resolve()))
+    check_folder(to)
+    temporary, old = (to.with_name(f".{to.name}.{uuid.uuid4().hex[:8]}") for _ in range(2))
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        names = [*sorted(files), MARK]
+        for name in names:
+            path = temporary / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes("".join(f"{n}\n" for n in names).encode() if name == MARK else files[name])
+        if to.exists():
+            to.rename(old)
+        try:
+            temporary.rename(to)
+        except OSError:
+            if old.exists():
+                old.rename(to)
+            raise
+    except OSError as error:
+        raise NgbError(
+            f"Cannot write the site {to} ({error.strerror}); free some space or choose another folder with --html."
+        ) from error
+    finally:
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_folder(to: Path) -> None:
+    """Tell before any work is done that a folder must not be written to.
+
+    Raises
+    ------
+    NgbError
+        If it holds files that no site of ours has.
+    """
+    to = to.resolve()
+    other = "choose another folder with --html"
+    if to.exists() and not to.is_dir():
+        raise NgbError(f"{to} is a file, not a folder; {other}.")
+    if not to.is_dir():
+        return
+    try:
+        mark = to / MARK
+        ours = {*mark.read_text(encoding="utf-8").splitlines(), MARK} if mark.is_file() else set()
+        found = (
+            (Path(place) / name).relative_to(to).as_posix()
+            for place, _, names in os.walk(to)
+            for name in names
+        )
+        stranger = min((name for name in found if name not in ours), default=None)
+    except (OSError, ValueError) as error:
+        raise NgbError(f"The folder {to} cannot be read ({error}); {other}.") from error
+    if stranger is not None:
+        raise NgbError(
+            f"{to} holds {stranger!r}, which is no file of a board written here and would be lost; "
+            f"move it, or {other}."
+        )

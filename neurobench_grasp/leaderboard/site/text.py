@@ -1,0 +1,72 @@
+"""Text of a page: numbers in words, names that are safe as names of files, cells that no table program runs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from typing import Any
+
+from neurobench_grasp.leaderboard.site.boards import Cell
+
+NOTHING = "–"
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+"""Control characters, those that turn the direction of text, and halves of characters."""
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+_LONGEST = 60
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with a true minus, and never a minus zero."""
+    if value is None:
+        return NOTHING
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def ends(cell: Cell, digits: int = 3) -> str:
+    """Write an interval; empty if there is none."""
+    return f"[{number(cell.ci[0], digits)}, {number(cell.ci[1], digits)}]" if cell.ci else ""
+
+
+def spread(cell: Cell, digits: int = 3) -> str:
+    """Write a number and its interval."""
+    return f"{number(cell.value, digits)} {ends(cell, digits)}".strip()
+
+
+def shown(value: Any) -> str:
+    """Write any value of a record as text that shows what it holds, and harms nothing."""
+    if value is None or value == "" or value == []:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(shown, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{clean(str(k))} {shown(v)}" for k, v in sorted(value.items()))
+    if isinstance(value, int) and abs(value) >= 10_000:
+        return f"{value:,}".replace(",", "\u202f") if abs(value) < 10**18 else "a very large number"
+    return clean(str(value))
+
+
+def clean(text: str) -> str:
+    """Replace what is not seen, or changes how the rest is shown."""
+    return _UNSEEN.sub("\ufffd", text)
+
+
+def slug(name: str) -> str:
+    """Turn a name into one that is safe in a path and an address, and that no other name turns into."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    safe = re.sub(r"-*\.+-*|-{2,}", "-", re.sub(r"[^a-z0-9_.]+", "-", plain)).strip("-.")[:_LONGEST]
+    if safe == name and not _RESERVED.match(name):
+        return safe
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{safe or 'x'}-{digest}"
+
+
+def harmless_cell(value: Any) -> Any:
+    """Keep a table program from taking a text for a formula."""
+    if isinstance(value, str):
+        value = clean(value)
+        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return value
