@@ -7,11 +7,14 @@ import typer
 from neurobench_grasp import __version__
 from neurobench_grasp.cli import (
     board,
+    check,
     compare,
     convert,
     data,
+    doctor,
     figures,
     listing,
+    new,
     recovery,
     render,
     score,
@@ -37,12 +40,15 @@ app.command("datasets", cls=Command)(listing.datasets)
 app.command("protocols", cls=Command)(listing.protocols)
 app.command("decoders", cls=Command)(listing.decoders)
 app.command("plugins", cls=Command)(listing.plugins)
+app.command("check", cls=Command)(check.check)
+app.command("doctor", cls=Command)(doctor.doctor)
 app.command("compare", cls=Command)(compare.compare)
 app.command("leaderboard", cls=Command)(board.leaderboard)
 app.command("submit", cls=Command)(submit.submit)
 app.command("verify", cls=Command)(verify.verify)
 data.app.add_typer(convert.app, name="convert")
 app.add_typer(data.app, name="data")
+app.add_typer(new.app, name="new")
 
 
 def _version(wanted: bool) -> None:

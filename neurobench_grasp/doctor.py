@@ -1,0 +1,346 @@
+"""What this machine and installation have of what is needed: each part examined by itself, none raises."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from ctypes.util import find_library
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurobench_grasp.cache import cache_folder
+from neurobench_grasp.machine import usable_cores
+from neurobench_grasp.plugins import load_registry, reason_of
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+CORE = "neurobench-grasp"
+OK, MISSING, PROBLEM = "ok", "missing", "problem"
+EXTRAS = {
+    "control": "to train and score the controllers that came with it",
+    "models": "for the reference models",
+    "decoders": "for the Kalman filter",
+    "dandi": "to fetch from the DANDI archive",
+    "stream": "to look into files of the archive without fetching them",
+}
+"""The extras of the installation that add something for users, and what."""
+GIB = 1 << 30
+MEMORY, DISK = 2 * GIB, GIB
+"""Bytes that scoring the built-in dataset needs, and that its files, stages and records need."""
+PATIENCE = 7.0  # s for what is tried in a process of its own
+LATER = "run `ngb doctor` again when this machine is less busy"
+LOOKING = 1.0  # s for counting a folder
+
+_DRAW = """
+import numpy as np
+from neurobench_grasp.body.render import HandPainter, drawing_backend
+painter = HandPainter(32, 32)
+picture = painter.paint(np.zeros(23), (1.0, 0.5, 0.5))
+print("a white picture" if picture.std() == 0 else drawing_backend())
+"""
+_TORCH = """
+import torch
+print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else "")
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one part.
+
+    Parameters
+    ----------
+    item, found : str
+    status : str
+        ``ok``, ``missing`` or ``problem``.
+    advice : str
+        What to do; empty if there is nothing to do.
+    needed : bool
+        Whether `ngb score` on the built-in dataset needs it.
+    """
+
+    item: str
+    found: str
+    status: str = OK
+    advice: str = ""
+    needed: bool = False
+
+
+Probe = Callable[[], Iterator[Finding]]
+
+
+def examine() -> list[Finding]:
+    """Examine everything; what cannot be examined is a finding, too, and never an error."""
+    with ThreadPoolExecutor(len(PROBES)) as pool:  # some wait for processes of their own
+        return [finding for found in pool.map(_fenced, PROBES, PROBES.values()) for finding in found]
+
+
+def _fenced(item: str, probe: Probe) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        for finding in probe():
+            found.append(finding)
+    except (Exception, SystemExit) as error:
+        needed = item in NEEDED
+        found.append(Finding(item, f"cannot be examined: {reason_of(error)}", PROBLEM, needed=needed))
+    return found
+
+
+def _python() -> Iterator[Finding]:
+    from packaging.specifiers import SpecifierSet
+
+    wanted = importlib.metadata.metadata(CORE)["Requires-Python"] or ""
+    fits = SpecifierSet(wanted).contains(platform.python_version(), prereleases=True)
+    advice = "" if fits else f"install into an environment with Python {wanted}"
+    words = f"{platform.python_version()} in {_short(Path(sys.prefix))}"
+    yield Finding("ngb", importlib.metadata.version(CORE), needed=True)
+    yield Finding("Python", words, OK if fits else PROBLEM, advice, needed=True)
+
+
+def _packages() -> Iterator[Finding]:
+    """Each package that every command may need, against what is asked of it."""
+    wanted = [r for r in _requirements() if r.marker is None or r.marker.evaluate({"extra": ""})]
+    wrong = dict(_unmet(wanted))
+    if not wrong:
+        yield Finding("packages", f"{len(wanted)} that are needed, all fit", needed=True)
+    for requirement, there in wrong.items():
+        what = f"{there} instead of {requirement.specifier}" if there else "not installed"
+        status = PROBLEM if there else MISSING
+        yield Finding(requirement.name, what, status, f"pip install '{requirement}'", needed=True)
+
+
+def _extras() -> Iterator[Finding]:
+    complete = []
+    for extra, purpose in EXTRAS.items():
+        only = [r for r in _requirements() if r.marker is not None and r.marker.evaluate({"extra": extra})]
+        lacking = [r.name for r, _ in _unmet(only)]
+        if lacking:
+            names = ", ".join(name.removeprefix(f"{CORE}-") for name in lacking)
+            yield Finding(
+                f"[{extra}]", f"without {names}", MISSING, f"pip install '{CORE}[{extra}]' {purpose}"
+            )
+        else:
+            complete.append(f"[{extra}]")
+    if complete:
+        yield Finding("extras", ", ".join(complete))
+
+
+def _requirements() -> list[Requirement]:
+    from packaging.requirements import Requirement
+
+    return [Requirement(text) for text in importlib.metadata.requires(CORE) or ()]
+
+
+def _unmet(requirements: list[Requirement]) -> Iterator[tuple[Requirement, str]]:
+    """Give requirements that are not met, with the version that is there instead, if any."""
+    for requirement in requirements:
+        try:
+            there = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            there = ""
+        if not there or not requirement.specifier.contains(there, prereleases=True):
+            yield requirement, there
+
+
+def _plugins() -> Iterator[Finding]:
+    registry = load_registry()
+    counts = Counter(p.status for p in registry.plugins())
+    names = [p.spec.name for p in registry.models()]
+    yield Finding(
+        "models",
+        ", ".join(names) or "none",
+        OK if names else MISSING,
+        "" if names else f"pip install '{CORE}[models]', or write one: `ngb new model`",
+        needed=True,
+    )
+    yield Finding(
+        "plugins", f"{counts['ok']} ok" + (f", {counts['disabled']} disabled" * bool(counts["disabled"]))
+    )
+    for plugin in registry.plugins():
+        if plugin.status in ("broken", "clash"):
+            who = f"{plugin.status}, {plugin.distribution} {plugin.version}: {plugin.reason}"
+            advice = f"repair it, or leave it out: NGB_DISABLE_PLUGINS={plugin.name}"
+            yield Finding(f"plugin {plugin.name}", who, PROBLEM, advice)
+
+
+def _cache() -> Iterator[Finding]:
+    """Place of the cache, whether it can be written to, what it holds and what is free."""
+    folder = cache_folder()
+    advice = "set NGB_CACHE to a folder that can be written to"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"probe")
+    except OSError as error:
+        yield Finding("cache", f"{_short(folder)}: {error.strerror}", PROBLEM, advice, needed=True)
+        return
+    free = shutil.disk_usage(folder).free
+    words = f"{_short(folder)}: {_size(folder)}, {free / GIB:.1f} GiB free"
+    if free < DISK:
+        yield Finding("cache", words, PROBLEM, "free some space, or set NGB_CACHE", needed=True)
+    else:
+        yield Finding("cache", words, needed=True)
+
+
+def _size(folder: Path) -> str:
+    """Size of a folder in words; large ones are not counted to the end."""
+    end, size = time.monotonic() + LOOKING, 0
+    for place, _, names in os.walk(folder):
+        size += sum(os.lstat(os.path.join(place, name)).st_size for name in names)
+        if time.monotonic() > end:
+            return f"more than {size / GIB:.1f} GiB"
+    return f"{size / GIB:.1f} GiB" if size > GIB / 10 else f"{size / (1 << 20):.0f} MiB"
+
+
+def _short(path: Path) -> str:
+    """Write a path with ``~`` for the user's own folder."""
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
+
+
+def _dataset() -> Iterator[Finding]:
+    from neurobench_grasp.cache import Kept
+    from neurobench_grasp.demo import DEMO_SHA256
+
+    files = Kept("demo", DEMO_SHA256).files()
+    if files:
+        yield Finding("dataset demo", f"{len(files)} sessions")
+    else:
+        yield Finding("dataset demo", "not made yet", MISSING, "`ngb data make`, or the first score makes it")
+
+
+def _checkpoints() -> Iterator[Finding]:
+    from neurobench_grasp.control.cards import CHECKPOINTS, NetworkCard, own_networks
+    from neurobench_grasp.errors import NgbError
+    from neurobench_grasp.resources import resource
+
+    found: Counter[str] = Counter()
+    for path in (*resource(CHECKPOINTS).glob("*/*.json"), *own_networks().glob("*/*.json")):
+        try:
+            card = NetworkCard.read(path)
+        except NgbError as error:
+            yield Finding("network", f"{_short(path)}: {error}", PROBLEM, "train it again, or remove it")
+            continue
+        found[str(card.dataset.get("id"))] += 1
+    words = ", ".join(f"{n} for {dataset}" for dataset, n in sorted(found.items()))
+    status, advice = (OK, "") if found else (MISSING, "`ngb train`")
+    yield Finding("trained networks", words or "none", status, advice)
+
+
+def _rendering() -> Iterator[Finding]:
+    """Draw one tiny picture, in a process of its own, since OpenGL can crash."""
+    advice = "for pictures, on Debian and Ubuntu: apt-get install libegl1 libgl1-mesa-dri (or libosmesa6)"
+    code, said = _apart(_DRAW)
+    if code == 0 and said in ("egl", "osmesa", "cgl", "glfw"):
+        yield Finding("rendering", f"draws by {said}")
+        return
+    if code is None:
+        yield Finding("rendering", said, PROBLEM, LATER)
+        return
+    libraries = {"libEGL": find_library("EGL"), "libOSMesa": find_library("OSMesa")}
+    absent = [name for name, place in libraries.items() if not place]
+    if "no OpenGL" in said and absent:
+        yield Finding("rendering", f"no {' and no '.join(absent)}", MISSING, advice)
+    else:
+        yield Finding("rendering", f"a picture fails: {said or f'exit code {code}'}", PROBLEM, advice)
+
+
+def _video() -> Iterator[Finding]:
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    try:
+        place = get_ffmpeg_exe()
+        subprocess.run([place, "-version"], capture_output=True, check=True, timeout=PATIENCE)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        advice = "pip install --force-reinstall imageio-ffmpeg; .gif files work without"
+        yield Finding("video", f"no ffmpeg: {reason_of(error)}", MISSING, advice)
+    else:
+        yield Finding("video", f"ffmpeg {Path(place).name}")
+
+
+def _threads() -> Iterator[Finding]:
+    """Threads of linear algebra against cores: more of them than cores make everything slower."""
+    import numpy  # noqa: F401 -- so that its library is loaded
+    import threadpoolctl
+
+    cores = usable_cores()
+    pools = threadpoolctl.threadpool_info()
+    words = ", ".join(dict.fromkeys(f"{p['internal_api']} {p['num_threads']}" for p in pools)) or "none found"
+    most = max((p["num_threads"] for p in pools), default=1)
+    advice = f"set OMP_NUM_THREADS={cores} and OPENBLAS_NUM_THREADS={cores}" if most > cores else ""
+    yield Finding("threads", f"{cores} usable cores; {words}", PROBLEM if advice else OK, advice)
+
+
+def _memory() -> Iterator[Finding]:
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    found = {words[0]: int(words[1]) * 1024 for words in lines}
+    free, total = found["MemAvailable:"], found["MemTotal:"]
+    words = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
+    if free < MEMORY:
+        yield Finding("memory", words, PROBLEM, f"close other programs: scoring takes {MEMORY / GIB:.0f} GiB")
+    else:
+        yield Finding("memory", words)
+
+
+def _gpu() -> Iterator[Finding]:
+    try:
+        version = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("GPU", "no torch to use one with; none is needed")
+        return
+    code, said = _apart(_TORCH)
+    if code == 0:
+        yield Finding("GPU", f"{said or 'none'} (torch {version}); none is needed")
+    elif code is None:
+        yield Finding("GPU", f"torch {version}: {said}", PROBLEM, LATER)
+    else:
+        advice = f"pip install --force-reinstall torch=={version}"
+        yield Finding("GPU", f"torch {version} cannot be loaded: {said}", PROBLEM, advice)
+
+
+def _apart(code: str) -> tuple[int | None, str]:
+    """Run some code in a process of its own; gives its exit code and its last line."""
+    try:
+        run = subprocess.run(
+            [sys.executable, "-P", "-c", code], capture_output=True, text=True, errors="replace",
+            timeout=PATIENCE, stdin=subprocess.DEVNULL, cwd=tempfile.gettempdir(),
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return None, f"no answer in {PATIENCE:.0f} s"
+    if run.returncode < 0:
+        return run.returncode, f"it crashed (signal {-run.returncode})"
+    lines = (run.stderr if run.returncode else run.stdout).strip().splitlines()
+    return run.returncode, lines[-1] if lines else ""
+
+
+PROBES: dict[str, Probe] = {
+    "Python": _python,
+    "packages": _packages,
+    "extras": _extras,
+    "plugins": _plugins,
+    "cache": _cache,
+    "dataset demo": _dataset,
+    "trained networks": _checkpoints,
+    "rendering": _rendering,
+    "video": _video,
+    "threads": _threads,
+    "memory": _memory,
+    "GPU": _gpu,
+}
+NEEDED = ("Python", "packages", "plugins", "cache")
+"""Probes whose own failure means that the main job may fail, too."""
+
+
+def as_json(findings: list[Finding]) -> list[dict[str, Any]]:
+    """Give findings as JSON values."""
+    return [dict(vars(finding)) for finding in findings]
