@@ -77,7 +77,7 @@ def odd_model(odd):
 
 
 def test_only_models_of_that_plugin_count_and_it_is_said_what_is_not_used(models, told):
-    assert sorted(models) == ["echo", "mover", "odd"]
+    assert sorted(models) == ["echo", "mover", "odd", "slow"]
     assert models["echo"].provider == "test-odd 1.0" and models["echo"].isolated.packages == {}
     assert models["echo"].spec.smoke == {"code": "pass"} and models["mover"].spec.controller
     assert any("its_decoder would have to be installed" in line for line in told)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plugin_folders import ODD, write_plugin
+from plugin_folders import write_plugin
 from recorded import write_planted
 from test_isolated_models import children, soon
 from typer.testing import CliRunner
@@ -105,16 +105,14 @@ def test_a_model_alone_that_fails_is_one_sentence(odd, planted_file, tmp_path):
     )
 
 
-def test_ctrl_c_leaves_no_process(cache, planted_file, tmp_path):
-    code = ODD.replace("exec(self.code", "time.sleep(99); exec(self.code")
-    folder = write_plugin(tmp_path / "plugin", "test-slow", code)
+def test_ctrl_c_leaves_no_process(odd, planted_file, tmp_path):
     process = subprocess.Popen(
-        score("--isolated", folder, "-m", "odd", "-d", planted_file, "-o", tmp_path / "run"),
+        score("--isolated", odd, "-m", "slow", "-d", planted_file, "-o", tmp_path / "run"),
         stderr=subprocess.PIPE,
         text=True,
     )
     end = time.monotonic() + 120
-    while "fitting odd" not in process.stderr.readline() and time.monotonic() < end:
+    while "fitting slow" not in process.stderr.readline() and time.monotonic() < end:
         pass
     assert soon(lambda: children(process.pid), 60)
     time.sleep(0.3)
