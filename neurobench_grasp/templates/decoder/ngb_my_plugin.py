@@ -43,5 +43,7 @@ class LeakyLinear:
 def ngb_decoders():
     """Offer the decoder."""
     yield DecoderSpec(
-        "my_plugin", build=LeakyLinear, summary="ridge regression from leaky integrators of spikes"
+        "my_plugin",
+        build=LeakyLinear,
+        summary="ridge regression from leaky integrators of spikes",
     )

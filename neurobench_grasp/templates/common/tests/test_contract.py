@@ -1,4 +1,4 @@
-"""The contract of neurobench_grasp: one test for each check of `ngb check my_plugin`."""
+"""One test for each check of `ngb check my_plugin`."""
 
 import pytest
 
