@@ -78,7 +78,7 @@ def train_network(
         seed=seed,
         steps=steps,
         folder=work,
-        monitor={split: _some(data.behaviour(split)) for split in ("train", "ood")},
+        monitor={split: some_of(data.behaviour(split)) for split in ("train", "ood")},
         threads=threads,
         progress=progress,
     )
@@ -103,7 +103,7 @@ def train_network(
     return path, NetworkCard.read(path)
 
 
-def _some(trials: Trials) -> Trials:
+def some_of(trials: Trials) -> Trials:
     """Evenly spread trials, for the learning curve."""
     return trials.select(range(0, len(trials), max(1, len(trials) // MONITORED)))
 

@@ -14,7 +14,9 @@ def contamination(record: ScoreRecord) -> str:
     """
     known = (record.card or {}).get("training_data", ())
     seen = [name for name in known if _plain(str(name)) in _names(record)]
-    return f"its card names {', '.join(seen)} as training data, so its scores are contaminated" if seen else ""
+    return (
+        f"its card names {', '.join(seen)} as training data, so its scores are contaminated" if seen else ""
+    )
 
 
 def _names(record: ScoreRecord) -> set[str]:

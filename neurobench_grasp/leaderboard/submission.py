@@ -354,7 +354,7 @@ def _different_rows(
     rows, now = told.get("scores"), made["scores"]
     if not isinstance(rows, list) or not isinstance(now, list) or len(rows) != len(now):
         if rows != now:
-            yield f"{file}: scores {_change(True, True)}"
+            yield f"{file}: scores {_change(rows is not None, now is not None)}"
         return
     changed = [i for i, (a, b) in enumerate(zip(rows, now, strict=True)) if a != b]
     content = read_json(files[file])["scores"] if changed else []
