@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurobench_grasp.cli.terminal import Progress
+from neurobench_grasp.cli.terminal import Progress, note
 
 if TYPE_CHECKING:
     from neurobench_grasp.plugins import Registry
@@ -33,22 +33,19 @@ MemoryLimit = Annotated[
 @contextmanager
 def isolation(
     sources: Sequence[str] | None, minutes: float, gib: float, tell: Progress
-) -> Iterator[tuple[Registry, list[str]]]:
-    """Give the registry with isolated models added, and their names."""
-    from neurobench_grasp.plugins import load_registry
-
-    registry = load_registry()
+) -> Iterator[tuple[Registry | None, list[str]]]:
+    """Give the registry with isolated models added, and their names; ``None`` if there are no sources."""
     if not sources:
-        yield registry, []
+        yield None, []
         return
     from neurobench_grasp.isolation import GIB, Limits, isolated_models
+    from neurobench_grasp.plugins import canonical, load_registry
 
+    registry = load_registry()
     limits = Limits(seconds=60 * minutes, memory=round(gib * GIB))
     with isolated_models(sources, limits=limits, progress=tell) as models:
-        for found in models:
-            for known in registry.models():
-                if (known.spec.name, known.distribution) == (found.spec.name, found.distribution):
-                    tell(
-                        f"{found.spec.name} is taken from its own environment, not from {known.provider} here"
-                    )
+        theirs = {(p.spec.name, canonical(p.distribution)) for p in models}
+        for known in registry.models():
+            if (known.spec.name, canonical(known.distribution)) in theirs:
+                note(f"{known.spec.name} is taken from its own environment, not from {known.provider} here")
         yield registry.with_isolated(models), [p.spec.name for p in models]

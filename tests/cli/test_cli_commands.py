@@ -128,7 +128,7 @@ def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
     result = ngb("score", "--model", "fake_model")
     assert result.exit_code == 0
     options = {"layout": None, "protocols": (), "curves": False, "seeds": (0,), "decoder": "ridge"}
-    options["quarantine"] = False
+    options |= {"quarantine": False, "registry": None}
     assert evaluated == [{"model": "fake_model", "dataset": "demo", **options}]
     lines = [line.rstrip() for line in result.stdout.splitlines()]
     assert lines[0] == "fake_model (seed 0) on demo (synthetic self-test), encoding v1"
@@ -225,6 +225,7 @@ def test_score_options_reach_the_flow(ngb, evaluated, tmp_path):
         "seeds": (7,),
         "decoder": "kalman",
         "quarantine": True,
+        "registry": None,
     }
     assert evaluated == [{"model": "m", "dataset": "x/a.nwb", **options}]
     assert (tmp_path / "else" / "records").is_dir()
