@@ -334,7 +334,9 @@ class _Found:
 def _how_much(candidates: Iterable[Candidate]) -> str:
     """Say how many units and conditions the numbers of a board are over."""
     rows = [row for candidate in candidates for row in candidate.rows.values()]
-    counts = {what: max((row.get(what, 0) for row in rows), default=0) for what in ("n_units", "n_conditions")}
+    counts = {
+        what: max((row.get(what, 0) for row in rows), default=0) for what in ("n_units", "n_conditions")
+    }
     words = (f"{counts['n_units']} units", f"{counts['n_conditions']} held-out conditions")
     return ", ".join(word for word in words if not word.startswith("0 "))
 

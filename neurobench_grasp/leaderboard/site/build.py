@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard.site import draw, export, text, words
-from neurobench_grasp.leaderboard.site.boards import Group, Table, groups
+from neurobench_grasp.leaderboard.site.boards import Cell, Group, Table, groups
 from neurobench_grasp.leaderboard.site.entries import (
     IDENTITY,
     Entry,
@@ -30,7 +30,7 @@ from neurobench_grasp.leaderboard.site.entries import (
 from neurobench_grasp.leaderboard.site.folder import check_folder, write_folder
 from neurobench_grasp.leaderboard.site.sheets import Part, learning_curve, parts_of
 from neurobench_grasp.leaderboard.tables import RANK_RULE, settings_digest
-from neurobench_grasp.types import DatasetSpec, ProtocolSpec
+from neurobench_grasp.types import DatasetSpec, ProtocolSpec, ScoreRecord
 
 ASSETS = ("board.js", "icon.svg", "style.css", "theme.js")
 FILMS = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
@@ -123,6 +123,13 @@ class _Pages:
         self.entries, self.facts = entries, facts
         self.groups = groups(entries)
         self.models = by_model(entries)
+        self._tables: dict[tuple[Any, ...], list[Table]] = defaultdict(list)
+        for group in self.groups:
+            for table in group.tables:
+                labels = table.labels
+                protocol = {"name": labels["protocol"], "version": labels["version"]}
+                what = _what(tuple(group.labels.values()), protocol, labels["settings_sha256"])
+                self._tables[what].append(table)
         self.films = _films(entries, self.models)
         self._environment = _environment()
 
@@ -192,10 +199,20 @@ class _Pages:
         for entry in mine:
             by_data[identity(entry.record)].append(entry)
         for data in sorted(by_data):
-            parts = []
+            parts: list[Part] = []
             for entries in _alike(by_data[data]):
-                parts += parts_of(entries)
+                parts += parts_of(entries, self._known(entries[0].record))
             yield dict(zip(IDENTITY, data, strict=True)), parts
+
+    def _known(self, record: ScoreRecord) -> dict[tuple[str, str], Cell]:
+        """Numbers of a model on the boards of one of its records, by area and column."""
+        return {
+            (table.labels["area"], column.key): row.cells[column.key]
+            for table in self._tables[_what(identity(record), record.protocol, settings_digest(record))]
+            for row in table.rows
+            if row.model == record.model
+            for column in table.columns
+        }
 
     def _training(self, mine: Sequence[Entry]) -> Part | None:
         """Errors during training of those networks that are known."""
@@ -225,7 +242,8 @@ class _Pages:
             key = (entry.record.protocol["version"], settings_digest(entry.record))
             settings = as_mapping(entry.record.protocol.get("settings"))
             versions.setdefault(key, (settings, []))[1].append(entry)
-        metrics = sorted({str(row["metric"]) for entry in mine for row in entry.record.scores})
+        found = {str(row["metric"]) for entry in mine for row in entry.record.scores}
+        metrics = [*(m for m in words.METRICS if m in found), *sorted(found - words.METRICS.keys())]
         return self._page(
             "protocol.html", root="../", page="protocol", protocol=protocol, metrics=metrics,
             spec=self.facts.protocols.get(protocol), models=list(by_model(mine)),
@@ -236,6 +254,11 @@ class _Pages:
     def _page(self, template: str, **content: Any) -> bytes:
         html = self._environment.get_template(template).render(**content)
         return html.encode("utf-8", "replace")
+
+
+def _what(data: tuple[Any, ...], protocol: Mapping[str, Any], settings: str) -> tuple[Any, ...]:
+    """What was scored, and how."""
+    return (*data, protocol["name"], protocol["version"], settings)
 
 
 def _environment() -> Environment:
@@ -250,7 +273,7 @@ def _environment() -> Environment:
     environment.filters.update(
         slug=text.slug, num=text.number, ends=text.ends, spread=text.spread, shown=text.shown, short=_short,
         rank=rank, letters=letters, kind=_kind, metric=words.metric_name, split=words.split_name, linked=_linked,
-        sort=_sort, breakable=_breakable, few=_few, left_out=_left_out,
+        sort=_sort, sentence=_sentence, breakable=_breakable, few=_few, left_out=_left_out,
     )  # fmt: skip
     environment.tests["alone"] = lambda seeds: len(seeds) == 1
     environment.globals.update(
@@ -312,6 +335,11 @@ def _left_out(dropped: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
 def _breakable(name: str) -> Markup:
     """Let a name be broken after its underscores."""
     return Markup("_<wbr>").join(text.clean(name).split("_"))
+
+
+def _sentence(summary: str) -> str:
+    """Write a line of a listing as a sentence."""
+    return f"{summary[:1].upper()}{summary[1:].rstrip('.')}."
 
 
 def _short(digest: str) -> str:

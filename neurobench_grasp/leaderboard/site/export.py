@@ -164,11 +164,13 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(head)
-    writer.writerows([_plain(value) for value in row] for row in rows)
+    writer.writerows([value if type(value) is float else _plain(value) for value in row] for row in rows)
     return out.getvalue().encode("utf-8", "replace")
 
 
 def _plain(value: Any) -> Any:
+    if value is None or type(value) is int:
+        return value
     if isinstance(value, str):
         return harmless_cell(value)
     if isinstance(value, list | dict):

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from neurobench_grasp.leaderboard.rule import average, mean_of_networks
 from neurobench_grasp.leaderboard.site import draw
-from neurobench_grasp.leaderboard.site.boards import Cell, gain
+from neurobench_grasp.leaderboard.site.boards import Cell
 from neurobench_grasp.leaderboard.site.entries import Entry
 from neurobench_grasp.leaderboard.site.text import spread
 from neurobench_grasp.leaderboard.site.words import REFERENCES, SPLITS, split_name
@@ -63,9 +63,12 @@ class Numbers:
     Parameters
     ----------
     entries : sequence of Entry
+    known : mapping of (str, str) to Cell
+        Area and key of a column → what the boards show, which need not be computed twice.
     """
 
-    def __init__(self, entries: Sequence[Entry]):
+    def __init__(self, entries: Sequence[Entry], known: Mapping[tuple[str, str], Cell] | None = None):
+        self._known = known or {}
         self._units = [entry.scored.units.scores for entry in entries]
         self.n_networks = len(entries)
         self._rows: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
@@ -84,10 +87,8 @@ class Numbers:
             return Cell()
         if len(values) == 1:
             return Cell(values[0], tuple(rows[0]["ci"]) if rows[0].get("ci") else None)
-        if labels.get("of") == METRIC and labels.get("split") == SPLIT:
-            found = self._gain(labels["area"], metric.removeprefix("gain_over_"))
-            if found:
-                return found
+        if found := self._known.get(_column(metric, labels)):
+            return found
         if labels.keys() <= {"split", "area", "decoded"}:
             key = Labels(labels.get("area", ""), labels.get("split", ""), metric, "")
             if all(key in table for table in self._units):
@@ -95,12 +96,6 @@ class Numbers:
                 if total:
                     return Cell(total.value, total.ci)
         return Cell(statistics.fmean(values))
-
-    def _gain(self, area: str, reference: str) -> Cell | None:
-        own, other = (Labels(area, SPLIT, METRIC, name) for name in ("", reference))
-        if not all(own in table and other in table for table in self._units):
-            return None
-        return gain([table[own] for table in self._units], [table[other] for table in self._units])
 
     def all(self, metric: str, name: str, **labels: str) -> dict[str, Cell]:
         """Cells of every value of a label, in the order of the record."""
@@ -125,19 +120,30 @@ class Numbers:
         return [(p.session, unit, float(v)) for p in parts for unit, v in zip(p.units, p.values, strict=True)]
 
 
+def _column(metric: str, labels: Mapping[str, str]) -> tuple[str, str]:
+    """Area and key of the column of a board that has the same number; no such key if there is none."""
+    area, split, of = labels.get("area", ""), labels.get("split", ""), labels.get("of")
+    if labels.keys() <= {"split", "area"}:
+        return area, f"{metric}_{split}"
+    gains = labels.keys() == {"split", "area", "of"} and (split, of) == (SPLIT, METRIC)
+    return area, metric if gains else ""
+
+
 def _key(metric: str, labels: Mapping[str, str]) -> tuple[str, ...]:
     return (metric, *(labels.get(name, "") for name in LABELS[1:]))
 
 
-def parts_of(entries: Sequence[Entry]) -> Iterator[Part]:
+def parts_of(entries: Sequence[Entry], known: Mapping[tuple[str, str], Cell]) -> Iterator[Part]:
     """Give what a model's records on the same data by one protocol tell.
 
     Parameters
     ----------
     entries : sequence of Entry
         One for each network.
+    known : mapping of (str, str) to Cell
+        See :class:`Numbers`.
     """
-    numbers = Numbers(entries)
+    numbers = Numbers(entries, known)
     areas = numbers.values("area")
     yield from _encoding(numbers, areas)
     for area in areas:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 from neurobench_grasp.leaderboard.site.boards import Cell
@@ -64,9 +65,8 @@ def slug(name: str) -> str:
     return f"{safe or 'x'}-{digest}"
 
 
-def harmless_cell(value: Any) -> Any:
+@lru_cache(4096)
+def harmless_cell(value: str) -> str:
     """Keep a table program from taking a text for a formula."""
-    if isinstance(value, str):
-        value = clean(value)
-        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
-    return value
+    value = clean(value)
+    return f"'{value}" if value.lstrip().startswith(("=", "+", "-", "@")) else value
