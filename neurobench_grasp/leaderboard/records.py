@@ -158,7 +158,7 @@ def write_record(folder: str | Path, record: ScoreRecord, units: bytes = b"") ->
         If the record does not follow the schema or the folder cannot be written to.
     """
     path, advice = record_path(folder, record), "choose another folder with --out"
-    text = json.dumps(to_json(record), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    text = _text(to_json(record))
     if units:
         write_whole(units_path(path), units, what="the scores of single units", advice=advice)
     write_whole(path, text.encode(), what="the record", advice=advice)
@@ -286,6 +286,22 @@ def read_record(path: str | Path) -> ScoreRecord:
     except (ValueError, RecursionError) as error:
         raise CorruptFileError(f"{path} is not valid JSON ({error}); remove it or score again.") from error
     return from_json(data, where=str(path))
+
+
+def _text(data: Mapping[str, Any]) -> str:
+    """Write a record with a line for each field, and for each row: small, and changes are easy to see."""
+
+    def compact(value: Any) -> str:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+    def rows(values: Iterable[Any]) -> str:
+        return "[\n" + ",\n".join(f"  {compact(value)}" for value in values) + "\n ]"
+
+    fields = (
+        f" {compact(name)}: {rows(value) if isinstance(value, list) and value else compact(value)}"
+        for name, value in data.items()
+    )
+    return "{\n" + ",\n".join(fields) + "\n}\n"
 
 
 def _score(row: Mapping[str, Any]) -> dict[str, Any]:

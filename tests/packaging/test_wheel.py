@@ -20,4 +20,6 @@ def test_the_wheel_holds_layouts_catalogue_and_the_default_networks_alone(tmp_pa
                      "registry/checkpoints/demo/muscle_ppo-0.json"):  # fmt: skip
         assert DATA + expected in names
     assert "neurobench_grasp/control/training.py" in names
-    assert wheel.stat().st_size < 5e6
+    submissions = {n.split("/")[4] for n in names if n.startswith(f"{DATA}registry/results/")}
+    assert submissions == {p.name for p in (ROOT / "registry/results").iterdir() if p.is_dir()} != set()
+    assert wheel.stat().st_size < 10e6
