@@ -11,7 +11,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,8 @@ _END, _ENTRY, _LOCAL = struct.Struct("<4s4H2LH"), struct.Struct("<4s6H3L5H2L"), 
 _STORED, _DEFLATED, _MAGIC = 0, 8, b"\x93NUMPY\x01\x00"
 
 
-class _Member(NamedTuple):
-    """Where an array lies in the archive, and how."""
-
-    method: int
-    crc: int
-    packed: int
-    size: int
-    offset: int
+_Packing = tuple[int, int, int, int]
+"""How an array is packed: method, checksum of its bytes, bytes packed, bytes unpacked."""
 
 
 class Archive(Mapping[str, NDArray[Any]]):
@@ -53,13 +47,13 @@ class Archive(Mapping[str, NDArray[Any]]):
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Read an array."""
-        member = self._members[name]
-        return _array(_content(member, _packed(self._raw, member)))
+        offset, packing = self._members[name]
+        return _array(_content(packing, _packed(self._raw, offset, packing)))
 
     def names(self, name: str) -> tuple[str, ...]:
         """Read an array of words, once for all archives that hold the same one."""
-        member = self._members[name]
-        return _words(member._replace(offset=0), _packed(self._raw, member))
+        offset, packing = self._members[name]
+        return _words(packing, _packed(self._raw, offset, packing))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
@@ -68,7 +62,7 @@ class Archive(Mapping[str, NDArray[Any]]):
         return len(self._members)
 
 
-def _members(raw: bytes) -> Iterator[tuple[str, _Member]]:
+def _members(raw: bytes) -> Iterator[tuple[str, tuple[int, _Packing]]]:
     """Read the directory at the end of the archive, entry by entry."""
     end = raw.rfind(b"PK\x05\x06")
     if end < 0:
@@ -81,34 +75,33 @@ def _members(raw: bytes) -> Iterator[tuple[str, _Member]]:
         if magic != b"PK\x01\x02" or flags & 1 or offset == 0xFFFFFFFF:
             raise ValueError("its directory is broken, or of a kind that is not read here")
         start = place + _ENTRY.size
-        yield (
-            raw[start : start + n_name].decode().removesuffix(".npy"),
-            _Member(method, crc, packed, size, offset),
-        )
+        name = raw[start : start + n_name].decode().removesuffix(".npy")
+        yield name, (offset, (method, crc, packed, size))
         place = start + n_name + n_extra + n_comment
 
 
-def _packed(raw: bytes, member: _Member) -> bytes:
+def _packed(raw: bytes, offset: int, packing: _Packing) -> bytes:
     try:
-        *_, n_name, n_extra = _LOCAL.unpack_from(raw, member.offset)
+        *_, n_name, n_extra = _LOCAL.unpack_from(raw, offset)
     except struct.error as error:
         raise ValueError(f"cut off ({error})") from error
-    start = member.offset + _LOCAL.size + n_name + n_extra
-    return raw[start : start + member.packed]
+    start = offset + _LOCAL.size + n_name + n_extra
+    return raw[start : start + packing[2]]
 
 
 @functools.lru_cache(4096)
-def _words(member: _Member, packed: bytes) -> tuple[str, ...]:
-    return tuple(map(str, _array(_content(member, packed))))
+def _words(packing: _Packing, packed: bytes) -> tuple[str, ...]:
+    return tuple(map(str, _array(_content(packing, packed))))
 
 
-def _content(member: _Member, content: bytes) -> bytes:
-    """Unpack a member to exactly as many bytes as its entry says."""
-    if member.method == _DEFLATED:
-        content = _inflated(content, member.size)
-    elif member.method != _STORED:
+def _content(packing: _Packing, content: bytes) -> bytes:
+    """Unpack an array to exactly as many bytes as its entry says."""
+    method, crc, _, size = packing
+    if method == _DEFLATED:
+        content = _inflated(content, size)
+    elif method != _STORED:
         raise ValueError("packed in a way that is not read here")
-    if len(content) != member.size or zlib.crc32(content) != member.crc:
+    if len(content) != size or zlib.crc32(content) != crc:
         raise ValueError("damaged")
     return content
 

@@ -56,7 +56,9 @@ class UnitScores:
             return first
         values = np.stack([d.values for d in draws])
         groups = list(first.left_out)
-        means = np.array([[d.left_out[g] for g in groups] for d in draws]).mean(0)  # at once: there are thousands
+        means = np.array([[d.left_out[g] for g in groups] for d in draws]).mean(
+            0
+        )  # at once: there are thousands
         left_out = dict(zip(groups, means, strict=True))
         return cls(first.session, first.subject, first.units, values.mean(0), left_out, (values,))
 

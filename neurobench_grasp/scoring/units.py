@@ -82,7 +82,7 @@ class UnitTable:
 def _parts(
     arrays: Mapping[str, NDArray[Any]], wanted: Callable[[Labels], bool]
 ) -> Iterator[tuple[Labels, UnitScores]]:
-    for k, row in enumerate(arrays["labels"]):
+    for k, row in enumerate(arrays["labels"].tolist()):
         area, split, metric, reference, session, subject = map(str, row)
         labels = Labels(area, split, metric, reference)
         if not wanted(labels):
