@@ -208,14 +208,12 @@ def load_registry() -> Registry:
     disabled = {n.strip() for n in os.environ.get("NGB_DISABLE_PLUGINS", "").split(",")}
     plugins: list[PluginInfo] = []
     provided: list[Provided[Any]] = []
-    for info, entry_point in _found():
+    for info, entry_point in found_plugins():
         if info.name in disabled:
             plugins.append(replace(info, status="disabled", reason="named in NGB_DISABLE_PLUGINS"))
             continue
         try:
-            if entry_point is None:
-                raise PluginError("its entry_points.txt cannot be read")
-            specs = _offered(entry_point)
+            specs = specs_of(entry_point)
         except (Exception, SystemExit) as error:  # a plugin may fail in any way; none may stop the tool
             plugins.append(replace(info, status="broken", reason=reason_of(error)))
             continue
@@ -234,13 +232,11 @@ def offered_by(distribution: str) -> tuple[Provided[Any], ...]:
         If one of them cannot be loaded, or there is none.
     """
     provided: list[Provided[Any]] = []
-    for info, entry_point in _found():
+    for info, entry_point in found_plugins():
         if canonical(info.distribution) != canonical(distribution):
             continue
         try:
-            if entry_point is None:
-                raise PluginError("its entry_points.txt cannot be read")
-            specs = _offered(entry_point)
+            specs = specs_of(entry_point)
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"The plugin {info.name} of {distribution} cannot be loaded: {reason_of(error)}."
@@ -273,7 +269,7 @@ def code_digest(distribution_or_module: str) -> str | None:
         left out. ``None`` when the files cannot be told, so nothing that depends on them may be cached.
     """
     try:
-        return files_digest(_files_of(distribution_or_module))
+        return files_digest(files_of(distribution_or_module))
     except (OSError, ValueError):
         return None
 
@@ -301,7 +297,7 @@ def installed_files(distribution: importlib.metadata.Distribution) -> dict[str, 
     }
 
 
-def _found() -> Iterator[tuple[PluginInfo, importlib.metadata.EntryPoint | None]]:
+def found_plugins() -> Iterator[tuple[PluginInfo, importlib.metadata.EntryPoint | None]]:
     """Yield the built-in plugin, then installed ones; ``None`` where the entry points are unreadable."""
     own = PluginInfo(BUILTIN.name, BUILTIN.value, "neurobench-grasp", neurobench_grasp.__version__)
     yield own, BUILTIN
@@ -324,8 +320,16 @@ def _found() -> Iterator[tuple[PluginInfo, importlib.metadata.EntryPoint | None]
             yield PluginInfo(entry_point.name, entry_point.value, name, version), entry_point
 
 
-def _offered(entry_point: importlib.metadata.EntryPoint) -> list[Any]:
-    """Import one plugin and collect what its hooks yield."""
+def specs_of(entry_point: importlib.metadata.EntryPoint | None) -> list[Any]:
+    """Import one plugin and collect what its hooks yield.
+
+    Raises
+    ------
+    PluginError
+        If it is no plugin; and whatever its own code raises.
+    """
+    if entry_point is None:
+        raise PluginError("its entry_points.txt cannot be read")
     plugin = entry_point.load()
     manager = pluggy.PluginManager(GROUP)  # one each, so that a bad plugin never meets the others
     manager.add_hookspecs(hookspecs)
@@ -393,7 +397,8 @@ def _mark_clashes(
         yield replace(plugin, status="clash", reason=" ".join(clashes)) if clashes else plugin
 
 
-def _files_of(name: str) -> dict[str, Path]:
+def files_of(name: str) -> dict[str, Path]:
+    """Files of a distribution's code (or of a module that belongs to none), by relative path."""
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:

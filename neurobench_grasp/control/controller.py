@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -39,10 +40,20 @@ class NetworkController:
     action : str
         ``muscle`` or ``torque``.
     settings : ControllerSettings
+    fit_steps : int, optional
+        Control steps by which :meth:`fit` trains a network of its own, for a quick check: far too few for a
+        score. Default: it takes the network that was trained on the same trials.
     """
 
-    def __init__(self, model: str, action: str, settings: ControllerSettings | None = None) -> None:
-        self.model, self.action = model, action
+    def __init__(
+        self,
+        model: str,
+        action: str,
+        settings: ControllerSettings | None = None,
+        *,
+        fit_steps: int | None = None,
+    ) -> None:
+        self.model, self.action, self.fit_steps = model, action, fit_steps
         self.settings = settings or ControllerSettings()
         self._network = Network(action, self.settings).double().eval()
         self._runs: list[tuple[Trials, ClosedLoop]] = []
@@ -55,6 +66,10 @@ class NetworkController:
         NgbError
             If there is none; training takes too long to happen unasked.
         """
+        if self.fit_steps is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                self.train(train, seed=seed, steps=self.fit_steps, folder=Path(folder))
+            return
         path, card = find_network(self.model, seed, train.sha256)
         if card.action != self.action:
             raise CorruptFileError(
@@ -72,9 +87,9 @@ class NetworkController:
         seed: int,
         steps: int | None,
         folder: Path,
-        monitor: Mapping[str, Trials],
-        threads: int | None,
-        progress: Progress,
+        monitor: Mapping[str, Trials] | None = None,
+        threads: int | None = None,
+        progress: Progress = lambda text: None,
     ) -> TrainedNetwork:
         """Train a network by PPO; see :class:`neurobench_grasp.types.Trainable`."""
         from neurobench_grasp.control import training
@@ -175,9 +190,16 @@ class UntrainedController(NetworkController):
     differ from the trained one's; the hand it moves is its own.
     """
 
-    def __init__(self, model: str, action: str, settings: ControllerSettings | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        action: str,
+        settings: ControllerSettings | None = None,
+        *,
+        fit_steps: int | None = None,
+    ) -> None:
         super().__init__(model, action, settings)
-        self._trained = NetworkController(model, action, settings)
+        self._trained = NetworkController(model, action, settings, fit_steps=fit_steps)
 
     def fit(self, train: Trials, *, seed: int) -> None:
         """Find the trained network, and draw weights of the same seed."""

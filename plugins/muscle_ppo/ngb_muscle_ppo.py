@@ -10,11 +10,14 @@ from neurobench_grasp.control import trained_digest
 NAME = "muscle_ppo"
 
 
-def build(seed):
-    """Give an unfitted controller; the seed counts when it is fitted or trained."""
+def build(seed, *, fit_steps=None):
+    """Give an unfitted controller; the seed counts when it is fitted or trained.
+
+    Fitting takes the network that was trained on the same trials, or trains one for a few steps.
+    """
     from neurobench_grasp.control.controller import NetworkController
 
-    return NetworkController(NAME, "muscle")
+    return NetworkController(NAME, "muscle", fit_steps=fit_steps)
 
 
 @hookimpl
@@ -25,6 +28,7 @@ def ngb_models():
         build=build,
         summary="modular network that moves the hand by 39 muscles, trained by PPO",
         controller=True,
+        smoke={"fit_steps": 512},
         depends_on=lambda seed, train: trained_digest(NAME, seed, train),
         card=ModelCard(
             licence="Apache-2.0",

@@ -10,11 +10,14 @@ from neurobench_grasp.control import trained_digest
 TRAINED = "muscle_ppo"
 
 
-def build(seed):
-    """Give an unfitted controller; the seed names the trained twin and draws the weights."""
+def build(seed, *, fit_steps=None):
+    """Give an unfitted controller; the seed names the trained twin and draws the weights.
+
+    The twin is the network that was trained on the same trials, or one trained for a few steps.
+    """
     from neurobench_grasp.control.controller import UntrainedController
 
-    return UntrainedController(TRAINED, "muscle")
+    return UntrainedController(TRAINED, "muscle", fit_steps=fit_steps)
 
 
 @hookimpl
@@ -25,6 +28,7 @@ def ngb_models():
         build=build,
         summary="muscle_ppo with random weights, on what the trained network observed",
         controller=True,
+        smoke={"fit_steps": 512},
         depends_on=lambda seed, train: trained_digest(TRAINED, seed, train),
         card=ModelCard(
             licence="Apache-2.0",

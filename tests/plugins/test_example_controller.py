@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from movements import grasp_trials
-from ngb_example_controller import build
+from ngb_example_controller import build, ngb_models
 from ngb_example_controller import controller as example
 
 from neurobench_grasp.types import Controller, Goal
@@ -16,12 +16,9 @@ PUBLIC = {"neurobench_grasp", "neurobench_grasp.body"}
 
 @pytest.fixture(scope="module")
 def fitted():
-    patch = pytest.MonkeyPatch()
-    patch.setattr(example, "N_STEPS", 60)
-    patch.setattr(example, "N_UPDATES", 150)
-    model = build(0)
+    (spec,) = ngb_models()
+    model = build(0, **spec.smoke)
     model.fit(grasp_trials(), seed=0)
-    patch.undo()
     return model
 
 

@@ -8,11 +8,11 @@ lead to the posture 60 ms ahead.
 from neurobench_grasp import ModelCard, ModelSpec, hookimpl
 
 
-def build(seed):
+def build(seed, **settings):
     """Give an unfitted controller; torch is imported here, because listing models must stay quick."""
     from ngb_example_controller.controller import ExampleController
 
-    return ExampleController()
+    return ExampleController(**settings)
 
 
 @hookimpl
@@ -23,6 +23,7 @@ def ngb_models():
         build=build,
         summary="example with its own network: torques learned by motor babbling",
         controller=True,
+        smoke={"n_steps": 60, "n_updates": 150},
         card=ModelCard(
             licence="Apache-2.0",
             authors=("The neurobench_grasp developers",),

@@ -8,7 +8,7 @@ from neurobench_grasp import Activations, NgbError, Ragged, Tracking
 from neurobench_grasp.body import Hands
 
 AHEAD = 3  # steps of 20 ms
-N_HANDS, N_STEPS, N_UPDATES = 128, 150, 1500
+N_HANDS = 128
 
 
 class Inverse(nn.Module):
@@ -33,18 +33,19 @@ class Inverse(nn.Module):
 class ExampleController:
     """Babbles when it is fitted, imitates when it is scored."""
 
-    def __init__(self):
+    def __init__(self, n_steps=150, n_updates=1500):
+        self.n_steps, self.n_updates = n_steps, n_updates
         self.network = Inverse()
 
     def fit(self, train, *, seed):
         """Learn the inverse of the body from random movements around the training postures."""
         rng = np.random.default_rng(seed)
         torch.manual_seed(seed)
-        observed, action = babble(train.joint_angles.values, rng)
+        observed, action = babble(train.joint_angles.values, self.n_steps, rng)
         network = Inverse()
         network.centre[:], network.scale[:] = observed.mean(0), observed.std(0) + 1e-3
         optimiser = torch.optim.Adam(network.parameters(), 2e-3)
-        for _ in range(N_UPDATES):
+        for _ in range(self.n_updates):
             rows = torch.as_tensor(rng.integers(len(observed), size=512))
             loss = nn.functional.mse_loss(network.layers(observed[rows])["torque"], action[rows])
             optimiser.zero_grad()
@@ -109,12 +110,12 @@ class ExampleController:
         return Tracking(cut[1], cut[2]), cut[0]
 
 
-def babble(postures, rng):
+def babble(postures, n_steps, rng):
     """Random smooth torques from random postures: what was wanted and sensed, and what was done."""
     hands = Hands("torque", N_HANDS)
     hands.start(slice(None), postures[rng.integers(len(postures), size=N_HANDS)], np.zeros((N_HANDS, 23)))
     action, muscles, angles, actions = np.zeros((N_HANDS, 23)), [], [], []
-    for _ in range(N_STEPS):
+    for _ in range(n_steps):
         action = np.clip(0.9 * action + 0.15 * rng.standard_normal(action.shape), -1, 1)
         muscles.append(hands.muscles.copy())
         angles.append(hands.joint_angles.copy())

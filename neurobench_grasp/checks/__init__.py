@@ -1,0 +1,283 @@
+"""The contract of plugins as small named checks; ``ngb check`` shows what came of them.
+
+A plugin is only ever loaded in a process of its own (:mod:`neurobench_grasp.checks.child`). The checks are
+in ``plugin.py``, ``model.py``, ``controller.py``, ``conduct.py`` and ``others.py``, one function each.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurobench_grasp.checks.catalogue import checks_of, outcome, why_not
+from neurobench_grasp.checks.plugin import Loaded
+from neurobench_grasp.checks.processes import Child, EndedError
+from neurobench_grasp.checks.rules import Check, Report, Row
+from neurobench_grasp.errors import NgbError, UnknownNameError
+from neurobench_grasp.plugins import canonical
+from neurobench_grasp.types import Progress
+
+__all__ = ["Limits", "Report", "Row", "planned", "run_checks"]
+
+N_OBJECTS, N_REPEATS = 6, 4
+"""Of the sample session."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a plugin may take.
+
+    Parameters
+    ----------
+    import_s : float
+        Seconds to be imported and asked what it offers.
+    import_mb : float
+        Megabytes of memory for it.
+    check_s : float
+        Seconds of a single check; all of a plugin's files included for datasets.
+    """
+
+    import_s: float = 5.0
+    import_mb: float = 150.0
+    check_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin as the survey found it.
+
+    Parameters
+    ----------
+    name, distribution, version : str
+    offers : tuple of (str, str)
+        Kind and name of each thing; empty if it cannot be loaded.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    offers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def provider(self) -> str:
+        """Distribution and version, in words."""
+        return f"{self.distribution} {self.version}"
+
+
+def planned(name: str, limits: Limits | None = None) -> list[tuple[str, str]]:
+    """List what would be checked.
+
+    Parameters
+    ----------
+    name : str
+        Of an entry point, a distribution, or a model, dataset, protocol or decoder.
+    limits : Limits, optional
+
+    Returns
+    -------
+    list of (str, str)
+        Subject, such as ``model muscle_ppo``, and name of the check.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is nothing of that name; the message suggests near ones.
+    """
+    return [
+        (f"{kind} {subject}", one.name)
+        for plugin, offers in _wanted(name, _survey(limits or Limits()))
+        for kind, subject in (("plugin", plugin.name), *offers)
+        for one in checks_of(kind)
+    ]
+
+
+def run_checks(name: str, limits: Limits | None = None, *, progress: Progress = lambda text: None) -> Report:
+    """Do all checks of a plugin, or of one thing that it offers; parameters and errors as of :func:`planned`.
+
+    Returns
+    -------
+    Report
+    """
+    limits = limits or Limits()
+    progress("looking for plugins")
+    found = _survey(limits)
+    rows: list[Row] = []
+    for plugin, offers in _wanted(name, found):
+        progress(f"plugin {plugin.name}: loading")
+        of_plugin = _plugin_rows(plugin, found, limits)
+        rows += of_plugin
+        if any(row.status != "pass" and row.check == "card_fits" for row in of_plugin):
+            continue
+        for kind, subject in offers:
+            rows += _Subject(plugin, kind, subject, limits, progress).rows()
+    return Report(name, tuple(rows))
+
+
+def _survey(limits: Limits) -> list[Plugin]:
+    """Ask every plugin what it offers; one that hangs or crashes is left out, and asked for no more."""
+    found: dict[tuple[str, str], Plugin] = {}
+    without: list[list[str]] = []
+    while True:
+        begun: dict[str, Any] = {}
+        with tempfile.TemporaryDirectory(prefix="ngb-check-") as folder:
+            try:
+                for said in Child(Path(folder)).tell({"task": "survey", "without": without}, limits.import_s):
+                    begun = said.get("begins", begun)
+                    if "offers" in said:
+                        offers = tuple((kind, name) for kind, name in said["offers"])
+                        key = said["distribution"], said["name"]
+                        found[key] = Plugin(said["name"], said["distribution"], said["version"], offers)
+                return list(found.values())
+            except EndedError as error:
+                if not begun:
+                    raise NgbError(f"No plugin could be looked at: the process {error}.") from error
+                key = begun["distribution"], begun["name"]
+                found[key] = Plugin(begun["name"], begun["distribution"], begun["version"])
+                without.append(list(key))
+
+
+def _wanted(name: str, found: Sequence[Plugin]) -> list[tuple[Plugin, tuple[tuple[str, str], ...]]]:
+    """Find the plugins of a name with all that they offer, or those that offer it, with it alone."""
+    whole = [p for p in found if p.name == name or canonical(p.distribution) == canonical(name)]
+    if whole:
+        return [(plugin, plugin.offers) for plugin in whole]
+    parts = [(p, tuple(offer for offer in p.offers if offer[1] == name)) for p in found]
+    if some := [(plugin, offers) for plugin, offers in parts if offers]:
+        return some
+    known = {n for p in found for n in (p.name, p.distribution, *(offered for _, offered in p.offers))}
+    near = difflib.get_close_matches(name, sorted(known), n=3)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise UnknownNameError(
+        f"There is no plugin, model, dataset, protocol or decoder {name!r}.{hint} `ngb plugins` lists what "
+        "there is."
+    )
+
+
+def _plugin_rows(plugin: Plugin, found: Sequence[Plugin], limits: Limits) -> list[Row]:
+    """Load a plugin in a fresh interpreter and look at what that took."""
+    order = {"task": "load", "plugin": plugin.name, "distribution": plugin.distribution}
+    facts: dict[str, Any] = {}
+    ending = ""
+    with tempfile.TemporaryDirectory(prefix="ngb-check-") as folder:
+        try:
+            for said in Child(Path(folder)).tell(order, limits.import_s):
+                facts = said
+        except EndedError as error:
+            ending = str(error)
+    loaded = Loaded(facts, ending, _clashes(plugin, found), limits.import_s, limits.import_mb)
+    statuses: dict[str, str] = {}
+    rows = []
+    for one in checks_of("plugin"):
+        statuses[one.name], message = outcome(one, loaded, statuses)
+        rows.append(Row(f"plugin {plugin.name}", one.name, one.rule, statuses[one.name], message))
+    return rows
+
+
+def _clashes(plugin: Plugin, found: Sequence[Plugin]) -> dict[str, list[str]]:
+    """Names of a plugin's that others (or it itself, again) offer too, and who offers them."""
+    every = [(offer, p.provider) for p in found for offer in p.offers]
+    providers = {offer: [who for other, who in every if other == offer] for offer in plugin.offers}
+    return {f"{kind} {name}": who for (kind, name), who in providers.items() if len(who) > 1}
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """One thing that a plugin offers, and the processes in which it is checked."""
+
+    plugin: Plugin
+    kind: str
+    name: str
+    limits: Limits
+    progress: Progress
+
+    def rows(self) -> list[Row]:
+        """Do all its checks; one that ends its process fails, and the others go on in a new one."""
+        done: dict[str, Row] = {}
+        checks = checks_of(self.kind)
+        with tempfile.TemporaryDirectory(prefix="ngb-check-") as text:
+            folder = Path(text)
+            _set_traps(folder)
+            for fresh in (False, True):
+                while left := [one for one in checks if one.fresh == fresh and one.name not in done]:
+                    statuses = {row.check: row.status for row in done.values()}
+                    if why := why_not(left[0], statuses):
+                        self._note(done, left[0].name, "not run", why)
+                    else:
+                        self._converse(folder, left, done)
+        return [done[one.name] for one in checks]
+
+    def _converse(self, folder: Path, left: Sequence[Check], done: dict[str, Row]) -> None:
+        """Let one process do the checks that are left; at least the first of them is done afterwards."""
+        order = {
+            "task": "check",
+            "kind": self.kind,
+            "subject": self.name,
+            "plugin": self.plugin.name,
+            "distribution": self.plugin.distribution,
+            "folder": str(folder),
+            "sample": str(_sample()),
+            "fresh": left[0].fresh,
+            "network": self.kind == "dataset",
+            "statuses": {row.check: row.status for row in done.values()},
+        }
+        now = left[0].name
+        try:
+            for said in self._said(order, folder):
+                if "begins" in said:
+                    now = said["begins"]
+                    self.progress(f"{self.kind} {self.name}: {now}")
+                else:
+                    self._note(done, said["check"], said["status"], said["message"], said["seconds"])
+        except EndedError as error:
+            self._note(done, now, "fail", f"It {error}. {_advice(str(error))}")
+
+    def _said(self, order: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
+        return Child(folder, shares=self.kind == "dataset").tell(order, self.limits.check_s)
+
+    def _note(self, done: dict[str, Row], name: str, status: str, message: str, seconds: float = 0.0) -> None:
+        rule = next(one.rule for one in checks_of(self.kind) if one.name == name)
+        done[name] = Row(f"{self.kind} {self.name}", name, rule, status, message, seconds)
+
+
+def _advice(ending: str) -> str:
+    if "stopped" in ending:
+        return "Give its ModelSpec `smoke` settings that make it quick, and look for loops without an end."
+    return "A plugin must not end its process; raise an error that says what is wrong."
+
+
+@functools.cache
+def _sample() -> Path:
+    """Folder with a packed session, and with one as an NWB file; made once for all plugins."""
+    import atexit
+
+    from neurobench_grasp.checks.sample import sample_trials, write_sample
+    from neurobench_grasp.packed import write_packed
+
+    folder = Path(tempfile.mkdtemp(prefix="ngb-check-sample-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_packed(folder, sample_trials(N_OBJECTS, N_REPEATS))
+    write_sample(folder / "session.nwb")
+    return folder
+
+
+def _set_traps(folder: Path) -> None:
+    """Put a recording where a plugin would look for the built-in dataset; nobody may open it."""
+    import json
+
+    from neurobench_grasp.cache import MANIFEST
+    from neurobench_grasp.demo import DEMO_SHA256
+
+    trap = folder / "cache" / f"demo-{DEMO_SHA256[:12]}"
+    trap.mkdir(parents=True)
+    file = trap / "demo_a_1.nwb"
+    with suppress(OSError):
+        shutil.copy(_sample() / "session.nwb", file)
+    content = {"sha256": DEMO_SHA256, "sessions": {}, "sizes": {file.name: file.stat().st_size}}
+    (trap / MANIFEST).write_text(json.dumps(content))

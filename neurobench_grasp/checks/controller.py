@@ -1,0 +1,163 @@
+"""Checks of a controller: how it moves the hand, and that its network can be looked at by itself."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+
+from neurobench_grasp.checks.case import ROUNDING, SAME, SEED, ModelCase, apart, differing, disturb, layers_in
+from neurobench_grasp.checks.rules import Broken, Inapplicable, check
+from neurobench_grasp.types import Goal, Ragged, Tracking, Trials, Twinned
+
+BEYOND = 0.3
+"""rad by which a simulated joint may pass its limit, which is soft."""
+WIDTHS = {"joint_angles": 23, "keypoints": 60, "muscle_activation": 39}
+
+
+def track(case: ModelCase, trials: Trials, goal: Goal | None = None) -> Tracking:
+    """Run the hand in closed loop.
+
+    Raises
+    ------
+    Broken
+        If what it gives is no Tracking.
+    """
+    found = case.call("track", lambda: case.fitted.track(copy.deepcopy(trials), goal=goal))
+    if not isinstance(found, Tracking):
+        raise Broken(
+            f"`track` gives a {type(found).__name__}; it must give Tracking(joint_angles, keypoints)."
+        )
+    return found
+
+
+@check("controller", "fits")
+def tracks(case: ModelCase) -> None:
+    """Its hand moves at every step, as hands can."""
+    found = track(case, case.probe)
+    for name, width in WIDTHS.items():
+        signal = getattr(found, name)
+        if signal is None and name == "muscle_activation":
+            continue
+        if not isinstance(signal, Ragged) or not np.array_equal(signal.offsets, case.probe.offsets):
+            raise Broken(
+                f"`track` gives {name} that are no Ragged with the steps of the trials; use trials.offsets."
+            )
+        if signal.values.ndim != 2 or signal.values.shape[1] != width:
+            raise Broken(f"`track` gives {name} of {signal.values.shape[1:]} columns; there must be {width}.")
+        if not np.isfinite(signal.values).all():
+            raise Broken(f"`track` gives {name} that are not finite; look for an unstable simulation.")
+    _within_limits(found)
+
+
+@check("controller", "tracks")
+def tracks_repeatably(case: ModelCase) -> None:
+    """The same trials give the same movement again."""
+    first = track(case, case.probe).keypoints
+    disturb(5)
+    if apart(first.values, track(case, case.probe).keypoints.values, SAME).any():
+        raise Broken(
+            "The hand moves differently when the same trials come again: sample no actions in `track`, and "
+            "begin every trial anew."
+        )
+    alone = track(case, case.probe.select([1])).keypoints
+    if apart(first[1], alone[0], ROUNDING).any():
+        raise Broken("A trial's hand moves differently without the trials beside it; begin every trial anew.")
+
+
+@check("controller", "tracks")
+def embeds(case: ModelCase) -> None:
+    """`embed` gives the reference's embedding."""
+    found = _embedding(case)
+    if not np.array_equal(found.offsets, case.probe.offsets) or not np.isfinite(found.values).all():
+        raise Broken(
+            "`embed` must give finite numbers at exactly the steps of the trials: use trials.offsets."
+        )
+
+
+@check("controller", "embeds", "tracks_repeatably")
+def takes_goals(case: ModelCase) -> None:
+    """A goal takes the place of the reference."""
+    own = _embedding(case)
+    intact = track(case, case.probe).keypoints.values
+    if apart(intact, track(case, case.probe, Goal("embedding", own)).keypoints.values, ROUNDING).any():
+        raise Broken(
+            "With its own embedding as goal the hand moves differently; `track(trials, "
+            "goal=Goal('embedding', embed(trials)))` must be `track(trials)`."
+        )
+    other = Ragged.of([np.resize(own[(i + 1) % len(own)][::-1], trial.shape) for i, trial in enumerate(own)])
+    if not apart(intact, track(case, case.probe, Goal("embedding", other)).keypoints.values, 0.0).any():
+        raise Broken(
+            "The hand ignores `goal`; in `track`, let it take the place of the reference at each step."
+        )
+
+
+@check("controller", "gives_layers", "tracks_repeatably")
+def observes(case: ModelCase) -> None:
+    """Run openly on what it observes, it is the same."""
+    found = layers_in(
+        case.call("activations_of", lambda: case.fitted.activations_of(_observations(case))), "activations_of"
+    )
+    if name := differing(case.layers, found, ROUNDING):
+        raise Broken(
+            f"The layer {name} is another when the network is run openly on what `observe` gives; `observe` "
+            "must give all that the network received, step by step, and `activations_of` must run the same "
+            "network."
+        )
+
+
+@check("controller", "observes")
+def untrained_twin(case: ModelCase) -> None:
+    """Untrained, it has the same layers, other weights."""
+    if not isinstance(case.fitted, Twinned):
+        raise Inapplicable("It does not offer its network before training.")
+    seen = _observations(case)
+    first, again = (_layers_of_twin(case, seen) for _ in range(2))
+    shapes = {name: layer.values.shape for name, layer in first.items()}
+    wanted = {name: layer.values.shape for name, layer in case.layers.items()}
+    if shapes != wanted:
+        raise Broken(f"`untrained` has the layers {shapes} instead of {wanted}; build the same network.")
+    if not differing(first, case.layers, ROUNDING):
+        raise Broken("`untrained` gives the trained network; draw new weights from its seed.")
+    if differing(first, again, SAME):
+        raise Broken("`untrained` gives another network each time; draw its weights from `seed` alone.")
+
+
+def _layers_of_twin(case: ModelCase, seen: Ragged) -> Mapping[str, Ragged]:
+    twin = case.call("untrained", lambda: case.fitted.untrained(seed=SEED + 1))
+    return layers_in(case.call("activations_of", lambda: twin.activations_of(seen)), "activations_of")
+
+
+def _embedding(case: ModelCase) -> Ragged:
+    found = case.call("embed", lambda: case.fitted.embed(copy.deepcopy(case.probe)))
+    if not isinstance(found, Ragged) or found.values.ndim != 2:
+        raise Broken(
+            f"`embed` gives a {type(found).__name__}; it must give a Ragged, (trial, step, n_features)."
+        )
+    return found
+
+
+def _observations(case: ModelCase) -> Ragged:
+    found = case.call("observe", lambda: case.fitted.observe(copy.deepcopy(case.probe)))
+    if not isinstance(found, Ragged) or not np.array_equal(found.offsets, case.probe.offsets):
+        raise Broken("`observe` must give a Ragged with the steps of the trials: use trials.offsets.")
+    return found
+
+
+def _within_limits(found: Tracking) -> None:
+    from neurobench_grasp.body import JOINTS, joint_limits
+
+    low, high = joint_limits().T
+    angles = found.joint_angles.values
+    beyond = np.maximum(low - angles, angles - high).max(axis=0)
+    if beyond.max() > BEYOND:
+        worst = int(np.argmax(beyond))
+        raise Broken(
+            f"`track` gives {JOINTS[worst]} {beyond[worst]:.2f} rad beyond its limit; joint angles are in "
+            "rad, in the order of neurobench_grasp.body.JOINTS."
+        )
+    if found.muscle_activation is not None:
+        values = found.muscle_activation.values
+        if values.min(initial=0.0) < 0 or values.max(initial=0.0) > 1:
+            raise Broken("`track` gives muscle_activation outside 0 … 1.")

@@ -1,0 +1,189 @@
+"""Every way to break the contract is caught by the check that is named after it, with advice."""
+
+import pytest
+
+from neurobench_grasp.checks import Limits, planned, run_checks
+from neurobench_grasp.checks.sample import write_sample
+from neurobench_grasp.errors import UnknownNameError
+
+CARD = (
+    "ModelCard(licence='CC0-1.0', authors=('Nobody',), citation='', action_space='none', training_data=(), "
+    "parameters={parameters}, steps=0, compute='none', seeds=(), simulator='none'{more})"
+)
+PLUGIN = """
+{before}
+from neurobench_grasp import ModelCard, ModelSpec, hookimpl
+
+@hookimpl
+def {hook}({argument}):
+    yield ModelSpec("{name}", build=lambda seed: None, summary="a fake", card={card})
+"""
+
+
+def plugin(name, *, before="", hook="ngb_models", argument="", card=None):
+    card = card or CARD.format(parameters=0, more="")
+    return PLUGIN.format(name=name, before=before, hook=hook, argument=argument, card=card)
+
+
+@pytest.fixture(scope="module")
+def zoo(install):
+    """Report on a distribution of models that each break one rule."""
+    install("fake_zoo")
+    return run_checks("zoo", Limits(check_s=10))
+
+
+def failed(report, subject):
+    return {row.check: row.message for row in report.rows if row.subject == subject and row.status == "fail"}
+
+
+@pytest.mark.parametrize(
+    ("model", "check", "advice"),
+    [
+        ("bidirectional", "causal", "Networks that run backwards in time"),
+        ("phase", "causal", "depends on how long the trial goes on"),
+        ("noisy", "repeatable", "draw no noise in `activations`"),
+        ("nan", "finite", "look for divisions by zero"),
+        ("lastrow", "every_step", "Give all steps, with the trials' own offsets"),
+        ("laststep", "every_step", "give what the model computed at every step"),
+        ("batch", "batch_invariant", "take means and scales from training trials"),
+        ("carriesover", "batch_invariant", "reset the state for each trial"),
+        ("readsnwb", "no_neurons", "fake_zoo.py"),
+        ("readsdemo", "no_neurons", "calls neurobench_grasp.data.load_session"),
+        ("readsinc", "no_neurons", "opens a recording in the cache folder"),
+        ("writes", "no_stray_writes", "writes ~/weights.npy (fake_zoo.py"),
+        ("writesinc", "no_stray_writes", "leaves ./cache.bin"),
+        ("openssocket", "no_network", "connect ('192.0.2.1', 80) (fake_zoo.py"),
+        ("unpickles", "no_pickle", "Keep weights as safetensors"),
+        ("startsprograms", "no_processes", "fake_zoo.py"),
+        ("editsinputs", "inputs_unchanged", "Copy before you change"),
+        ("sharedrandom", "own_random_numbers", "np.random.default_rng(seed)"),
+        ("unseeded", "deterministic", "np.random.default_rng(seed)"),
+        ("objectstate", "plain_state", "give arrays of numbers"),
+        ("forgets", "restores", "put everything that `fit` learned into `state`"),
+        ("constant", "varies", "leave it out, or mend it"),
+        ("raises", "fits", "`fit` raises ValueError: the matrix is singular (fake_zoo.py:"),
+        ("missinglater", "fits", "`pip install a_module_that_nobody_has`"),
+        ("incomplete", "builds", "It lacks restore, state of a Model"),
+        ("wrongargument", "builds", "`fit` cannot be called as fit(train, seed=…)"),
+        ("callsexit", "gives_layers", "must not end the program"),
+        ("quits", "gives_layers", "ended the process (exit code 3)"),
+        ("crashes", "plain_state", "crashed the process (SIGSEGV)"),
+        ("hangs", "plain_state", "was not done after 10 s and was stopped"),
+        ("no_card", "card", "give `card=ModelCard(licence=…"),
+    ],
+)
+def test_a_broken_rule_is_caught_by_its_own_check_and_by_no_other(zoo, model, check, advice):
+    found = failed(zoo, f"model {model}")
+    assert list(found) == [check]
+    assert advice in found[check]
+
+
+def test_what_depends_on_a_broken_rule_is_told_as_not_run(zoo):
+    assert not zoo.passed
+    rows = {row.check: row for row in zoo.rows if row.subject == "model raises"}
+    assert rows["causal"].status == "not run"
+    assert rows["causal"].message == "Not run, because fits did not pass."
+    assert rows["no_network"].status == "pass"
+
+
+def test_a_good_model_passes_and_what_it_does_not_declare_is_skipped(zoo):
+    rows = {row.check: row.status for row in zoo.rows if row.subject == "model good"}
+    skipped = {"tracks", "tracks_repeatably", "embeds", "takes_goals", "observes", "untrained_twin"}
+    assert {check for check, status in rows.items() if status == "skip"} == skipped
+    assert set(rows.values()) == {"pass", "skip"}
+
+
+def test_a_controller_without_a_hand_is_told_which_methods_it_lacks(zoo):
+    assert "activations_of, embed, observe, track" in failed(zoo, "model no_hand")["builds"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "check", "advice"),
+    [
+        ("raising", plugin("m1", before="1 / 0"), "loads", "ZeroDivisionError: division by zero (raising0/fake_raising.py:2"),
+        ("lacking", plugin("m2", before="import nobody.has.this"), "loads", "`pip install nobody`, and add"),
+        ("misnamed", plugin("m3", hook="ngb_modles"), "loads", "rename ngb_modles to ngb_models"),
+        ("argued", plugin("m4", argument="registry"), "loads", "Hooks take no arguments"),
+        ("quitting", plugin("m5", before="import sys; sys.exit(1)"), "loads", "must not end the program"),
+        ("gone", plugin("m6", before="import os; os._exit(7)"), "loads", "ended the process (exit code 7)"),
+        ("slow", plugin("m7", before="import time; time.sleep(30)"), "import_time", "more than 1.5 s, and was stopped"),
+        ("fat", plugin("m8", before="x = bytearray(b'1') * 300_000_000"), "import_memory", "more than 150 MB"),
+        ("heavy", plugin("m9", before="import mujoco"), "cheap_listing", "Its hooks import mujoco; move"),
+        ("miscounted", plugin("m10", card=CARD.format(parameters="'many'", more="")), "card_fits", "field parameters"),
+        ("unknown_field", plugin("m11", card=CARD.format(parameters=0, more=", lab='x'")), "card_fits", "'lab'"),
+    ],
+)  # fmt: skip
+def test_a_plugin_that_cannot_be_listed_is_caught(install, monkeypatch, name, text, check, advice):
+    install(f"fake_{name}", text, keep=False)
+    report = run_checks(name, Limits(import_s=1.5))
+    found = failed(report, f"plugin {name}")
+    assert list(found) == [check]
+    assert advice in found[check]
+    assert {row.subject for row in report.rows} == {f"plugin {name}"} or check in (
+        "import_memory",
+        "cheap_listing",
+    )
+
+
+def test_two_plugins_with_one_name_are_both_named(install):
+    for name in ("twin_a", "twin_b"):
+        install(f"fake_{name}", plugin("the_same"))
+    report = run_checks("twin_a")
+    message = failed(report, "plugin twin_a")["unique_names"]
+    assert message.startswith("Model the_same is offered by fake-twin_")
+    assert all(f"by fake-twin_{which} 1.0" in message for which in "ab")
+    assert {subject for subject, _ in planned("the_same")} == {
+        "plugin twin_a",
+        "plugin twin_b",
+        "model the_same",
+    }
+
+
+def test_pickled_weights_in_a_distribution_are_told(install):
+    install("fake_weights", plugin("weighty"), files=("weights.pt", "notes.txt"))
+    assert "It brings weights.pt" in failed(run_checks("weighty"), "model weighty")["no_pickle"]
+
+
+def test_an_unknown_name_brings_near_ones():
+    with pytest.raises(UnknownNameError, match=r"'linear_kinematik'. Did you mean 'linear_kinematic'"):
+        planned("linear_kinematik")
+
+
+@pytest.fixture(scope="module")
+def others(install):
+    """Report on datasets, protocols and decoders."""
+    root = install("fake_others")
+    write_sample(root / "good.nwb", n_objects=6, n_repeats=3)
+    write_sample(root / "small.nwb", n_objects=4, n_repeats=3)
+    (root / "bad.nwb").write_text("no HDF5 at all")
+    return run_checks("others")
+
+
+@pytest.mark.parametrize(
+    ("subject", "check", "advice"),
+    [
+        ("dataset no_licence", "licence", "give `licence`"),
+        ("dataset no_file", "files_exist", "none.nwb, which are not there"),
+        ("dataset no_nwb", "readable", "bad.nwb"),
+        ("dataset not_told", "synthetic_is_told", "give `synthetic=True`"),
+        ("dataset twice", "own_ids", "rename one"),
+        ("dataset small", "enough_conditions", "It has 4 conditions"),
+        ("protocol version_0", "version", "give 1"),
+        ("protocol gives_list", "gives_scores", "gives a list"),
+        ("protocol bad_row", "follows_schema", "metric"),
+        ("protocol draws", "same_scores_again", "np.random.default_rng(context.seed)"),
+        ("protocol odd", "plain_settings", "not plain JSON values"),
+        ("decoder mixes", "decodes", "mixes trials"),
+        ("decoder divides", "takes_silence", "silent in training"),
+        ("decoder noreset", "is_decoder", "fit, reset and observe"),
+    ],
+)
+def test_datasets_protocols_and_decoders_are_caught_too(others, subject, check, advice):
+    found = failed(others, subject)
+    assert list(found) == [check]
+    assert advice in found[check]
+
+
+def test_good_ones_pass(others):
+    for subject in ("dataset good_data", "protocol good_protocol", "decoder newest"):
+        assert {row.status for row in others.rows if row.subject == subject} == {"pass"}
