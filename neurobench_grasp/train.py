@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from neurobench_grasp.control.cards import NetworkCard, own_networks, save_network
-from neurobench_grasp.control.loop import window_error
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import Registry, load_registry
 from neurobench_grasp.run import Dataset, load_dataset
@@ -121,6 +120,10 @@ def _training_data(data: Dataset) -> dict[str, Any]:
 
 def _errors(model: Model, data: Dataset, progress: Progress) -> dict[str, float]:
     """Mean keypoint error over the scored windows of each split, mm."""
+    from neurobench_grasp.control.loop import (
+        window_error,
+    )  # torch, which most users of this module do without
+
     assert isinstance(model, Controller)
     errors = {}
     for split in ("train", "test", "ood"):
