@@ -120,9 +120,7 @@ def _training_data(data: Dataset) -> dict[str, Any]:
 
 def _errors(model: Model, data: Dataset, progress: Progress) -> dict[str, float]:
     """Mean keypoint error over the scored windows of each split, mm."""
-    from neurobench_grasp.control.loop import (
-        window_error,
-    )  # torch, which most users of this module do without
+    from neurobench_grasp.control.loop import window_error  # torch
 
     assert isinstance(model, Controller)
     errors = {}
