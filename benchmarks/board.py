@@ -1,0 +1,160 @@
+"""Time to build the board of many models, its size, and the ranking against the plain loop; prints JSON.
+
+Records and scores of single units are planted: models of all strengths, networks, sessions of two areas. They
+are written as ``ngb score`` writes them, then the site is built from the files as ``ngb leaderboard --html``
+builds it. The plain loop compares pair by pair (a sample of the pairs, scaled up), in the same process.
+
+    python benchmarks/board.py [--models 200] [--seeds 5] [--sessions 10] [--units 30] [--keep DIR]
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import resource
+import tempfile
+import time
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from neurobench_grasp.leaderboard import Scored, read_scored, unit_scores_of, write_record
+from neurobench_grasp.leaderboard.pairs import all_differences
+from neurobench_grasp.leaderboard.records import pack_units
+from neurobench_grasp.leaderboard.rule import difference
+from neurobench_grasp.leaderboard.site import Facts, build_site
+from neurobench_grasp.leaderboard.tables import boards
+from neurobench_grasp.scoring.intervals import UnitScores, summarise
+from neurobench_grasp.scoring.units import Labels, UnitTable
+from neurobench_grasp.types import ScoreRecord
+
+AREAS, N_LAYERS = ("M1", "S1"), 12
+N_GROUPS = {"ood": 7, "test": 28}
+PLANTED = (
+    ("single_trial_ev", "ood", ""), ("single_trial_ev", "ood", "untrained"),
+    ("single_trial_ev", "ood", "linear_kinematic"), ("single_trial_ev", "test", ""),
+    ("condition_averaged_ev", "ood", ""), ("condition_averaged_ev", "test", ""),
+    ("object_tuning_ev", "ood", ""), ("object_tuning_ev", "test", ""),
+)  # fmt: skip
+
+
+def planted_part(rng, session, n_units, n_groups, mean):
+    """Scores of one session: units differ, conditions differ, and each unit in each condition."""
+    groups = 0.03 * rng.standard_normal((n_groups, 1)) + 0.05 * rng.standard_normal((n_groups, n_units))
+    data = mean + 0.1 * rng.standard_normal(n_units) + groups
+    left_out = {f"object_{g}": (data.sum(0) - data[g]) / (n_groups - 1) for g in range(n_groups)}
+    units = tuple(f"unit_{u:03d}" for u in range(n_units))
+    return UnitScores(session, f"animal_{session[-1]}", units, data.mean(0), left_out)
+
+
+def planted(model, seed, strength, n_sessions, n_units):
+    """One record of a network and the scores of its units."""
+    shared = random.Random(seed)
+    parts, rows = [], []
+    sessions = [f"session_{s}_{s % 2}" for s in range(n_sessions)]
+    for area in AREAS:
+        for metric, split, reference in PLANTED:
+            mean = {"untrained": 0.2, "linear_kinematic": 0.22}.get(reference, strength)
+            labels = Labels(area, split, metric, reference)
+            found = []
+            for session in sessions:
+                rng = np.random.default_rng([int(hashlib.sha256(session.encode()).hexdigest()[:8], 16), seed])
+                found.append(planted_part(rng, session, n_units, N_GROUPS[split], mean))
+            parts += [(labels, part) for part in found]
+            row = {"metric": metric, "split": split, "area": area, "n_conditions": N_GROUPS[split]}
+            row |= {"reference": reference} if reference else {}
+            rows.append(row | numbers(found))
+            if not reference:
+                rows += [row | {"session": part.session} | numbers([part]) for part in found]
+        for layer in range(N_LAYERS):
+            value = round(strength * shared.uniform(0.4, 1), 6)
+            rows.append(
+                {
+                    "metric": "single_trial_ev",
+                    "split": "ood",
+                    "area": area,
+                    "layer": f"layer_{layer}",
+                    "value": value,
+                }
+            )
+    units = pack_units(UnitTable.of(parts).arrays())
+    dataset = {"id": "planted", "sha256": "ab" * 32, "splits": "cd" * 32, "synthetic": False}
+    dataset["sessions"] = [{"id": s, "subject": f"animal_{s[-1]}", "sha256": "ef" * 32} for s in sessions]
+    provenance = {"date": "2026-01-01T00:00:00+00:00", "units_sha256": hashlib.sha256(units).hexdigest()}
+    protocol = {"name": "encoding", "version": 1, "settings": {"n_folds": 5}}
+    return ScoreRecord(model, seed, dataset, protocol, rows, [], provenance), units
+
+
+def numbers(parts):
+    """Value and interval as a record has them."""
+    total = summarise(parts)
+    return {"value": total.value, "ci": total.ci, "n_units": total.n_units, "median": total.median}
+
+
+def write_planted(folder, n_models, n_seeds, n_sessions, n_units):
+    """Records of models of all strengths, some of which nothing tells apart."""
+    strengths = np.random.default_rng(0).uniform(0.05, 0.35, n_models)
+    for k, strength in enumerate(strengths):
+        for seed in range(n_seeds):
+            network = 0.004 * np.random.default_rng([k, seed]).standard_normal()
+            record, units = planted(f"model_{k:03d}", seed, strength + network, n_sessions, n_units)
+            write_record(folder, record, units)
+
+
+def plain_loop(models, n_sample):
+    """Seconds that comparing pair by pair takes, from a sample of the pairs."""
+    pairs = list(combinations(models, 2))
+    sample = random.Random(0).sample(pairs, min(n_sample, len(pairs)))
+    start = time.perf_counter()
+    for i, j in sample:
+        difference(models[i], models[j])
+    return (time.perf_counter() - start) * len(pairs) / len(sample)
+
+
+def measure(folder: Path, to: Path):
+    """Build once, and rank both ways."""
+    start = time.perf_counter()
+    site = build_site([folder], to, Facts())
+    build = time.perf_counter() - start
+    scored: tuple[Scored, ...] = read_scored([folder], unit_scores_of())[0]
+    _, candidates = next(iter(boards(scored)))
+    models = {k: c.scores for k, c in enumerate(candidates)}
+    start = time.perf_counter()
+    all_differences(models)
+    together = time.perf_counter() - start
+    apart = plain_loop(models, 300)
+    return {
+        "records": site.n_records,
+        "models": site.n_models,
+        "boards": site.n_boards,
+        "build_s": round(build, 2),
+        "index_bytes": site.index.stat().st_size,
+        "site_bytes": sum(path.stat().st_size for path in to.rglob("*") if path.is_file()),
+        "pairs": len(models) * (len(models) - 1) // 2,
+        "all_pairs_at_once_s": round(together, 3),
+        "pair_by_pair_s": round(apart, 2),
+        "ratio": round(apart / together, 1),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in {"models": 200, "seeds": 5, "sessions": 10, "units": 30}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument(
+        "--keep", type=Path, help="folder for records and site; records there are taken as they are"
+    )
+    parser.add_argument("--json", action="store_true", help="the default, for symmetry with ngb")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        base = given.keep or Path(temporary)
+        if not (base / "records").is_dir():
+            write_planted(base / "records", given.models, given.seeds, given.sessions, given.units)
+        print(json.dumps(measure(base / "records", base / "site"), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""A site of planted records, some of them hostile, and a real browser to open it with."""
+
+import dataclasses
+import functools
+import http.server
+import json
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compared import draw, of_means, scored, steady, write
+
+from neurobench_grasp.leaderboard.site import Facts, build_site
+from neurobench_grasp.scoring.intervals import summarise
+from neurobench_grasp.scoring.units import Labels, UnitTable
+from neurobench_grasp.types import DatasetSpec, ProtocolSpec
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+BAD = '<script>window.hurt=1;alert("x")</script>'
+WORSE = '"><img src=x onerror="window.hurt=2;alert(2)"><svg onload=alert(3)>'
+CARD = {
+    "licence": "MIT", "authors": ["A. Maker", BAD], "citation": WORSE, "action_space": "39 muscles",
+    "training_data": ["other"], "parameters": 205485, "steps": 1200000, "compute": "13 min on one core",
+    "seeds": [0, 1], "simulator": "MuJoCo 4",
+}  # fmt: skip
+FACTS = Facts(
+    {
+        "data": DatasetSpec(
+            "data",
+            list,
+            "a planted dataset",
+            licence="CC0-1.0",
+            details={"citation": "Me, https://example.org/x."},
+        )
+    },
+    {"encoding": ProtocolSpec("encoding", 1, list, "explained variance of single units")},
+    {"net": [{"steps": 0.0, "train": 30.0, "ood": 31.0}, {"steps": 1e6, "train": 4.0, "ood": 4.5}]},
+)
+
+
+def whole(model, value, *, seed=0, noise=0.0, card=None, verification=None, more=(), **changes):
+    """A record with several metrics, splits, layers and references, as scoring writes it."""
+    data = (
+        steady(value)
+        + noise * draw(np.random.default_rng(hash_of(model)), n_networks=1, n_units=10, group=1)[0]
+    )
+    entry = scored(model, data, seed=seed, untrained=steady(value - 0.05), **changes)
+    area = changes.get("area", "M1")
+    rows, parts = list(entry.record.scores), dict(entry.units.scores)
+    parts[Labels(area, "ood", "single_trial_ev", "linear_kinematic")] = (of_means(steady(0.2)),)
+    for metric, split in (("single_trial_ev", "test"), ("condition_averaged_ev", "ood")):
+        part = of_means(data + 0.02)
+        parts[Labels(area, split, metric, "")] = (part,)
+        total = summarise([part])
+        rows.append(
+            {
+                "metric": metric,
+                "split": split,
+                "area": area,
+                "value": total.value,
+                "ci": list(total.ci),
+                "n_units": 10,
+            }
+        )
+    ood = {"metric": "single_trial_ev", "split": "ood", "area": area}
+    rows += [
+        {**ood, "layer": name, "value": value * share} for name, share in (("actor/first", 0.5), (BAD, 0.9))
+    ]
+    rows += [{**ood, "layer": "deep", "n_components": n, "value": value * n / 10} for n in (1, 5, 10)]
+    provenance = {
+        **entry.record.provenance,
+        "ngb": "0.1.0",
+        "weights": "net",
+        "git": {"commit": "abc", "dirty": False},
+    }
+    record = dataclasses.replace(
+        entry.record, scores=[*rows, *more], card=card, verification=verification, provenance=provenance
+    )
+    return dataclasses.replace(entry, record=record, units=UnitTable(parts))
+
+
+def hash_of(text):
+    return sum(map(ord, text))
+
+
+def hand(model, mm, **changes):
+    """A record of tracking."""
+    entry = scored(
+        model, steady(mm, n_units=1), area="", metric="tracking_error", protocol="tracking", **changes
+    )
+    row = {
+        "metric": "brain_control_error",
+        "split": "ood",
+        "area": "M1",
+        "decoded": "embedding",
+        "value": mm * 2,
+        "ci": None,
+    }
+    curve = [
+        {
+            **row,
+            "split": "test",
+            "noise": noise,
+            "n_decoded_units": "all",
+            "value": mm * (2 + noise),
+            "unit": "mm",
+        }
+        for noise in (0.0, 1.0, 2.0)
+    ]
+    return dataclasses.replace(
+        entry, record=dataclasses.replace(entry.record, scores=[*entry.record.scores, row, *curve])
+    )
+
+
+def planted():
+    """Records of recordings and of self-tests: ties, verified and contaminated ones, and a hostile one."""
+    checked = {"level": "re-scored", "how": "scored again", "date": "2026-01-02", "largest_difference": 0.0}
+    evil = whole(
+        "evil..-model", 0.1, reason=WORSE, card=CARD, id=f"{BAD}/../../x", area=WORSE,
+        more=[{"metric": BAD, "value": None, "reason": BAD, "split": WORSE}],
+    )  # fmt: skip
+    evil.record.dataset.update(licence=BAD, sessions=[{"id": BAD, "subject": WORSE, "sha256": "ab" * 32}, 7])
+    evil.record.dataset["held_out_conditions"] = [BAD, "\u202eevil"]
+    evil.record.provenance.update(date=BAD, code=[BAD], packages={BAD: BAD}, git=[1])
+    evil.record.dropped.append({"reason": BAD, "session": WORSE})
+    parts = {
+        key: tuple(dataclasses.replace(p, units=tuple(BAD + u for u in p.units)) for p in found)
+        for key, found in evil.units.scores.items()
+    }
+    return [
+        *(whole("muscle", 0.42, seed=k, card={**CARD, "training_data": []}, verification=checked) for k in range(2)),
+        whole("torque", 0.4, noise=0.05),
+        whole("linear_kinematic", 0.2),
+        whole("greedy", 0.3, card={**CARD, "training_data": ["data"]}),
+        scored("few", steady(0.3, n_groups=4), reason="too few conditions"),
+        *(whole("muscle", 0.3, seed=k, area="S1") for k in range(2)),
+        whole("linear_kinematic", 0.31, area="S1"),
+        hand("muscle", 4.2), hand("torque", 6.1),
+        whole("muscle", 0.5, synthetic=True, id="demo"), hand("muscle", 4.0, synthetic=True, id="demo"),
+        dataclasses.replace(evil, units=UnitTable(parts)),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """A run folder with the records, and a video beside them."""
+    folder = tmp_path_factory.mktemp("run")
+    write(folder / "records", *planted())
+    (folder / "muscle-trial_1.mp4").write_bytes(b"not really a video")
+    (folder / "muscle-trial_1.gif").write_bytes(
+        b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,"
+        b"\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site(runs, tmp_path_factory):
+    """Folder of the built site."""
+    return build_site([runs], tmp_path_factory.mktemp("web") / "site", FACTS).index.parent
+
+
+@pytest.fixture(scope="session")
+def board(site):
+    """What ``board.json`` has: kind, area and dataset → models by name."""
+    boards = json.loads((site / "board.json").read_text())["boards"]
+    return {(b["kind"], b["area"], b["dataset"]): {m["model"]: m for m in b["models"]} for b in boards}
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium, driven by Playwright."""
+    if not CHROMIUM.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "there is no /usr/bin/chromium: apt-get install chromium"
+        )
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def served(site):
+    """Address of a web server that gives the site."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+class Opened:
+    """A page that was opened, and what went wrong on it."""
+
+    def __init__(self, page, base):
+        self.page, self.base, self.told, self.asked = page, base, [], []
+        page.on("console", lambda message: self.told.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.told.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (self.told.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("requestfailed", lambda request: self.told.append(f"failed: {request.url}"))
+
+    def go(self, name):
+        self.page.goto(self.base + name)
+        return self.page
+
+    @property
+    def strangers(self):
+        """Requests that left the site."""
+        return [url for url in self.asked if not url.startswith(self.base)]
+
+
+@pytest.fixture
+def opened(browser, site):
+    """Open pages: ``opened(base=None, **options)`` gives a page over file://, or from another base."""
+    contexts = []
+
+    def open_page(base=None, width=1400, height=900, **options):
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
+        return Opened(contexts[-1].new_page(), base or site.as_uri() + "/")
+
+    yield open_page
+    for context in contexts:
+        context.close()
