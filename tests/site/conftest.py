@@ -122,7 +122,7 @@ def planted():
     """Records of recordings and of self-tests: ties, verified and contaminated ones, and a hostile one."""
     checked = {"level": "re-scored", "how": "scored again", "date": "2026-01-02", "largest_difference": 0.0}
     evil = whole(
-        "evil..-model", 0.1, reason=WORSE, card=CARD, id=f"{BAD}/../../x", area=WORSE,
+        "evil..-model", 0.1, reason=WORSE, card=CARD, id=f"z{BAD}/../../x", area=WORSE,
         more=[{"metric": BAD, "value": None, "reason": BAD, "split": WORSE}],
     )  # fmt: skip
     evil.record.dataset.update(licence=BAD, sessions=[{"id": BAD, "subject": WORSE, "sha256": "ab" * 32}, 7])
@@ -139,8 +139,8 @@ def planted():
         whole("linear_kinematic", 0.2),
         whole("greedy", 0.3, card={**CARD, "training_data": ["data"]}),
         scored("few", steady(0.3, n_groups=4), reason="too few conditions"),
-        *(whole("muscle", 0.3, seed=k, area="S1") for k in range(2)),
-        whole("linear_kinematic", 0.31, area="S1"),
+        *(whole("muscle", 0.3, seed=k, area="S1", id="other") for k in range(2)),
+        whole("linear_kinematic", 0.31, area="S1", id="other"),
         hand("muscle", 4.2), hand("torque", 6.1),
         whole("muscle", 0.5, synthetic=True, id="demo"), hand("muscle", 4.0, synthetic=True, id="demo"),
         dataclasses.replace(evil, units=UnitTable(parts)),
