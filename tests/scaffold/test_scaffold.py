@@ -191,7 +191,7 @@ def test_bad_names_are_refused_with_a_better_one(tmp_path, name, why):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_that_are_taken_are_refused(made, tmp_path, monkeypatch):
+def test_names_that_are_taken_are_refused(made, tmp_path):
     made("model", "our_model")
     for kind, name, why in (
         ("dataset", "demo", "has a dataset called demo already"),
@@ -206,7 +206,7 @@ def test_names_that_are_taken_are_refused(made, tmp_path, monkeypatch):
     assert new_plugin("model", "demo", tmp_path).is_dir(), "a model may be called like a dataset"
 
 
-def test_keywords_and_names_of_the_library_are_harmless(tmp_path, monkeypatch):
+def test_keywords_and_names_of_the_library_are_harmless(tmp_path):
     for name in ("class", "json", "1st", "numpy"):
         folder = new_plugin("model", name, tmp_path)
         assert (folder / f"ngb_{name}.py").is_file()
@@ -220,10 +220,12 @@ def test_what_is_there_is_never_touched(tmp_path, there):
         "file": lambda: place.write_text("mine"),
         "link": lambda: place.symlink_to(tmp_path / "nowhere"),
     }[there]()
-    before = os.lstat(place)
+    was = os.lstat(place)
     done = ngb("new", "model", "our_model", "--to", tmp_path)
     assert done.exit_code == 1 and f"{place} already" in done.stderr
-    assert os.lstat(place) == before and list(tmp_path.iterdir()) == [place]
+    now = os.lstat(place)
+    assert (now.st_ino, now.st_mtime_ns) == (was.st_ino, was.st_mtime_ns)
+    assert list(tmp_path.iterdir()) == [place]
 
 
 @pytest.mark.parametrize("after", [0, 3])
