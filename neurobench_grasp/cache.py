@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from neurobench_grasp.errors import NgbError
 
@@ -53,14 +54,27 @@ class Kept:
         return self.folder or cache_folder() / f"{self.name}-{self.sha256[:12]}"
 
     def files(self) -> list[Path] | None:
-        """Files of a complete folder of this content; the files' own checksums guard what is inside."""
-        try:
-            manifest = json.loads((self.place / MANIFEST).read_text())
-        except (OSError, ValueError):
+        """Files of a complete folder of this content, by their sizes; see :meth:`is_sound`."""
+        manifest = self._manifest()
+        sizes = manifest.get("sizes")
+        if not isinstance(sizes, dict) or manifest.get("sha256") != self.sha256:
             return None
-        files = [self.place / name for name in manifest["sizes"]]
-        whole = all(f.is_file() and f.stat().st_size == manifest["sizes"][f.name] for f in files)
-        return files if whole and manifest["sha256"] == self.sha256 else None
+        files = [self.place / name for name in sizes]
+        return files if all(f.is_file() and f.stat().st_size == sizes[f.name] for f in files) else None
+
+    def is_sound(self) -> bool | None:
+        """Whether all files are what they were when the folder was made; ``None`` if it does not tell."""
+        digests = self._manifest().get("files")
+        if not isinstance(digests, dict):
+            return None
+        return all(_sha256(self.place / name) == sha256 for name, sha256 in digests.items())
+
+    def _manifest(self) -> dict[str, Any]:
+        try:
+            content = json.loads((self.place / MANIFEST).read_text())
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
 
     def make(self, fill: Callable[[Path], Mapping[str, str]]) -> list[Path]:
         """Make the folder.
@@ -110,8 +124,13 @@ class Kept:
                 f"({self.sha256[:12]}…), so its scores could not be compared; install the packages as in "
                 "constraints.txt."
             )
-        sizes = {file.name: file.stat().st_size for file in sorted(new.glob("*.nwb"))}
-        content = {"sha256": made, "sessions": dict(digests), "sizes": sizes}
+        files = sorted(new.glob("*.nwb"))
+        content = {
+            "sha256": made,
+            "sessions": dict(digests),
+            "sizes": {file.name: file.stat().st_size for file in files},
+            "files": {file.name: _sha256(file) for file in files},
+        }
         (new / MANIFEST).write_text(json.dumps(content, indent=1))
 
     def _put_in_place(self, work: Path) -> None:
@@ -120,6 +139,11 @@ class Kept:
         if self.place.exists():
             os.replace(self.place, work / "old")
         os.replace(work / "new", self.place)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def kept_in_cache() -> list[Kept]:

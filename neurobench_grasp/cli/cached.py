@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from neurobench_grasp.data.dandi import Address, Cached
 
 UNFINISHED = "unfinished"
-COMPLETE, INCOMPLETE = "complete", "incomplete, make or fetch it again"
+COMPLETE = "complete by its sizes; its digests were not kept"
+INCOMPLETE = "incomplete, make or fetch it again"
 SOUND, DAMAGED = "sound", "damaged, so it was removed; fetch it again"
 Instance = Annotated[
     str | None,
@@ -167,8 +168,11 @@ def verify(names: Names = None, as_json: Json = False) -> Result:
     from neurobench_grasp.data.dandi import Store
 
     content = _meant(names) if names else _content()
-    states = [(k.name, COMPLETE if k.files() else INCOMPLETE) for k in content.datasets]
+    states = []
     with progress() as tell:
+        for kept in content.datasets:
+            tell(kept.name)
+            states.append((kept.name, _verified(kept)))
         for cached in content.assets:
             tell(_name(cached))
             sound = cached.is_sound()
@@ -203,6 +207,19 @@ def remove(
     return Result(gone, lines)
 
 
+def _verified(kept: Kept) -> str:
+    """Compare a dataset's folder with its digests; a damaged one is removed."""
+    import shutil
+
+    if kept.files() is None:
+        return INCOMPLETE
+    sound = kept.is_sound()
+    if sound is False:
+        shutil.rmtree(kept.place)
+        return "damaged, so it was removed; make or fetch it again"
+    return COMPLETE if sound is None else SOUND
+
+
 def _content() -> Content:
     from neurobench_grasp.cache import kept_in_cache
     from neurobench_grasp.data.dandi import Store
@@ -213,6 +230,15 @@ def _content() -> Content:
 def _meant(names: Sequence[str]) -> Content:
     """Find what names stand for; each must stand for something."""
     everything = _content()
+    nothing = [name for name in names if not any(_named(everything, [name]).rows())]
+    if nothing:
+        raise NgbError(
+            f"The cache holds nothing of {', '.join(nothing)}; `ngb data list` shows what it holds."
+        )
+    return _named(everything, names)
+
+
+def _named(everything: Content, names: Sequence[str]) -> Content:
     addresses = _addresses(names)
     datasets = [k for k in everything.datasets if k.name in names]
     assets = [
@@ -221,8 +247,6 @@ def _meant(names: Sequence[str]) -> Content:
         if any(a.covers(o.dandiset, o.version, o.path) for a in addresses for o in c.origins)
     ]
     unfinished = everything.unfinished if UNFINISHED in names else []
-    if not (datasets or assets or unfinished):
-        raise NgbError(f"The cache holds nothing of {', '.join(names)}; `ngb data list` shows what it holds.")
     return Content(datasets, assets, unfinished)
 
 

@@ -73,6 +73,13 @@ def inspect(
 @app.command("validate", cls=Command)
 def validate(file: File, layout: Layout = None, quarantine: Apart = False, as_json: Json = False) -> Result:
     """List every finding in a file, with severity and place; exit code 1 if one is an error."""
+    from neurobench_grasp.data.dandi import is_address
+
+    if is_address(str(file)):
+        raise typer.BadParameter(
+            "only files on disk are validated; `ngb data fetch` shows where it puts this one",
+            param_hint="FILE",
+        )
     findings = _reading(quarantine).validate_file(file, layout)
     count = Counter(f.severity for f in findings)
     summary = ", ".join(f"{count[s]} {s}" for s in ("error", "warning", "info") if count[s])

@@ -62,7 +62,7 @@ def inspect_remote(
         check_remfile()
         return _look(place_of_url(name, patience), shown(name), layout, tell)
     archive, address = instance_url(instance), parse_address(name)
-    cached = Store().recall(archive, address)
+    cached = Store().recall(archive, address, tell)
     if cached is not None and len(cached.files) == 1:
         tell(f"{name} is in the cache and read from there")
         return replace(inspect_file(cached.files[0], layout), path=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,8 +47,11 @@ def fetch(name: str, source: str | Path | None = None, progress: Progress = lamb
     kept = Kept(entry.name, entry.sha256)
     path = None if source is None else Path(source)
     if files := kept.files():
-        progress(f"{entry.name} is in the cache already, with the pinned digests")
-        return files
+        if kept.is_sound() is not False:
+            progress(f"{entry.name} is in the cache already")
+            return files
+        progress(f"{entry.name} in the cache is damaged, so it was removed, to be fetched anew")
+        shutil.rmtree(kept.place)
     return kept.make(lambda new: _fill(entry, path, new, progress))
 
 

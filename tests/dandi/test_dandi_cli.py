@@ -1,8 +1,11 @@
 """``ngb data fetch|files|list|verify|remove`` and ``ngb score`` on files of an archive."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from dandi_server import PUBLISHED, SET, Fault, File, archive
@@ -10,6 +13,8 @@ from recorded import write_planted
 from typer.testing import CliRunner
 
 from neurobench_grasp.cli import app
+from neurobench_grasp.data.dandi import cached_files, fetch_files
+from neurobench_grasp.data.dandi.parts import SUFFIX, abandoned
 
 SECRET = "s3cr3t-t0ken-of-nobody"
 
@@ -79,8 +84,11 @@ def test_list_verify_and_remove(ngb, server):
     assert [a["origins"][0]["path"] for a in found(ngb("data", "list", "--json"))["assets"]] == [
         "sub-B/sub-B_ses-1.nwb"
     ]
-    missing = ngb("data", "remove", "nothing")
-    assert missing.exit_code == 1 and missing.stderr.count("\n") == 1
+    for command in ("remove", "verify"):
+        missing = ngb("data", command, f"dandi:{SET}", "nothing")
+        assert missing.exit_code == 1 and missing.stderr.startswith("The cache holds nothing of nothing; ")
+        assert missing.stderr.count("\n") == 1
+    assert found(ngb("data", "list", "--json"))["assets"]
 
 
 def test_unfinished_downloads_are_listed_and_removed(ngb, server, tmp_path):
@@ -92,6 +100,106 @@ def test_unfinished_downloads_are_listed_and_removed(ngb, server, tmp_path):
     assert not part.exists()
 
 
+def test_what_is_damaged_in_the_cache_is_fetched_anew_and_never_scored(ngb, server, tmp_path):
+    """Its size is right, its digest is not: a record would name a digest of other bytes."""
+    content = write_planted(tmp_path / "made.nwb").read_bytes()
+    server.add("001209", "draft", File("sub-P/sub-P_ses-1.nwb", content))
+    text = "dandi:001209@draft/sub-P/*.nwb"
+    (path,) = map(Path, found(ngb("data", "fetch", text, "--json", server=server))["files"])
+
+    def damage():
+        path.write_bytes(content[:-1000] + bytes(b ^ 1 for b in content[-1000:]))
+
+    score = ("score", "--model", "linear_kinematic", "--dataset", text, "--out", tmp_path / "run", "--json")
+    for command in (
+        ("data", "fetch", text, "--json"),
+        score,
+        ("data", "inspect", text),
+    ):
+        damage()
+        result = ngb(*command)
+        assert result.exit_code == 0, result.output
+        if "inspect" in command:  # what the archive has is streamed
+            assert not path.exists()
+        else:
+            assert path.read_bytes() == content
+        assert (
+            "sub-P/sub-P_ses-1.nwb in the cache is damaged, so it was removed, to be fetched anew"
+            in result.stderr
+        )
+
+
+def test_one_file_of_those_that_were_fetched_together_needs_no_network(ngb, server):
+    fetched = found(ngb("data", "fetch", f"dandi:{SET}/*", "--json", server=server))
+    one = f"dandi:{SET}@{PUBLISHED}/sub-A/sub-A_ses-2.nwb"
+    server.close()
+    result = found(ngb("data", "fetch", one, "--json"))
+    assert result["files"] == fetched["files"][1:2] and result["source"] == fetched["source"][1:2]
+    assert result["address"] == one and result["licence"] == fetched["licence"]
+    for other in (one.replace("ses-2", "ses-9"), one.replace(PUBLISHED, "0.1.1"), one.replace(SET, "000129")):
+        assert ngb("data", "fetch", other).exit_code == 1
+
+
+def test_of_a_draft_what_was_fetched_last_is_used(server):
+    """Alone first, then among others, when its owner has replaced it."""
+    text = f"dandi:{SET}@draft/sub-A/sub-A_ses-1.nwb"
+    fetch_files(text, instance=server.api)
+    server.versions[SET]["draft"] = [File("sub-A/sub-A_ses-1.nwb", b"replaced")]
+    assert cached_files(text, instance=server.api).files[0].read_bytes() == b"draft" * 1000
+    fetch_files(f"dandi:{SET}@draft/*", instance=server.api)
+    assert cached_files(text, instance=server.api).files[0].read_bytes() == b"replaced"
+
+
+def test_a_cache_that_can_only_be_read_is_listed_and_verified(ngb, server, tmp_path):
+    fetched = found(ngb("data", "fetch", f"dandi:{SET}@{PUBLISHED}/*", "--json", server=server))
+    unfinished = tmp_path / "cache" / "assets" / "unfinished"
+    part = unfinished / f"{'0' * 64}.part"
+    part.write_bytes(b"x" * 1000)
+    opened, path_open = [], Path.open
+
+    def read_only(self, mode="r", *arguments, **options):
+        opened.append(mode)
+        if set(mode) & set("wax+"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+        return path_open(self, mode, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", read_only)
+        assert found(ngb("data", "list", "--json"))["unfinished"] == [{"size": 1000, "path": str(part)}]
+        assert ngb("data", "verify").exit_code == 0
+        again = found(ngb("data", "fetch", f"dandi:{SET}@{PUBLISHED}/*", "--json"))
+    assert again == fetched and opened
+
+
+def test_looking_for_unfinished_downloads_makes_none(tmp_path, monkeypatch):
+    """One that another process finishes between the listing and the look does not come back empty."""
+    (tmp_path / f"a{SUFFIX}").touch()
+    listed = Path.glob
+
+    def finished_meanwhile(self, pattern):
+        paths = list(listed(self, pattern))
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return paths
+
+    monkeypatch.setattr(Path, "glob", finished_meanwhile)
+    assert abandoned(tmp_path) == [] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", '{"sha256": "ab"}', '{"sha256": "ab", "sizes": [1]}'])
+def test_a_damaged_manifest_is_an_incomplete_dataset(ngb, tmp_path, content):
+    folder = tmp_path / "cache" / "small-0123456789ab"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(content)
+    result = ngb("data", "verify")
+    assert result.exit_code == 1 and result.stdout == "small: incomplete, make or fetch it again\n"
+
+
+def test_validate_of_an_address_says_to_fetch_it(ngb):
+    result = ngb("data", "validate", f"dandi:{SET}/a.nwb")
+    assert result.exit_code == 2 and "ngb data fetch" in result.stderr
+
+
 def test_datasets_of_the_catalogue_are_listed_with_their_sizes(ngb, tmp_path):
     folder = tmp_path / "cache" / "small-0123456789ab"
     folder.mkdir(parents=True)
@@ -99,7 +207,8 @@ def test_datasets_of_the_catalogue_are_listed_with_their_sizes(ngb, tmp_path):
     (folder / "manifest.json").write_text(json.dumps({"sha256": "ab", "sizes": {"a.nwb": 1000}}))
     (dataset,) = found(ngb("data", "list", "--json"))["datasets"]
     assert dataset["name"] == "small" and dataset["size"] > 1000
-    assert found(ngb("data", "verify", "small", "--json")) == [{"name": "small", "state": "complete"}]
+    (state,) = found(ngb("data", "verify", "small", "--json"))
+    assert state == {"name": "small", "state": "complete by its sizes; its digests were not kept"}
     (folder / "a.nwb").write_bytes(b"x")
     assert ngb("data", "verify", "small").exit_code == 1
     assert ngb("data", "remove", "small").exit_code == 0 and not folder.exists()

@@ -193,6 +193,25 @@ def test_a_damaged_wheel_is_one_sentence(tmp_path, small, clips, damage):
     assert in_cache(tmp_path) == []
 
 
+def test_a_file_that_was_damaged_in_the_cache_is_found_and_made_anew(small, folder, tmp_path):
+    """Its size is as it was: only the digest tells."""
+    (file,) = fetch("myodm", folder)
+    content = file.read_bytes()
+
+    def verified():
+        result = CliRunner().invoke(app, ["data", "verify"])
+        return result.exit_code, result.stdout
+
+    assert verified() == (0, "myodm: sound\n")
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    said = []
+    assert fetch("myodm", folder, said.append) == [file]
+    assert "damaged" in said[0] and verified() == (0, "myodm: sound\n")
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert verified() == (1, "myodm: damaged, so it was removed; make or fetch it again\n")
+    assert in_cache(tmp_path) == []
+
+
 def test_sources_that_do_not_exist(tmp_path, small):
     with pytest.raises(NgbError, match="There is no file or folder"):
         fetch("myodm", tmp_path / "nowhere")

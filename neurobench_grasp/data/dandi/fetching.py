@@ -62,8 +62,8 @@ def fetch_files(
 ) -> Fetched:
     """Fetch the NWB files of an address into the cache.
 
-    What is in the cache already is not fetched again. If these are all files of a published version, which
-    never changes, the archive is not asked anything.
+    What is in the cache already, and still has its digest, is not fetched again. If these are all files of
+    a published version, which never changes, the archive is not asked anything.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def fetch_files(
     """
     address, place = _one_path(text), instance_url(instance)
     fixed = address.version not in ("", DRAFT)
-    known = Store().recall(place, address) if fixed else None
+    known = Store().recall(place, address, progress) if fixed else None
     return _checked(known, pinned) if known else _fetch(address, place, pinned, progress, patience)
 
 
@@ -103,11 +103,11 @@ def cached_files(
 ) -> Fetched:
     """Give the files that an address stood for when it was last fetched; fetch them if there are none.
 
-    What is in the cache is used without asking the archive anything, drafts and newest versions too;
-    parameters and errors as of :func:`fetch_files`.
+    What is in the cache, and still has its digest, is used without asking the archive anything, drafts and
+    newest versions too; parameters and errors as of :func:`fetch_files`.
     """
     address, place = _one_path(text), instance_url(instance)
-    known = Store().recall(place, address)
+    known = Store().recall(place, address, progress)
     return known or _fetch(address, place, None, progress, patience)
 
 
@@ -184,7 +184,7 @@ def _one(store: Store, found: Found, asset: Asset, patience: Patience, meter: Me
     def waiting() -> None:
         meter.say(f"{asset.path}: another process is fetching it, waiting")
 
-    cached = store.find(asset)
+    cached = store.find_sound(asset, meter.say)
     if cached is None:
         with claimed(store.part_of(asset), patience, waiting) as part:
             cached = store.find(asset)  # another process may have been faster
@@ -227,8 +227,9 @@ def _needs_room(store: Store, missing: Sequence[Asset]) -> None:
     needed = sum(a.size for a in missing) - sum(begun)
     free = shutil.disk_usage(store.unfinished).free
     if needed > free:
+        what = f"{len(missing)} files need" if len(missing) > 1 else f"{missing[0].path} needs"
         raise NgbError(
-            f"{len(missing)} files need {needed / 1e6:.0f} MB, and the disk of {store.folder} has "
+            f"{what} {needed / 1e6:.0f} MB, and the disk of {store.folder} has "
             f"{free / 1e6:.0f} MB left; free some space or let NGB_CACHE name a folder on another disk."
         )
 

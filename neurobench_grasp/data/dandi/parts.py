@@ -105,9 +105,12 @@ def abandoned(folder: Path) -> list[Path]:
     """List the parts that no process is working on."""
     found = []
     for path in sorted(folder.glob(f"*{SUFFIX}")):
-        with path.open("ab") as file:
-            if _lock(file) is not False:
-                found.append(path)
+        try:
+            with path.open("rb") as file:  # the cache may be one that can only be read
+                if _lock(file, shared=True) is not False:
+                    found.append(path)
+        except FileNotFoundError:  # it was finished meanwhile
+            continue
     return found
 
 
@@ -131,12 +134,12 @@ def _open(path: Path, patience: Patience, tell: Callable[[], None]) -> tuple[Pat
     raise NgbError(f"{path.stem} was not fetched, because it was stopped.")
 
 
-def _lock(file: IO[bytes]) -> bool | None:
+def _lock(file: IO[bytes], *, shared: bool = False) -> bool | None:
     """Lock a file until it is closed: ``False`` if another process has it, ``None`` if there are no locks."""
     if fcntl is None:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:

@@ -17,8 +17,8 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from neurobench_grasp.cache import cache_folder
@@ -103,6 +103,15 @@ class Store:
         cached = self._at(asset.sha256) if asset.sha256 else self._with_etag(asset)
         return cached if cached is not None and cached.size == asset.size else None
 
+    def find_sound(self, asset: Asset, tell: Callable[[str], None] = lambda text: None) -> Cached | None:
+        """Find a file and read it whole: one that is damaged is removed, which is told in words."""
+        cached = self.find(asset)
+        if cached is None or cached.is_sound():
+            return cached
+        tell(f"{asset.path} in the cache is damaged, so it was removed, to be fetched anew")
+        self.discard(cached)
+        return None
+
     def keep(self, found: Found, asset: Asset, made: Path | None = None) -> Path:
         """Note where a file came from, and take it in if it is not there yet.
 
@@ -144,15 +153,32 @@ class Store:
         for address in {asked, found.address}:
             write_whole(self._noted(found.instance, address), _json(found.as_json()))
 
-    def recall(self, instance: str, address: Address) -> Fetched | None:
-        """Give what an address stood for last, if all its files are in the cache; needs no network."""
-        try:
-            found = Found.from_json(json.loads(self._noted(instance, address).read_text()))
-        except (OSError, ValueError, TypeError, KeyError):
+    def recall(
+        self, instance: str, address: Address, tell: Callable[[str], None] = lambda text: None
+    ) -> Fetched | None:
+        """Give what an address stood for last, if all its files are in the cache and sound.
+
+        Needs no network; damaged files are removed, which is told in words.
+        """
+        if address.is_pattern or not address.version:
+            found = _found(self._noted(instance, address))
+        else:
+            found = self._last_seen(instance, address)
+        if found is None:
             return None
-        cached = [self.find(asset) for asset in found.assets]
+        cached = [self.find_sound(asset, tell) for asset in found.assets]
         files = tuple(c.path for c in cached if c is not None)
         return Fetched(found, files) if len(files) == len(cached) else None
+
+    def _last_seen(self, instance: str, address: Address) -> Found | None:
+        """Find one file in what was fetched last, alone or among others."""
+        notes = sorted(self.addresses.glob("*.json"), key=lambda note: note.stat().st_mtime, reverse=True)
+        wanted = instance, address.dandiset, address.version
+        for found in filter(None, map(_found, notes)):
+            assets = tuple(a for a in found.assets if a.path == address.pattern)
+            if assets and (found.instance, found.address.dandiset, found.address.version) == wanted:
+                return replace(found, address=address, assets=assets)
+        return None
 
     def all(self) -> list[Cached]:
         """List the files, by their origins."""
@@ -226,6 +252,13 @@ class Store:
 def _note_of(origin: Origin) -> str:
     """Name of the file that tells of an origin."""
     return f"from-{_mark(asdict(origin))}.json"
+
+
+def _found(note: Path) -> Found | None:
+    try:
+        return Found.from_json(json.loads(note.read_text()))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _origin(path: Path) -> Origin | None:
