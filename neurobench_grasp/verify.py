@@ -7,6 +7,7 @@ training run the plugin that is installed here, never code from a submission.
 from __future__ import annotations
 
 import datetime
+import functools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -145,10 +146,17 @@ def verify(
     if problems or not (rescore or retrain):
         verified = [Verified(f.path, f.record, "self-reported", STATIC) for f in records]
         return Report(path, tuple(verified), tuple(problems), (*notes, *_claims(records)))
-    verified = [
-        _again(folder, filed, retrain=retrain, dataset=dataset, layout=layout, progress=progress)
-        for filed in records
-    ]
+    registry = load_registry()
+    task_of = functools.cache(  # records of one dataset are scored on the same reading of it
+        lambda *what: _prepared(registry, *what, dataset=dataset, layout=layout, progress=progress)
+    )
+    with tempfile.TemporaryDirectory(prefix="ngb-verify-") as work:
+        verified = [
+            _again(
+                folder, filed, task_of(*_what(filed.record)), Path(work), retrain=retrain, progress=progress
+            )
+            for filed in records
+        ]
     problems = [problem for one in verified for problem in one.problems]
     if write:
         for one in verified:
@@ -194,71 +202,70 @@ def _claims(records: Sequence[Filed]) -> Iterator[str]:
 
 
 def _again(
-    folder: Path,
-    filed: Filed,
-    *,
-    retrain: bool,
-    dataset: str | Path | None,
-    layout: str | Path | None,
-    progress: Progress,
+    folder: Path, filed: Filed, task: Task, work: Path, *, retrain: bool, progress: Progress
 ) -> Verified:
     """Score, or fit and score, what one record is about."""
-    registry, record = load_registry(), filed.record
-    task = _task(registry, record, dataset, layout, progress)
-    if found := tuple(f"{filed.path.name}: {what}" for what in _other_data(record, task)):
+    record, name = filed.record, filed.path.name
+    if found := tuple(f"{name}: {what}" for what in _other_data(record, task)):
         return Verified(
             filed.path, record, "self-reported", "the data are not those of the record", None, found
         )
     long = retrain and _trains_long(task.candidate.spec, record.seed)
     state = None if retrain and not long else _checkpoint(folder, record)
-    with tempfile.TemporaryDirectory(prefix="ngb-verify-") as work:
-        if state:
-            task = replace(task, candidate=_restoring(task.candidate, state))
-        elif not retrain or long:
-            _check_network(task, record, folder)
-        protocol = registry.protocol(str(record.protocol["name"]))
-        (now,) = score_task(task, [protocol], [record.seed], out=work, anew=True, progress=progress)
-        kept = fitted_state(Path(work), now)
-        if not retrain and not state and kept and record.provenance.get("weights") is None:
-            raise NgbError(
-                f"{filed.path}: the model learns, but there is no checkpoint of seed {record.seed} to score; "
-                "use --retrain, which fits it anew."
-            )
-        exact = _same_place(record, now)
-        problems = [f"{filed.path.name}: {what}" for what in _compare(record, now, exact=exact)]
-        how = _origin(state=bool(state), learned=bool(kept), anew=retrain and not long, record=record)
-        how += f"; scored again {_where(record, now)}: {_agreement(record, now, exact=exact)}"
-        if long:
-            trained, wrong = _train_tiny(task, record, Path(work), progress)
-            how, problems = f"{how}; {trained}", [*problems, *(f"{filed.path.name}: {w}" for w in wrong)]
-    level = "re-trained" if retrain else "re-scored"
-    if problems:
-        level = "self-reported"
-    return Verified(filed.path, record, level, how, _largest(record, now)[0], tuple(problems))
+    if state:
+        task = replace(task, candidate=_restoring(task.candidate, state))
+    else:
+        _check_network(task, record, folder)
+    protocol = load_registry().protocol(str(record.protocol["name"]))
+    (now,) = score_task(task, [protocol], [record.seed], out=work, anew=True, progress=progress)
+    learned = bool(fitted_state(work, now))
+    if not retrain and not state and learned and record.provenance.get("weights") is None:
+        raise NgbError(
+            f"{filed.path}: the model learns, but there is no checkpoint of seed {record.seed} to score; use "
+            "--retrain, which fits it anew."
+        )
+    exact = _same_place(record, now)
+    problems = list(_compare(record, now, exact=exact))
+    how = _origin(state=bool(state), learned=learned, anew=retrain and not long, record=record)
+    how += f"; scored again {_where(record, now)}: {_agreement(record, now, exact=exact)}"
+    if long:
+        trained, wrong = _train_tiny(task, record, work, progress)
+        how, problems = f"{how}; {trained}", [*problems, *wrong]
+    level = "self-reported" if problems else "re-trained" if retrain else "re-scored"
+    told = tuple(f"{name}: {problem}" for problem in problems)
+    return Verified(filed.path, record, level, how, _largest(record, now)[0], told)
 
 
-def _task(
+def _what(record: ScoreRecord) -> tuple[str, str, str | None, str]:
+    """Give model, dataset, training dataset and decoder of a record."""
+    decoder = str(record.protocol.get("settings", {}).get("decoder", "ridge")).split(" ")[0]
+    return record.model, str(record.dataset["id"]), record.dataset.get("trained_on"), decoder
+
+
+def _prepared(
     registry: Registry,
-    record: ScoreRecord,
+    model: str,
+    name: str,
+    trained_on: str | None,
+    decoder: str,
+    *,
     dataset: str | Path | None,
     layout: str | Path | None,
     progress: Progress,
 ) -> Task:
-    """Find the record's model, dataset and decoder here."""
-    name = str(record.dataset["id"])
-    known = {p.spec.name for p in registry.datasets()}
-    if dataset is None and name not in known:
+    """Find a record's model, dataset and decoder here."""
+    if dataset is None and name not in {p.spec.name for p in registry.datasets()}:
         raise NgbError(
             f"The dataset {name} of the record is no registered one; say with --dataset where it is: a file, "
             "or an address such as dandi:000128/sub-x/file.nwb."
         )
     return prepare(
         registry,
-        record.model,
+        model,
         dataset or name,
         layout=layout,
-        trained_on=record.dataset.get("trained_on"),
-        decoder=str(record.protocol.get("settings", {}).get("decoder", "ridge")).split(" ")[0],
+        trained_on=trained_on,
+        decoder=decoder,
         progress=progress,
     )
 
@@ -441,7 +448,7 @@ def _train_tiny(
             task.train,
             seed=record.seed,
             steps=TINY_STEPS,
-            folder=work / "training",
+            folder=work / f"training-{record.seed}",
             monitor={"train": some_of(task.train)},
             threads=1,
             progress=progress,

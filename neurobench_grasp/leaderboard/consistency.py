@@ -74,7 +74,8 @@ def agreement(record: ScoreRecord, units: UnitTable | None) -> Agreement:
 def named(i: int, row: Row) -> str:
     """Name a row: ``scores[12] (single_trial_ev, ood, M1)``."""
     keys = ("metric", "of", "split", "area", "reference", "session", "layer", "decoded", "dimension", "noise")
-    return f"scores[{i}] ({', '.join(str(row[key]) for key in keys if row.get(key) not in (None, ''))})"
+    words = ", ".join(str(row[key])[:60] for key in keys if row.get(key) not in (None, ""))
+    return f"scores[{i}] ({words.encode('utf-8', 'replace').decode()})"
 
 
 def _parts(row: Row, table: UnitTable) -> Sequence[UnitScores] | None:

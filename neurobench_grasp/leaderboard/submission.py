@@ -159,13 +159,36 @@ def _refused(name: str, entry: os.DirEntry[str]) -> str:
     return ""
 
 
+def read_plain(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Read a file that a stranger may have made: a plain one of moderate size, and nothing that it points to.
+
+    Raises
+    ------
+    UnsafeFileError
+        If it is something else.
+    CorruptFileError
+        If it cannot be read.
+    """
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafeFileError(f"{path.name} is a link, folder or device, so it was not read.")
+        if found.st_size > most:
+            raise UnsafeFileError(f"{path.name} has {found.st_size} bytes, and at most {most} are read.")
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptFileError(
+            f"{path.name} cannot be read ({error.strerror}); put it back, or score again."
+        ) from error
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file of a submission; what names a field twice is refused.
 
     Raises
     ------
-    CorruptFileError
-        If it is not JSON.
+    NgbError
+        If it is no plain file, or not JSON.
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -179,9 +202,8 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{text} is not a JSON number")
 
     try:
-        return json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
-    except OSError as error:
-        raise CorruptFileError(f"it cannot be read ({error.strerror}).") from error
+        text = read_plain(path).decode("utf-8")
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
     except (ValueError, RecursionError) as error:
         raise CorruptFileError(f"it is not valid JSON ({error}).") from error
 
@@ -219,10 +241,12 @@ def describe(files: Mapping[str, Path]) -> tuple[dict[str, Any], tuple[str, ...]
                 body["records"][name] = _of_record(data)
                 models.add(str(data.get("model")))
             else:
-                raw = path.read_bytes()
+                raw = read_plain(path)
                 body["files"][name] = {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
-        except (NgbError, OSError) as error:
+        except NgbError as error:
             problems.append(f"{name}: {error}")
+        except (ValueError, RecursionError) as error:  # half a sign, or thousands of brackets
+            problems.append(f"{name}: it cannot be digested ({type(error).__name__}); make it again.")
     body["models"] = sorted(models)
     return body | {"digest": digest(body)}, tuple(problems)
 
@@ -263,8 +287,10 @@ def check_submission(folder: Path) -> Checked:
         With ``bundle.json``.
     """
     files, problems = list_files(folder)
+    if problems:  # what is not as it should be is not opened
+        return Checked((), problems)
     made, unread = describe(files)
-    problems = (*problems, *unread, *_compare_bundle(folder, files, made))
+    problems = (*unread, *_compare_bundle(folder, files, made))
     card, card_problems = _read_card(files)
     records: list[Filed] = []
     notes: list[str] = []
@@ -429,18 +455,17 @@ def check_record(path: Path, folder: Path, *, told: str = "") -> Checked:
     """
     told = told or str(path)
     try:
-        if path.is_symlink() or path.stat().st_size > LIMITS[rf"{RECORDS}/[a-z0-9_.-]+\.json"]:
-            raise UnsafeFileError("it is a link, or too large for a record.")
         data = read_json(path)
+        canonical(data)
         record = from_json(data, where="it")
         to_json(record)
         problems = list(_of_fields(path, record))
         problems += _of_splits(folder, record)
         problems += _of_units(path, record)
-    except OSError as error:
-        return Checked((), (f"{told}: it cannot be read ({error.strerror}).",))
     except NgbError as error:
         return Checked((), (f"{told}: {error}",))
+    except (ValueError, RecursionError) as error:
+        return Checked((), (f"{told}: it is no record ({type(error).__name__}); score again.",))
     return Checked(
         (Filed(path, record),),
         tuple(f"{told}: {problem}" for problem in problems),
@@ -464,13 +489,10 @@ def _of_fields(path: Path, record: ScoreRecord) -> Iterator[str]:
 
 
 def _of_splits(folder: Path, record: ScoreRecord) -> Iterator[str]:
-    path = folder / splits_name(record)
     try:
-        if path.is_symlink() or path.stat().st_size > 16 * MB:
-            raise UnsafeFileError("it is a link or too large.")
-        raw = path.read_bytes()
-    except OSError as error:
-        yield f"dataset.splits: {splits_name(record)} cannot be read ({error.strerror}); score again."
+        raw = read_plain(folder / splits_name(record), 16 * MB)
+    except NgbError as error:
+        yield f"dataset.splits: {error}"
         return
     if hashlib.sha256(raw).hexdigest() != record.dataset["splits"]:
         yield f"dataset.splits: {splits_name(record)} is not the file of this digest; score again."
@@ -482,11 +504,11 @@ def _of_splits(folder: Path, record: ScoreRecord) -> Iterator[str]:
 
 def _of_units(path: Path, record: ScoreRecord) -> Iterator[str]:
     beside = units_path(path)
-    if record.provenance.get("units_sha256") is not None:
-        _refuse_bomb(beside)
     try:
+        if record.provenance.get("units_sha256") is not None:
+            _refuse_bomb(read_plain(beside, 32 * MB))
         units = read_units(path, record)
-    except CorruptFileError as error:
+    except NgbError as error:
         yield f"provenance.units_sha256: {error}"
         return
     try:
@@ -495,23 +517,21 @@ def _of_units(path: Path, record: ScoreRecord) -> Iterator[str]:
         yield f"scores: they cannot be compared with {beside.name} ({error}); score again."
 
 
-def _refuse_bomb(path: Path) -> None:
+def _refuse_bomb(raw: bytes) -> None:
     """Refuse an archive that would fill the memory.
 
     Raises
     ------
     UnsafeFileError
-        If it is a link, or says that it unpacks to far too much.
+        If it says that it unpacks to far too much.
     """
     try:
-        if path.is_symlink() or path.stat().st_size > 32 * MB:
-            raise UnsafeFileError(f"{path.name} is a link or too large, so it was not read.")
-        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             members = archive.infolist()
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
         return  # whoever reads it says why
     if len(members) > MOST_ARRAYS or sum(member.file_size for member in members) > MOST_UNPACKED:
-        raise UnsafeFileError(f"{path.name} unpacks to far more than scores of units, so it was not read.")
+        raise UnsafeFileError("it unpacks to far more than scores of units, so it was not read.")
 
 
 def _notes(record: ScoreRecord) -> Iterator[str]:

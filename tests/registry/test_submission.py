@@ -124,7 +124,7 @@ def test_what_cannot_be_submitted_is_told_and_leaves_nothing(planted, tmp_path):
     refused("card: it is missing; give the plugin's ModelSpec a card", "fake_secret")
     (path,) = (run / "records").glob("fake_learner*.json")
     moved = units_path(path).rename(tmp_path / "units")
-    refused("provenance.units_sha256: Cannot read .*units.npz")
+    refused(r"provenance\.units_sha256: .*units\.npz cannot be read")
     moved.rename(units_path(path))
     whole = path.read_text()
     twin = path.with_name("twin.json")
@@ -322,10 +322,26 @@ def test_a_linked_record_card_or_units_file_is_not_followed(bundle, tmp_path):
     assert verify(bundle).problems == ()
 
 
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(planted, tmp_path):
+    run = Path(shutil.copytree(planted[1], tmp_path / "run"))
+    (path,) = (run / "records").glob("fake_learner*.json")
+    (splits,) = (run / "splits").iterdir()
+    for file in (units_path(path), splits):
+        raw = file.read_bytes()
+        file.unlink()
+        os.mkfifo(file)
+        assert any("is a link, folder or device, so it was not read" in p for p in verify(path).problems)
+        file.unlink()
+        file.write_bytes(raw)
+    assert verify(path).problems == ()
+
+
 def test_what_is_too_large_or_would_unpack_to_too_much_is_not_read(bundle, monkeypatch):
     card = bundle / "card.json"
+    whole = card.read_bytes()
     os.truncate(card, 10**9)
-    assert any(p.startswith("card.json: it has 1000000000 bytes") for p in verify(bundle).problems)
+    assert verify(bundle).problems == ("card.json: it has 1000000000 bytes, and at most 131072 are read.",)
+    card.write_bytes(whole)
     path = units_path(record_of(bundle))
     monkeypatch.setattr("neurobench_grasp.leaderboard.submission.MOST_UNPACKED", 10**7)
     np.savez_compressed(path, zeros=np.zeros(2 * 10**6))
