@@ -93,7 +93,7 @@ def numbers(parts):
 
 
 def write_planted(folder, n_models, n_seeds, n_sessions, n_units):
-    """Records of models of all strengths, some of which nothing tells apart."""
+    """Write records of models of all strengths, some of which nothing tells apart."""
     strengths = np.random.default_rng(0).uniform(0.05, 0.35, n_models)
     for k, strength in enumerate(strengths):
         for seed in range(n_seeds):

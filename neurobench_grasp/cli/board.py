@@ -13,8 +13,9 @@ from neurobench_grasp.cli.terminal import Json, Result, note, table
 from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
-    from neurobench_grasp.leaderboard.site import Facts
     from rich.console import RenderableType
+
+    from neurobench_grasp.leaderboard.site import Facts
 
 RUNS = Path("ngb-runs")
 
@@ -52,7 +53,7 @@ def leaderboard(
 
 
 def default_folders() -> list[Path]:
-    """Folders of records that are read unless others are named: one's own runs and the reviewed submissions."""
+    """Folders that are read unless others are named: one's own runs and the reviewed submissions."""
     from neurobench_grasp.resources import resource
 
     try:
@@ -82,7 +83,7 @@ def _site(folders: list[Path], to: Path) -> Result:
 
 
 def _facts() -> Facts:
-    """What the package itself knows beside the records, so that the same records give the same site."""
+    """Give what the package itself knows, so that the same records give the same site everywhere."""
     from neurobench_grasp.builtin import ngb_datasets, ngb_protocols
     from neurobench_grasp.control.cards import CHECKPOINTS, NetworkCard
     from neurobench_grasp.leaderboard.site import Facts

@@ -1,4 +1,4 @@
-"""What the boards of a site show: tables of models that were scored alike, with every number beside its interval."""
+"""What the boards of a site show: tables of models that were scored alike, numbers with their intervals."""
 
 from __future__ import annotations
 
@@ -163,33 +163,97 @@ class Group:
         return sorted({row.model for table in self.tables for row in table.rows})
 
 
-EV = "95 % interval; explained variance of single units, mean over units, sessions and animals"
 _ENCODING = (
-    Column("single_trial_ev_ood", "new objects", "Single-trial EV", f"Single-trial EV on objects that neither the "
-           f"model nor the map has seen, with {EV}.", drawn=True),
-    Column("single_trial_ev_test", "new trials", "Single-trial EV", "Single-trial EV on new trials of known objects."),
-    Column("condition_averaged_ev_ood", "new objects", "Condition-averaged EV",
-           "EV of the mean over the trials of each condition, on new objects."),
-    Column("condition_averaged_ev_test", "new trials", "Condition-averaged EV",
-           "EV of the mean over the trials of each condition, on new trials of known objects."),
-    Column("gain_over_linear_kinematic", "linear", "Gain over", "Single-trial EV on new objects minus that of a linear "
-           "map from muscle lengths and velocities, paired unit by unit."),
-    Column("gain_over_untrained", "untrained", "Gain over", "Single-trial EV on new objects minus that of the same "
-           "network untrained, on the same inputs, paired unit by unit."),
-    Column("tracking_error_ood", "tracking", "Error, mm", "Mean distance of the hand’s keypoints from the recorded "
-           "movement, on new objects.", digits=2, lower=True),
-    Column("brain_control_error_ood", "brain control", "Error, mm", "The same when the hand’s goal is decoded from "
-           "this area’s spikes.", digits=2, lower=True),
-)  # fmt: skip
+    Column(
+        "single_trial_ev_ood",
+        "new objects",
+        "Single-trial EV",
+        "Explained variance of single units in single trials, on objects that neither model nor map has "
+        "seen, with 95 % interval.",
+        drawn=True,
+    ),
+    Column(
+        "single_trial_ev_test", "new trials", "Single-trial EV", "The same on new trials of known objects."
+    ),
+    Column(
+        "condition_averaged_ev_ood",
+        "new objects",
+        "Condition-averaged EV",
+        "Explained variance of the mean over the trials of each condition, on new objects.",
+    ),
+    Column(
+        "condition_averaged_ev_test",
+        "new trials",
+        "Condition-averaged EV",
+        "The same on new trials of known objects.",
+    ),
+    Column(
+        "gain_over_linear_kinematic",
+        "linear",
+        "Gain over",
+        "Single-trial EV on new objects minus that of a linear map from muscle lengths and velocities, "
+        "paired unit by unit.",
+    ),
+    Column(
+        "gain_over_untrained",
+        "untrained",
+        "Gain over",
+        "Single-trial EV on new objects minus that of the same network untrained, on the same inputs, paired "
+        "unit by unit.",
+    ),
+    Column(
+        "tracking_error_ood",
+        "tracking",
+        "Error, mm",
+        "Mean distance of the hand’s keypoints from the recorded movement, on new objects.",
+        digits=2,
+        lower=True,
+    ),
+    Column(
+        "brain_control_error_ood",
+        "brain control",
+        "Error, mm",
+        "The same when the hand’s goal is decoded from this area’s spikes.",
+        digits=2,
+        lower=True,
+    ),
+)
 _HAND = (
-    Column("tracking_error_ood", "new objects", "Tracking error, mm", "Mean distance of the hand’s keypoints from the "
-           "recorded movement, on objects that the controller has not seen, with 95 % interval.", 2, True, True),
-    Column("tracking_error_test", "new trials", "Tracking error, mm", "The same on new trials of known objects.", 2,
-           lower=True),
-    Column("tracking_error_tips_ood", "fingertips", "Tracking error, mm", "The same for the fingertips alone, on new "
-           "objects.", 2, lower=True),
-    Column("joint_error_ood", "joints, °", "", "Mean error of joint angles, on new objects.", 2, lower=True),
-)  # fmt: skip
+    Column(
+        "tracking_error_ood",
+        "new objects",
+        "Tracking error, mm",
+        "Mean distance of the hand’s keypoints from the recorded movement, on objects that the controller "
+        "has not seen, with 95 % interval.",
+        digits=2,
+        drawn=True,
+        lower=True,
+    ),
+    Column(
+        "tracking_error_test",
+        "new trials",
+        "Tracking error, mm",
+        "The same on new trials of known objects.",
+        digits=2,
+        lower=True,
+    ),
+    Column(
+        "tracking_error_tips_ood",
+        "fingertips",
+        "Tracking error, mm",
+        "The same for the fingertips alone, on new objects.",
+        digits=2,
+        lower=True,
+    ),
+    Column(
+        "joint_error_ood",
+        "joints, °",
+        "",
+        "Mean error of joint angles, on new objects.",
+        digits=2,
+        lower=True,
+    ),
+)
 
 
 def groups(entries: Sequence[Entry]) -> list[Group]:
@@ -277,13 +341,13 @@ class _Found:
         return zip(ordered, standing(ordered, differences(ordered), lower=lower), strict=True)
 
     def _number(self, key: str, board: Board, model: str) -> Cell:
-        """Number of the same board in another metric or split."""
+        """Give the number of the same board in another metric or split."""
         metric, _, split = key.rpartition("_")
         _, candidates = self.of(metric, split).get(tuple(board.values()), ({}, {}))
         return _cell(candidates[model].row()) if model in candidates else Cell()
 
     def _of_hand(self, metric: str, board: Board, model: str) -> Cell:
-        """Error of a model's hand on the same data; of several protocols or settings, those of most models."""
+        """Give the error of a model's hand on the same data; of several settings those of most models."""
         data, area = _place(board, IDENTITY), board["area"] if metric.startswith("brain") else ""
         found = [
             (len(candidates), other["version"], other["settings_sha256"], candidates)
@@ -294,7 +358,7 @@ class _Found:
         return _cell(candidates[model].row()) if model in candidates else Cell()
 
     def _gain(self, board: Board, candidate: Candidate, reference: str) -> Cell:
-        """Gain over a reference, over all networks; without scores of units the mean of the records' gains."""
+        """Give the gain over a reference; without scores of units the mean of the records' gains."""
         if candidate.model == reference:  # nobody gains over himself
             return Cell()
         if beside := candidate.beside.get(reference):

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard.site import draw, export, text, words
-from neurobench_grasp.leaderboard.site.boards import Cell, Group, Table, groups
+from neurobench_grasp.leaderboard.site.boards import Cell, Table, groups
 from neurobench_grasp.leaderboard.site.entries import (
     IDENTITY,
     Entry,
@@ -100,7 +100,8 @@ def build_site(folders: Iterable[str | Path], to: str | Path, facts: Facts) -> S
     check_folder(to)
     entries, problems = read_entries(folders)
     if not entries and problems:
-        raise NgbError("None of these could be read; name run folders or folders of records.")
+        told = "; ".join(problem.rstrip(".") for problem in problems[:3])
+        raise NgbError(f"None of these could be read ({told}); name run folders or folders of records.")
     content = _Pages(entries, facts)
     write_folder(to, dict(content.files()))
     boards = [table for group in content.groups for table in group.tables]
@@ -188,13 +189,14 @@ class _Pages:
             if row.model == model
         ]
         return self._page(
-            "model.html", root="../", page="model", model=model, card=card, standings=standings, newest=newest,
+            "model.html", root="../", page="model", model=model, card=card, standings=standings,
             sections=list(self._sections(mine)), entries=mine, films=self.films.get(model, []),
-            provenance=_provenance(newest), training=self._training(mine), commands=list(_commands(mine, self.facts)),
+            provenance=_provenance(newest), training=self._training(mine),
+            commands=list(_commands(mine, self.facts)),
         )  # fmt: skip
 
     def _sections(self, mine: Sequence[Entry]) -> Iterator[tuple[Mapping[str, Any], list[Part]]]:
-        """What a model's page shows, dataset by dataset."""
+        """Give what a model's page shows, dataset by dataset."""
         by_data: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
         for entry in mine:
             by_data[identity(entry.record)].append(entry)
@@ -227,8 +229,9 @@ class _Pages:
             for entry in sorted(mine, key=lambda entry: entry.date)
         }
         return self._page(
-            "dataset.html", root="../", page="dataset", dataset=dataset, spec=self.facts.datasets.get(dataset),
-            versions=[(dict(zip(IDENTITY, k, strict=True)), as_mapping(versions[k])) for k in sorted(versions)],
+            "dataset.html", root="../", page="dataset", dataset=dataset,
+            spec=self.facts.datasets.get(dataset),
+            versions=[(dict(zip(IDENTITY, k, strict=True)), versions[k]) for k in sorted(versions)],
             groups=[group for group in self.groups if group.labels["dataset"] == dataset],
             licences=sorted({str(entry.record.dataset.get("licence", "unknown")) for entry in mine}),
             synthetic=any(entry.record.dataset["synthetic"] for entry in mine),
@@ -257,7 +260,7 @@ class _Pages:
 
 
 def _what(data: tuple[Any, ...], protocol: Mapping[str, Any], settings: str) -> tuple[Any, ...]:
-    """What was scored, and how."""
+    """Tell what was scored, and how."""
     return (*data, protocol["name"], protocol["version"], settings)
 
 
@@ -272,8 +275,8 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         slug=text.slug, num=text.number, ends=text.ends, spread=text.spread, shown=text.shown, short=_short,
-        rank=rank, letters=letters, kind=_kind, metric=words.metric_name, split=words.split_name, linked=_linked,
-        sort=_sort, sentence=_sentence, breakable=_breakable, few=_few, left_out=_left_out,
+        rank=rank, letters=letters, kind=_kind, metric=words.metric_name, linked=_linked, sort=_sort,
+        sentence=_sentence, breakable=_breakable, few=_few, left_out=_left_out,
     )  # fmt: skip
     environment.tests["alone"] = lambda seeds: len(seeds) == 1
     environment.globals.update(
@@ -369,7 +372,7 @@ def _alike(entries: Iterable[Entry]) -> list[list[Entry]]:
 
 
 def _provenance(entry: Entry) -> list[tuple[str, str]]:
-    """What made a record, line by line."""
+    """Tell what made a record, line by line."""
     found = entry.record.provenance
     git, cpu = as_mapping(found.get("git")), as_mapping(found.get("cpu"))
     commit = f"{git['commit']}{', changed' if git.get('dirty') else ''}" if "commit" in git else None

@@ -76,7 +76,7 @@ WIDTH, HEIGHT = 120, 18
 
 
 def interval_scale(cells: Iterable[tuple[float, Interval]], *, lower: bool) -> Scale:
-    """Common scale for the intervals of a board; what is far below zero is cut, since scores are unbounded there."""
+    """Make one scale for the intervals of a board; far below zero it is cut: scores are unbounded there."""
     numbers = [n for value, ci in cells for n in (value, *(ci or ()))]
     high = max(numbers, default=0.0)
     below = [] if lower else [max(n, -max(high, 0.1)) for n in numbers]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,8 @@ ENCODING = (
     ("condition_averaged_ev", "test"),
 )
 HAND = (
-    ("tracking_error", SPLIT), ("tracking_error", "test"), ("tracking_error_tips", SPLIT), ("joint_error", SPLIT),
-    ("brain_control_error", SPLIT), ("brain_control_error_joint_angles", SPLIT),
+    ("tracking_error", SPLIT), ("tracking_error", "test"), ("tracking_error_tips", SPLIT),
+    ("joint_error", SPLIT), ("brain_control_error", SPLIT), ("brain_control_error_joint_angles", SPLIT),
 )  # fmt: skip
 LARGEST = 1e9
 """No score or error is as large; a number that is was made to break something."""
@@ -154,7 +153,7 @@ def _is_sane(record: ScoreRecord) -> bool:
 
 
 def _is_score(number: Any) -> bool:
-    return not isinstance(number, int | float) or (math.isfinite(number) and abs(number) < LARGEST)
+    return not isinstance(number, int | float) or abs(number) < LARGEST  # nor is it undefined
 
 
 def by_model(entries: Iterable[Entry]) -> dict[str, list[Entry]]:

@@ -96,8 +96,8 @@ def board_csv(groups: Sequence[Group]) -> bytes:
                 cells = [row.cells.get(key, Cell()) for key in keys]
                 numbers = [_rounded(n) for cell in cells for n in (cell.value, *(cell.ci or (None, None)))]
                 yield [
-                    table.kind, *(table.labels[key] for key in BOARD), row.rank, row.rank_worst, row.ties, row.model,
-                    len(row.seeds), row.level, row.contaminated, *numbers, row.reason,
+                    table.kind, *(table.labels[key] for key in BOARD), row.rank, row.rank_worst, row.ties,
+                    row.model, len(row.seeds), row.level, row.contaminated, *numbers, row.reason,
                 ]  # fmt: skip
 
     return _csv([*about, *head, "reason"], rows())

@@ -15,7 +15,7 @@ MARK = ".ngb-board"
 
 
 def write_folder(to: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder by way of a temporary one beside it: the old content or the new is there, never a mixture.
+    """Write a folder by way of a temporary one beside it: the old content or the new is there.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ def write_folder(to: Path, files: Mapping[str, bytes]) -> None:
             raise
     except OSError as error:
         raise NgbError(
-            f"Cannot write the site {to} ({error.strerror}); free some space or choose another folder with --html."
+            f"Cannot write the site {to} ({error.strerror}); free some space, or choose another folder "
+            "with --html."
         ) from error
     finally:
         for folder in (temporary, old):

@@ -46,14 +46,13 @@ class Part:
     title : str
     note : str
         What is shown, in a sentence.
-    drawing : Markup
-        Empty if there is none.
+    drawing : Markup, optional
     grid : Grid, optional
     """
 
     title: str
     note: str = ""
-    drawing: Markup = Markup()
+    drawing: Markup | None = None
     grid: Grid | None = None
 
 
@@ -190,7 +189,7 @@ def _references(numbers: Numbers, area: str) -> Iterator[Part]:
     items = [("this model", own.value, own.ci, "s1"), *((n, c.value or 0.0, c.ci, "s4") for n, c in named)]
     yield Part(
         f"References, {area}",
-        "What simpler accounts, nulls and the truth where it is known score on new objects, through the same map.",
+        "What simpler accounts, nulls and the truth where it is known score on new objects.",
         draw.bars(
             f"Single-trial EV of this model and of references on new objects, {area}",
             items,
@@ -205,7 +204,7 @@ def _references(numbers: Numbers, area: str) -> Iterator[Part]:
 
 
 def _full(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:
-    """A table without the columns that are empty."""
+    """Make a table without the columns that are empty."""
     kept = [k for k in range(len(head)) if k == 0 or any(row[k] != "–" for row in rows)]
     return Grid(caption, [head[k] for k in kept], [[row[k] for k in kept] for row in rows])
 
@@ -217,7 +216,8 @@ def _layers(numbers: Numbers, area: str) -> Iterator[Part]:
     )
     if not items:
         return
-    about = f"Single-trial EV of each layer on new objects, {area}; the best is {items[0][0]} with {spread(items[0][1])}"
+    best = f"the best is {items[0][0]} with {spread(items[0][1])}"
+    about = f"Single-trial EV of each layer on new objects, {area}; {best}"
     rows = [[name, spread(cell)] for name, cell in items]
     drawn = [(name, cell.value or 0.0, cell.ci, "s1") for name, cell in items[:MOST_LAYERS]]
     yield Part(

@@ -1,4 +1,4 @@
-"""Text of a page: numbers in words, names that are safe as names of files, cells that no table program runs."""
+"""Text of a page: numbers in words, names that are safe in paths, cells that no table program runs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def slug(name: str) -> str:
     """Turn a name into one that is safe in a path and an address, and that no other name turns into."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     safe = re.sub(r"-*\.+-*|-{2,}", "-", re.sub(r"[^a-z0-9_.]+", "-", plain)).strip("-.")[:_LONGEST]
-    if safe == name and not _RESERVED.match(name):
+    if safe and safe == name and not _RESERVED.match(name):
         return safe
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{safe or 'x'}-{digest}"

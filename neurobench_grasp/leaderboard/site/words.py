@@ -7,8 +7,8 @@ from collections.abc import Mapping
 METRICS: Mapping[str, tuple[str, str]] = {
     "single_trial_ev": (
         "single-trial EV",
-        "Explained variance, 1 − Var(y − ŷ) / Var(y), of each unit over the bins of single trials; signed, never "
-        "clipped; mean over units, then sessions, then animals.",
+        "Explained variance, 1 − Var(y − ŷ) / Var(y), of each unit over the bins of single trials; signed, "
+        "never clipped; mean over units, then sessions, then animals.",
     ),
     "single_trial_r2": (
         "single-trial R²",
@@ -20,8 +20,8 @@ METRICS: Mapping[str, tuple[str, str]] = {
     ),
     "object_tuning_ev": (
         "object-tuning EV",
-        "Condition-averaged EV after subtracting, at each phase, the mean over conditions: what is left is tuning to "
-        "objects, not the common time course.",
+        "Condition-averaged EV after subtracting, at each phase, the mean over conditions: what is left is "
+        "tuning to objects, not the common time course.",
     ),
     "gain_over_linear_kinematic": (
         "gain over linear",
@@ -33,7 +33,7 @@ METRICS: Mapping[str, tuple[str, str]] = {
     ),
     "gain_over_untrained": (
         "gain over untrained",
-        "Score minus that of the same network with the weights that training began with, given the same inputs.",
+        "Score minus that of the same network with the weights that training began with, on the same inputs.",
     ),
     "gain_over_phase_mean": (
         "gain over phase mean",

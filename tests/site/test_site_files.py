@@ -1,0 +1,293 @@
+"""The files of a site: the same for the same records, written whole or not at all, harmless to open."""
+
+import csv
+import dataclasses
+import errno
+import io
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from compared import scored, steady, write
+from conftest import BAD, FACTS, whole
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from neurobench_grasp.cli import app
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.leaderboard import RANK_RULE, ranking, read_scored, unit_scores_of
+from neurobench_grasp.leaderboard.site import build_site
+from neurobench_grasp.leaderboard.site.build import _commands, letters
+from neurobench_grasp.leaderboard.site.entries import read_entries
+from neurobench_grasp.leaderboard.site.text import clean, harmless_cell, slug
+
+
+def content(folder):
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
+
+
+def table(raw):
+    return list(csv.DictReader(io.StringIO(raw.decode())))
+
+
+def test_the_same_records_give_the_same_bytes_in_whatever_order_they_are_found(runs, site, tmp_path):
+    records = sorted((runs / "records").glob("*.json"))
+    for k, path in enumerate(records):
+        to = tmp_path / str(k % 3) / "records"
+        to.mkdir(parents=True, exist_ok=True)
+        for file in (path, path.with_suffix(".units.npz")):
+            if file.exists():
+                shutil.copyfile(file, to / file.name)
+    for film in runs.glob("muscle-*"):
+        shutil.copyfile(film, tmp_path / "1" / film.name)
+    folders = [tmp_path / str(k) for k in range(3)]
+    with_muscle = [f for f in folders if list((f / "records").glob("muscle-*"))]
+    assert with_muscle
+    for order in (folders, [*folders[::-1], runs]):
+        assert content(build_site(order, tmp_path / "site", FACTS).index.parent) == content(site)
+
+
+def test_board_files_are_the_ranking_and_tell_the_same(runs, site, board):
+    assert json.loads((site / "board.json").read_text())["rule"] == RANK_RULE
+    known = ranking(read_scored([runs], unit_scores_of())[0])
+    for row in known:
+        found = board["encoding", row["area"], row["dataset"]][row["model"]]
+        assert [found[k] for k in ("rank", "rank_worst", "ties")] == [
+            row["rank"],
+            row["rank_worst"],
+            row["ties"] or "",
+        ]
+        assert found["scores"]["single_trial_ev_ood"]["value"] == pytest.approx(row["value"], rel=1e-9)
+    lines = table((site / "board.csv").read_bytes())
+    assert len(lines) == sum(map(len, board.values())) > len(known)
+    for line in lines:
+        area, dataset, model = (line[k].removeprefix("'") for k in ("area", "dataset", "model"))
+        for key, cell in board[line["kind"], area, dataset][model]["scores"].items():
+            assert line[key] == ("" if cell["value"] is None else repr(cell["value"]))
+            assert line[f"{key}_ci_low"] == ("" if cell["ci"] is None else repr(cell["ci"][0]))
+
+
+def test_every_number_of_every_record_is_in_one_table_and_the_records_are_there_as_they_were(runs, site):
+    lines = table((site / "scores.csv").read_bytes())
+    records = {path.name: json.loads(path.read_text()) for path in (runs / "records").glob("*.json")}
+    assert len(lines) == sum(len(record["scores"]) for record in records.values())
+    by_record = {}
+    for line in lines:
+        by_record.setdefault(line["record"], []).append(line)
+    for name, mine in by_record.items():
+        for line, row in zip(mine, records[name]["scores"], strict=True):
+            assert line["value"] == ("" if row["value"] is None else repr(row["value"]))
+        assert (site / "records" / name).read_bytes() == (runs / "records" / name).read_bytes()
+    units = table((site / "units.csv").read_bytes())
+    muscle = [u for u in units if (u["model"], u["dataset"], u["area"]) == ("muscle", "data", "M1")]
+    assert len(muscle) == 10 and any(u["unit"].startswith("<script>") for u in units)
+
+
+def test_gains_are_paired_and_contamination_and_verification_are_told(board):
+    models = board["encoding", "M1", "data"]
+    gain = models["muscle"]["scores"]["gain_over_untrained"]
+    assert gain["value"] == pytest.approx(0.05, abs=1e-6) and gain["ci"] == pytest.approx(
+        [0.05, 0.05], abs=1e-6
+    )
+    assert models["muscle"]["scores"]["gain_over_linear_kinematic"]["value"] == pytest.approx(0.22, abs=1e-6)
+    assert models["linear_kinematic"]["scores"]["gain_over_linear_kinematic"]["value"] is None
+    assert {name for name, m in models.items() if m["contaminated"]} == {"greedy"}
+    assert {name for name, m in models.items() if m["verification"] != "self-reported"} == {"muscle"}
+    assert models["muscle"]["seeds"] == [0, 1]
+    assert models["muscle"]["scores"]["tracking_error_ood"]["value"] == pytest.approx(4.2)
+    assert models["few"]["rank"] is None and models["few"]["reason"] == "too few conditions"
+    assert (
+        board["hand", "", "data"]["muscle"]["rank"] == 1 and board["hand", "", "data"]["torque"]["rank"] == 2
+    )
+
+
+def test_self_tests_are_on_a_page_of_their_own(site):
+    index, tests = ((site / name).read_text() for name in ("index.html", "self-tests.html"))
+    assert "datasets/demo.html" not in index and "datasets/demo.html" in tests
+    assert "datasets/data.html" in index and "datasets/data.html" not in tests
+    assert "nothing about brains" in tests
+
+
+def test_of_several_records_of_one_thing_the_newest_counts(tmp_path):
+    old, new = (whole("a", value, date=date) for value, date in ((0.1, "2026-01-01"), (0.3, "2026-02-01")))
+    write(tmp_path / "x", new)
+    write(tmp_path / "y", old)
+    entries, problems = read_entries([tmp_path / "x", tmp_path / "y"])
+    assert [e.date for e in entries] == ["2026-02-01"] and not problems
+
+
+def test_a_record_without_anything_beside_it_and_a_broken_one(tmp_path):
+    bare = scored("bare")
+    provenance = dataclasses.replace(bare, record=dataclasses.replace(bare.record, provenance={}, dropped=[]))
+    (path,) = write(tmp_path / "x", provenance)
+    huge = json.loads(path.read_text())
+    huge["model"] = "huge"
+    for k, value in enumerate(("1e999", "1e300", str(10**400))):
+        text = json.dumps(huge).replace('"value": 0.5', f'"value": {value}')
+        (tmp_path / "x" / f"huge{k}.json").write_text(text)
+    (tmp_path / "x" / "cut.json").write_text("{")
+    site = build_site([tmp_path / "x"], tmp_path / "site", FACTS)
+    assert (site.n_records, site.n_models, len(site.problems)) == (1, 1, 4)
+    assert "Its records have no card" in (tmp_path / "site/models/bare.html").read_text()
+
+
+def test_a_folder_that_is_no_site_and_files_of_others_are_never_lost(runs, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    with pytest.raises(NgbError, match=r"holds 'thesis\.txt'"):
+        build_site([runs], tmp_path / "mine", FACTS)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NgbError, match="is a file"):
+        build_site([runs], tmp_path / "file", FACTS)
+    to = tmp_path / "site"
+    build_site([runs], to, FACTS)
+    (to / "CNAME").write_text("example.org")
+    with pytest.raises(NgbError, match="'CNAME'"):
+        build_site([runs], to, FACTS)
+    assert (to / "CNAME").exists() and (to / "index.html").exists()
+    (to / "CNAME").unlink()
+    build_site([runs], to, FACTS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "mine", "site"]
+
+
+@pytest.mark.parametrize("broken", ["write_bytes", "rename"])
+def test_when_writing_fails_the_old_site_stays_whole(runs, tmp_path, monkeypatch, broken):
+    to = tmp_path / "site"
+    build_site([runs], to, FACTS)
+    before = content(to)
+    calls = []
+    real = getattr(Path, broken)
+
+    def fails(self, *arguments):
+        calls.append(self)
+        if len(calls) == (9 if broken == "write_bytes" else 2):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Path, broken, fails)
+    with pytest.raises(NgbError, match=r"Cannot write the site .*No space left"):
+        build_site([runs], to, FACTS)
+    monkeypatch.undo()
+    assert content(to) == before and [p.name for p in tmp_path.iterdir()] == ["site"]
+
+
+def test_a_removed_model_leaves_no_page(tmp_path):
+    write(tmp_path / "x", whole("a", 0.1), whole("b", 0.2))
+    assert (build_site([tmp_path / "x"], tmp_path / "site", FACTS).index.parent / "models/b.html").exists()
+    for path in (tmp_path / "x").glob("b-*"):
+        path.unlink()
+    build_site([tmp_path / "x"], tmp_path / "site", FACTS)
+    assert not (tmp_path / "site/models/b.html").exists() and (tmp_path / "site/models/a.html").exists()
+
+
+@given(st.text(max_size=300))
+def test_names_of_pages_are_safe_and_cells_are_no_formulas(name):
+    made = slug(name)
+    assert made.isascii() and made == made.lower() and 0 < len(made) < 80
+    assert set(made) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
+    assert not harmless_cell(name).lstrip().startswith(("=", "+", "-", "@"))
+
+
+def test_names_that_look_alike_get_pages_of_their_own():
+    names = [
+        "a",
+        "A",
+        "a.b",
+        "a-b",
+        "a b",
+        "",
+        "..",
+        "../a",
+        "ä",
+        "con",
+        "nul.x",
+        "x" * 100,
+        "x" * 101,
+        BAD,
+        "日本",
+    ]
+    assert len({slug(name) for name in names}) == len(names)
+    assert slug("muscle_ppo") == "muscle_ppo" and slug("con") != "con"
+
+
+def test_what_is_not_seen_or_turns_text_around_is_shown_as_a_box():
+    assert (
+        clean("a\u202eb\x00c\ud800d\u2066e") == "a\ufffdb\ufffdc\ufffdd\ufffde" and clean("ü日\n") == "ü日\n"
+    )
+
+
+def test_runs_of_tie_letters_are_written_as_first_and_last():
+    assert [letters(t) for t in ("", "a", "ab", "abcd", "acde", "yza1b1", "az")] == [
+        "", "a", "a b", "a–d", "a c–e", "y–b1", "a z",
+    ]  # fmt: skip
+
+
+def test_the_command_that_reproduces_is_quoted_and_names_seeds_protocols_and_decoders(tmp_path):
+    driven = {
+        "protocol": "brain-control",
+        "settings": {"decoder": "kalman (plugin 1.0)"},
+        "id": "my data; rm -rf /",
+    }
+    entries = [
+        *(scored("m", steady(0.1), seed=k, id="data") for k in range(3)),
+        *(scored("m", steady(0.1), seed=k, id="data", protocol="tracking") for k in (0, 4)),
+        scored("m", steady(0.1), seed=2, trained_on="data", **driven),
+    ]
+    write(tmp_path / "x", *entries)
+    found = list(_commands(read_entries([tmp_path / "x"])[0], FACTS))
+    assert found == [
+        "ngb score --model m --dataset data --protocol encoding --seeds 3",
+        "ngb score --model m --dataset data --protocol tracking --seed 0",
+        "ngb score --model m --dataset data --protocol tracking --seed 4",
+        "ngb score --model m --dataset 'path/to/my data; rm -rf /.nwb' --trained-on data --decoder kalman "
+        "--protocol brain-control --seed 2",
+    ]
+    assert shlex.split(found[-1])[5] == "path/to/my data; rm -rf /.nwb"
+
+
+def test_a_model_trained_on_the_dandiset_of_a_dataset_is_contaminated(tmp_path):
+    entry = whole("a", 0.1, card={**json.loads(json.dumps(CARD_OF)), "training_data": ["dandi:000128"]})
+    source = dict.fromkeys(("instance", "version", "path", "asset_id", "dandi_etag", "sha256"), "x")
+    entry.record.dataset["source"] = [{**source, "dandiset": "000128", "size": 1}]
+    write(tmp_path / "x", entry)
+    assert read_entries([tmp_path / "x"])[0][0].contaminated
+
+
+CARD_OF = {
+    "licence": "MIT", "authors": ["A"], "citation": "", "action_space": "none", "training_data": [],
+    "parameters": 1, "steps": 0, "compute": "none", "seeds": [], "simulator": "none",
+}  # fmt: skip
+
+
+def test_videos_beside_the_records_are_copied_and_shown(site):
+    page = (site / "models/muscle.html").read_text()
+    films = sorted((site / "films").iterdir())
+    assert [f.suffix for f in films] == [".gif", ".mp4"] and films[1].read_bytes() == b"not really a video"
+    assert f'<video controls preload="metadata" src="../films/{films[1].name}"' in page
+    assert f'<img src="../films/{films[0].name}"' in page
+    assert "<video" not in (site / "models/torque.html").read_text()
+
+
+def test_the_command_builds_the_site_and_tells_where_it_is(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ngb = CliRunner().invoke
+    told = ngb(app, ["leaderboard", str(runs), "--html", "web"])
+    assert (
+        told.exit_code == 0
+        and "open web/index.html" in told.stdout
+        and (tmp_path / "web/index.html").exists()
+    )
+    asked = json.loads(ngb(app, ["leaderboard", str(runs), "--html", "web", "--json"]).stdout)
+    assert asked["index"] == "web/index.html" and asked["models"] == 6 and asked["boards"] == 6
+    refused = ngb(app, ["leaderboard", "nowhere", "--html", "other"])
+    assert refused.exit_code == 1 and "there is no folder nowhere" in refused.stderr
+    assert not (tmp_path / "other").exists()
+    (tmp_path / "ngb-runs" / "records").mkdir(parents=True)
+    empty = ngb(app, ["leaderboard", "ngb-runs", "--html", "empty"])
+    assert empty.exit_code == 0 and "no scores to show yet" in empty.stderr
+    assert "No model has been scored on recordings yet" in (tmp_path / "empty/index.html").read_text()
