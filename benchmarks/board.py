@@ -8,6 +8,7 @@ builds it. The plain loop compares pair by pair (a sample of the pairs, scaled u
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import random
@@ -39,45 +40,45 @@ PLANTED = (
 )  # fmt: skip
 
 
-def planted_part(rng, session, n_units, n_groups, mean):
-    """Scores of one session: units differ, conditions differ, and each unit in each condition."""
+@functools.cache
+def shared_part(session, seed, n_units, n_groups):
+    """Draw what all models have in common: units, conditions, and units in conditions differ."""
+    rng = np.random.default_rng([*session.encode(), seed])
     groups = 0.03 * rng.standard_normal((n_groups, 1)) + 0.05 * rng.standard_normal((n_groups, n_units))
-    data = mean + 0.1 * rng.standard_normal(n_units) + groups
-    left_out = {f"object_{g}": (data.sum(0) - data[g]) / (n_groups - 1) for g in range(n_groups)}
+    return 0.1 * rng.standard_normal(n_units) + groups
+
+
+def planted_part(rng, session, seed, n_units, n_groups, mean):
+    """Scores of one session: what all models have in common, and a little of the model's own."""
+    data = (
+        shared_part(session, seed, n_units, n_groups) + mean + 0.02 * rng.standard_normal((n_groups, n_units))
+    )
+    left_out = (data.sum(0) - data) / (n_groups - 1)
     units = tuple(f"unit_{u:03d}" for u in range(n_units))
-    return UnitScores(session, f"animal_{session[-1]}", units, data.mean(0), left_out)
+    names = (f"object_{g}" for g in range(n_groups))
+    by_group = dict(zip(names, left_out, strict=True))
+    return UnitScores(session, f"animal_{session[-1]}", units, data.mean(0), by_group)
 
 
-def planted(model, seed, strength, n_sessions, n_units):
+def planted(rng, model, seed, strength, n_sessions, n_units):
     """One record of a network and the scores of its units."""
-    shared = random.Random(seed)
     parts, rows = [], []
     sessions = [f"session_{s}_{s % 2}" for s in range(n_sessions)]
     for area in AREAS:
         for metric, split, reference in PLANTED:
             mean = {"untrained": 0.2, "linear_kinematic": 0.22}.get(reference, strength)
-            labels = Labels(area, split, metric, reference)
-            found = []
-            for session in sessions:
-                rng = np.random.default_rng([int(hashlib.sha256(session.encode()).hexdigest()[:8], 16), seed])
-                found.append(planted_part(rng, session, n_units, N_GROUPS[split], mean))
-            parts += [(labels, part) for part in found]
+            found = [planted_part(rng, s, seed, n_units, N_GROUPS[split], mean) for s in sessions]
+            parts += [(Labels(area, split, metric, reference), part) for part in found]
             row = {"metric": metric, "split": split, "area": area, "n_conditions": N_GROUPS[split]}
             row |= {"reference": reference} if reference else {}
             rows.append(row | numbers(found))
-            if not reference:
-                rows += [row | {"session": part.session} | numbers([part]) for part in found]
-        for layer in range(N_LAYERS):
-            value = round(strength * shared.uniform(0.4, 1), 6)
-            rows.append(
-                {
-                    "metric": "single_trial_ev",
-                    "split": "ood",
-                    "area": area,
-                    "layer": f"layer_{layer}",
-                    "value": value,
-                }
+            rows += (
+                [] if reference else [row | {"session": p.session, "value": p.values.mean()} for p in found]
             )
+        for layer in range(N_LAYERS):
+            value = strength * rng.uniform(0.4, 1)
+            where = {"metric": "single_trial_ev", "split": "ood", "area": area, "layer": f"layer_{layer}"}
+            rows.append({**where, "value": value, "ci": [value - 0.02, value + 0.02]})
     units = pack_units(UnitTable.of(parts).arrays())
     dataset = {"id": "planted", "sha256": "ab" * 32, "splits": "cd" * 32, "synthetic": False}
     dataset["sessions"] = [{"id": s, "subject": f"animal_{s[-1]}", "sha256": "ef" * 32} for s in sessions]
@@ -97,8 +98,9 @@ def write_planted(folder, n_models, n_seeds, n_sessions, n_units):
     strengths = np.random.default_rng(0).uniform(0.05, 0.35, n_models)
     for k, strength in enumerate(strengths):
         for seed in range(n_seeds):
-            network = 0.004 * np.random.default_rng([k, seed]).standard_normal()
-            record, units = planted(f"model_{k:03d}", seed, strength + network, n_sessions, n_units)
+            rng = np.random.default_rng([k, seed])
+            value = strength + 0.004 * rng.standard_normal()
+            record, units = planted(rng, f"model_{k:03d}", seed, value, n_sessions, n_units)
             write_record(folder, record, units)
 
 
@@ -114,9 +116,9 @@ def plain_loop(models, n_sample):
 
 def measure(folder: Path, to: Path):
     """Build once, and rank both ways."""
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     site = build_site([folder], to, Facts())
-    build = time.perf_counter() - start
+    build, busy = time.perf_counter() - start, time.process_time() - cpu
     scored: tuple[Scored, ...] = read_scored([folder], unit_scores_of())[0]
     _, candidates = next(iter(boards(scored)))
     models = {k: c.scores for k, c in enumerate(candidates)}
@@ -129,6 +131,7 @@ def measure(folder: Path, to: Path):
         "models": site.n_models,
         "boards": site.n_boards,
         "build_s": round(build, 2),
+        "build_cpu_s": round(busy, 2),
         "index_bytes": site.index.stat().st_size,
         "site_bytes": sum(path.stat().st_size for path in to.rglob("*") if path.is_file()),
         "pairs": len(models) * (len(models) - 1) // 2,
