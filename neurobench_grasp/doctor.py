@@ -16,14 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from neurobench_grasp.cache import cache_folder
 from neurobench_grasp.machine import usable_cores
 from neurobench_grasp.plugins import load_registry, reason_of
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
+from neurobench_grasp.requirements import needs, unmet
 
 CORE = "neurobench-grasp"
 OK, MISSING, PROBLEM = "ok", "missing", "problem"
@@ -110,8 +108,8 @@ def _python() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     """Each package that every command may need, against what is asked of it."""
-    wanted = [r for r in _requirements() if r.marker is None or r.marker.evaluate({"extra": ""})]
-    wrong = dict(_unmet(wanted))
+    wanted = needs(importlib.metadata.requires(CORE))
+    wrong = dict(unmet(wanted))
     if not wrong:
         yield Finding("packages", f"{len(wanted)} that are needed, all fit", needed=True)
     for requirement, there in wrong.items():
@@ -123,8 +121,7 @@ def _packages() -> Iterator[Finding]:
 def _extras() -> Iterator[Finding]:
     complete = []
     for extra, purpose in EXTRAS.items():
-        only = [r for r in _requirements() if r.marker is not None and r.marker.evaluate({"extra": extra})]
-        lacking = [r.name for r, _ in _unmet(only)]
+        lacking = [r.name for r, _ in unmet(needs(importlib.metadata.requires(CORE), extra))]
         if lacking:
             names = ", ".join(name.removeprefix(f"{CORE}-") for name in lacking)
             yield Finding(
@@ -134,23 +131,6 @@ def _extras() -> Iterator[Finding]:
             complete.append(f"[{extra}]")
     if complete:
         yield Finding("extras", ", ".join(complete))
-
-
-def _requirements() -> list[Requirement]:
-    from packaging.requirements import Requirement
-
-    return [Requirement(text) for text in importlib.metadata.requires(CORE) or ()]
-
-
-def _unmet(requirements: list[Requirement]) -> Iterator[tuple[Requirement, str]]:
-    """Give requirements that are not met, with the version that is there instead, if any."""
-    for requirement in requirements:
-        try:
-            there = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
-            there = ""
-        if not there or not requirement.specifier.contains(there, prereleases=True):
-            yield requirement, there
 
 
 def _plugins() -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -40,7 +41,7 @@ LONGEST_TRACE = 20_000  # characters
 
 def serve(order: Mapping[str, Any], not_had: list[str]) -> None:
     """Answer requests until there are no more."""
-    _end_with(order["parent"])
+    _end_with(order["parent"], order["scratch"])
     requests, answers = (os.fdopen(order[name], mode) for name, mode in (("requests", "r"), ("answers", "w")))
     for descriptor in (order["requests"], order["answers"]):
         os.set_inheritable(descriptor, False)
@@ -53,6 +54,7 @@ def serve(order: Mapping[str, Any], not_had: list[str]) -> None:
     tell({"ngb": neurobench_grasp.__version__, "not_had": not_had})
     for line in requests:
         tell(_answer(worker, json.loads(line)))
+    _leave(order["scratch"])
 
 
 def _answer(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,15 +78,21 @@ def _trace() -> str:
     return traceback.format_exc()[-LONGEST_TRACE:]
 
 
-def _end_with(parent: int) -> None:
-    """End this process, and those that it started, when the one that asked for it is gone."""
+def _end_with(parent: int, scratch: str) -> None:
+    """Leave when the process that asked for this one is gone, even in the middle of an answer."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+        _leave(scratch)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _leave(scratch: str) -> None:
+    """End this process and all that it started, when nobody asks any more."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 class Worker:

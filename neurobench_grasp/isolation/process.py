@@ -157,6 +157,7 @@ class PluginProcess:
             "requests": theirs,
             "answers": also_theirs,
             "parent": os.getpid(),
+            "scratch": str(self._scratch),
             "distribution": self.environment.distribution,
         }
         names = (*(name for name in KEPT if not name.startswith("PYTHON")), *ALSO_KEPT)

@@ -29,6 +29,7 @@ import neurobench_grasp
 from neurobench_grasp.cache import cache_folder, sweep
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import canonical, files_digest, installed_files
+from neurobench_grasp.requirements import needs, unmet
 from neurobench_grasp.stages import content_key
 from neurobench_grasp.types import Progress
 
@@ -100,10 +101,11 @@ def environment_of(source: str, progress: Progress = lambda text: None) -> Envir
             root.mkdir(parents=True, exist_ok=True)
             _sweep(root)
             _make(place, target)
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
+            why = getattr(error, "strerror", None) or error
             raise NgbError(
-                f"Cannot make an environment for {source} in {root} ({error.strerror or error}); free some "
-                "space, or set NGB_CACHE to another folder."
+                f"Cannot make an environment for {source} in {root} ({why}); free some space, or set "
+                "NGB_CACHE to another folder."
             ) from error
     (place / ABOUT).touch()
     return _read(source, place)
@@ -186,14 +188,21 @@ def _make(place: Path, target: str) -> None:
 
 
 def _install(environment: Path, target: str) -> dict[str, str]:
-    """Install the plugin, then what it needs; in two steps, since the plugin itself may be behind already."""
+    """Install the plugin, then what it needs and is not here; the plugin itself may be behind already."""
     report = environment.with_name("report.json")
     _pip(environment, target, "--no-deps", "--ignore-installed", "--report", str(report), target)
     (installed,) = json.loads(report.read_text())["install"]
     name, version = installed["metadata"]["name"], installed["metadata"]["version"]
     extras = ",".join(installed.get("requested_extras", ()))
-    _pip(environment, target, f"{name}[{extras}]=={version}" if extras else f"{name}=={version}")
+    if extras or not _all_here(installed["metadata"].get("requires_dist")):
+        _pip(environment, target, f"{name}[{extras}]=={version}" if extras else f"{name}=={version}")
     return {"distribution": name, "version": version}
+
+
+def _all_here(lines: list[str] | None) -> bool:
+    """Whether a plugin needs nothing that is not here; this is much quicker than asking pip."""
+    needed = needs(lines)
+    return not any(r.extras or r.url for r in needed) and not list(unmet(needed))
 
 
 def _pip(environment: Path, target: str, *arguments: str) -> None:
@@ -216,8 +225,9 @@ def _pip(environment: Path, target: str, *arguments: str) -> None:
         errors="replace",
     )
     if run.returncode:
+        named = target if os.path.isabs(target) else f"There is no folder {target}, and as a requirement it"
         raise NgbError(
-            f"{target} could not be installed into an environment of its own: {_said(run.stdout)}. Try "
+            f"{named} could not be installed into an environment of its own: {_said(run.stdout)}. Try "
             "`pip install` with the same words in an empty environment to see all that pip says."
         )
 

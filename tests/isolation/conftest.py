@@ -1,6 +1,7 @@
 """Environments that several tests use; each is made once."""
 
 import os
+import shutil
 
 import numpy as np
 import planted
@@ -20,6 +21,7 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NGB_CACHE", str(folder))
         yield folder
+    shutil.rmtree(folder)  # numpy twice is large
 
 
 @pytest.fixture(scope="session")

@@ -302,9 +302,34 @@ def test_nothing_is_left_when_this_process_is_killed(odd, tmp_path):
     )
     assert process.stdout.readline() == "ready\n"
     (child,) = children(process.pid)
+    scratch = Path(os.readlink(f"/proc/{child}/cwd")).parent
+    assert scratch.name.startswith("ngb-isolated-")
     process.kill()
     process.communicate()
     assert soon(lambda: not Path(f"/proc/{child}").exists())
+    assert not scratch.exists()
+
+
+def test_nothing_is_left_when_this_process_is_killed_while_it_waits(odd):
+    code = (
+        "import sys; from neurobench_grasp.isolation import isolated_models\n"
+        "import numpy as np; from neurobench_grasp.types import Trials\n"
+        "none = np.zeros(0)\n"
+        "empty = Trials((), (), (), 0.02, none.reshape(0, 2).astype(int), np.zeros(1, int), {}, None, {})\n"
+        "with isolated_models([sys.argv[1]]) as found:\n"
+        "    model = next(p.spec for p in found if p.spec.name == 'slow').build(0)\n"
+        "    print('ready', flush=True)\n"
+        "    model.fit(empty, seed=0)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(odd)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    (child,) = children(process.pid)
+    scratch = Path(os.readlink(f"/proc/{child}/cwd")).parent
+    assert soon((scratch / "tmp" / "begun").exists, 60)
+    process.kill()
+    process.communicate()
+    assert soon(lambda: not Path(f"/proc/{child}").exists())
+    assert not scratch.exists()
 
 
 def test_a_core_of_another_version_is_refused(odd, monkeypatch):
