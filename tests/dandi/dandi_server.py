@@ -54,7 +54,7 @@ class Fault:
 
     ``kind``: status (``value``: code), redirect (URL), body (bytes instead of JSON), stall, reset and end
     (after that many bytes), corrupt (the byte at that place), whole (Range is ignored), length (false
-    Content-Length), endless (chunks without end).
+    Content-Length), endless (chunks without end), drip (that many bytes every 20 ms).
     """
 
     kind: str
@@ -181,6 +181,12 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         return True
 
+    def drip(self, body, n_bytes):
+        for i in range(0, len(body), n_bytes):
+            if self.server.archive.over.wait(0.02):
+                break
+            self.wfile.write(body[i : i + n_bytes])
+
     def reset(self):
         """End the connection as a crash would, when what was sent has arrived."""
         self.wfile.flush()
@@ -198,6 +204,10 @@ class _ApiHandler(_Handler):
 
     def answer(self, archive, fault):
         if self.common(archive, fault):
+            return
+        if fault is not None and fault.kind == "drip":
+            self.give(200, **{"Content-Length": 1_000_000})
+            self.drip(b" " * 1_000_000, fault.value)
             return
         if fault is not None and fault.kind == "body":
             self.give(200, fault.value)
@@ -265,7 +275,10 @@ class _BlobHandler(_Handler):
             self.close_connection = True
             return
         archive.n_sent += len(body)
-        self.wfile.write(body)
+        if kind == "drip":
+            self.drip(body, value)
+        else:
+            self.wfile.write(body)
 
     def endless(self, data):
         self.send_response(200)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from dandi_server import PUBLISHED, SET, SIGNATURE, Fault, File, archive
 
 from neurobench_grasp import NgbError
 from neurobench_grasp.data.dandi import Store, fetch_files, list_files
-from neurobench_grasp.data.dandi import fetching as fetching_module
+from neurobench_grasp.data.dandi.crew import at_once
 from neurobench_grasp.data.dandi.download import download
 from neurobench_grasp.data.dandi.instances import checked_instance, token_for
 from neurobench_grasp.data.dandi.parts import Part, claimed
@@ -133,6 +134,39 @@ def test_a_stall_before_the_answer_ends_after_the_timeout(server, fetch):
     with pytest.raises(NgbError, match=r"cannot be had, because nothing came for 0\.3 s") as error:
         fetch()
     assert sentence(error) and nothing_left()
+
+
+@pytest.fixture
+def dripping(quick):
+    """Patience that wants 20 kB/s; and none that would end it otherwise."""
+    return replace(quick, read=5.0, span=0.5, least=10_000, tries=2)
+
+
+def test_a_file_that_drips_is_given_up_and_continued_next_time(server, file, dripping):
+    server.blob_faults = [Fault("drip", 10, times=ALWAYS)]
+    begin = time.monotonic()
+    with pytest.raises(NgbError, match=r"because it brings less than 10 kB in 0\.5 s; the same") as error:
+        fetch_files(TEXT, instance=server.api, patience=dripping)
+    assert sentence(error) and time.monotonic() - begin < 4
+    (part,) = Store().parts()
+    assert 0 < part.stat().st_size < 20_000
+    server.blob_faults.clear()
+    assert fetch_files(TEXT, instance=server.api, patience=dripping).files[0].read_bytes() == file.data
+    assert int(server.ranges()[-1][6:-1]) > 0
+
+
+def test_a_file_that_comes_slowly_is_waited_for(server, file, dripping):
+    server.blob_faults = [Fault("drip", 2000, times=ALWAYS)]
+    assert fetch_files(TEXT, instance=server.api, patience=dripping).files[0].read_bytes() == file.data
+    assert server.ranges() == [None]
+
+
+def test_an_api_that_drips_is_given_up(server, dripping):
+    server.api_faults = [Fault("drip", 10, times=ALWAYS)]
+    begin = time.monotonic()
+    with pytest.raises(NgbError, match=r"because it brings less than 10 kB in 0\.5 s; try again") as error:
+        fetch_files(TEXT, instance=server.api, patience=dripping)
+    assert sentence(error) and time.monotonic() - begin < 4
 
 
 def test_what_was_begun_with_wrong_bytes_is_fetched_anew(server, fetch, file):
@@ -599,13 +633,45 @@ def test_without_the_package_dandi_the_sentence_says_how_to_have_it(server, fetc
     assert fetch() == first  # what is in the cache needs neither package nor network
 
 
+def test_no_silent_server_holds_a_program_up():
+    """Neither when one of several things fails, nor at its end."""
+    code = """
+import time
+from neurobench_grasp.data.dandi.crew import at_once
+
+def work(thing):
+    if thing:
+        time.sleep(120)
+    raise ValueError(thing)
+
+try:
+    at_once(work, [1, 0, 2], 3, lambda: print("stop"))
+except ValueError as error:
+    print("first error", error)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stdout == "stop\nfirst error 0\n" and result.returncode == 0
+
+
+def test_several_at_once_keep_their_order():
+    begun = []
+
+    def work(number):
+        begun.append(number)
+        time.sleep(0.02 * (number == 0))
+        return number * 10
+
+    assert at_once(work, range(9), 3) == [10 * i for i in range(9)]
+    assert sorted(begun) == list(range(9)) and at_once(work, [], 3) == []
+
+
 def test_ctrl_c_stops_the_downloads(server, fetch, monkeypatch):
     server.blob_faults = [Fault("stall", 1000, times=ALWAYS)]
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetching_module, "wait", interrupted)
+    monkeypatch.setattr("neurobench_grasp.data.dandi.crew.wait", interrupted)
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         fetch(f"dandi:{SET}/*")

@@ -7,12 +7,12 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from neurobench_grasp.data.dandi.assets import Asset, Found
+from neurobench_grasp.data.dandi.crew import at_once
 from neurobench_grasp.data.dandi.instances import plain
 from neurobench_grasp.data.dandi.names import DRAFT, Address, is_safe_path
 from neurobench_grasp.data.dandi.patience import Patience
@@ -107,8 +107,7 @@ class Archive:
                     + f"; `ngb data files dandi:{address.dandiset}@{address.version}` lists what is there."
                 )
             about = dandiset.get_raw_metadata()
-            with ThreadPoolExecutor(WORKERS) as pool:
-                found = tuple(pool.map(self._asset, wanted))
+            found = tuple(at_once(self._asset, wanted, WORKERS))
         return Found(self.instance, address, *_about(about), assets=found)
 
     def _dandiset(self, address: Address) -> Any:

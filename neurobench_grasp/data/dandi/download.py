@@ -13,7 +13,7 @@ from neurobench_grasp.data.dandi.assets import Asset
 from neurobench_grasp.data.dandi.digests import CHUNK, Digests
 from neurobench_grasp.data.dandi.instances import shown
 from neurobench_grasp.data.dandi.parts import Part
-from neurobench_grasp.data.dandi.patience import Patience
+from neurobench_grasp.data.dandi.patience import Pace, Patience
 from neurobench_grasp.data.dandi.web import open_session
 from neurobench_grasp.errors import CorruptFileError, NgbError
 
@@ -167,9 +167,12 @@ class _Download:
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
         """Give the body as it was sent, without waiting for whole chunks: what has come is kept."""
+        pace = Pace(self.patience)
         try:
             while data := response.raw.read1(CHUNK, decode_content=False):
                 yield data
+                if not pace.is_kept(len(data)):
+                    raise _BrokenOffError(pace.words)
         except urllib3.exceptions.TimeoutError:
             raise _BrokenOffError(f"nothing came for {self.patience.read:g} s") from None
         except urllib3.exceptions.HTTPError:

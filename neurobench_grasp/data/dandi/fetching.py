@@ -6,13 +6,13 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
 from neurobench_grasp.data.dandi.client import Archive, Listed
+from neurobench_grasp.data.dandi.crew import at_once
 from neurobench_grasp.data.dandi.instances import instance_url
 from neurobench_grasp.data.dandi.names import DRAFT, Address, parse_address
 from neurobench_grasp.data.dandi.parts import claimed
@@ -153,28 +153,12 @@ def _fetch(
     store = Store()
     _needs_room(store, [a for a in found.assets if store.find(a) is None])
     meter = Meter(progress, sum(a.size for a in found.assets), len(found.assets))
-    fetched = _all(found, lambda asset: _one(store, found, asset, patience, meter), patience.stop)
+    fetched = at_once(
+        lambda asset: _one(store, found, asset, patience, meter), found.assets, AT_ONCE, patience.stop.set
+    )
     found = replace(found, assets=tuple(asset for asset, _ in fetched))
     store.remember(asked, found)
     return _checked(Fetched(found, tuple(path for _, path in fetched)), pinned)
-
-
-def _all(
-    found: Found, fetch_one: Callable[[Asset], tuple[Asset, Path]], stop: threading.Event
-) -> list[tuple[Asset, Path]]:
-    """Fetch several files at once; the first error, or Ctrl-C, stops all."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        running = [pool.submit(fetch_one, asset) for asset in found.assets]
-        try:
-            done, _ = wait(running, return_when=FIRST_EXCEPTION)
-            failed = next((f for f in running if f in done and f.exception() is not None), None)
-            if failed is not None:
-                failed.result()
-            return [future.result() for future in running]
-        finally:
-            if not all(f.done() for f in running):
-                stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _one(store: Store, found: Found, asset: Asset, patience: Patience, meter: Meter) -> tuple[Asset, Path]:

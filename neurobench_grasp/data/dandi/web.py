@@ -6,10 +6,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from neurobench_grasp.data.dandi.instances import Secret, is_loopback, shown, token_for, token_variable
-from neurobench_grasp.data.dandi.patience import Patience
+from neurobench_grasp.data.dandi.patience import Pace, Patience
 from neurobench_grasp.errors import NgbError
 
 BUSY = (429, 500, 502, 503, 504)
@@ -58,7 +59,7 @@ class Guard(HTTPAdapter):
         response = self._patiently(request, options)
         self._refused(response, url)
         if not stream or response.is_redirect:
-            _read(response, url)
+            _read(response, url, Pace(self.patience))
         return response
 
     def _patiently(self, request: requests.PreparedRequest, options: dict[str, Any]) -> requests.Response:
@@ -140,20 +141,22 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
-def _read(response: requests.Response, url: str) -> None:
-    """Read an answer into memory, unless it is longer than any sane one."""
-    content = b""
+def _read(response: requests.Response, url: str, pace: Pace) -> None:
+    """Read an answer into memory, unless it is longer than any sane one, or comes too slowly."""
+    content = bytearray()
     try:
-        for chunk in response.iter_content(1 << 16):
+        while chunk := response.raw.read1(1 << 16, decode_content=True):
             content += chunk
             if len(content) > MOST_BYTES:
                 raise NgbError(
                     f"{shown(url)} gives more than {MOST_BYTES >> 20} MB where a list is expected."
                 )
-    except requests.RequestException:
+            if not pace.is_kept(len(chunk)):
+                raise NgbError(f"{shown(url)} cannot be had, because {pace.words}; try again later.")
+    except urllib3.exceptions.HTTPError:
         raise NgbError(
             f"{shown(url)} cannot be had, because its answer breaks off; try again later."
         ) from None
     finally:
         response.close()
-    response._content = content  # what requests itself does when it has read an answer
+    response._content = bytes(content)  # what requests itself does when it has read an answer

@@ -1,0 +1,65 @@
+"""Work on several things at once, by threads that nobody has to wait for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+_GRACE = 2.0  # s for threads to put down what they hold
+
+
+def at_once(
+    work: Callable[[A], B], things: Sequence[A], n_threads: int, stop: Callable[[], None] = lambda: None
+) -> list[B]:
+    """Do the same with all things, a few at a time; the first error, or Ctrl-C, ends it.
+
+    The standard library waits for the threads of its pools, when they are left and when the program ends.
+    A server that is silent, or sends a byte now and then, would hold the program up as long as it likes.
+
+    Parameters
+    ----------
+    work : callable
+    things : sequence
+    n_threads : int
+    stop : callable
+        Tells those that are at work to give up, as soon as they can.
+
+    Returns
+    -------
+    list
+        What ``work`` gave for each.
+    """
+    results: list[Future[B]] = [Future() for _ in things]
+    waiting = deque(zip(results, things, strict=True))
+
+    def run() -> None:
+        while waiting:
+            try:
+                result, thing = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                result.set_result(work(thing))
+            except BaseException as error:
+                result.set_exception(error)
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(min(n_threads, len(things)))]
+    try:
+        for thread in threads:
+            thread.start()
+        done, _ = wait(results, return_when=FIRST_EXCEPTION)
+        failed = next((r for r in results if r in done and r.exception() is not None), None)
+        return [r.result() for r in ([failed] if failed else results)]
+    except BaseException:
+        waiting.clear()
+        stop()
+        deadline = time.monotonic() + _GRACE
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        raise
