@@ -131,8 +131,13 @@ def test_a_record_without_anything_beside_it_and_a_broken_one(tmp_path):
         text = json.dumps(huge).replace('"value": 0.5', f'"value": {value}')
         (tmp_path / "x" / f"huge{k}.json").write_text(text)
     (tmp_path / "x" / "cut.json").write_text("{")
+    for k, depth in enumerate((30, 400, 900)):
+        nested = f'"provenance": {{"git": {"[" * depth}{"]" * depth}}}'
+        (tmp_path / "x" / f"deep{k}.json").write_text(
+            json.dumps(huge).replace('"provenance": {"units_sha256": null}', nested)
+        )
     site = build_site([tmp_path / "x"], tmp_path / "site", FACTS)
-    assert (site.n_records, site.n_models, len(site.problems)) == (1, 1, 4)
+    assert (site.n_records, site.n_models, len(site.problems)) == (1, 1, 7)
     assert "Its records have no card" in (tmp_path / "site/models/bare.html").read_text()
 
 

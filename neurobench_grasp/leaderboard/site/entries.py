@@ -31,6 +31,10 @@ LARGEST = 1e9
 """No score or error is as large; a number that is was made to break something."""
 
 
+DEEPEST = 20
+"""Levels of lists in lists in a record, at most."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One record of the site.
@@ -101,7 +105,9 @@ def read_entries(folders: Iterable[str | Path]) -> tuple[list[Entry], list[str]]
     found, told = [], list(problems)
     for one in scored:
         if one.path is None or not _is_sane(one.record):
-            told.append(f"{one.path} holds numbers that no score can be; it was left out")
+            told.append(
+                f"{one.path} holds numbers that no score can be, or lists in lists without end; it was left out"
+            )
         else:
             found.append((one, one.path.read_bytes()))
     newest: dict[str, tuple[Scored, bytes]] = {}
@@ -143,13 +149,21 @@ def _named(found: Iterable[tuple[Scored, bytes]]) -> Iterator[Entry]:
 
 
 def _is_sane(record: ScoreRecord) -> bool:
-    return all(
+    free = (record.dataset, record.protocol, record.dropped, record.provenance, record.scores)
+    return not any(_is_deeper(part, DEEPEST) for part in free) and all(
         _is_score(number)
         for row in record.scores
         for key in ("value", "ci", "median", "baseline_value", "noise")
         if (found := row.get(key)) is not None
         for number in (found if isinstance(found, list) else (found,))
     )
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, list | dict):
+        return False
+    inside = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(v, levels - 1) for v in inside if isinstance(v, list | dict))
 
 
 def _is_score(number: Any) -> bool:
