@@ -25,7 +25,7 @@ Bools = NDArray[np.bool_]
 Progress = Callable[[str], None]
 """Told in words what is being done."""
 LOOK_AHEAD_S = 0.2
-"""Seconds of later behaviour that activations at a step may depend on: the goal that a controller receives."""
+"""Seconds of later behaviour that activations at a step may depend on: a controller receives its goal."""
 ScoreRow = dict[str, Any]
 """One number of a record with its labels; the published schema of records lists the fields."""
 
@@ -437,7 +437,8 @@ class Goal:
     kind : str
         ``joint_angles`` or ``embedding``.
     values : Ragged
-        (trial, step, n_features).
+        (trial, step, n_features): an embedding as of ``embed``, or the postures of the next steps side by
+        side, up to 0.1 s ahead (five of 23 joints, in steps of 20 ms).
     """
 
     kind: str

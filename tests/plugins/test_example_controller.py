@@ -9,6 +9,7 @@ from movements import grasp_trials
 from ngb_example_controller import build, ngb_models
 from ngb_example_controller import controller as example
 
+from neurobench_grasp.protocols.movements import postures_ahead
 from neurobench_grasp.types import Controller, Goal
 
 PUBLIC = {"neurobench_grasp", "neurobench_grasp.body"}
@@ -54,6 +55,8 @@ def test_its_own_embedding_as_goal_changes_nothing_and_state_comes_back(fitted):
     intact = fitted.track(trials).keypoints.values
     replaced = fitted.track(trials, goal=Goal("embedding", fitted.embed(trials))).keypoints.values
     np.testing.assert_allclose(replaced, intact, atol=1e-8)
+    postures = Goal("joint_angles", postures_ahead(trials.joint_angles, 5))  # as in brain control
+    np.testing.assert_allclose(fitted.track(trials, goal=postures).keypoints.values, intact, atol=1e-8)
     twin = build(1)
     twin.restore(fitted.state())
     np.testing.assert_array_equal(twin.track(trials).keypoints.values, intact)

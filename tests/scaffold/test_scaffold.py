@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from neurobench_grasp.checks import run_checks
 from neurobench_grasp.cli import app
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.protocols.movements import postures_ahead
 from neurobench_grasp.run import evaluate
 from neurobench_grasp.scaffold import new_plugin
-from neurobench_grasp.types import Activations, DecodedTrials, Ragged
+from neurobench_grasp.types import Activations, DecodedTrials, Goal, Ragged
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("model", "controller", "dataset", "protocol", "decoder")
@@ -52,7 +53,7 @@ def test_new_model_dataset_and_protocol_score_together(made, tmp_path):
         and not row.keys() & {"session", "layer", "reference", "of"}
     ]
     assert min(overall) > 0.1, "units follow the fingers, so the network must explain them"
-    assert {row["layer"] for row in similarity.scores} == {"hidden", "forecast"}
+    assert {row.get("layer") for row in similarity.scores} == {None, "hidden", "forecast"}
     assert all(-1 <= row["value"] <= 1 for row in similarity.scores)
     assert similarity.protocol["settings"]["split"] == "test"
 
@@ -74,7 +75,8 @@ def test_the_new_protocol_knows_a_model_that_is_like_the_neurons_from_one_that_i
         return Activations({name: Ragged.of([x[t] for t in trials.ids]) for name, x in layers.items()})
 
     scores = ngb_our_measure.run(context_of(session, activations=activations))
-    found = {row["layer"]: row["value"] for row in scores.rows}
+    found = {row.get("layer"): row["value"] for row in scores.rows}
+    assert found[None] == pytest.approx((found["same"] + found["noise"]) / 2)
     assert found["same"] == pytest.approx(1.0)
     assert abs(found["noise"]) < 0.4
 
@@ -132,8 +134,12 @@ def test_the_new_controller_imitates_better_than_a_hand_that_stays(made):
     model.fit(trials, seed=0)
     wanted = keypoints(trials.joint_angles.values)
     still = keypoints(np.concatenate([np.repeat(a[:1], len(a), axis=0) for a in trials.joint_angles]))
-    error = keypoint_distances(model.track(trials).keypoints.values, wanted).mean()
+    tracked = model.track(trials).keypoints.values
+    error = keypoint_distances(tracked, wanted).mean()
     assert error < 0.85 * keypoint_distances(still, wanted).mean()
+
+    goal = Goal("joint_angles", postures_ahead(trials.joint_angles, 5))  # as in brain control
+    np.testing.assert_allclose(model.track(trials, goal=goal).keypoints.values, tracked, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,6 +9,7 @@ from neurobench_grasp import Activations, ModelCard, ModelSpec, NgbError, Ragged
 
 AHEAD = 3  # steps of 20 ms
 N_JOINTS, N_MUSCLE_SIGNALS = 23, 78
+GOAL = slice((AHEAD - 1) * N_JOINTS, AHEAD * N_JOINTS)  # where that posture is among the next five
 N_GOAL, N_STATE, N_HIDDEN = 50, 100, 200
 GAIN = 0.2  # of the random weights: units stay where they are nearly linear, so that small errors show
 N_HANDS, N_STEPS = 128, 60  # of babbling
@@ -43,7 +44,7 @@ class Babbler:
         return self.activations_of(self.observe(trials))
 
     def track(self, trials, *, goal=None):
-        """Imitate; ``goal`` gives, step by step, the posture or the embedding to go for instead."""
+        """Imitate; ``goal`` gives, step by step, the next five postures or the embedding instead."""
         return self._loop(trials, goal)[0]
 
     def observe(self, trials):
@@ -96,7 +97,7 @@ class Babbler:
             if goal is not None and goal.kind == "embedding":
                 embedding = at_step(goal.values, step)
             elif goal is not None:
-                wanted = at_step(goal.values, step)
+                wanted = at_step(goal.values, step)[:, GOAL]
             observed = np.hstack([wanted, hands.muscles])
             seen.append((observed, hands.joint_angles.copy(), hands.keypoints.copy()))
             hands.step(self._layers(observed, embedding)["torque"])

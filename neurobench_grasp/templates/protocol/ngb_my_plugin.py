@@ -8,7 +8,7 @@ of each layer over its features. The score is the correlation of the two lists, 
 import numpy as np
 from neurobench_grasp import ProtocolSpec, Scores, hookimpl
 
-SPLIT, MIN_OBJECTS, MIN_UNITS = "test", 4, 2
+METRIC, SPLIT, MIN_OBJECTS, MIN_UNITS = "object_similarity", "test", 4, 2
 
 
 def run(context):
@@ -24,10 +24,20 @@ def run(context):
             for name, layer in layers.items():
                 scored = layer.cut(*trials.window.T)  # without the padding before and after the window
                 activity = np.array([trial.mean(0) for trial in scored])
-                row = {"metric": "object_similarity", "session": session.id, "area": area, "layer": name}
+                row = {"metric": METRIC, "session": session.id, "area": area, "layer": name}
                 row |= {"split": SPLIT, "n_units": int(units.sum())}
                 rows.append(row | match(responses, activity, trials.condition))
-    return Scores(rows)
+    return Scores([*overall(rows), *rows])
+
+
+def overall(rows):
+    """Give the mean over sessions and layers for each area; rows without a session are what is printed."""
+    for area in dict.fromkeys(row["area"] for row in rows):
+        values = [row["value"] for row in rows if row["area"] == area and row["value"] is not None]
+        found = (
+            {"value": float(np.mean(values))} if values else {"value": None, "reason": "no session has one"}
+        )
+        yield {"metric": METRIC, "area": area, "split": SPLIT} | found
 
 
 def match(responses, activity, condition):

@@ -58,7 +58,7 @@ class ExampleController:
         return self.activations_of(self.observe(trials))
 
     def track(self, trials, *, goal=None):
-        """Imitate; ``goal`` gives, step by step, the posture or the embedding to go for instead."""
+        """Imitate; ``goal`` gives, step by step, the next five postures or the embedding instead."""
         return self._loop(trials, goal)[0]
 
     def observe(self, trials):
@@ -97,8 +97,9 @@ class ExampleController:
             embedding = None
             if goal is not None:
                 given = np.stack([g[min(step, len(g) - 1)] for g in goal.values])
+                posture = given[:, 23 * (AHEAD - 1) : 23 * AHEAD]  # of the next five postures
                 wanted, embedding = (
-                    (given, None) if goal.kind == "joint_angles" else (wanted, torch.tensor(given))
+                    (posture, None) if goal.kind == "joint_angles" else (wanted, torch.tensor(given))
                 )
             observed = np.hstack([wanted, hands.muscles])
             seen.append((observed, hands.joint_angles.copy(), hands.keypoints.copy()))
