@@ -26,7 +26,7 @@ TimeLimit = Annotated[
     float, typer.Option("--time-limit", min=0.01, help="Minutes that an isolated model may take at a time.")
 ]
 MemoryLimit = Annotated[
-    float, typer.Option("--memory-limit", min=0.1, help="GiB of memory that an isolated model may take.")
+    float, typer.Option("--memory-limit", min=0.5, help="GiB of memory that an isolated model may take.")
 ]
 
 

@@ -127,9 +127,10 @@ def score(
                 if len(names or theirs) == 1:
                     raise
                 failures.append(f"{name} was not scored: {error}")
-    for failure in failures:
-        note(failure)
     view = [part for r in records for part in _view(r, record_path(out / "records", r))]
+    view += ["", *failures] if failures else []
+    for failure in failures if as_json else ():
+        note(failure)
     return Result([to_json(r) for r in records], view, exit_code=1 if failures else 0)
 
 

@@ -31,6 +31,8 @@ ALSO_KEPT = ("NGB_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "MUJOCO_GL",
              "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # fmt: skip
 LONGEST_LINE = 1 << 20  # bytes of an answer
 LONGEST_TEXT = 4000  # characters of a message
+NO_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "can't start new thread")
+"""Last words of processes that reached their limit of memory."""
 START_SECONDS = 300.0  # importing torch from a slow disk takes a while
 
 
@@ -115,11 +117,11 @@ class PluginProcess:
         subject = f"{about or self.who}: {task}"
         with self._lock:
             try:
-                self._begin()
-                if life not in (None, self.life):
+                if life is not None and (self._child is None or life != self.life):
                     raise NgbError(
                         f"{subject}: the process of {self.who} has ended, and with it what was fitted."
                     )
+                self._begin()
                 if trials is not None:
                     words["trials"] = self._hold(trials, subject)
                 return self._ask(task, subject, kind, values or {}, words)
@@ -162,6 +164,7 @@ class PluginProcess:
         }
         names = (*(name for name in KEPT if not name.startswith("PYTHON")), *ALSO_KEPT)
         kept = {name: os.environ[name] for name in names if name in os.environ}
+        self._awaited = True
         with (self._scratch / "said").open("wb") as said:
             self._child = subprocess.Popen(
                 [str(self.environment.python), "-I", "-B", str(start.__file__), json.dumps(order)],
@@ -176,7 +179,6 @@ class PluginProcess:
         os.close(theirs)
         os.close(also_theirs)
         self.life += 1
-        self._awaited = True
         self._greet()
         self._awaited = False
 
@@ -300,7 +302,7 @@ class PluginProcess:
         except subprocess.TimeoutExpired:
             return self._nonsense(subject, "it hung up")
         said = self._last_words()
-        if "bad_alloc" in said or "MemoryError" in said:
+        if any(sign in said for sign in NO_MEMORY):
             return self._beyond_memory(subject)
         if code == -signal.SIGKILL:
             how = "was killed, as the system does when memory runs out"
@@ -331,7 +333,7 @@ class PluginProcess:
     def _beyond(self, subject: str, what: str, option: str) -> NgbError:
         return NgbError(
             f"{subject} ({self.who}, isolated) {what}, so its process was stopped; give it more with "
-            f"{option}, or make the model smaller."
+            f"{option}, or let the model need less."
         )
 
     def _nonsense(self, subject: str, why: str) -> NgbError:

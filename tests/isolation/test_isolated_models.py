@@ -176,6 +176,7 @@ for name in os.listdir("/proc/self/fd"):
         ("1 / 0", r"odd: fit failed in the plugin \(test-odd 1.0, isolated\): ZeroDivisionError: division by zero"),
         ("raise NgbError('No weights here; make them.')", "^No weights here; make them[.]"),
         ("np.ones(1 << 28)", "odd: fit .* needed more than 1 GiB of memory, .* --memory-limit"),
+        ("print('std::bad_alloc', flush=True); os.abort()", "odd: fit .* needed more than 1 GiB of memory"),
         ("os.kill(os.getpid(), 9)", "was killed, as the system does when memory runs out"),
         (INTO_PIPES, r"odd: fit handed back what is no sound answer \(an answer is no JSON\)"),
     ],
