@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import threading
 import time
 import traceback
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -495,6 +497,31 @@ def test_without_locks_each_process_has_a_part_of_its_own(quick, tmp_path, monke
         first.write(b"1")
         assert first.path != second.path and second.size == 0
     assert list(tmp_path.glob("a-*.part")) == []
+
+
+def test_files_that_another_process_removes_are_absent_and_no_error(fetch, monkeypatch):
+    """Whenever it does: after the folder was seen, after the file was, or before it is read."""
+    for moment in ("folder", "file", "content"):
+        fetch()
+        store = Store()
+        (cached,) = store.all()
+        removed = partial(shutil.rmtree, cached.path.parent)
+        if moment == "content":
+            removed()
+            assert not cached.is_sound()
+            continue
+        glob = Path.glob
+
+        def gone(self, pattern, glob=glob, moment=moment, removed=removed):
+            found = list(glob(self, pattern))
+            if pattern == ("*" if moment == "folder" else "from-*.json"):
+                removed()
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "glob", gone)
+            assert store.all() == []
+        assert store.all() == []
 
 
 def test_one_file_that_fails_stops_the_others_and_what_is_complete_stays(server, fetch, file):

@@ -74,8 +74,11 @@ class Cached:
     origins: tuple[Origin, ...]
 
     def is_sound(self) -> bool:
-        """Whether the content is still what was fetched; reads the whole file."""
-        return sha256_of(self.path) == self.sha256
+        """Whether the content is still there and what was fetched; reads the whole file."""
+        try:
+            return sha256_of(self.path) == self.sha256
+        except FileNotFoundError:  # another process has just removed it
+            return False
 
 
 class Store:
@@ -230,11 +233,14 @@ class Store:
 
     def _at(self, sha256: str) -> Cached | None:
         folder = self.files / sha256
-        path = next(iter(sorted(folder.glob("*.nwb"))), None)
-        if path is None:
+        try:
+            path = next(iter(sorted(folder.glob("*.nwb"))), None)
+            if path is None:
+                return None
+            origins = tuple(filter(None, map(_origin, sorted(folder.glob("from-*.json")))))
+            return Cached(sha256, path, path.stat().st_size, origins)
+        except FileNotFoundError:  # another process has just removed it
             return None
-        origins = tuple(filter(None, map(_origin, sorted(folder.glob("from-*.json")))))
-        return Cached(sha256, path, path.stat().st_size, origins)
 
     def _with_etag(self, asset: Asset) -> Cached | None:
         for folder in self._folders():
