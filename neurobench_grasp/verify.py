@@ -40,7 +40,7 @@ SAME = 1e-9
 """Largest difference of a number, relative to it if it is above 1, for the same code on the same machine."""
 SHARE_OF_INTERVAL = 0.05
 """Largest difference of a score elsewhere, as a share of half its own 95 % interval. Closed loops amplify the
-last bits of floating-point arithmetic: without the processor's vector instructions, scores differ by less than
+last bits of floating-point arithmetic: without a processor's vector instructions, scores differ by less than
 1e-6. What is left is room for other versions of libraries, and changes no conclusion."""
 ELSEWHERE = 0.01
 """The same for scores without an interval, relative to the score (but at least to 0.1)."""
@@ -225,10 +225,11 @@ def _again(
             f"{filed.path}: the model learns, but there is no checkpoint of seed {record.seed} to score; use "
             "--retrain, which fits it anew."
         )
-    exact = _same_place(record, now)
+    other = _others(record, now)
+    exact = not other
     problems = list(_compare(record, now, exact=exact))
     how = _origin(state=bool(state), learned=learned, anew=retrain and not long, record=record)
-    how += f"; scored again {_where(record, now)}: {_agreement(record, now, exact=exact)}"
+    how += f"; scored again {_where(other)}: {_agreement(record, now, exact=exact)}"
     if long:
         trained, wrong = _train_tiny(task, record, work, progress)
         how, problems = f"{how}; {trained}", [*problems, *wrong]
@@ -343,27 +344,24 @@ def _origin(*, state: bool, learned: bool, anew: bool, record: ScoreRecord) -> s
 # --- comparing ------------------------------------------------------------------------------------
 
 
-def _same_place(record: ScoreRecord, now: ScoreRecord) -> bool:
-    """Whether code, libraries and processor are the same, so that numbers must be, too."""
-    fields = ("code", "packages", "python", "cpu", "blas")
-    return all(record.provenance.get(field) == now.provenance.get(field) for field in fields)
+def _others(record: ScoreRecord, now: ScoreRecord) -> list[str]:
+    """Name what is other than when the record was made; if nothing is, all numbers must be the same."""
+    told, here = record.provenance, now.provenance
+    words = {"code": "code", "packages": "libraries", "python": "Python", "cpu": "machine"}
+    other = [word for field, word in words.items() if told.get(field) != here.get(field)]
+    return other + (["linear algebra"] if _architectures(told) != _architectures(here) else [])
 
 
-def _where(record: ScoreRecord, now: ScoreRecord) -> str:
-    if _same_place(record, now):
-        return "with the same code on the same kind of machine"
-    other = [
-        word
-        for field, word in (
-            ("code", "code"),
-            ("packages", "libraries"),
-            ("python", "Python"),
-            ("cpu", "machine"),
-            ("blas", "linear algebra"),
-        )
-        if record.provenance.get(field) != now.provenance.get(field)
-    ]
-    return f"with other {', '.join(other)}"
+def _architectures(provenance: Mapping[str, Any]) -> set[str]:
+    """Give the processors that linear algebra was made for; which libraries were loaded says nothing."""
+    pools = provenance.get("blas") or ()
+    return {
+        str(pool["architecture"]) for pool in pools if isinstance(pool, Mapping) and "architecture" in pool
+    }
+
+
+def _where(other: Sequence[str]) -> str:
+    return f"with other {', '.join(other)}" if other else "with the same code on the same kind of machine"
 
 
 def _compare(record: ScoreRecord, now: ScoreRecord, *, exact: bool) -> Iterator[str]:
