@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurobench_grasp.leaderboard.contamination import contamination
 from neurobench_grasp.leaderboard.records import Scored, read_scored, record_path
 from neurobench_grasp.leaderboard.site.words import LEVELS
 from neurobench_grasp.leaderboard.tables import METRIC, SPLIT, TWIN
@@ -74,9 +75,7 @@ class Entry:
     @property
     def contaminated(self) -> bool:
         """True if the model learned from the scored dataset beyond its training trials, as its card says."""
-        dataset = self.record.dataset
-        places = {dataset["id"]} | {f"dandi:{source['dandiset']}" for source in dataset.get("source", ())}
-        return not places.isdisjoint((self.record.card or {}).get("training_data", ()))
+        return bool(contamination(self.record))
 
 
 def wanted(labels: Labels) -> bool:
@@ -105,9 +104,7 @@ def read_entries(folders: Iterable[str | Path]) -> tuple[list[Entry], list[str]]
     found, told = [], list(problems)
     for one in scored:
         if one.path is None or not _is_sane(one.record):
-            told.append(
-                f"{one.path} holds numbers that no score can be, or lists in lists without end; it was left out"
-            )
+            told.append(f"{one.path} holds numbers that no score can be, or lists without end; left out")
         else:
             found.append((one, one.path.read_bytes()))
     newest: dict[str, tuple[Scored, bytes]] = {}
