@@ -73,6 +73,12 @@ def session_from_arrays(
         Naming the column that is missing or wrong.
     """
     window = window or load_layout(CANONICAL).window
+    absent = [repr(column) for column in joint_map or () if column not in (joint_angles or ())]
+    if absent:
+        raise NgbError(
+            f"joint_map names the columns {', '.join(absent)}, which joint_angles does not have; it has "
+            f"{', '.join(map(repr, joint_angles or ())) or 'none'}."
+        )
     report = Report()
     signals = {}
     if joint_angles is not None:
@@ -244,13 +250,14 @@ class _Csv:
                 reader = csv.reader(file)
                 rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
         except (OSError, UnicodeDecodeError, csv.Error) as cause:
-            reason = cause.strerror if isinstance(cause, OSError) else cause
+            reason = cause.strerror if isinstance(cause, OSError) else f"{cause}; save it as CSV in UTF-8"
             raise NgbError(f"{path} cannot be read as CSV ({reason}).") from cause
         header = rows[0][1] if rows else []
         for column in required:
             if column not in header:
+                hint = " (are its cells separated by commas?)" if len(header) == 1 else ""
                 raise NgbError(
-                    f"{path} lacks the column {column!r}; its header is {', '.join(header) or 'empty'}."
+                    f"{path} lacks the column {column!r}; its header is {', '.join(header) or 'empty'}{hint}."
                 )
         if len(set(header)) != len(header):
             raise NgbError(f"{path} has two columns of the same name.")

@@ -125,6 +125,10 @@ def _trials(**changes):
         ({"trials": _trials(stop=[9.0, 9.0, 14.0, 19.0])}, "begin before an earlier one has ended"),
         ({"areas": {"1": "M1"}}, "The area of unit '2' is missing"),
         ({"angle_times": None}, "Joint angles need angle_times"),
+        (
+            {"joint_map": {"knuckle": ("mcp2_flexion", 1.0, 0.0)}},
+            "names the columns 'knuckle', which joint_angles",
+        ),
         ({"angle_times": np.arange(100) / 10}, "has 200 samples, but angle_times 100"),
         ({"angle_times": np.zeros(200)}, "sample times do not rise"),
         ({"angle_unit": "degrees"}, "The angle unit 'degrees' is unknown; give 'rad' or 'deg'"),
@@ -171,7 +175,11 @@ def test_csv_files_become_a_session(tmp_path):
     ("changes", "message"),
     [
         ({"units": "unit,time\n1,2\n"}, "units.csv lacks the column 'area'; its header is unit, time"),
-        ({"units": ""}, "units.csv lacks the column 'unit'; its header is empty"),
+        ({"units": ""}, "units.csv lacks the column 'unit'; its header is empty."),
+        (
+            {"units": "unit;area;time\n1;M1;2\n"},
+            "header is unit;area;time (are its cells separated by commas?).",
+        ),
         (
             {"units": "unit,area,time\n1,M1,2\n1,M1,soon\n"},
             "units.csv, line 3: 'soon' in column 'time' is no number",
@@ -189,6 +197,12 @@ def test_csv_files_become_a_session(tmp_path):
 def test_what_is_wrong_with_a_csv_file_is_named(tmp_path, changes, message):
     with pytest.raises(NgbError, match=re.escape(message)):
         from_csv(tmp_path, **changes)
+
+
+def test_a_csv_file_in_another_encoding(tmp_path):
+    (tmp_path / "excel.csv").write_text("time,mcp2_flexion\n0,1\n", encoding="utf-16")
+    with pytest.raises(NgbError, match=r"excel\.csv cannot be read as CSV \(.*; save it as CSV in UTF-8\)\."):
+        from_csv(tmp_path, joint_angles=tmp_path / "excel.csv")
 
 
 def test_a_missing_csv_file(tmp_path):
