@@ -11,7 +11,6 @@ import functools
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -277,7 +276,6 @@ def _set_traps(folder: Path) -> None:
     trap = folder / "cache" / f"demo-{DEMO_SHA256[:12]}"
     trap.mkdir(parents=True)
     file = trap / "demo_a_1.nwb"
-    with suppress(OSError):
-        shutil.copy(_sample() / "session.nwb", file)
+    shutil.copy(_sample() / "session.nwb", file)
     content = {"sha256": DEMO_SHA256, "sessions": {}, "sizes": {file.name: file.stat().st_size}}
     (trap / MANIFEST).write_text(json.dumps(content))

@@ -35,7 +35,7 @@ def case_of(order: Mapping[str, Any], code: set[str]) -> Any:
     """Set up what the checks of a kind are given, from the order that a child received."""
     from neurobench_grasp.checks.fences import Fences
 
-    folder = Path(order["folder"])
+    folder = Path(order["folder"]).resolve()
     traps = next((folder / "cache").iterdir())
     fences = Fences(
         code, allowed=[folder / "tmp"], traps=traps, kept={folder / "cwd": ".", folder / "home": "~"}

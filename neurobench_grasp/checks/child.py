@@ -119,7 +119,8 @@ def _entry_point(order: Mapping[str, Any]) -> importlib.metadata.EntryPoint | No
 
 def _files(distribution: str) -> set[str]:
     """Paths of a plugin's own files, as Python names them in its frames."""
-    return {os.path.realpath(path) for path in plugins.files_of(distribution).values()}
+    paths = plugins.files_of(distribution).values()
+    return {name for path in paths for name in (str(path), os.path.realpath(path))}
 
 
 def _memory() -> int:

@@ -41,6 +41,8 @@ PROCESSES = {
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 LEFT_BY_THE_BODY = {"MUJOCO_LOG.TXT"}  # MuJoCo notes an unstable simulation here, whoever asked for it
 STANDARD = (sysconfig.get_path("stdlib"), "<frozen")
+INSTALLED = ("site-packages", "dist-packages")  # within the former where there is no virtual environment
+GENERATOR = "neurobench_grasp.demo.neurons"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Fences:
         """Give what was done so far, each thing once."""
         if "neurons" in kinds and self._tripwire.touched() and not self._of("neurons"):
             self.events.append(Event("neurons", "opens a recording in the cache folder", ""))
+        if "neurons" in kinds and GENERATOR in sys.modules:
+            self.events.append(Event("neurons", f"imports {GENERATOR}, which makes those of demo", ""))
         if "write" in kinds:
             self._look_for_files()
         return list(dict.fromkeys(event for kind in kinds for event in self._of(kind)))
@@ -151,7 +155,7 @@ class Fences:
 
     def _started(self, event: str, args: tuple[Any, ...]) -> None:
         """Tell of processes that the plugin's own code starts; libraries ask the system for many things."""
-        frame = next((f for f in _frames() if not f.f_code.co_filename.startswith(STANDARD)), None)
+        frame = next(_frames(), None)
         if frame is not None and frame.f_code.co_filename in self._code:
             self._tell("process", f"starts {args[0]!r}" if args else f"starts a process ({event})")
 
@@ -178,17 +182,19 @@ class Fences:
 
     def _place(self) -> str:
         """Give the plugin's innermost line that led here, or else the innermost outside Python's library."""
-        frames = [f for f in _frames() if not f.f_code.co_filename.startswith(STANDARD)]
+        frames = list(_frames())
         own = [f for f in frames if f.f_code.co_filename in self._code]
         found = (own or frames)[:1]
         return f"{Path(found[0].f_code.co_filename).name}:{found[0].f_lineno}" if found else ""
 
 
 def _frames() -> Iterator[FrameType]:
-    """Give the calls that led here, the innermost first, without this file's own."""
+    """Give the calls that led here, the innermost first, without this file's and Python's library's."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        if frame.f_code.co_filename != __file__:
+        name = frame.f_code.co_filename
+        standard = name.startswith(STANDARD) and not any(part in name for part in INSTALLED)
+        if name != __file__ and not standard:
             yield frame
         frame = frame.f_back
 

@@ -157,7 +157,10 @@ def any_trials(case: ModelCase) -> None:
     for what, trials in (
         ("one trial", case.probe.select([0])),
         ("the training trials", case.train),
-        ("trials without a name in common", replace(case.probe, condition=("unknown",) * len(case.probe))),
+        (
+            "trials of an object that it has not seen",
+            replace(case.probe, condition=("unknown",) * len(case.probe)),
+        ),
     ):
         found = case.layers_of(trials)
         widths = {name: layer.values.shape[1] for name, layer in found.items()}

@@ -18,13 +18,25 @@ def test_contract(ngb_check):
 
 def run_pytest(folder, *arguments):
     """Run a suite as a contributor would, warnings as errors."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", "--strict-markers", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "error",
+        "--strict-markers",
+        *arguments,
+    ]
     plugins = [
         argument
         for name in ("dandi", "dandischema", "zarr", "hypothesispytest", "xdist")
         for argument in ("-p", f"no:{name}")
     ]
-    done = subprocess.run([*command, *plugins, str(folder)], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *plugins, str(folder)], cwd=folder, capture_output=True, text=True, check=False
+    )
     return done.stdout + done.stderr
 
 

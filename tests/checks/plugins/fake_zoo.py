@@ -131,6 +131,14 @@ class ReadsDemo(Good):
         self.session = load_session(demo_files()[0])
 
 
+class MakesNeurons(Good):
+    def fit(self, train, *, seed):
+        from neurobench_grasp.demo import neurons
+
+        super().fit(train, seed=seed)
+        self.generator = neurons
+
+
 class ReadsInC(Good):
     """Below Python, where no audit event tells of it."""
 
@@ -256,7 +264,7 @@ class Hangs(Good):
 
 
 MODELS = (
-    Good, Bidirectional, Phase, Noisy, Nan, LastRow, LastStep, Batch, CarriesOver, ReadsNwb, ReadsDemo, ReadsInC,
+    Good, Bidirectional, Phase, Noisy, Nan, LastRow, LastStep, Batch, CarriesOver, ReadsNwb, ReadsDemo, ReadsInC, MakesNeurons,
     Writes, WritesInC, OpensSocket, Unpickles, StartsPrograms, EditsInputs, SharedRandom, Unseeded, ObjectState,
     Forgets, Constant, Raises, MissingLater, Incomplete, WrongArgument, CallsExit, Quits, Crashes, Hangs,
 )  # fmt: skip
