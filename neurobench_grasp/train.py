@@ -96,8 +96,9 @@ def train_network(
     path = save_network(root, trained.weights, card)
     log = root / "tensorboard" / path.stem
     shutil.rmtree(log, ignore_errors=True)
-    log.parent.mkdir(exist_ok=True)
-    (work / "tensorboard").rename(log)
+    if (work / "tensorboard").is_dir():  # a model's own training may write none
+        log.parent.mkdir(exist_ok=True)
+        (work / "tensorboard").rename(log)
     shutil.rmtree(work, ignore_errors=True)
     return path, NetworkCard.read(path)
 

@@ -119,8 +119,8 @@ def table(*columns: str, rows: Sequence[Sequence[str]], numbers: Sequence[str] =
 
 
 def _harmless(text: str) -> str:
-    """Replace signs that steer a terminal: a file may hold them in any name."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
+    """Replace signs that steer a terminal or turn text around: a file may hold them in any name."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "\ufffd", text)
 
 
 def _fail(sentence: str, exit_code: int) -> NoReturn:

@@ -151,6 +151,17 @@ def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
     assert "a library prints" not in result.stdout
 
 
+@pytest.mark.parametrize("sign", ["\x1b", "\x07", "\u202e", "\u2066"])
+def test_signs_that_steer_a_terminal_or_turn_text_around_are_replaced(ngb, monkeypatch, sign):
+    def evaluate(*args, progress, **options):
+        progress(f"reading a{sign}b")
+        raise NgbError(f"The file a{sign}b is none.")
+
+    monkeypatch.setattr("neurobench_grasp.run.evaluate", evaluate)
+    result = ngb("score", "--model", "x")
+    assert sign not in result.stderr and result.stderr.count("a\ufffdb") == 2
+
+
 def test_the_table_has_no_colour_codes_and_fits_80_columns_in_the_worst_case(ngb, monkeypatch):
     wide = [
         {
