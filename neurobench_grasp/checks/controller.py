@@ -86,10 +86,32 @@ def takes_goals(case: ModelCase) -> None:
             "With its own embedding as goal the hand moves differently; `track(trials, "
             "goal=Goal('embedding', embed(trials)))` must be `track(trials)`."
         )
-    other = Ragged.of([np.resize(own[(i + 1) % len(own)][::-1], trial.shape) for i, trial in enumerate(own)])
-    if not apart(intact, track(case, case.probe, Goal("embedding", other)).keypoints.values, 0.0).any():
+    if not apart(intact, track(case, case.probe, Goal("embedding", _other(own))).keypoints.values, 0.0).any():
         raise Broken(
             "The hand ignores `goal`; in `track`, let it take the place of the reference at each step."
+        )
+
+
+@check("controller", "takes_goals")
+def takes_postures(case: ModelCase) -> None:
+    """Postures take the place of the reference, the next five at each step."""
+    from neurobench_grasp.protocols.movements import postures_ahead
+    from neurobench_grasp.protocols.settings import BRAIN_CONTROL
+
+    angles = case.probe.joint_angles
+    assert angles is not None
+    ahead = postures_ahead(_other(angles), BRAIN_CONTROL.look_ahead(case.probe.dt))
+    try:
+        found = track(case, case.probe, Goal("joint_angles", ahead))
+    except Broken as error:
+        raise Broken(
+            f"{error} A goal of the kind 'joint_angles' holds the next five postures of 23 joints side by "
+            f"side: {ahead.values.shape[1]} columns."
+        ) from error
+    if not apart(track(case, case.probe).keypoints.values, found.keypoints.values, 0.0).any():
+        raise Broken(
+            "The hand ignores goals of the kind 'joint_angles'; in `track`, let these postures take the "
+            "place of the reference."
         )
 
 
@@ -122,6 +144,12 @@ def untrained_twin(case: ModelCase) -> None:
         raise Broken("`untrained` gives the trained network; draw new weights from its seed.")
     if differing(first, again, SAME):
         raise Broken("`untrained` gives another network each time; draw its weights from `seed` alone.")
+
+
+def _other(signal: Ragged) -> Ragged:
+    """Give each trial the signal of the next, backwards."""
+    n = len(signal)
+    return Ragged.of([np.resize(signal[(i + 1) % n][::-1], trial.shape) for i, trial in enumerate(signal)])
 
 
 def _layers_of_twin(case: ModelCase, seen: Ragged) -> Mapping[str, Ragged]:

@@ -70,6 +70,9 @@ def failed(report, subject):
         ("quits", "gives_layers", "ended the process (exit code 3)"),
         ("crashes", "plain_state", "crashed the process (SIGSEGV)"),
         ("hangs", "plain_state", "was not done after 15 s and was stopped"),
+        ("ignoresgoals", "takes_goals", "The hand ignores `goal`"),
+        ("ignorespostures", "takes_postures", "The hand ignores goals of the kind 'joint_angles'"),
+        ("readsoneposture", "takes_postures", "side by side: 115 columns"),
         ("no_card", "card", "give `card=ModelCard(licence=…"),
     ],
 )
@@ -89,8 +92,22 @@ def test_what_depends_on_a_broken_rule_is_told_as_not_run(zoo):
 
 def test_a_good_model_passes_and_what_it_does_not_declare_is_skipped(zoo):
     rows = {row.check: row.status for row in zoo.rows if row.subject == "model good"}
-    skipped = {"tracks", "tracks_repeatably", "embeds", "takes_goals", "observes", "untrained_twin"}
+    skipped = {
+        "tracks",
+        "tracks_repeatably",
+        "embeds",
+        "takes_goals",
+        "takes_postures",
+        "observes",
+        "untrained_twin",
+    }
     assert {check for check, status in rows.items() if status == "skip"} == skipped
+    assert set(rows.values()) == {"pass", "skip"}
+
+
+def test_a_good_controller_passes(zoo):
+    rows = {row.check: row.status for row in zoo.rows if row.subject == "model teleports"}
+    assert {check for check, status in rows.items() if status == "skip"} == {"untrained_twin"}
     assert set(rows.values()) == {"pass", "skip"}
 
 

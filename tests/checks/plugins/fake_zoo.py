@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from neurobench_grasp import Activations, ModelCard, ModelSpec, Ragged, hookimpl
+from neurobench_grasp import Activations, ModelCard, ModelSpec, Ragged, Tracking, hookimpl
+from neurobench_grasp.body import keypoints
 
 CARD = ModelCard(
     licence="CC0-1.0",
@@ -263,6 +265,44 @@ class Hangs(Good):
         time.sleep(3600)
 
 
+class Teleports(Good):
+    """A hand without dynamics: it is at once where it should be."""
+
+    def embed(self, trials):
+        return trials.joint_angles
+
+    def track(self, trials, *, goal=None):
+        angles = self.wanted(trials.joint_angles.values, goal)
+        hand = (Ragged(values, trials.offsets) for values in (angles, keypoints(angles)))
+        return Tracking(*hand)
+
+    def wanted(self, reference, goal):
+        return reference if goal is None else goal.values.values[:, :23]
+
+    def observe(self, trials):
+        return trials.joint_angles
+
+    def activations_of(self, observations):
+        hidden = np.concatenate([self.of_trial(trial) for trial in observations])
+        return Activations({"hidden": Ragged(hidden, observations.offsets)})
+
+
+class IgnoresGoals(Teleports):
+    def wanted(self, reference, goal):
+        return reference
+
+
+class IgnoresPostures(Teleports):
+    def wanted(self, reference, goal):
+        return super().wanted(reference, goal if goal and goal.kind == "embedding" else None)
+
+
+class ReadsOnePosture(Teleports):
+    def wanted(self, reference, goal):
+        return reference if goal is None else goal.values.values.reshape(len(reference), 23)
+
+
+CONTROLLERS = (Teleports, IgnoresGoals, IgnoresPostures, ReadsOnePosture)
 MODELS = (
     Good, Bidirectional, Phase, Noisy, Nan, LastRow, LastStep, Batch, CarriesOver, ReadsNwb, ReadsDemo, ReadsInC, MakesNeurons,
     Writes, WritesInC, OpensSocket, Unpickles, StartsPrograms, EditsInputs, SharedRandom, Unseeded, ObjectState,
@@ -275,6 +315,15 @@ def ngb_models():
     for made in MODELS:
         yield ModelSpec(
             made.__name__.lower(), build=lambda seed, made=made: made(), summary="a fake", card=CARD
+        )
+    card = replace(CARD, action_space="postures")
+    for made in CONTROLLERS:
+        yield ModelSpec(
+            made.__name__.lower(),
+            build=lambda seed, made=made: made(),
+            summary="a fake",
+            controller=True,
+            card=card,
         )
     yield ModelSpec("no_card", build=lambda seed: Good(), summary="a fake")
     yield ModelSpec("no_hand", build=lambda seed: Good(), summary="a fake", controller=True, card=CARD)
