@@ -22,6 +22,7 @@ from neurobench_grasp.leaderboard.consistency import named
 from neurobench_grasp.leaderboard.records import read_record, write_record
 from neurobench_grasp.leaderboard.submission import (
     BUNDLE,
+    CARD,
     RECORDS,
     Filed,
     check_record,
@@ -139,7 +140,7 @@ def verify(
     if write and not (rescore or retrain):
         raise NgbError("There is nothing to write without --rescore or --retrain.")
     folder, chosen = _place(path)
-    submitted = (folder / BUNDLE).exists()
+    submitted = any((folder / name).exists() for name in (BUNDLE, CARD))  # a run folder has neither
     checks = [check_submission(folder)] if submitted else [check_record(file, folder) for file in chosen]
     problems = [problem for check in checks for problem in check.problems]
     notes = [note for check in checks for note in check.notes]

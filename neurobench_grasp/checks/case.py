@@ -125,8 +125,8 @@ def layers_in(given: Any, method: str) -> Mapping[str, Ragged]:
     """
     if not isinstance(given, Activations) or not isinstance(given.layers, Mapping) or not given.layers:
         raise Broken(
-            f"`{method}` gives a {type(given).__name__} without layers; it must give Activations({{name: "
-            "Ragged}})."
+            f"`{method}` gives a {type(given).__name__} without layers; it must give "
+            "Activations({name: Ragged})."
         )
     for name, layer in given.layers.items():
         if not isinstance(name, str) or not isinstance(layer, Ragged):

@@ -40,7 +40,10 @@ def _cells(rows: list[Row]) -> list[tuple[str, str, str]]:
     left = [row for row in rows if row.status == "not run"]
     for why in dict.fromkeys(row.message for row in left):
         names = [row.check for row in left if row.message == why]
-        lines.append((f"{len(names)} others", "not run", f"{why} These are {', '.join(names)}."))
+        if len(names) == 1:
+            lines.append((names[0], "not run", why))
+        else:
+            lines.append((f"{len(names)} others", "not run", f"{why} These are {', '.join(names)}."))
     return lines
 
 

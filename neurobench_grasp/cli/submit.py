@@ -30,7 +30,7 @@ def submit(
         for r in made.records
     ]
     view = [
-        f"{made.model}: {len(rows)} records, {made.bytes / 1e6:.2f} MB",
+        f"{made.model}: {len(rows)} {'record' if len(rows) == 1 else 'records'}, {made.bytes / 1e6:.2f} MB",
         table("seed", "dataset", "protocol", rows=rows),
         "",
         *(f"note: {note}" for note in made.notes),

@@ -9,6 +9,8 @@ from compared import scored, steady, write
 from typer.testing import CliRunner
 
 from neurobench_grasp import NgbError, ScoreRecord, __version__
+from neurobench_grasp.checks.case import layers_in
+from neurobench_grasp.checks.rules import Broken, Report, Row
 from neurobench_grasp.cli import app
 from neurobench_grasp.leaderboard import write_record
 from neurobench_grasp.plugins import load_registry
@@ -391,7 +393,8 @@ def test_leaderboard_ranks_recordings_and_self_tests_apart(ngb, tmp_path):
     ]
 
 
-def test_leaderboard_without_records_says_how_to_make_one(ngb):
+def test_leaderboard_without_records_says_how_to_make_one(ngb, monkeypatch, tmp_path):
+    monkeypatch.setattr("neurobench_grasp.resources.resource", lambda _: tmp_path)  # none are shipped
     result = ngb("leaderboard", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == []
@@ -399,6 +402,31 @@ def test_leaderboard_without_records_says_how_to_make_one(ngb):
     absent = ngb("leaderboard", "nowhere")
     assert absent.exit_code == 1 and absent.stderr.startswith("left out: there is no folder nowhere\n")
     assert "None of these could be read" in absent.stderr
+
+
+def test_a_submission_without_its_bundle_is_refused_not_taken_for_a_run(ngb, tmp_path):
+    write_record(tmp_path / "mine" / "records", record())
+    (tmp_path / "mine" / "card.json").write_text("{}")
+    result = ngb("verify", "mine")
+    assert result.exit_code == 1
+    assert "bundle.json: it is missing" in result.stdout + result.stderr
+
+
+def test_checks_that_were_not_run_are_counted_one_by_its_name(ngb, monkeypatch):
+    rows = [
+        Row("model a", check, "a rule", "not run", f"Not run, because {cause} did not pass.", 0.0)
+        for check, cause in (("restores", "plain_state"), ("fits", "builds"), ("causal", "builds"))
+    ]
+    monkeypatch.setattr("neurobench_grasp.checks.run_checks", lambda *_, **__: Report("a", tuple(rows)))
+    lines = [line.split() for line in ngb("check", "a").stdout.splitlines()]
+    assert any(line[:3] == ["restores", "not", "run"] for line in lines)
+    assert any(line[:4] == ["2", "others", "not", "run"] for line in lines)
+    assert not any(line[:2] == ["1", "others"] for line in lines)
+
+
+def test_what_gives_no_layers_is_told_the_form_as_it_is_typed():
+    with pytest.raises(Broken, match=r"must give Activations\(\{name: Ragged\}\)\.$"):
+        layers_in({"hidden": 0}, "activations")
 
 
 def test_data_layouts(ngb):
