@@ -110,6 +110,8 @@ def test_ctrl_c_leaves_no_process(odd, planted_file, tmp_path):
         score("--isolated", odd, "-m", "slow", "-d", planted_file, "-o", tmp_path / "run"),
         stderr=subprocess.PIPE,
         text=True,
+        # a shell that runs the tests in the background has them ignore Ctrl-C, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     end = time.monotonic() + 120
     while "fitting slow" not in process.stderr.readline() and time.monotonic() < end:
