@@ -137,6 +137,12 @@ def test_a_narrow_screen_never_scrolls_sideways(opened, name):
     assert page.evaluate("(scrollTo(500, 0), scrollX)") == 0
 
 
+def test_the_name_of_a_dataset_without_end_is_broken_into_lines_in_the_list_of_datasets(opened):
+    page = opened(width=360, height=740).go("index.html")
+    page.evaluate("document.querySelector('.toc a').textContent = 'd'.repeat(3000)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 def test_on_a_narrow_screen_the_names_stay_when_a_table_is_scrolled(opened):
     page = opened(width=360, height=740).go("index.html")
     page.evaluate("document.querySelector('.scroll.wide').scrollLeft = 400")
