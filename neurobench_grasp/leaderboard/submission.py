@@ -304,9 +304,11 @@ def check_submission(folder: Path) -> Checked:
             for filed in checked.records
             if card is not None and filed.record.card != card.to_json()
         )
-    if not made["records"]:
+    if not made["records"] and not unread:
         problems += (f"{RECORDS}: there are no records in it; make the submission again with `ngb submit`.",)
-    problems += (*card_problems, *together([filed.record for filed in records]), *_left_over(files, records))
+    problems += (*card_problems, *together([filed.record for filed in records]))
+    if not unread:  # what belongs to an unreadable record cannot be told
+        problems += tuple(_left_over(files, records))
     return Checked(tuple(records), tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)))
 
 

@@ -412,6 +412,17 @@ def test_a_submission_without_its_bundle_is_refused_not_taken_for_a_run(ngb, tmp
     assert "bundle.json: it is missing" in result.stdout + result.stderr
 
 
+def test_files_of_a_record_that_cannot_be_read_are_not_called_superfluous(ngb, tmp_path):
+    (tmp_path / "mine" / "records").mkdir(parents=True)
+    for name in ("bundle.json", "card.json", "records/a.json", "records/a.units.npz"):
+        (tmp_path / "mine" / name).write_text("{")
+    result = ngb("verify", "mine")
+    assert result.exit_code == 1
+    assert "records/a.json: " in result.stdout
+    assert "belongs to no record" not in result.stdout
+    assert "there are no records" not in result.stdout
+
+
 def test_checks_that_were_not_run_are_counted_one_by_its_name(ngb, monkeypatch):
     rows = [
         Row("model a", check, "a rule", "not run", f"Not run, because {cause} did not pass.", 0.0)
