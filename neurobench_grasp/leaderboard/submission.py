@@ -307,7 +307,9 @@ def check_submission(folder: Path) -> Checked:
     if not made["records"] and not unread:
         problems += (f"{RECORDS}: there are no records in it; make the submission again with `ngb submit`.",)
     problems += (*card_problems, *together([filed.record for filed in records]))
-    if not unread:  # what belongs to an unreadable record cannot be told
+    if not unread and len(records) == len(
+        made["records"]
+    ):  # what belongs to an unreadable record cannot be told
         problems += tuple(_left_over(files, records))
     return Checked(tuple(records), tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)))
 

@@ -412,10 +412,12 @@ def test_a_submission_without_its_bundle_is_refused_not_taken_for_a_run(ngb, tmp
     assert "bundle.json: it is missing" in result.stdout + result.stderr
 
 
-def test_files_of_a_record_that_cannot_be_read_are_not_called_superfluous(ngb, tmp_path):
+@pytest.mark.parametrize("spoilt", ["{", '{"schema": 1}'])
+def test_files_of_a_record_that_cannot_be_read_are_not_called_superfluous(ngb, tmp_path, spoilt):
     (tmp_path / "mine" / "records").mkdir(parents=True)
     for name in ("bundle.json", "card.json", "records/a.json", "records/a.units.npz"):
-        (tmp_path / "mine" / name).write_text("{")
+        (tmp_path / "mine" / name).write_text("{}")
+    (tmp_path / "mine" / "records" / "a.json").write_text(spoilt)
     result = ngb("verify", "mine")
     assert result.exit_code == 1
     assert "records/a.json: " in result.stdout
