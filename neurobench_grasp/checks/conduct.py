@@ -14,6 +14,7 @@ from urllib.request import url2pathname
 from neurobench_grasp.checks.rules import Broken, check
 
 PICKLES = (".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
+NOT_BROUGHT = ("tests", "build", "dist", "ngb-runs", "ngb-submissions")
 SHOWN = 3  # events of a message
 
 
@@ -60,7 +61,7 @@ def files_of(distribution: str) -> Iterator[Path]:
         yield from (Path(str(found.locate_file(name))) for name in found.files or ())
         return
     for folder, subfolders, names in os.walk(url2pathname(urlparse(origin["url"]).path)):
-        subfolders[:] = [s for s in subfolders if s[0] != "." and s not in ("tests", "build", "dist")]
+        subfolders[:] = [s for s in subfolders if s[0] != "." and s not in NOT_BROUGHT]
         yield from (Path(folder, name) for name in names)
 
 

@@ -21,11 +21,13 @@ from neurobench_grasp.checks.case import (
     disturb,
     lacking,
 )
+from neurobench_grasp.checks.conduct import files_of
 from neurobench_grasp.checks.rules import Broken, check
 from neurobench_grasp.types import LOOK_AHEAD_S, Bools, Controller, Ints, Model, ModelCard, Ragged, Trials
 
 STATE, REFERENCE = "state.npz", "reference.npz"
 """What the first process leaves for the second."""
+WEIGHTS = (".h5", ".npy", ".npz", ".onnx", ".safetensors")
 
 
 @check("model")
@@ -36,6 +38,17 @@ def card(case: ModelCase) -> None:
         raise Broken("It has no card; give `card=ModelCard(licence=…, authors=…, …)` to its ModelSpec.")
     if case.spec.controller and found.action_space == "none":
         raise Broken("Its card says action_space='none', but it is a controller; name what moves the hand.")
+
+
+@check("model")
+def names_its_weights(case: ModelCase) -> None:
+    """Weights in files are named by `depends_on`."""
+    found = sorted(path.name for path in files_of(case.distribution) if path.suffix in WEIGHTS)
+    if found and case.spec.depends_on is None:
+        raise Broken(
+            f"It brings {', '.join(found[:3])}, and a kept score would not notice if that changed; give its "
+            "ModelSpec `depends_on=lambda seed, train: …` with the digest of what is read."
+        )
 
 
 @check("model")

@@ -158,8 +158,13 @@ def test_two_plugins_with_one_name_are_both_named(install):
 
 
 def test_pickled_weights_in_a_distribution_are_told(install):
-    install("fake_weights", plugin("weighty"), files=("weights.pt", "notes.txt"))
-    assert "It brings weights.pt" in failed(run_checks("weighty"), "model weighty")["no_pickle"]
+    install("fake_weights", plugin("weighty"), files=("weights.pt", "more.safetensors", "notes.txt"))
+    found = failed(run_checks("weighty"), "model weighty")
+    assert "It brings weights.pt" in found["no_pickle"]
+    assert (
+        "It brings more.safetensors" in found["names_its_weights"]
+        and "depends_on" in found["names_its_weights"]
+    )
 
 
 def test_an_unknown_name_brings_near_ones():

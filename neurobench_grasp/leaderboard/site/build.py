@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import groupby
@@ -98,14 +100,27 @@ def build_site(folders: Iterable[str | Path], to: str | Path, facts: Facts) -> S
     """
     to, folders = Path(to), list(folders)
     check_folder(to)
-    entries, problems = read_entries(folders)
-    if not entries and problems:
-        told = "; ".join(problem.rstrip(".") for problem in problems[:3])
-        raise NgbError(f"None of these could be read ({told}); name run folders or folders of records.")
-    content = _Pages(entries, facts)
-    write_folder(to, dict(content.files()))
+    with _without_collector():
+        entries, problems = read_entries(folders)
+        if not entries and problems:
+            told = "; ".join(problem.rstrip(".") for problem in problems[:3])
+            raise NgbError(f"None of these could be read ({told}); name run folders or folders of records.")
+        content = _Pages(entries, facts)
+        write_folder(to, dict(content.files()))
     boards = [table for group in content.groups for table in group.tables]
     return Site(to / "index.html", len(entries), len(content.models), len(boards), problems)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep Python from searching millions of rows for cycles, of which there are none, over and over."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass(frozen=True)
