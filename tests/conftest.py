@@ -1,9 +1,13 @@
 """Fixtures that several test files share."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
+UNTIL = float(os.environ.get("NGB_TESTS_UNTIL", "inf"))
+"""Seconds since 1970 after which no slow test begins: continuous integration has a limit."""
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 _real_files: set[str] = set()
 
@@ -25,6 +29,17 @@ def real_file(shared_data: Path):
         return shared_data / name
 
     return path
+
+
+def pytest_collection_modifyitems(items):
+    """Leave slow tests for the end, so that they are what is skipped where time runs out."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+def pytest_runtest_setup(item):
+    """Skip slow tests when no time is left."""
+    if item.get_closest_marker("slow") and time.time() > UNTIL:
+        pytest.skip("slow, and the time for tests is over")
 
 
 def pytest_sessionfinish(session):

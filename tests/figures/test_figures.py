@@ -375,7 +375,6 @@ def test_an_area_of_two_units_shows_each_once(run, out):
     assert sorted(shown) == [0, 1]
 
 
-@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes_whatever_the_user_has_set(drawn, out, tmp_path):
     with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 7, "figure.dpi": 30}):
         again = draw_figures("network", "planted", out=out, to=tmp_path)
