@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 UNTIL = float(os.environ.get("NGB_TESTS_UNTIL", "inf"))
-"""Seconds since 1970 after which no slow test begins: continuous integration has a limit."""
+"""Seconds since 1970 by which slow tests must have ended: continuous integration has a limit."""
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 _real_files: set[str] = set()
 
@@ -32,14 +32,20 @@ def real_file(shared_data: Path):
 
 
 def pytest_collection_modifyitems(items):
-    """Leave slow tests for the end, so that they are what is skipped where time runs out."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Leave slow tests for the end, the longest first, so that they are what is skipped where time runs out."""
+    items.sort(key=lambda item: -seconds if (seconds := _seconds(item)) else -float("inf"))
 
 
 def pytest_runtest_setup(item):
     """Skip slow tests when no time is left."""
-    if item.get_closest_marker("slow") and time.time() > UNTIL:
-        pytest.skip("slow, and the time for tests is over")
+    if time.time() + _seconds(item) > UNTIL and _seconds(item):
+        pytest.skip("slow, and there is no time left for it")
+
+
+def _seconds(item) -> float:
+    """How long a slow test may take, as its marker says; 0 for others."""
+    slow = item.get_closest_marker("slow")
+    return slow.kwargs.get("seconds", 60) if slow else 0
 
 
 def pytest_sessionfinish(session):

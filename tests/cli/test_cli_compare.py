@@ -12,8 +12,10 @@ from neurobench_grasp.leaderboard.records import units_path
 
 
 @pytest.fixture
-def ngb(tmp_path, monkeypatch):
-    """Run the command line in an empty folder."""
+def ngb(tmp_path, tmp_path_factory, monkeypatch):
+    """Run the command line in an empty folder, without the results that are shipped."""
+    none = tmp_path_factory.mktemp("results")
+    monkeypatch.setattr("neurobench_grasp.resources.resource", lambda _: none)
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
 

@@ -12,7 +12,7 @@ from neurobench_grasp.run import evaluate
 from neurobench_grasp.scoring.intervals import summarise
 from neurobench_grasp.scoring.units import Labels
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=120)
 FEWER = CurvesSettings(n_units=(1, 5, 20), n_subsets=4, noise=(1.0, 4.0), n_noises=2)
 
 
