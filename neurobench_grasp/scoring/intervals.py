@@ -54,7 +54,7 @@ class UnitScores:
         first = draws[0]
         if len(draws) == 1:
             return first
-        values = np.stack([d.values for d in draws])
+        values = np.array([d.values for d in draws])
         groups = list(first.left_out)
         means = np.array([[d.left_out[g] for g in groups] for d in draws]).mean(
             0
@@ -211,6 +211,9 @@ def over_animals(parts: Sequence[UnitScores], rows: Sequence[Floats]) -> Floats:
 def _mean(values: Floats) -> Floats:
     """Mean over the first axis of what is finite; NaN where nothing is."""
     finite = np.isfinite(values)
+    if len(values) and finite.all():  # the usual case, and there are thousands
+        usual: Floats = values.sum(0) / len(values)
+        return usual
     n = finite.sum(0)
     mean: Floats = np.where(n > 0, np.where(finite, values, 0.0).sum(0) / np.maximum(n, 1), np.nan)
     return mean
@@ -235,7 +238,7 @@ def _noise_variance(parts: Sequence[UnitScores]) -> float:
     for part, weight in zip(parts, weights_of(parts), strict=True):
         defined, n = np.isfinite(part.values), len(part.left_out)
         if n > 1 and defined.sum() > 1:
-            left_out = np.stack([v[defined] for v in part.left_out.values()])
+            left_out = np.array(list(part.left_out.values()))[:, defined]
             of_units = (n - 1) / n * ((left_out - left_out.mean(0)) ** 2).sum(0)
             total += weight**2 * float(of_units.mean()) / int(defined.sum())
     return total

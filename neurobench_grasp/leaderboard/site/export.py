@@ -160,17 +160,18 @@ def units_csv(entries: Iterable[Entry]) -> bytes:
     return _csv([*head, "single_trial_ev_ood"], found)
 
 
+_AS_THEY_ARE = (float, int)  # most cells: there are millions
+
+
 def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(head)
-    writer.writerows([value if type(value) is float else _plain(value) for value in row] for row in rows)
+    writer.writerows([v if v is None or type(v) in _AS_THEY_ARE else _plain(v) for v in row] for row in rows)
     return out.getvalue().encode("utf-8", "replace")
 
 
 def _plain(value: Any) -> Any:
-    if value is None or type(value) is int:
-        return value
     if isinstance(value, str):
         return harmless_cell(value)
     if isinstance(value, list | dict):
