@@ -403,10 +403,16 @@ def files_of(name: str) -> dict[str, Path]:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return _module_files(name)
+    project = project_folder(distribution)
+    return installed_files(distribution) if project is None else _source_files(project)
+
+
+def project_folder(distribution: importlib.metadata.Distribution) -> Path | None:
+    """Folder that a distribution was installed from in place (editable); ``None`` for all others."""
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-    if origin.get("dir_info", {}).get("editable"):
-        return _source_files(Path(url2pathname(urlparse(origin["url"]).path)))
-    return installed_files(distribution)
+    if not origin.get("dir_info", {}).get("editable"):
+        return None
+    return Path(url2pathname(urlparse(origin["url"]).path))
 
 
 def _module_files(name: str) -> dict[str, Path]:

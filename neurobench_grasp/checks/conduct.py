@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 from neurobench_grasp.checks.rules import Broken, check
+from neurobench_grasp.plugins import project_folder
 
 PICKLES = (".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 NOT_BROUGHT = ("tests", "build", "dist", "ngb-runs", "ngb-submissions")
@@ -28,7 +26,7 @@ def no_neurons(case: Any) -> None:
 def no_pickle(case: Any) -> None:
     """It brings and reads no pickle."""
     advice = "Keep weights as safetensors (safetensors.numpy.save_file), settings as JSON."
-    if files := sorted(path.name for path in files_of(case.distribution) if path.suffix in PICKLES):
+    if files := sorted(path.name for path in brought_by(case.distribution) if path.suffix in PICKLES):
         raise Broken(f"It brings {', '.join(files[:SHOWN])}, in a format that is pickled. {advice}")
     _nothing(case, "pickle", advice)
 
@@ -53,14 +51,14 @@ def no_processes(case: Any) -> None:
     _nothing(case, "process", "Do the work in Python, where it can be limited and identified.")
 
 
-def files_of(distribution: str) -> Iterator[Path]:
+def brought_by(distribution: str) -> Iterator[Path]:
     """Every file of a plugin's distribution; for an editable install, of its project folder."""
     found = importlib.metadata.distribution(distribution)
-    origin = json.loads(found.read_text("direct_url.json") or "{}")
-    if not origin.get("dir_info", {}).get("editable"):
+    project = project_folder(found)
+    if project is None:
         yield from (Path(str(found.locate_file(name))) for name in found.files or ())
         return
-    for folder, subfolders, names in os.walk(url2pathname(urlparse(origin["url"]).path)):
+    for folder, subfolders, names in os.walk(project):
         subfolders[:] = [s for s in subfolders if s[0] != "." and s not in NOT_BROUGHT]
         yield from (Path(folder, name) for name in names)
 

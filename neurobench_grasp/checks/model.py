@@ -21,7 +21,7 @@ from neurobench_grasp.checks.case import (
     disturb,
     lacking,
 )
-from neurobench_grasp.checks.conduct import files_of
+from neurobench_grasp.checks.conduct import brought_by
 from neurobench_grasp.checks.rules import Broken, check
 from neurobench_grasp.types import LOOK_AHEAD_S, Bools, Controller, Ints, Model, ModelCard, Ragged, Trials
 
@@ -43,7 +43,7 @@ def card(case: ModelCase) -> None:
 @check("model")
 def names_its_weights(case: ModelCase) -> None:
     """Weights in files are named by `depends_on`."""
-    found = sorted(path.name for path in files_of(case.distribution) if path.suffix in WEIGHTS)
+    found = sorted(path.name for path in brought_by(case.distribution) if path.suffix in WEIGHTS)
     if found and case.spec.depends_on is None:
         raise Broken(
             f"It brings {', '.join(found[:3])}, and a kept score would not notice if that changed; give its "
