@@ -20,15 +20,16 @@ from pathlib import Path
 
 import numpy as np
 
-from neurobench_grasp.leaderboard import Scored, read_scored, unit_scores_of, write_record
+from neurobench_grasp.contract import ScoreRecord
+from neurobench_grasp.leaderboard import unit_scores_of
 from neurobench_grasp.leaderboard.pairs import all_differences
-from neurobench_grasp.leaderboard.records import pack_units
-from neurobench_grasp.leaderboard.rule import difference
+from neurobench_grasp.leaderboard.ranking import difference
 from neurobench_grasp.leaderboard.site import Facts, build_site
-from neurobench_grasp.leaderboard.tables import boards
+from neurobench_grasp.leaderboard.standings import boards
+from neurobench_grasp.records import Scored, read_scored, write_record
+from neurobench_grasp.records.record import pack_units
+from neurobench_grasp.records.units import Labels, UnitTable
 from neurobench_grasp.scoring.intervals import UnitScores, summarise
-from neurobench_grasp.scoring.units import Labels, UnitTable
-from neurobench_grasp.types import ScoreRecord
 
 AREAS, N_LAYERS = ("M1", "S1"), 12
 N_GROUPS = {"ood": 7, "test": 28}

@@ -26,17 +26,17 @@ import torch
 from mujoco import rollout
 from rich.console import Console
 
-from neurobench_grasp.body.simulation import PHYSICS_STEPS, body_model, to_control
-from neurobench_grasp.control.controller import NetworkController
-from neurobench_grasp.control.loop import run_closed_loop
-from neurobench_grasp.control.reference import Reference
-from neurobench_grasp.machine import usable_cores
+from neurobench_grasp.bodies.simulator import PHYSICS_STEPS, body_model, to_control
+from neurobench_grasp.contract import Decoder, Floats, Goal, Ragged, Trials
+from neurobench_grasp.controllers.closed_loop import run_closed_loop
+from neurobench_grasp.controllers.controller import NetworkController
+from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.protocols.brain_control import fitted
-from neurobench_grasp.protocols.decoders import decode
-from neurobench_grasp.protocols.movements import Movements
-from neurobench_grasp.run import context_of, prepare
-from neurobench_grasp.types import Decoder, Floats, Goal, Ragged, Trials
+from neurobench_grasp.protocols.brain_control.decoders import decode
+from neurobench_grasp.protocols.brain_control.protocol import fitted
+from neurobench_grasp.protocols.brain_control.trials import Movements
+from neurobench_grasp.run.evaluate import context_of, prepare
+from neurobench_grasp.threads import usable_cores
 
 KIND = "embedding"
 

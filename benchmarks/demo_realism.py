@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from neurobench_grasp.body import JOINTS, KEYPOINTS, keypoints, muscle_kinematics, posture
+from neurobench_grasp.bodies import JOINTS, KEYPOINTS, keypoints, muscle_kinematics, posture
+from neurobench_grasp.contract import Session
 from neurobench_grasp.data import load_session
 from neurobench_grasp.demo import demo_files
 from neurobench_grasp.demo.movements import make_movements
 from neurobench_grasp.demo.neurons import AREAS, make_population
-from neurobench_grasp.types import Session
 
 DT = 0.02
 FANO_WINDOW = 0.2  # s

@@ -20,14 +20,14 @@ import numpy as np
 from mujoco import rollout
 from rich.console import Console
 
-from neurobench_grasp.body import CONTROL_STEP, Hands, keypoints
-from neurobench_grasp.body.simulation import body_model, to_control
-from neurobench_grasp.control import loop
-from neurobench_grasp.control.controller import NetworkController
-from neurobench_grasp.control.reference import Reference
-from neurobench_grasp.machine import usable_cores
+from neurobench_grasp.bodies import CONTROL_STEP, Hands, keypoints
+from neurobench_grasp.bodies.simulator import body_model, to_control
+from neurobench_grasp.controllers import closed_loop as loop
+from neurobench_grasp.controllers.controller import NetworkController
+from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.run import load_dataset
+from neurobench_grasp.run.evaluate import load_dataset
+from neurobench_grasp.threads import usable_cores
 
 EULER, IMPLICIT = mujoco.mjtIntegrator.mjINT_EULER, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
 REFERENCE = ("Euler", EULER, 10)

@@ -35,17 +35,17 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
-from neurobench_grasp.body.simulation import body_model, to_control
-from neurobench_grasp.control.cards import trained_networks
-from neurobench_grasp.control.environment import Imitation, ImitationVecEnv
-from neurobench_grasp.control.network import initial_network
-from neurobench_grasp.control.reference import Reference
-from neurobench_grasp.control.settings import ControllerSettings
-from neurobench_grasp.control.training import LOGGED, make_ppo
-from neurobench_grasp.machine import usable_cores
+from neurobench_grasp.bodies.simulator import body_model, to_control
+from neurobench_grasp.contract import Trials
+from neurobench_grasp.controllers.checkpoints import trained_networks
+from neurobench_grasp.controllers.environment import Imitation, ImitationVecEnv
+from neurobench_grasp.controllers.network import initial_network
+from neurobench_grasp.controllers.reference import Reference
+from neurobench_grasp.controllers.settings import ControllerSettings
+from neurobench_grasp.controllers.training import LOGGED, make_ppo
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.run import load_dataset
-from neurobench_grasp.types import Trials
+from neurobench_grasp.run.evaluate import load_dataset
+from neurobench_grasp.threads import usable_cores
 
 OURS = ControllerSettings()
 THEIR_PHYSICS = dataclasses.replace(OURS, physics_steps=10)

@@ -1,8 +1,6 @@
 """Train and score models of the primate sensorimotor system while it shapes the hand to grasp."""
 
-from neurobench_grasp.errors import NgbError
-from neurobench_grasp.hookspecs import hookimpl
-from neurobench_grasp.types import (
+from neurobench_grasp.contract import (
     Activations,
     Controller,
     DatasetSpec,
@@ -22,6 +20,8 @@ from neurobench_grasp.types import (
     Trials,
     Twinned,
 )
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.hookspecs import hookimpl
 
 __version__ = "0.1.0"
 

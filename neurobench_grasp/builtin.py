@@ -5,10 +5,10 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from neurobench_grasp.contract import DatasetSpec, Decoder, DecoderSpec, ProtocolSpec, Scores
 from neurobench_grasp.hookspecs import hookimpl
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES, ENCODING, LAYERS, TRACKING
-from neurobench_grasp.types import DatasetSpec, Decoder, DecoderSpec, ProtocolSpec, Scores
 
 
 def _demo_files() -> Sequence[Path]:
@@ -20,7 +20,7 @@ def _demo_files() -> Sequence[Path]:
 @hookimpl
 def ngb_datasets() -> Iterator[DatasetSpec]:
     """Offer the built-in dataset, and those that can be fetched."""
-    from neurobench_grasp.recordings import catalogue, fetched_files
+    from neurobench_grasp.data.catalogue import catalogue, fetched_files
 
     yield DatasetSpec(
         "demo",
@@ -42,7 +42,7 @@ def ngb_datasets() -> Iterator[DatasetSpec]:
 
 
 def _encoding(context: Context) -> Scores:
-    from neurobench_grasp.protocols import encoding
+    from neurobench_grasp.protocols.encoding import protocol as encoding
 
     return encoding.run(context)
 
@@ -60,19 +60,19 @@ def _layers(context: Context) -> Scores:
 
 
 def _brain_control(context: Context) -> Scores:
-    from neurobench_grasp.protocols import brain_control
+    from neurobench_grasp.protocols.brain_control import protocol as brain_control
 
     return brain_control.run(context)
 
 
 def _brain_curves(context: Context) -> Scores:
-    from neurobench_grasp.protocols import brain_curves
+    from neurobench_grasp.protocols.brain_control import curves as brain_curves
 
     return brain_curves.run(context)
 
 
 def _ridge() -> Decoder:
-    from neurobench_grasp.protocols.decoders import RidgeDecoder
+    from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder
 
     return RidgeDecoder()
 

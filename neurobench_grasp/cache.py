@@ -19,6 +19,11 @@ MANIFEST = "manifest.json"
 _STALE = 24 * 3600  # s after which an unfinished folder of another process is taken for abandoned
 
 
+def content_key(parts: Mapping[str, Any]) -> str:
+    """Digest of JSON-able parts, the same in every process."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
 def cache_folder() -> Path:
     """Folder for what can be made or fetched again; ``NGB_CACHE`` sets another."""
     from platformdirs import user_cache_path

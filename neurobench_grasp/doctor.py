@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from neurobench_grasp.cache import cache_folder
-from neurobench_grasp.machine import usable_cores
 from neurobench_grasp.plugins import load_registry, reason_of
 from neurobench_grasp.requirements import needs, unmet
+from neurobench_grasp.threads import usable_cores
 
 CORE = "neurobench-grasp"
 OK, MISSING, PROBLEM = "ok", "missing", "problem"
@@ -42,7 +42,7 @@ LOOKING = 1.0  # s for counting a folder
 
 _DRAW = """
 import numpy as np
-from neurobench_grasp.body.render import HandPainter, drawing_backend
+from neurobench_grasp.bodies.render import HandPainter, drawing_backend
 painter = HandPainter(32, 32)
 picture = painter.paint(np.zeros(23), (1.0, 0.5, 0.5))
 print("a white picture" if picture.std() == 0 else drawing_backend())
@@ -200,7 +200,7 @@ def _dataset() -> Iterator[Finding]:
 
 
 def _checkpoints() -> Iterator[Finding]:
-    from neurobench_grasp.control.cards import CHECKPOINTS, NetworkCard, own_networks
+    from neurobench_grasp.controllers.checkpoints import CHECKPOINTS, NetworkCard, own_networks
     from neurobench_grasp.errors import NgbError
     from neurobench_grasp.resources import resource
 

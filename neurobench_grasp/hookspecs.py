@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from neurobench_grasp.types import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
+from neurobench_grasp.contract import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
 
 PROJECT = "neurobench_grasp"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -28,8 +28,8 @@ import pluggy
 
 import neurobench_grasp
 from neurobench_grasp import hookspecs
+from neurobench_grasp.contract import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
 from neurobench_grasp.errors import PluginError, UnknownNameError
-from neurobench_grasp.types import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
 
 GROUP = hookspecs.PROJECT
 BUILTIN = importlib.metadata.EntryPoint("builtin", "neurobench_grasp.builtin", GROUP)

@@ -5,11 +5,11 @@ import hashlib
 
 import numpy as np
 
-from neurobench_grasp.leaderboard import Scored, write_record
-from neurobench_grasp.leaderboard.records import pack_units
+from neurobench_grasp.contract import ScoreRecord
+from neurobench_grasp.records import Scored, write_record
+from neurobench_grasp.records.record import pack_units
+from neurobench_grasp.records.units import Labels, UnitTable
 from neurobench_grasp.scoring.intervals import UnitScores, summarise
-from neurobench_grasp.scoring.units import Labels, UnitTable
-from neurobench_grasp.types import ScoreRecord
 
 
 def of_means(data, session="s", subject="a", units=None):

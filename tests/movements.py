@@ -3,9 +3,9 @@
 import numpy as np
 from recorded import write_for_test
 
-from neurobench_grasp.body import JOINTS, NEUTRAL, joint_limits
+from neurobench_grasp.bodies import JOINTS, NEUTRAL, joint_limits
+from neurobench_grasp.contract import Ragged, Trials
 from neurobench_grasp.data import session_from_arrays
-from neurobench_grasp.types import Ragged, Trials
 
 REST = np.array([NEUTRAL[joint] for joint in JOINTS])
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurobench_grasp.protocols.align import AlignedSession
+from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.splits import make_splits
+from neurobench_grasp.contract import Activations, DecoderSpec, Ragged, Trials
+from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.decoders import RidgeDecoder
-from neurobench_grasp.scoring.splits import make_splits
-from neurobench_grasp.types import Activations, DecoderSpec, Ragged, Trials
 
 PAD = 10
 DT = 0.02

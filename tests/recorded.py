@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from neurobench_grasp.contract import Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data import write_session
-from neurobench_grasp.types import Session, Signal, TrialTable, Units, Window
 
 
 def planted_session(n_objects=8, n_repeats=6, n_units=6, seed=0):

@@ -1,6 +1,6 @@
 """The contract of plugins as small named checks; ``ngb check`` shows what came of them.
 
-A plugin is only ever loaded in a process of its own (:mod:`neurobench_grasp.checks.child`). The checks are
+A plugin is only ever loaded in a process of its own (:mod:`neurobench_grasp.checks.worker`). The checks are
 in ``plugin.py``, ``model.py``, ``controller.py``, ``conduct.py`` and ``others.py``, one function each.
 """
 
@@ -19,9 +19,9 @@ from neurobench_grasp.checks.catalogue import checks_of, outcome, why_not
 from neurobench_grasp.checks.plugin import Loaded
 from neurobench_grasp.checks.processes import Child, EndedError
 from neurobench_grasp.checks.rules import Check, Report, Row
+from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError, UnknownNameError
 from neurobench_grasp.plugins import canonical
-from neurobench_grasp.types import Progress
 
 __all__ = ["Limits", "Report", "Row", "planned", "run_checks"]
 
@@ -256,8 +256,8 @@ def _sample() -> Path:
     """Folder with a packed session, and with one as an NWB file; made once for all plugins."""
     import atexit
 
-    from neurobench_grasp.checks.sample import sample_trials, write_sample
-    from neurobench_grasp.packed import write_packed
+    from neurobench_grasp.checks.sample_session import sample_trials, write_sample
+    from neurobench_grasp.sandbox.wire import write_packed
 
     folder = Path(tempfile.mkdtemp(prefix="ngb-check-sample-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neurobench_grasp.checks import conduct, controller, model, others, plugin
+from neurobench_grasp.checks import controller, model, others, plugin
+from neurobench_grasp.checks import side_effects as conduct
 from neurobench_grasp.checks.rules import Broken, Check, Inapplicable, checks_in
 
 KINDS = ("plugin", "model", "dataset", "protocol", "decoder")
@@ -33,7 +34,7 @@ def checks_of(kind: str) -> tuple[Check, ...]:
 
 def case_of(order: Mapping[str, Any], code: set[str]) -> Any:
     """Set up what the checks of a kind are given, from the order that a child received."""
-    from neurobench_grasp.checks.fences import Fences
+    from neurobench_grasp.checks.audit import Fences
 
     folder = Path(order["folder"]).resolve()
     traps = next((folder / "cache").iterdir())
@@ -43,15 +44,15 @@ def case_of(order: Mapping[str, Any], code: set[str]) -> Any:
     kind = order["kind"]
     if kind == "dataset":
         return others.DatasetCase(fences)
-    from neurobench_grasp.packed import read_packed
-    from neurobench_grasp.protocols.align import AlignedSession
+    from neurobench_grasp.alignment.align import AlignedSession
+    from neurobench_grasp.sandbox.wire import read_packed
 
     session = read_packed(Path(order["sample"]), AlignedSession)
     if kind == "protocol":
         return others.ProtocolCase(fences, session)
     if kind == "decoder":
         return others.DecoderCase(fences, order["distribution"], session)
-    from neurobench_grasp.checks.case import ModelCase
+    from neurobench_grasp.checks.fixture import ModelCase
 
     trials = session.trials
     last = range(len(trials) - N_PROBE, len(trials))

@@ -7,9 +7,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from neurobench_grasp.checks.case import ROUNDING, SAME, SEED, ModelCase, apart, differing, disturb, layers_in
+from neurobench_grasp.checks.fixture import (
+    ROUNDING,
+    SAME,
+    SEED,
+    ModelCase,
+    apart,
+    differing,
+    disturb,
+    layers_in,
+)
 from neurobench_grasp.checks.rules import Broken, Inapplicable, check
-from neurobench_grasp.types import Goal, Ragged, Tracking, Trials, Twinned
+from neurobench_grasp.contract import Goal, Ragged, Tracking, Trials, Twinned
 
 BEYOND = 0.3
 """rad by which a simulated joint may pass its limit, which is soft."""
@@ -95,7 +104,7 @@ def takes_goals(case: ModelCase) -> None:
 @check("controller", "takes_goals")
 def takes_postures(case: ModelCase) -> None:
     """Postures take the place of the reference, the next five at each step."""
-    from neurobench_grasp.protocols.movements import postures_ahead
+    from neurobench_grasp.protocols.brain_control.trials import postures_ahead
     from neurobench_grasp.protocols.settings import BRAIN_CONTROL
 
     angles = case.probe.joint_angles
@@ -174,7 +183,7 @@ def _observations(case: ModelCase) -> Ragged:
 
 
 def _within_limits(found: Tracking) -> None:
-    from neurobench_grasp.body import JOINTS, joint_limits
+    from neurobench_grasp.bodies import JOINTS, joint_limits
 
     low, high = joint_limits().T
     angles = found.joint_angles.values
@@ -183,7 +192,7 @@ def _within_limits(found: Tracking) -> None:
         worst = int(np.argmax(beyond))
         raise Broken(
             f"`track` gives {JOINTS[worst]} {beyond[worst]:.2f} rad beyond its limit; joint angles are in "
-            "rad, in the order of neurobench_grasp.body.JOINTS."
+            "rad, in the order of neurobench_grasp.bodies.JOINTS."
         )
     if found.muscle_activation is not None:
         values = found.muscle_activation.values

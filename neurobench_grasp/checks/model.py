@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.checks.case import (
+from neurobench_grasp.checks.fixture import (
     ROUNDING,
     SAME,
     SEED,
@@ -21,9 +21,9 @@ from neurobench_grasp.checks.case import (
     disturb,
     lacking,
 )
-from neurobench_grasp.checks.conduct import brought_by
 from neurobench_grasp.checks.rules import Broken, check
-from neurobench_grasp.types import LOOK_AHEAD_S, Bools, Controller, Ints, Model, ModelCard, Ragged, Trials
+from neurobench_grasp.checks.side_effects import brought_by
+from neurobench_grasp.contract import LOOK_AHEAD_S, Bools, Controller, Ints, Model, ModelCard, Ragged, Trials
 
 STATE, REFERENCE = "state.npz", "reference.npz"
 """What the first process leaves for the second."""

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from neurobench_grasp.checks.case import SEED, Guarded
-from neurobench_grasp.checks.fences import Fences
+from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.checks.audit import Fences
+from neurobench_grasp.checks.fixture import SEED, Guarded
 from neurobench_grasp.checks.rules import Broken, check
+from neurobench_grasp.contract import DecodedTrials, Decoder, Ragged, Scores, Session
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.protocols.align import AlignedSession
-from neurobench_grasp.types import DecodedTrials, Decoder, Ragged, Scores, Session
 
 FEWEST = {"conditions": 5, "trials of each condition": 3}
 """For an interval over conditions, and for scores of units' condition means."""
@@ -75,7 +75,7 @@ def files_exist(case: DatasetCase) -> None:
 @check("dataset", "files_exist")
 def readable(case: DatasetCase) -> None:
     """Every file is read by its layout, and has trials."""
-    from neurobench_grasp.protocols.align import align
+    from neurobench_grasp.alignment.align import align
 
     for path in case.files:
         try:
@@ -97,7 +97,7 @@ def own_ids(case: DatasetCase) -> None:
 @check("dataset", "readable")
 def enough_conditions(case: DatasetCase) -> None:
     """There are conditions and trials enough."""
-    from neurobench_grasp.protocols.align import align
+    from neurobench_grasp.alignment.align import align
 
     counts: Counter[str] = Counter()
     for session in case.sessions:
@@ -132,7 +132,7 @@ class ProtocolCase(Guarded):
 
     def run(self) -> Any:
         """Score the sample."""
-        from neurobench_grasp.checks.puppet import context_of
+        from neurobench_grasp.checks.replay_controller import context_of
 
         return self.call("run", lambda: self.spec.run(context_of(self.session, SEED)))
 
@@ -175,8 +175,8 @@ def gives_scores(case: ProtocolCase) -> None:
 @check("protocol", "gives_scores", "version", "plain_settings")
 def follows_schema(case: ProtocolCase) -> None:
     """Its scores follow the published schema of records."""
-    from neurobench_grasp.checks.puppet import record_of
-    from neurobench_grasp.leaderboard.records import to_json
+    from neurobench_grasp.checks.replay_controller import record_of
+    from neurobench_grasp.records.record import to_json
 
     try:
         to_json(record_of(case.spec, case.scores))
@@ -240,7 +240,7 @@ def learns(case: DecoderCase) -> None:
 @check("decoder", "learns")
 def decodes(case: DecoderCase) -> None:
     """Commands follow from their own trial up to now."""
-    from neurobench_grasp.protocols.decoders import check_decoder
+    from neurobench_grasp.protocols.brain_control.decoders import check_decoder
 
     try:
         with case.fences.watch():

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-CHILD = "neurobench_grasp.checks.child"
+CHILD = "neurobench_grasp.checks.worker"
 KEPT = (
     "PATH",
     "LANG",
@@ -59,7 +59,7 @@ class Child:
         Parameters
         ----------
         order : mapping
-            JSON values; see :mod:`neurobench_grasp.checks.child`.
+            JSON values; see :mod:`neurobench_grasp.checks.worker`.
         limit : float
             Seconds that it may be silent once it has begun.
 

@@ -37,12 +37,13 @@ def leaderboard(
     """Rank models by single-trial explained variance on held-out objects."""
     if html is not None:
         return _site(folders or default_folders(), html)
-    from neurobench_grasp.leaderboard import BOARD, RANK_RULE, ranking, read_scored, unit_scores_of
+    from neurobench_grasp.leaderboard import BOARD, RANK_RULE, rank_models, unit_scores_of
+    from neurobench_grasp.records import read_scored
 
     scored, problems = read_scored(folders or default_folders(), unit_scores_of())
     for problem in problems:
         note(f"left out: {problem}")
-    rows = ranking(scored)
+    rows = rank_models(scored)
     if not scored and problems:
         raise NgbError("None of these could be read; name run folders or folders of records.")
     if not rows:
@@ -85,7 +86,7 @@ def _site(folders: list[Path], to: Path) -> Result:
 def _facts() -> Facts:
     """Give what the package itself knows, so that the same records give the same site everywhere."""
     from neurobench_grasp.builtin import ngb_datasets, ngb_protocols
-    from neurobench_grasp.control.cards import CHECKPOINTS, NetworkCard
+    from neurobench_grasp.controllers.checkpoints import CHECKPOINTS, NetworkCard
     from neurobench_grasp.leaderboard.site import Facts
     from neurobench_grasp.resources import resource
 

@@ -81,8 +81,8 @@ def _fetch_address(text: str, instance: str | None) -> Result:
 
 
 def _fetch_dataset(name: str, source: Path | None) -> Result:
-    from neurobench_grasp.recordings import fetch as fetch_files
-    from neurobench_grasp.recordings import find_entry
+    from neurobench_grasp.data.catalogue import fetch as fetch_files
+    from neurobench_grasp.data.catalogue import find_entry
 
     entry = find_entry(name)
     note(f"{entry.name} comes from {entry.source}. Licence: {entry.licence}. Please cite: {entry.citation}.")
@@ -252,8 +252,8 @@ def _named(everything: Content, names: Sequence[str]) -> Content:
 
 def _addresses(names: Sequence[str]) -> list[Address]:
     """Addresses among the names, and those that datasets of the catalogue stand for."""
+    from neurobench_grasp.data.catalogue import catalogue
     from neurobench_grasp.data.dandi import is_address, parse_address
-    from neurobench_grasp.recordings import catalogue
 
     places = [entry.dandi for name in names if (entry := catalogue().get(name)) and entry.dandi]
     texts = [*filter(is_address, names), *(text for place in places for text in place.addresses)]

@@ -38,7 +38,8 @@ def compare(
     """Compare scored models pair by pair, unit by unit."""
     if len(set(models)) < 2:
         raise typer.BadParameter("name at least two models", param_hint="MODEL")
-    from neurobench_grasp.leaderboard import RANK_RULE, comparison, read_scored, unit_scores_of
+    from neurobench_grasp.leaderboard import RANK_RULE, comparison, unit_scores_of
+    from neurobench_grasp.records import read_scored
 
     scored, problems = read_scored(runs or default_folders(), unit_scores_of(metric, split))
     for problem in problems:

@@ -13,7 +13,7 @@ from neurobench_grasp.cli.terminal import Command, Json, Result, progress
 from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
-    from neurobench_grasp.recordings.binned import Converted
+    from neurobench_grasp.data.converters.binned import Converted
 
 app = typer.Typer(
     help="Make sessions of MATLAB files: the grasp set of Dryad, and the TrialData convention.",
@@ -26,7 +26,7 @@ To = Annotated[Path, typer.Option("--to", help="Folder for the NWB files, one pe
 @app.command("dryad-grasp", cls=Command)
 def dryad_grasp(files: Files, to: To, as_json: Json = False) -> Result:
     """Convert the grasp files of doi:10.5061/dryad.xsj3tx9cm that you have downloaded (unverified)."""
-    from neurobench_grasp.recordings import dryad_grasp
+    from neurobench_grasp.data.converters import dryad_grasp
 
     return _converted(files, to, dryad_grasp.convert)
 
@@ -58,7 +58,7 @@ def trialdata(
     as_json: Json = False,
 ) -> Result:
     """Convert files of the TrialData convention: M1_spikes, pos, vel, bin_size, idx_… (unverified)."""
-    from neurobench_grasp.recordings.trialdata import Wishes, convert
+    from neurobench_grasp.data.converters.trialdata import Wishes, convert
 
     wishes = Wishes(variable, condition, start, stop, tuple(signals or ()), licence)
     return _converted(files, to, lambda path: convert(path, wishes))

@@ -12,13 +12,13 @@ import typer
 
 from neurobench_grasp.cli import cached
 from neurobench_grasp.cli.terminal import Apart, Command, Json, Result, note, progress, table
+from neurobench_grasp.contract import ScoreRow
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.types import ScoreRow
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from neurobench_grasp.data.inspection import Inspection, LayoutFit
+    from neurobench_grasp.data.nwb.inspect import Inspection, LayoutFit
 
 app = typer.Typer(
     help="Look into NWB files, list layouts, make the built-in recordings, fetch others, export behaviour.",
@@ -52,7 +52,7 @@ def inspect(
     as_json: Json = False,
 ) -> Result:
     """Show what is inside a file: units, areas, rates, trials, events, signals, tuning around events."""
-    from neurobench_grasp.data.peek import inspect_remote, is_remote
+    from neurobench_grasp.data.remote_inspection import inspect_remote, is_remote
 
     tuning: list[ScoreRow] = []
     if not is_remote(file):
@@ -111,9 +111,9 @@ def export(
     as_json: Json = False,
 ) -> Result:
     """Write the steps of all trials and the behaviour at each, to compute activations with your own tools."""
-    from neurobench_grasp.arrays import write_steps
     from neurobench_grasp.plugins import load_registry
-    from neurobench_grasp.run import load_dataset
+    from neurobench_grasp.run.evaluate import load_dataset
+    from neurobench_grasp.run.stored_activations import write_steps
 
     with progress() as tell:
         data = load_dataset(load_registry(), dataset, layout, tell)
@@ -145,7 +145,7 @@ def _tuning(reading: Any, file: str, found: Inspection) -> list[ScoreRow]:
     """Tuning around each event, where a layout gives a whole session of units and trials."""
     if found.layout is None or not found.n_units or not found.n_trials:
         return []
-    from neurobench_grasp.protocols.tuning import event_tuning
+    from neurobench_grasp.protocols.event_tuning import event_tuning
 
     try:
         return event_tuning(reading.load_session(file, found.layout))

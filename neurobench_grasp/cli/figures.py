@@ -43,7 +43,7 @@ def figures(
     """Draw the figures of a score, each with its data beside it."""
     if seeds is not None and seed is not None:
         raise typer.BadParameter("give one of --seeds and --seed, not both", param_hint="--seeds")
-    from neurobench_grasp.figures import draw_figures
+    from neurobench_grasp.run.figures import draw_figures
 
     one = None if seed is None else (seed,)
     with progress() as tell:

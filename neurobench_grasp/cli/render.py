@@ -45,7 +45,7 @@ def render(
     as_json: Json = False,
 ) -> Result:
     """Draw a controller's hand beside the recorded one: a video, a figure and its table."""
-    from neurobench_grasp.render import render_trial
+    from neurobench_grasp.run.render import render_trial
 
     with progress() as tell:
         drawn = render_trial(

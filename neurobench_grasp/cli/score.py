@@ -11,8 +11,8 @@ import typer
 
 from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit, isolation
 from neurobench_grasp.cli.terminal import Apart, Json, Result, note, progress, table
+from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.types import ScoreRecord
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -101,8 +101,8 @@ def score(
         names = names or [activations.stem.lower()]
     if not names and not isolated:
         raise typer.BadParameter("give a model, or activations in a file", param_hint="--model")
-    from neurobench_grasp.leaderboard import record_path, to_json
-    from neurobench_grasp.run import evaluate
+    from neurobench_grasp.records import record_path, to_json
+    from neurobench_grasp.run.evaluate import evaluate
 
     records, failures = [], []
     with progress() as tell, isolation(isolated, time_limit, memory_limit, tell) as (registry, theirs):

@@ -21,8 +21,8 @@ def submit(
     as_json: Json = False,
 ) -> Result:
     """Put the records of a model, its card and its checkpoint into a folder for a pull request."""
-    from neurobench_grasp.submit import as_json as described
-    from neurobench_grasp.submit import make_submission
+    from neurobench_grasp.run.submit import as_json as described
+    from neurobench_grasp.run.submit import make_submission
 
     made = make_submission(run, model, out)
     rows = [

@@ -42,7 +42,7 @@ def train(
 
     `ngb score` prefers the networks in the user's cache folder to those that came with the project.
     """
-    from neurobench_grasp.train import train_network
+    from neurobench_grasp.run.train import train_network
 
     with progress() as tell, isolation(isolated, time_limit, memory_limit, tell) as (registry, _):
         path, card = train_network(
@@ -58,7 +58,7 @@ def train(
         f"log: tensorboard --logdir {path.parent / 'tensorboard'}",
     ]
     if to is not None:
-        from neurobench_grasp.control.cards import own_networks
+        from neurobench_grasp.controllers.checkpoints import own_networks
 
         view.append(f"`ngb score` looks in {own_networks()}; copy {path.parent} there to use it.")
     return Result(_as_json(path, card), view)

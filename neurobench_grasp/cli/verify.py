@@ -10,7 +10,7 @@ import typer
 from neurobench_grasp.cli.terminal import Json, Result, progress, table
 
 if TYPE_CHECKING:
-    from neurobench_grasp.verify import Report, Verified
+    from neurobench_grasp.run.verify import Report, Verified
 
 
 def verify(
@@ -38,7 +38,7 @@ def verify(
     as_json: Json = False,
 ) -> Result:
     """Check digests and arithmetic of records; --rescore and --retrain run the plugin that is installed."""
-    from neurobench_grasp import verify as checks
+    from neurobench_grasp.run import verify as checks
 
     with progress() as tell:
         report = checks.verify(

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.types import Session, Signal, Units
+from neurobench_grasp.contract import Session, Signal, Units
 
 BLOCK = 16 << 20
 """Bytes hashed at a time. Part of the digest's definition: another size gives other digests."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurobench_grasp.data import checks
-from neurobench_grasp.data.hdf5 import NwbFile
-from neurobench_grasp.data.layouts import UnitsLayout
-from neurobench_grasp.data.reader import Reader
-from neurobench_grasp.types import Floats, Ints
+from neurobench_grasp.contract import Floats, Ints
+from neurobench_grasp.data.nwb import validate as checks
+from neurobench_grasp.data.nwb.file import NwbFile
+from neurobench_grasp.data.nwb.layout import UnitsLayout
+from neurobench_grasp.data.nwb.read import Reader
 
 FIRST = 1000
 """Timestamps that tell the rate of a series."""

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from neurobench_grasp import errors
+from neurobench_grasp.contract import Session
 from neurobench_grasp.data.dandi.instances import plain
 from neurobench_grasp.data.digest import session_digest
-from neurobench_grasp.data.findings import Finding
-from neurobench_grasp.data.inspection import Inspection
-from neurobench_grasp.data.prescan import GIB, MIB
-from neurobench_grasp.data.wholeness import is_whole
+from neurobench_grasp.data.nwb.findings import Finding
+from neurobench_grasp.data.nwb.inspect import Inspection
+from neurobench_grasp.data.nwb.scan import GIB, MIB
+from neurobench_grasp.data.validate import is_whole
 from neurobench_grasp.errors import NgbError, UnsafeFileError
-from neurobench_grasp.packed import PackedError, read_packed
-from neurobench_grasp.types import Session
+from neurobench_grasp.sandbox.wire import PackedError, read_packed
 
-CHILD = "neurobench_grasp.data.confined"
+CHILD = "neurobench_grasp.data.quarantine_worker"
 REFUSED, NOT_HAD = "refused.json", "not_had.json"
 """What the child writes beside its answer: why there is none, and which limits it could not set."""
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")

@@ -11,9 +11,9 @@ from urllib.parse import urljoin, urlsplit
 
 from neurobench_grasp.data.dandi.assets import Asset
 from neurobench_grasp.data.dandi.instances import is_loopback, shown
-from neurobench_grasp.data.dandi.patience import Patience
-from neurobench_grasp.data.heaps import HEADER, SIGNATURE, heap_size, is_sound
-from neurobench_grasp.data.prescan import MIB
+from neurobench_grasp.data.dandi.retry import Patience
+from neurobench_grasp.data.nwb.heaps import HEADER, SIGNATURE, heap_size, is_sound
+from neurobench_grasp.data.nwb.scan import MIB
 from neurobench_grasp.errors import CorruptFileError, NgbError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def check_remfile() -> None:
 
 def place_of_asset(instance: str, asset: Asset, patience: Patience) -> Place:
     """Find where an archive's store gives the bytes of a file; the token stays with the archive's API."""
-    from neurobench_grasp.data.dandi.web import Guard, open_session
+    from neurobench_grasp.data.dandi.http import Guard, open_session
 
     url = f"{instance}/assets/{asset.asset_id}/download/"
     with open_session(instance, patience) as session:
@@ -80,7 +80,7 @@ def place_of_asset(instance: str, asset: Asset, patience: Patience) -> Place:
 
 def place_of_url(url: str, patience: Patience) -> Place:
     """Find where the bytes of a file are given that has an address of its own."""
-    from neurobench_grasp.data.dandi.web import Guard, words
+    from neurobench_grasp.data.dandi.http import Guard, words
 
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):

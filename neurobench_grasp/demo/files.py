@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from neurobench_grasp.cache import Kept
-from neurobench_grasp.types import Session
+from neurobench_grasp.contract import Session
 
 DEMO_SHA256 = "f3bad1ea8b5f0e5044fde8030a912f672dc5543762aed4e7a57709e9edab3712"
 """Digest over the content of the four sessions, as in every record that was scored on them."""

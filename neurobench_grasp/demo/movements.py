@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.body import JOINTS
-from neurobench_grasp.demo.draws import Stream
+from neurobench_grasp.bodies import JOINTS
+from neurobench_grasp.contract import Floats, Ints
 from neurobench_grasp.demo.objects import Grasp, aperture, grasps, rest_posture, to_angles
-from neurobench_grasp.types import Floats, Ints
+from neurobench_grasp.demo.random_stream import Stream
 
 STEP = 0.02  # s, of joint angles and rates
 TICK_RATE = 30_000  # ticks per second of the session's clock

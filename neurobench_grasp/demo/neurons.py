@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.body import muscle_kinematics
-from neurobench_grasp.demo.draws import Stream
+from neurobench_grasp.bodies import muscle_kinematics
+from neurobench_grasp.contract import Floats, Ints
 from neurobench_grasp.demo.movements import STEP, TICK_RATE, TICKS_PER_STEP, Movements
-from neurobench_grasp.types import Floats, Ints
+from neurobench_grasp.demo.random_stream import Stream
 
 RATE_QUANTA = 16  # rates are multiples of 1/16 spikes/s: exact in binary, so spikes are the same everywhere
 INTERVAL_QUANTA = 64  # intervals between spikes are multiples of this fraction of the rates' unit of count

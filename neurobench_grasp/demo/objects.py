@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.body import JOINTS, KEYPOINTS, joint_limits, keypoints
-from neurobench_grasp.demo.draws import Stream
-from neurobench_grasp.types import Floats
+from neurobench_grasp.bodies import JOINTS, KEYPOINTS, joint_limits, keypoints
+from neurobench_grasp.contract import Floats
+from neurobench_grasp.demo.random_stream import Stream
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurobench_grasp.body import JOINTS
+from neurobench_grasp.bodies import JOINTS
+from neurobench_grasp.contract import Floats, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data import session_digest
 from neurobench_grasp.demo.movements import TICK_RATE, Movements, make_movements
 from neurobench_grasp.demo.neurons import Population, make_population
-from neurobench_grasp.types import Floats, Session, Signal, TrialTable, Units, Window
 
 ANIMALS = ("a", "b")
 SESSIONS = tuple(f"demo_{animal}_{day}" for animal in ANIMALS for day in (1, 2))

@@ -11,13 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from neurobench_grasp.data.dandi.instances import plain
-from neurobench_grasp.errors import NgbError, PluginError
-from neurobench_grasp.isolation.process import Limits, PluginProcess
-from neurobench_grasp.isolation.venvs import environment_of
-from neurobench_grasp.isolation.wire import Monitor, Network, State
-from neurobench_grasp.plugins import NAME, Isolated, Provided
-from neurobench_grasp.types import (
+from neurobench_grasp.contract import (
     Activations,
     Goal,
     ModelCard,
@@ -28,6 +22,12 @@ from neurobench_grasp.types import (
     TrainedNetwork,
     Trials,
 )
+from neurobench_grasp.data.dandi.instances import plain
+from neurobench_grasp.errors import NgbError, PluginError
+from neurobench_grasp.isolation.environment import environment_of
+from neurobench_grasp.isolation.messages import Monitor, Network, State
+from neurobench_grasp.isolation.process import Limits, PluginProcess
+from neurobench_grasp.plugins import NAME, Isolated, Provided
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def _model(process: PluginProcess, name: str, built: Any) -> IsolatedModel:
 
 
 class IsolatedModel:
-    """A model in another process; see :class:`neurobench_grasp.types.Model` for its methods.
+    """A model in another process; see :class:`neurobench_grasp.contract.Model` for its methods.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class IsolatedModel:
 
 
 class IsolatedController(IsolatedModel):
-    """A controller in another process; see :class:`neurobench_grasp.types.Controller`."""
+    """A controller in another process; see :class:`neurobench_grasp.contract.Controller`."""
 
     def track(self, trials: Trials, *, goal: Goal | None = None) -> Tracking:
         """Run closed loop."""
@@ -182,7 +182,7 @@ class IsolatedController(IsolatedModel):
 
 
 class IsolatedTwinned(IsolatedController):
-    """A controller with a twin before training; see :class:`neurobench_grasp.types.Twinned`."""
+    """A controller with a twin before training; see :class:`neurobench_grasp.contract.Twinned`."""
 
     def untrained(self, *, seed: int) -> IsolatedController:
         """Give the network before training."""
@@ -195,7 +195,7 @@ class IsolatedTwinned(IsolatedController):
 
 
 class TrainableModel(IsolatedModel):
-    """A model that takes long to train; see :class:`neurobench_grasp.types.Trainable`."""
+    """A model that takes long to train; see :class:`neurobench_grasp.contract.Trainable`."""
 
     def train(
         self,

@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import neurobench_grasp
-from neurobench_grasp import confine, errors
+from neurobench_grasp import errors
+from neurobench_grasp.contract import Progress, Trials
 from neurobench_grasp.data.dandi.instances import plain
 from neurobench_grasp.data.quarantine import KEPT
 from neurobench_grasp.errors import NgbError, PluginError
-from neurobench_grasp.isolation import start
-from neurobench_grasp.isolation.venvs import Environment
-from neurobench_grasp.packed import PackedError, read_packed, write_packed
-from neurobench_grasp.types import Progress, Trials
+from neurobench_grasp.isolation import bootstrap as start
+from neurobench_grasp.isolation.environment import Environment
+from neurobench_grasp.sandbox import limits as confine
+from neurobench_grasp.sandbox.wire import PackedError, read_packed, write_packed
 
 GIB = 1 << 30
 ALSO_KEPT = ("NGB_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "MUJOCO_GL", "OMP_NUM_THREADS",
@@ -99,7 +100,7 @@ class PluginProcess:
         Parameters
         ----------
         task : str
-            One of the ``do_…`` of :class:`neurobench_grasp.isolation.child.Worker`.
+            One of the ``do_…`` of :class:`neurobench_grasp.isolation.worker.Worker`.
         about : str
             What it is about, in words, for errors: the model's name.
         kind : type, optional

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.leaderboard.records import Scored
-from neurobench_grasp.leaderboard.rule import (
+from neurobench_grasp.leaderboard.ranking import (
     Networks,
     average,
     difference,
@@ -19,7 +18,7 @@ from neurobench_grasp.leaderboard.rule import (
     verdict,
     wilcoxon_signed_rank,
 )
-from neurobench_grasp.leaderboard.tables import (
+from neurobench_grasp.leaderboard.standings import (
     BOARD,
     METRIC,
     SPLIT,
@@ -32,6 +31,7 @@ from neurobench_grasp.leaderboard.tables import (
     numbers,
     standing,
 )
+from neurobench_grasp.records.record import Scored
 from neurobench_grasp.scoring.intervals import Summary
 
 NAMES = {
@@ -72,9 +72,9 @@ def comparison(
     -------
     list of dict
         One for each board: its labels (:data:`BOARD`), ``metric, split, unit, lower_is_better``;
-        ``models``, rows as in :func:`ranking` with each model's ``gain`` over its untrained twin; ``pairs``
-        with the difference, the ``verdict`` (name of the better model, ``tie``, or ``None`` without an
-        interval), the ``contrast`` of the two gains, and the tests that decide nothing; ``absent``, names of
+        ``models``, rows as in :func:`rank_models` with each model's ``gain`` over its untrained twin;
+        ``pairs`` with the difference, the ``verdict`` (name of the better model, ``tie``, or ``None`` without
+        an interval), the ``contrast`` of the two gains, and the tests that decide nothing; ``absent``, names of
         models that were scored in another way.
 
     Raises

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from neurobench_grasp.types import ScoreRecord
+from neurobench_grasp.contract import ScoreRecord
 
 
 def contamination(record: ScoreRecord) -> str:

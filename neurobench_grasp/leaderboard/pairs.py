@@ -13,7 +13,8 @@ from itertools import product
 
 import numpy as np
 
-from neurobench_grasp.leaderboard.rule import Networks, difference, in_common, mean_of_networks
+from neurobench_grasp.contract import Floats
+from neurobench_grasp.leaderboard.ranking import Networks, difference, in_common, mean_of_networks
 from neurobench_grasp.scoring.intervals import (
     MIN_GROUPS,
     Summary,
@@ -21,7 +22,6 @@ from neurobench_grasp.scoring.intervals import (
     over_animals,
     weights_of,
 )
-from neurobench_grasp.types import Floats
 
 Parts = Sequence[UnitScores]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from neurobench_grasp.protocols.align import AlignedSession
-from neurobench_grasp.scoring.splits import Splits
-from neurobench_grasp.types import Activations, DecoderSpec, Goal, Ragged, Tracking, Trials
+from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.splits import Splits
+from neurobench_grasp.contract import Activations, DecoderSpec, Goal, Ragged, Tracking, Trials
 
 Stage = Callable[..., dict[str, NDArray[Any]]]
 
@@ -46,7 +46,7 @@ class Context:
     core : str, optional
         Digest of the package's own code, ``None`` if it cannot be identified.
     stage, shared_stage : callable
-        See :class:`neurobench_grasp.stages.Stages`; the second for what is the same for every model.
+        See :class:`neurobench_grasp.run.stages.Stages`; the second for what is the same for every model.
     seed : int
     progress : callable
         ``progress(text)`` tells the user what is going on.

@@ -9,15 +9,15 @@ from __future__ import annotations
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from neurobench_grasp.contract import Ragged, ScoreRow, Scores
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.machine import on_all_cores
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.encoding import candidate_predictions
-from neurobench_grasp.protocols.predictions import Predictions, predict_units
-from neurobench_grasp.protocols.reduction import Reach, candidate_scores
-from neurobench_grasp.protocols.rows import Scored, Table
+from neurobench_grasp.protocols.encoding.predictions import Predictions, predict_units
+from neurobench_grasp.protocols.encoding.protocol import candidate_predictions
+from neurobench_grasp.protocols.encoding.reduction import Reach, candidate_scores
+from neurobench_grasp.protocols.encoding.table import Scored, Table
 from neurobench_grasp.protocols.settings import LAYERS
-from neurobench_grasp.types import Ragged, ScoreRow, Scores
+from neurobench_grasp.threads import on_all_cores
 
 
 def run(context: Context) -> Scores:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurobench_grasp.alignment.rates import SMOOTHING_BINS
+from neurobench_grasp.alignment.settings import ALIGNMENT, SPIKE_HISTORY, AlignmentSettings
+from neurobench_grasp.contract import Floats
 from neurobench_grasp.scoring.ev import PHASE_POINTS
 from neurobench_grasp.scoring.intervals import MIN_GROUPS
-from neurobench_grasp.scoring.rates import SMOOTHING_BINS
-from neurobench_grasp.types import Floats
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class RidgeSettings:
 
 
 @dataclass(frozen=True)
-class EncodingSettings(RidgeSettings):
-    """Constants of the encoding protocol (section 3).
+class EncodingSettings(RidgeSettings, AlignmentSettings):
+    """Constants of the encoding protocol (section 3), beside those of its trials and of ridge regression.
 
     Parameters
     ----------
@@ -57,10 +58,6 @@ class EncodingSettings(RidgeSettings):
         Trials that a condition needs to be averaged.
     phase_points : int
     smoothing_bins : int
-    step_s, min_steps, max_signal_gap_s
-        Bin width where spikes are times (s); shortest window (bins); longest gap that is bridged (s).
-    lead_s, look_ahead_s : float
-        Seconds before the window that models run at least, and after the greatest lag where they look ahead.
     n_draws : int
         Draws of each random reference.
     reliability_floor : float
@@ -74,11 +71,6 @@ class EncodingSettings(RidgeSettings):
     min_repeats: int = 3
     phase_points: int = PHASE_POINTS
     smoothing_bins: int = SMOOTHING_BINS
-    step_s: float = 0.02
-    min_steps: int = 8
-    max_signal_gap_s: float = 0.1
-    lead_s: float = 0.3
-    look_ahead_s: float = 0.1
     n_draws: int = 5
     reliability_floor: float = 0.1
     min_conditions: int = MIN_GROUPS
@@ -125,9 +117,9 @@ class BrainControlSettings(RidgeSettings):
         Fewer give an interval over trials instead of conditions.
     """
 
-    history: int = 10
-    lead_s: float = ENCODING.lead_s
-    look_ahead_s: float = ENCODING.look_ahead_s
+    history: int = SPIKE_HISTORY
+    lead_s: float = ALIGNMENT.lead_s
+    look_ahead_s: float = ALIGNMENT.look_ahead_s
     min_units: int = 2
     min_trials: int = 10
     trials_per_split: int = 28

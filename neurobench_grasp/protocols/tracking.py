@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.body import KEYPOINTS, co_contraction, jerk, keypoint_distances, keypoints
+from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.bodies import KEYPOINTS, co_contraction, jerk, keypoint_distances, keypoints
+from neurobench_grasp.contract import Floats, Ragged, ScoreRow, Scores, Tracking, Trials
 from neurobench_grasp.errors import NgbError, UnsupportedError
-from neurobench_grasp.protocols.align import AlignedSession
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.per_trial import (
+from neurobench_grasp.protocols.settings import TRACKING
+from neurobench_grasp.protocols.trial_scores import (
     PerTrial,
     TrialScores,
     conditions_are_few,
     summary,
     unit_scores,
 )
-from neurobench_grasp.protocols.settings import TRACKING
+from neurobench_grasp.records.units import Labels, UnitTable
 from neurobench_grasp.scoring.ev import to_phase
 from neurobench_grasp.scoring.intervals import UnitScores
 from neurobench_grasp.scoring.references import at_phase
-from neurobench_grasp.scoring.units import Labels, UnitTable
-from neurobench_grasp.types import Floats, Ragged, ScoreRow, Scores, Tracking, Trials
 
 SPLITS = ("train", "test", "ood")
 TIPS = tuple(i for i, name in enumerate(KEYPOINTS) if name.endswith("_tip"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from neurobench_grasp.contract import Progress, Trials
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import Registry, load_registry
@@ -18,8 +19,7 @@ from neurobench_grasp.recovery.matrix import Candidate, Recovered, compare
 from neurobench_grasp.recovery.report import rows, write_report
 from neurobench_grasp.recovery.sessions import session_file
 from neurobench_grasp.recovery.teachers import KINDS, Teacher
-from neurobench_grasp.run import load_dataset
-from neurobench_grasp.types import Progress, Trials
+from neurobench_grasp.run.evaluate import load_dataset
 
 __all__ = ["KINDS", "TEACHER_SEEDS", "Candidate", "Recovered", "Teacher", "recover", "rows", "write_report"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from neurobench_grasp.leaderboard.records import read_units, record_path
-from neurobench_grasp.leaderboard.rule import Networks
-from neurobench_grasp.leaderboard.tables import METRIC, SPLIT, TWIN
+from neurobench_grasp.contract import Progress
+from neurobench_grasp.leaderboard.ranking import Networks
+from neurobench_grasp.leaderboard.standings import METRIC, SPLIT, TWIN
+from neurobench_grasp.records.record import read_units, record_path
+from neurobench_grasp.records.units import Labels
 from neurobench_grasp.recovery.sessions import AREA
-from neurobench_grasp.run import evaluate
+from neurobench_grasp.run.evaluate import evaluate
 from neurobench_grasp.scoring.intervals import UnitScores
-from neurobench_grasp.scoring.units import Labels
-from neurobench_grasp.types import Progress
 
 _OWN, _TWIN = (Labels(AREA, SPLIT, METRIC, reference) for reference in ("", TWIN))
 

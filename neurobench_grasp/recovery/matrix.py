@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from neurobench_grasp.leaderboard.rule import Networks, average, difference, gains, verdict
+from neurobench_grasp.leaderboard.ranking import Networks, average, difference, gains, verdict
 from neurobench_grasp.recovery.teachers import Teacher
 from neurobench_grasp.scoring.intervals import Summary
 

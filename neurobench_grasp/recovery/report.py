@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurobench_grasp.disk import write_whole
-from neurobench_grasp.figures.style import SMALL, draw
+from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.plots.style import SMALL, draw
 from neurobench_grasp.recovery.matrix import Recovered
 from neurobench_grasp.scoring.intervals import Summary
 

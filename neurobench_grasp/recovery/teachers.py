@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.body import muscle_kinematics
-from neurobench_grasp.types import Floats, ModelSpec, Trials
+from neurobench_grasp.bodies import muscle_kinematics
+from neurobench_grasp.contract import Floats, ModelSpec, Trials
 
 KINDS: Mapping[str, str] = {"muscle_ppo": "muscle", "torque_ppo": "torque", "linear_kinematic": "kinematics"}
 """Teachers and candidates → their kind of input or action."""

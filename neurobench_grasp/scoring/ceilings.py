@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from neurobench_grasp.contract import Floats, Ints, Ragged
 from neurobench_grasp.scoring.ev import (
     PHASE_POINTS,
     leaving_out,
@@ -21,7 +22,6 @@ from neurobench_grasp.scoring.ev import (
     to_phase,
     variance_without,
 )
-from neurobench_grasp.types import Floats, Ints, Ragged
 
 
 def averaged_ceiling(

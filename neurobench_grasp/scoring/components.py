@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.types import Floats
+from neurobench_grasp.contract import Floats
 
 SMALLEST_VARIANCE = 1e-10
 """Components (and features) below this fraction of the largest variance are rounding noise."""

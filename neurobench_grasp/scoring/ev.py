@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from neurobench_grasp.types import Floats, Ints, Ragged
+from neurobench_grasp.contract import Floats, Ints, Ragged
 
 PHASE_POINTS = 25
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.types import Bools, Floats
+from neurobench_grasp.contract import Bools, Floats
 
 MIN_GROUPS = 5
 

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from neurobench_grasp.machine import on_all_cores
+from neurobench_grasp.contract import Bools, Floats, Ints
 from neurobench_grasp.scoring.ridge import (
     Moments,
     Plan,
@@ -23,7 +23,7 @@ from neurobench_grasp.scoring.ridge import (
     fold_moments,
     solve,
 )
-from neurobench_grasp.types import Bools, Floats, Ints
+from neurobench_grasp.threads import on_all_cores
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from neurobench_grasp.contract import Floats, Ints, Ragged
 from neurobench_grasp.scoring.ev import PHASE_POINTS, between_rows, condition_average
-from neurobench_grasp.types import Floats, Ints, Ragged
 
 NOISE_FEATURES = 60
 NOISE_TERMS = 4

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neurobench_grasp.types import Bools, Floats
+from neurobench_grasp.contract import Bools, Floats
 
 N_HALVES = 50
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from neurobench_grasp.types import Floats, Ints
+from neurobench_grasp.contract import Floats, Ints
 
 Plan = Sequence[Sequence[int]]
 """The folds of a cross-validation, each the cells (stacked moments) it consists of."""

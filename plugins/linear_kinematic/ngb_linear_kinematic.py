@@ -16,7 +16,7 @@ class LinearKinematic:
 
     def activations(self, trials: Trials) -> Activations:
         """Muscle kinematics if there are joint angles, recorded signals otherwise."""
-        from neurobench_grasp.body import recorded_kinematics  # MuJoCo; listing models must stay quick
+        from neurobench_grasp.bodies import recorded_kinematics  # MuJoCo; listing models must stay quick
 
         return Activations(dict([recorded_kinematics(trials)]))
 

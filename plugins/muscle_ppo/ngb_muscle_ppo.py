@@ -5,7 +5,7 @@ integration layer, a decoder; actor and critic alike. Every layer of both is a c
 """
 
 from neurobench_grasp import ModelCard, ModelSpec, hookimpl
-from neurobench_grasp.control import trained_digest
+from neurobench_grasp.controllers import trained_digest
 
 NAME = "muscle_ppo"
 
@@ -15,7 +15,7 @@ def build(seed, *, fit_steps=None):
 
     Fitting takes the network that was trained on the same trials, or trains one for a few steps.
     """
-    from neurobench_grasp.control.controller import NetworkController
+    from neurobench_grasp.controllers.controller import NetworkController
 
     return NetworkController(NAME, "muscle", fit_steps=fit_steps)
 

@@ -5,7 +5,7 @@ score is a difference of weights alone. The hand it moves is its own, and goes a
 """
 
 from neurobench_grasp import ModelCard, ModelSpec, hookimpl
-from neurobench_grasp.control import trained_digest
+from neurobench_grasp.controllers import trained_digest
 
 TRAINED = "muscle_ppo"
 
@@ -15,7 +15,7 @@ def build(seed, *, fit_steps=None):
 
     The twin is the network that was trained on the same trials, or one trained for a few steps.
     """
-    from neurobench_grasp.control.controller import UntrainedController
+    from neurobench_grasp.controllers.controller import UntrainedController
 
     return UntrainedController(TRAINED, "muscle", fit_steps=fit_steps)
 

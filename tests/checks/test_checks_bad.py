@@ -3,7 +3,7 @@
 import pytest
 
 from neurobench_grasp.checks import Limits, planned, run_checks
-from neurobench_grasp.checks.sample import write_sample
+from neurobench_grasp.checks.sample_session import write_sample
 from neurobench_grasp.errors import UnknownNameError
 
 CARD = (

@@ -9,11 +9,11 @@ from compared import scored, steady, write
 from typer.testing import CliRunner
 
 from neurobench_grasp import NgbError, ScoreRecord, __version__
-from neurobench_grasp.checks.case import layers_in
+from neurobench_grasp.checks.fixture import layers_in
 from neurobench_grasp.checks.rules import Broken, Report, Row
 from neurobench_grasp.cli import app
-from neurobench_grasp.leaderboard import write_record
 from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.records import write_record
 
 DISTRIBUTIONS = Path(__file__).parents[1] / "plugins" / "distributions"
 
@@ -92,7 +92,7 @@ def evaluated(monkeypatch):
             write_record(Path(out) / "records", made)
         return records
 
-    monkeypatch.setattr("neurobench_grasp.run.evaluate", evaluate)
+    monkeypatch.setattr("neurobench_grasp.run.evaluate.evaluate", evaluate)
     return calls
 
 
@@ -159,7 +159,7 @@ def test_signs_that_steer_a_terminal_or_turn_text_around_are_replaced(ngb, monke
         progress(f"reading a{sign}b")
         raise NgbError(f"The file a{sign}b is none.")
 
-    monkeypatch.setattr("neurobench_grasp.run.evaluate", evaluate)
+    monkeypatch.setattr("neurobench_grasp.run.evaluate.evaluate", evaluate)
     result = ngb("score", "--model", "x")
     assert sign not in result.stderr and result.stderr.count("a\ufffdb") == 2
 
@@ -182,7 +182,7 @@ def test_the_table_has_no_colour_codes_and_fits_80_columns_in_the_worst_case(ngb
             ("gain_over_condition_locked_noise", {"of": "single_trial_ev"}),
         )
     ]
-    monkeypatch.setattr("neurobench_grasp.run.evaluate", lambda *a, **k: [record(scores=wide)])
+    monkeypatch.setattr("neurobench_grasp.run.evaluate.evaluate", lambda *a, **k: [record(scores=wide)])
     result = ngb("score", "--model", "x")
     assert "\x1b" not in result.stdout
     table = [line.rstrip() for line in result.stdout.splitlines() if "-0.123" in line]
@@ -197,7 +197,7 @@ def test_a_protocol_of_a_plugin_is_shown_too(ngb, monkeypatch):
         {"metric": "n_trials", "value": 12},
     ]
     monkeypatch.setattr(
-        "neurobench_grasp.run.evaluate", lambda *a, **k: [record(scores=scores, synthetic=False)]
+        "neurobench_grasp.run.evaluate.evaluate", lambda *a, **k: [record(scores=scores, synthetic=False)]
     )
     result = ngb("score", "--model", "x")
     assert re.search(r"tracking error \(mm\) +5\.10 \[4\.80, 5\.40\]", result.stdout)
@@ -282,7 +282,7 @@ def test_every_failure_is_one_sentence(ngb, monkeypatch, error, sentence, exit_c
     def evaluate(*arguments, **options):
         raise error
 
-    monkeypatch.setattr("neurobench_grasp.run.evaluate", evaluate)
+    monkeypatch.setattr("neurobench_grasp.run.evaluate.evaluate", evaluate)
     for extra in ((), ("--json",)):
         result = ngb("score", "--model", "x", *extra)
         assert result.exit_code == exit_code

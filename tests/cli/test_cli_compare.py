@@ -8,7 +8,7 @@ from compared import scored, steady, write
 from typer.testing import CliRunner
 
 from neurobench_grasp.cli import app
-from neurobench_grasp.leaderboard.records import units_path
+from neurobench_grasp.records.record import units_path
 
 
 @pytest.fixture

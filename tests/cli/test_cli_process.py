@@ -47,7 +47,7 @@ def test_what_libraries_print_at_any_level_and_time_stays_out_of_standard_output
     """Even what the C library has buffered, which comes out only when the process ends."""
     code = f"""
     import atexit, ctypes, os
-    from neurobench_grasp import run
+    from neurobench_grasp.run import evaluate as run
 
     def evaluate(*arguments, **options):
         os.write(1, b"noise: descriptor\\n")
@@ -75,7 +75,7 @@ def test_noise_of_plugins_stays_out_of_standard_output():
 def test_warnings_of_libraries_are_shown_with_debug_alone():
     code = f"""
     import warnings
-    from neurobench_grasp import run
+    from neurobench_grasp.run import evaluate as run
 
     def evaluate(*arguments, **options):
         warnings.warn("a library is unhappy", UserWarning)
@@ -91,7 +91,7 @@ def test_warnings_of_libraries_are_shown_with_debug_alone():
 def test_ctrl_c_is_one_sentence_and_exits_with_130(tmp_path):
     code = textwrap.dedent(f"""
     import time
-    from neurobench_grasp import run
+    from neurobench_grasp.run import evaluate as run
 
     def evaluate(*arguments, progress, **options):
         progress("working")
@@ -140,7 +140,7 @@ def test_ctrl_c_while_libraries_load_is_no_traceback():
 def test_a_reader_that_goes_away_brings_no_traceback():
     code = f"""
     from neurobench_grasp import cli, plugins
-    from neurobench_grasp.types import ModelSpec
+    from neurobench_grasp.contract import ModelSpec
 
     many = tuple(plugins.Provided(ModelSpec(f"m{{i}}", None, "x" * 200), "d", "1") for i in range(5000))
     plugins.Registry.models = lambda self: many

@@ -6,7 +6,7 @@ import socket
 import pytest
 from dandi_server import PUBLISHED, SET, File, archive
 
-from neurobench_grasp.data.dandi.patience import Patience
+from neurobench_grasp.data.dandi.retry import Patience
 
 
 @pytest.fixture(autouse=True)

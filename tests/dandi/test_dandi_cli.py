@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from neurobench_grasp.cli import app
 from neurobench_grasp.data.dandi import cached_files, fetch_files
-from neurobench_grasp.data.dandi.parts import SUFFIX, abandoned
+from neurobench_grasp.data.dandi.partial_file import SUFFIX, abandoned
 
 SECRET = "s3cr3t-t0ken-of-nobody"
 

@@ -22,10 +22,10 @@ from dandi_server import PUBLISHED, SET, SIGNATURE, Fault, File, archive
 
 from neurobench_grasp import NgbError
 from neurobench_grasp.data.dandi import Store, fetch_files, list_files
-from neurobench_grasp.data.dandi.crew import at_once
 from neurobench_grasp.data.dandi.download import download
 from neurobench_grasp.data.dandi.instances import checked_instance, token_for
-from neurobench_grasp.data.dandi.parts import Part, claimed
+from neurobench_grasp.data.dandi.partial_file import Part, claimed
+from neurobench_grasp.data.dandi.thread_pool import at_once
 from neurobench_grasp.errors import CorruptFileError
 
 PATH = "sub-A/sub-A_ses-1.nwb"
@@ -300,7 +300,7 @@ def test_an_answer_that_is_not_dandis_is_one_sentence(server, fetch, body):
 
 
 def test_an_answer_without_end_is_not_read(server, fetch, monkeypatch):
-    monkeypatch.setattr("neurobench_grasp.data.dandi.web.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("neurobench_grasp.data.dandi.http.MOST_BYTES", 1 << 20)
     server.api_faults = [Fault("body", b" " * (2 << 20), times=ALWAYS)]
     with pytest.raises(NgbError, match="gives more than 1 MB where a list is expected") as error:
         fetch()
@@ -330,7 +330,7 @@ def test_a_redirect_to_another_host_without_encryption_is_not_followed(server, f
 
 
 def test_a_public_archive_may_not_point_to_this_machine(server, quick):
-    from neurobench_grasp.data.dandi.web import Guard
+    from neurobench_grasp.data.dandi.http import Guard
 
     guard = Guard("https://api.example.org/api", None, quick)
     with pytest.raises(NgbError, match="is not an https address"):
@@ -489,7 +489,7 @@ def test_a_second_process_waits_for_the_first_and_says_so(quick, tmp_path):
 
 
 def test_without_locks_each_process_has_a_part_of_its_own(quick, tmp_path, monkeypatch):
-    monkeypatch.setattr("neurobench_grasp.data.dandi.parts.fcntl", None)
+    monkeypatch.setattr("neurobench_grasp.data.dandi.partial_file.fcntl", None)
     with (
         claimed(tmp_path / "a.part", quick, lambda: None) as first,
         claimed(tmp_path / "a.part", quick, lambda: None) as second,
@@ -664,7 +664,7 @@ def test_no_silent_server_holds_a_program_up():
     """Neither when one of several things fails, nor at its end."""
     code = """
 import time
-from neurobench_grasp.data.dandi.crew import at_once
+from neurobench_grasp.data.dandi.thread_pool import at_once
 
 def work(thing):
     if thing:
@@ -698,7 +698,7 @@ def test_ctrl_c_stops_the_downloads(server, fetch, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("neurobench_grasp.data.dandi.crew.wait", interrupted)
+    monkeypatch.setattr("neurobench_grasp.data.dandi.thread_pool.wait", interrupted)
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         fetch(f"dandi:{SET}/*")

@@ -11,7 +11,7 @@ from data_sessions import write_foreign, write_small
 
 from neurobench_grasp.data import inspect_file
 from neurobench_grasp.data.dandi import fetch_files
-from neurobench_grasp.data.peek import inspect_remote, is_remote
+from neurobench_grasp.data.remote_inspection import inspect_remote, is_remote
 from neurobench_grasp.errors import CorruptFileError, NgbError
 
 PATH = "sub-N/sub-N_ses-1.nwb"

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import inspect_file, load_session
-from neurobench_grasp.data.peek import inspect_remote
 from neurobench_grasp.data.quarantine import Quarantine
+from neurobench_grasp.data.remote_inspection import inspect_remote
 from neurobench_grasp.errors import UnsafeFileError
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.run import load_dataset
+from neurobench_grasp.run.evaluate import load_dataset
 
 PATH = "sub-N/sub-N_ses-1.nwb"
 ADDRESS = f"dandi:{SET}@{PUBLISHED}/{PATH}"

@@ -7,12 +7,12 @@ import pytest
 import yaml
 from data_sessions import ABOUT, small_session
 
+from neurobench_grasp.alignment.align import align
+from neurobench_grasp.contract import Signal, TrialTable
 from neurobench_grasp.data import load_layout, load_session, validate_file, write_session
-from neurobench_grasp.data.detection import RATE, detect_movements
-from neurobench_grasp.data.layouts import DetectLayout
+from neurobench_grasp.data.nwb.detection import RATE, detect_movements
+from neurobench_grasp.data.nwb.layout import DetectLayout
 from neurobench_grasp.errors import LayoutError
-from neurobench_grasp.protocols.align import align
-from neurobench_grasp.types import Signal, TrialTable
 
 HOW = DetectLayout("angles", least_peak=0.5)
 ONSET, DURATION = 2.0, 1.0

@@ -16,15 +16,16 @@ import pytest
 from typer.testing import CliRunner
 
 from neurobench_grasp import NgbError, cache
-from neurobench_grasp.body import JOINTS, joint_limits, keypoints
+from neurobench_grasp.alignment.align import align
+from neurobench_grasp.bodies import JOINTS, joint_limits, keypoints
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import load_session
+from neurobench_grasp.data.catalogue import catalogue, fetch, fetched_files
+from neurobench_grasp.data.catalogue.originals import originals
+from neurobench_grasp.data.converters import myodm
 from neurobench_grasp.errors import CorruptFileError, UnknownNameError
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.protocols.align import align
-from neurobench_grasp.recordings import catalogue, fetch, fetched_files, myodm
-from neurobench_grasp.recordings.originals import originals
-from neurobench_grasp.run import load_dataset
+from neurobench_grasp.run.evaluate import load_dataset
 
 PLACE = "myosuite/envs/myo/myodm/data"
 KILLED = """
@@ -90,7 +91,7 @@ def small(monkeypatch, tmp_path, clips):
         catalogue()["myodm"], sha256=content, files={name: sha256(c) for name, c in clips.items()}
     )
     known = MappingProxyType({"myodm": entry})
-    monkeypatch.setattr("neurobench_grasp.recordings.fetching.catalogue", lambda: known)
+    monkeypatch.setattr("neurobench_grasp.data.catalogue.fetching.catalogue", lambda: known)
     monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
     return entry
 
@@ -246,7 +247,7 @@ def test_the_pinned_wheel_is_downloaded_and_thrown_away(monkeypatch, tmp_path, s
     members |= {f"{PLACE}/{name}": c for name, c in clips.items()}
     wheel = wheel_of(no_index / "myosuite-2.12.2-py3-none-any.whl", members)
     pinned = MappingProxyType({"myodm": replace(small, wheel_sha256=sha256(wheel.read_bytes()))})
-    monkeypatch.setattr("neurobench_grasp.recordings.fetching.catalogue", lambda: pinned)
+    monkeypatch.setattr("neurobench_grasp.data.catalogue.fetching.catalogue", lambda: pinned)
     (file,) = fetch("myodm")
     assert load_session(file).trials.ids == ("cup_lift", "cup_pass1", "mug_lift")
     assert sorted(p.name for p in file.parent.iterdir()) == ["manifest.json", "myodm.nwb"]

@@ -11,8 +11,8 @@ from data_sessions import write_small
 from hostile_files import HOSTILE, missing_filter, write_secret
 
 from neurobench_grasp.data import inspect_file, load_session, validate_file
-from neurobench_grasp.data.heaps import broken_heap
-from neurobench_grasp.data.prescan import Limits, prescan
+from neurobench_grasp.data.nwb.heaps import broken_heap
+from neurobench_grasp.data.nwb.scan import Limits, prescan
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsafeFileError
 
 

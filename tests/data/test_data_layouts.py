@@ -10,7 +10,7 @@ import yaml
 from data_sessions import put, write_foreign, write_small
 
 from neurobench_grasp.data import inspect_file, layouts, load_layout, load_session
-from neurobench_grasp.data.layouts import _shipped
+from neurobench_grasp.data.nwb.layout import _shipped
 from neurobench_grasp.errors import LayoutError, NgbError, UnknownNameError
 from neurobench_grasp.resources import resource
 
@@ -152,7 +152,7 @@ def test_a_tie_is_not_decided_silently(tmp_path, monkeypatch):
     shutil.copytree(resource("nwb_schemas"), folder)
     text = (folder / "ngb-grasp-1.yaml").read_text()
     (folder / "twin.yaml").write_text(text.replace("name: ngb-grasp-1", "name: twin"))
-    module = importlib.import_module("neurobench_grasp.data.layouts")  # the name is also a function's
+    module = importlib.import_module("neurobench_grasp.data.nwb.layout")  # the name is also a function's
     monkeypatch.setattr(module, "resource", lambda _: folder)
     _shipped.cache_clear()
     try:

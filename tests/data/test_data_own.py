@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import yaml
 
+from neurobench_grasp.contract import Window
 from neurobench_grasp.data import load_layout, load_session, session_from_arrays, session_from_csv
-from neurobench_grasp.data.layouts import DetectLayout
+from neurobench_grasp.data.nwb.layout import DetectLayout
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.types import Window
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from data_sessions import small_session, write_foreign, write_small
 
-from neurobench_grasp import confine
+from neurobench_grasp.contract import Ragged, Session
 from neurobench_grasp.data import inspect_file, load_session, quarantine, validate_file
 from neurobench_grasp.data.quarantine import Quarantine
-from neurobench_grasp.data.wholeness import is_whole
+from neurobench_grasp.data.validate import is_whole
 from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, UnsafeFileError
-from neurobench_grasp.packed import PackedError, _pack, read_packed, write_packed
-from neurobench_grasp.types import Ragged, Session
+from neurobench_grasp.sandbox import limits as confine
+from neurobench_grasp.sandbox.wire import PackedError, _pack, read_packed, write_packed
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def child(monkeypatch):
         begin = (
             "import ctypes, json, os, socket, sys, time\n"
             "from pathlib import Path\n"
-            "from neurobench_grasp.confine import confine\n"
+            "from neurobench_grasp.sandbox.limits import confine\n"
             "order = json.loads(sys.argv[1])\n"
             "Path('not_had.json').write_text(json.dumps(confine(**order['limits'])))\n"
         )
@@ -325,7 +325,7 @@ def test_sessions_that_do_not_hold_together_are_refused(path, child, changed):
     child(
         "from dataclasses import replace\n"
         "from neurobench_grasp.data import load_session, session_digest\n"
-        "from neurobench_grasp.packed import write_packed\n"
+        "from neurobench_grasp.sandbox.wire import write_packed\n"
         "s = load_session(order['path'])\n"
         f"write_packed(Path(), {changed})\n"
     )

@@ -11,9 +11,9 @@ from data_sessions import ABOUT, small_session, write_small
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from neurobench_grasp.contract import Ragged, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data import inspect_file, load_session, session_digest, validate_file, write_session
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.types import Ragged, Session, Signal, TrialTable, Units, Window
 
 # -- equality ---------------------------------------------------------------------------------------------
 

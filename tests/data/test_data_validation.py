@@ -347,7 +347,7 @@ def test_a_stamped_file_with_half_a_stamp_is_refused(tmp_path):
 @pytest.mark.parametrize("block", [7, 1 << 18])
 def test_places_and_counts_are_right_however_many_spikes(tmp_path, monkeypatch, block):
     """The fast pass, block by block, and a plain loop over units find the same."""
-    monkeypatch.setattr("neurobench_grasp.data.checks.BLOCK", block)
+    monkeypatch.setattr("neurobench_grasp.data.nwb.validate.BLOCK", block)
     rng = np.random.default_rng(3)
     session = small_session(n_units=40)
     path = tmp_path / "f.nwb"

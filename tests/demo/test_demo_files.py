@@ -14,16 +14,8 @@ import pytest
 from neurobench_grasp import NgbError, cache
 from neurobench_grasp.builtin import ngb_datasets
 from neurobench_grasp.data import load_session, session_digest, validate_file
-from neurobench_grasp.demo import (
-    DEMO_SHA256,
-    demo_files,
-    draws,
-    files,
-    make_demo,
-    movements,
-    neurons,
-    sessions,
-)
+from neurobench_grasp.demo import DEMO_SHA256, demo_files, files, make_demo, movements, neurons, sessions
+from neurobench_grasp.demo import random_stream as draws
 
 KILLED = """
 import sys

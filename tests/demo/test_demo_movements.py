@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from neurobench_grasp.body import JOINTS, joint_limits, posture
+from neurobench_grasp.bodies import JOINTS, joint_limits, posture
 from neurobench_grasp.demo import movements, objects
-from neurobench_grasp.demo.draws import Stream
 from neurobench_grasp.demo.movements import TICK_RATE
+from neurobench_grasp.demo.random_stream import Stream
 
 PINNED_DRAWS = [0.6742734057218339, 0.4323112443308639]
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurobench_grasp.body import muscle_kinematics
-from neurobench_grasp.demo.draws import Stream
+from neurobench_grasp.bodies import muscle_kinematics
 from neurobench_grasp.demo.movements import STEP, TICK_RATE, make_movements
 from neurobench_grasp.demo.neurons import AREAS, fire, make_population
+from neurobench_grasp.demo.random_stream import Stream
 
 
 @given(

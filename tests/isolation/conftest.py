@@ -9,7 +9,7 @@ import pytest
 from plugin_folders import ODD, PINNED, write_plugin
 
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.isolation.venvs import environment_of
+from neurobench_grasp.isolation.environment import environment_of
 
 PINS = {"pinned_old": "2.0.2", "pinned_new": "2.2.6"}
 

@@ -85,7 +85,7 @@ from pathlib import Path
 import numpy as np
 
 from neurobench_grasp import Activations, DecoderSpec, Goal, ModelSpec, NgbError, Ragged, Tracking, hookimpl
-from neurobench_grasp.types import TrainedNetwork
+from neurobench_grasp.contract import TrainedNetwork
 
 
 class Echo:

@@ -12,8 +12,8 @@ import pytest
 from plugin_folders import ODD, write_plugin
 
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.isolation import venvs
-from neurobench_grasp.isolation.venvs import environment_of
+from neurobench_grasp.isolation import environment as venvs
+from neurobench_grasp.isolation.environment import environment_of
 
 
 @pytest.fixture
@@ -87,7 +87,9 @@ def test_what_stops_the_making_leaves_nothing(own_cache, plugin, monkeypatch):
 
 
 def test_a_killed_making_leaves_no_environment_and_is_swept_a_day_later(own_cache, plugin, no_pip):
-    code = "import sys; from neurobench_grasp.isolation.venvs import environment_of as e; e(sys.argv[1])"
+    code = (
+        "import sys; from neurobench_grasp.isolation.environment import environment_of as e; e(sys.argv[1])"
+    )
     process = subprocess.Popen([sys.executable, "-c", code, str(plugin)])
     end = time.monotonic() + 60
     while not list(own_cache.glob(".environment-*/new/pyvenv.cfg")) and time.monotonic() < end:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurobench_grasp.contract import Controller, Goal, Model, Ragged, Trainable, Twinned
 from neurobench_grasp.errors import NgbError, PluginError
 from neurobench_grasp.isolation import GIB, Limits, isolated_models
+from neurobench_grasp.isolation.environment import environment_of
 from neurobench_grasp.isolation.process import PluginProcess
-from neurobench_grasp.isolation.venvs import environment_of
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.types import Controller, Goal, Model, Ragged, Trainable, Twinned
 
 LIMITS = Limits(seconds=60, memory=GIB)
 
@@ -314,7 +314,7 @@ def test_nothing_is_left_when_this_process_is_killed(odd, tmp_path):
 def test_nothing_is_left_when_this_process_is_killed_while_it_waits(odd):
     code = (
         "import sys; from neurobench_grasp.isolation import isolated_models\n"
-        "import numpy as np; from neurobench_grasp.types import Trials\n"
+        "import numpy as np; from neurobench_grasp.contract import Trials\n"
         "none = np.zeros(0)\n"
         "empty = Trials((), (), (), 0.02, none.reshape(0, 2).astype(int), np.zeros(1, int), {}, None, {})\n"
         "with isolated_models([sys.argv[1]]) as found:\n"

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from neurobench_grasp.cli import app
 from neurobench_grasp.isolation import isolated_models
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.run import evaluate
+from neurobench_grasp.run.evaluate import evaluate
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.leaderboard import comparison, read_scored, unit_scores_of, write_record
-from neurobench_grasp.leaderboard.records import pack_units, units_path
-from neurobench_grasp.leaderboard.rule import (
+from neurobench_grasp.leaderboard import comparison, unit_scores_of
+from neurobench_grasp.leaderboard.ranking import (
     average,
     beats,
     difference,
@@ -24,6 +23,8 @@ from neurobench_grasp.leaderboard.rule import (
     verdict,
     wilcoxon_signed_rank,
 )
+from neurobench_grasp.records import read_scored, write_record
+from neurobench_grasp.records.record import pack_units, units_path
 
 
 @pytest.mark.parametrize(

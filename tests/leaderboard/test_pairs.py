@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurobench_grasp.leaderboard.pairs import all_differences
-from neurobench_grasp.leaderboard.rule import difference, tie_groups
+from neurobench_grasp.leaderboard.ranking import difference, tie_groups
 from neurobench_grasp.scoring.intervals import UnitScores
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from neurobench_grasp.leaderboard import provenance as module
-from neurobench_grasp.leaderboard.provenance import provenance
+from neurobench_grasp.records import provenance as module
+from neurobench_grasp.records.provenance import provenance
 
 
 @pytest.fixture

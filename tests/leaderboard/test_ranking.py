@@ -6,7 +6,7 @@ from compared import draw, scored, steady
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurobench_grasp.leaderboard import BOARD, main_rows, ranking
+from neurobench_grasp.leaderboard import BOARD, main_rows, rank_models
 
 
 def places(rows):
@@ -29,7 +29,7 @@ def test_the_headline_row_alone_counts():
         {**row, "metric": "gain_over_phase_mean", "of": "single_trial_ev"},
     ]
     record = dataclasses.replace(entry.record, scores=[*decoys, *entry.record.scores])
-    (found,) = ranking([dataclasses.replace(entry, record=record)])
+    (found,) = rank_models([dataclasses.replace(entry, record=record)])
     assert found["value"] == pytest.approx(entry.record.scores[-1]["value"])
     assert found["ci"] == pytest.approx(entry.record.scores[-1]["ci"])
     assert (found["rank"], found["rank_worst"], found["n_units"], found["n_groups"]) == (1, 1, 10, 7)
@@ -39,14 +39,14 @@ def test_the_headline_row_alone_counts():
 def test_intervals_that_overlap_do_not_tie_if_the_paired_difference_excludes_zero():
     """Both vary alike between conditions, so each interval is wide and their difference is sure."""
     shared = noisy(0.3, 0.2, seed=0)
-    rows = ranking([scored("worse", shared), scored("better", shared + steady(0.1))])
+    rows = rank_models([scored("worse", shared), scored("better", shared + steady(0.1))])
     assert rows[1]["ci"][1] > rows[0]["value"]
     assert places(rows) == [(1, 1, "a", "better"), (2, 2, "b", "worse")]
 
 
 def test_ties_are_not_transitive_and_ranks_are_intervals():
     """The middle one varies so much that it is told from neither of its neighbours."""
-    rows = ranking(
+    rows = rank_models(
         [
             scored("first", steady(0.4)),
             scored("third", steady(0.3)),
@@ -58,12 +58,12 @@ def test_ties_are_not_transitive_and_ranks_are_intervals():
 
 def test_two_copies_of_one_model_always_tie():
     data = noisy(0.2, 0.1, seed=2)
-    rows = ranking([scored("copy", data), scored("original", data), scored("other", data - 0.2)])
+    rows = rank_models([scored("copy", data), scored("original", data), scored("other", data - 0.2)])
     assert places(rows) == [(1, 2, "a", "copy"), (1, 2, "a", "original"), (3, 3, "b", "other")]
 
 
 def test_without_scores_of_units_interval_or_value_there_is_no_rank_but_a_reason():
-    rows = ranking(
+    rows = rank_models(
         [
             scored("unreadable", None),
             scored("few", steady(0.9, n_groups=4), reason="too few conditions"),
@@ -82,13 +82,13 @@ def test_without_scores_of_units_interval_or_value_there_is_no_rank_but_a_reason
 
 
 def test_a_caveat_stays_beside_an_interval():
-    (row,) = ranking([scored("a", steady(0.1), reason="for the 2 conditions seen here only")])
+    (row,) = rank_models([scored("a", steady(0.1), reason="for the 2 conditions seen here only")])
     assert row["rank"] == 1 and row["reason"] == "for the 2 conditions seen here only"
 
 
 def test_networks_are_averaged_and_widen_the_interval():
     alone, other = scored("a", steady(0.2)), scored("a", steady(0.4), seed=1)
-    (single,), (both,) = ranking([alone]), ranking([alone, other])
+    (single,), (both,) = rank_models([alone]), rank_models([alone, other])
     assert both["value"] == pytest.approx(single["value"] + 0.1)
     assert (both["n_networks"], both["seeds"]) == (2, [0, 1])
     assert both["network_se"] == pytest.approx(0.1) and single["network_se"] is None
@@ -99,14 +99,14 @@ def test_networks_are_averaged_and_widen_the_interval():
 
 
 def test_a_network_without_scores_of_units_is_left_out_and_named():
-    (row,) = ranking([scored("a", steady(0.2)), scored("a", None, seed=3)])
+    (row,) = rank_models([scored("a", steady(0.2)), scored("a", None, seed=3)])
     assert row["seeds"] == [0] and row["rank"] == 1
     assert row["reason"] == "no scores of single units for seed 3"
 
 
 def test_of_two_records_of_one_seed_the_newest_counts():
     old, new = scored("a", steady(0.2)), scored("a", steady(0.4), date="2026-02-01")
-    (row,) = ranking([new, old])
+    (row,) = rank_models([new, old])
     assert row["value"] == pytest.approx(0.4) and row["n_networks"] == 1
 
 
@@ -125,13 +125,15 @@ def test_of_two_records_of_one_seed_the_newest_counts():
     ids=lambda d: next(iter(d)),
 )
 def test_what_was_not_scored_alike_never_shares_a_board(difference):
-    rows = ranking([scored("a", steady(0.2)), scored("b", steady(0.9), **difference)])
+    rows = rank_models([scored("a", steady(0.2)), scored("b", steady(0.9), **difference)])
     assert {(row["rank"], row["rank_worst"]) for row in rows} == {(1, 1)}
     assert len({tuple(row[key] for key in BOARD) for row in rows}) == 2
 
 
 def test_recordings_come_before_synthetic_self_tests():
-    rows = ranking([scored("a", steady(0.9), synthetic=True, id="aaa"), scored("b", steady(0.1), id="zzz")])
+    rows = rank_models(
+        [scored("a", steady(0.9), synthetic=True, id="aaa"), scored("b", steady(0.1), id="zzz")]
+    )
     assert [row["synthetic"] for row in rows] == [False, True]
 
 
@@ -139,8 +141,8 @@ def test_recordings_come_before_synthetic_self_tests():
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 0.5)), min_size=1, max_size=6))
 def test_order_and_ranks_do_not_depend_on_the_order_of_records(scores):
     entries = [scored(f"m{i}", noisy(value, sd, seed=i)) for i, (value, sd) in enumerate(scores)]
-    rows = ranking(entries)
-    assert rows == ranking(entries[::-1])
+    rows = rank_models(entries)
+    assert rows == rank_models(entries[::-1])
     values = [row["value"] for row in rows]
     assert values == sorted(values, reverse=True)
     n = len(rows)
@@ -150,6 +152,6 @@ def test_order_and_ranks_do_not_depend_on_the_order_of_records(scores):
 
 
 def test_more_than_26_groups_of_ties_have_letters_of_their_own():
-    rows = ranking([scored(f"m{i:02}", steady(i / 10)) for i in range(30)])
+    rows = rank_models([scored(f"m{i:02}", steady(i / 10)) for i in range(30)])
     assert [row["ties"] for row in rows] == [*"abcdefghijklmnopqrstuvwxyz", "a1", "b1", "c1", "d1"]
     assert [row["rank"] for row in rows] == list(range(1, 31))

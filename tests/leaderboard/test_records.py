@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.errors import CorruptFileError, NgbError
-from neurobench_grasp.leaderboard import (
+from neurobench_grasp.records import (
     from_json,
     read_record,
     read_records,
@@ -20,7 +21,6 @@ from neurobench_grasp.leaderboard import (
     to_json,
     write_record,
 )
-from neurobench_grasp.types import ScoreRecord
 
 ROW = {
     "metric": "single_trial_ev",

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import load_session
+from neurobench_grasp.data.converters.dryad_grasp import convert
 from neurobench_grasp.errors import CorruptFileError, LayoutError, UnsupportedError
-from neurobench_grasp.recordings.dryad_grasp import convert
 
 SIMULTANEOUS = "Dataset3_Monkey3_Session1_GraspDataSimultaneousRecording.mat"
 SEQUENTIAL = "Dataset2_Monkey2_Session7_GraspDataSequentialRecording.mat"

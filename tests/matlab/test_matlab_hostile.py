@@ -11,8 +11,8 @@ import pytest
 import scipy.io
 from mat_files import Cell, mat73, write_mat73
 
-from neurobench_grasp.data.matlab import open_mat
-from neurobench_grasp.data.matvalues import Cells
+from neurobench_grasp.data.converters.matlab import open_mat
+from neurobench_grasp.data.converters.matvalues import Cells
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsafeFileError
 
 
@@ -130,7 +130,7 @@ def test_cells_that_multiply(tmp_path, content):
             inside = made.ref
         mat.file["x"] = mat.file["#refs#/level6"]
     with open_mat(tmp_path / "a.mat") as file, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neurobench_grasp.data.matvalues.MAX_CELLS", 300)
+        patch.setattr("neurobench_grasp.data.converters.matvalues.MAX_CELLS", 300)
         with pytest.raises(CorruptFileError, match="more than 300 cells"):
             list(file.get("x").flat())
 
@@ -141,7 +141,7 @@ def test_one_array_that_many_cells_name(tmp_path, monkeypatch):
         made = mat.file.create_dataset("x", data=np.full((50, 1), ref, h5py.ref_dtype))
         made.attrs["MATLAB_class"] = np.bytes_("cell")
     read(tmp_path / "a.mat")
-    monkeypatch.setattr("neurobench_grasp.data.mat73.READ_LIMIT", 40 * 80_000)
+    monkeypatch.setattr("neurobench_grasp.data.converters.mat73.READ_LIMIT", 40 * 80_000)
     refused(tmp_path / "a.mat", UnsafeFileError, "parts amount to more than")
 
 

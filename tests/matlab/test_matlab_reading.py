@@ -7,8 +7,8 @@ import pytest
 import scipy.io
 from mat_files import Cell, StructArray, mat73, write_mat73
 
-from neurobench_grasp.data.matlab import open_mat
-from neurobench_grasp.data.matvalues import Cells, Struct
+from neurobench_grasp.data.converters.matlab import open_mat
+from neurobench_grasp.data.converters.matvalues import Cells, Struct
 from neurobench_grasp.errors import CorruptFileError, LayoutError
 
 MATRIX = np.arange(6.0).reshape(3, 2)

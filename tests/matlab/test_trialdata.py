@@ -8,11 +8,11 @@ import scipy.io
 from mat_files import Cell, StructArray, mat73, write_mat73
 from typer.testing import CliRunner
 
+from neurobench_grasp.alignment.align import align
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import load_session
+from neurobench_grasp.data.converters.trialdata import Wishes, convert
 from neurobench_grasp.errors import CorruptFileError, LayoutError
-from neurobench_grasp.protocols.align import align
-from neurobench_grasp.recordings.trialdata import Wishes, convert
 
 WIDTH = 0.02
 

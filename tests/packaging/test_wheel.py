@@ -19,7 +19,7 @@ def test_the_wheel_holds_layouts_catalogue_and_the_default_networks_alone(tmp_pa
     for expected in ("nwb_schemas/ngb-grasp-1.yaml", "registry/datasets/myodm.yaml",
                      "registry/checkpoints/demo/muscle_ppo-0.json"):  # fmt: skip
         assert DATA + expected in names
-    assert "neurobench_grasp/control/training.py" in names
+    assert "neurobench_grasp/controllers/training.py" in names
     submissions = {n.split("/")[4] for n in names if n.startswith(f"{DATA}registry/results/")}
     assert submissions == {p.name for p in (ROOT / "registry/results").iterdir() if p.is_dir()} != set()
     assert wheel.stat().st_size < 10e6

@@ -9,10 +9,10 @@ from movements import grasp_trials
 from ngb_example_controller import build, ngb_models
 from ngb_example_controller import controller as example
 
-from neurobench_grasp.protocols.movements import postures_ahead
-from neurobench_grasp.types import Controller, Goal
+from neurobench_grasp.contract import Controller, Goal
+from neurobench_grasp.protocols.brain_control.trials import postures_ahead
 
-PUBLIC = {"neurobench_grasp", "neurobench_grasp.body"}
+PUBLIC = {"neurobench_grasp", "neurobench_grasp.bodies"}
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neurobench_grasp.alignment.align import align, bins_before
+from neurobench_grasp.contract import Ragged, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.protocols.align import align, bins_before
-from neurobench_grasp.types import Ragged, Session, Signal, TrialTable, Units, Window
 
 
 def session(onset, contact, *, spikes=None, trial=None, contiguous="recording", signal=None, **units):

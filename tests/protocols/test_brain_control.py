@@ -9,17 +9,18 @@ from movements import grasp_trials
 from planted import context_of
 from scipy.special import stdtrit
 
-from neurobench_grasp.body import JOINTS, keypoints
+from neurobench_grasp.alignment.align import AlignedSession, bins_before
+from neurobench_grasp.bodies import JOINTS, keypoints
+from neurobench_grasp.contract import DecoderSpec, Ragged, Tracking
 from neurobench_grasp.errors import NgbError, UnsupportedError
-from neurobench_grasp.protocols import brain_control, brain_curves
-from neurobench_grasp.protocols.align import AlignedSession, bins_before
-from neurobench_grasp.protocols.brain_control import BASELINES, KINDS
-from neurobench_grasp.protocols.decoders import RidgeDecoder, decode
-from neurobench_grasp.protocols.movements import Movements, postures_ahead
+from neurobench_grasp.protocols.brain_control import curves as brain_curves
+from neurobench_grasp.protocols.brain_control import protocol as brain_control
+from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder, decode
+from neurobench_grasp.protocols.brain_control.protocol import BASELINES, KINDS
+from neurobench_grasp.protocols.brain_control.trials import Movements, postures_ahead
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
 from neurobench_grasp.protocols.tracking import in_windows
-from neurobench_grasp.run import evaluate
-from neurobench_grasp.types import DecoderSpec, Ragged, Tracking
+from neurobench_grasp.run.evaluate import evaluate
 
 N_TRIALS, N_OBJECTS, OFFSET = 90, 10, 0.03
 TO_EMBEDDING = np.linalg.qr(np.random.default_rng(0).standard_normal((5 * 23, 5 * 23)))[0]

@@ -5,12 +5,12 @@ from itertools import pairwise
 import pytest
 
 from neurobench_grasp.demo import demo_files
-from neurobench_grasp.leaderboard.records import read_scored
-from neurobench_grasp.protocols import brain_curves
+from neurobench_grasp.protocols.brain_control import curves as brain_curves
 from neurobench_grasp.protocols.settings import CurvesSettings
-from neurobench_grasp.run import evaluate
+from neurobench_grasp.records.record import read_scored
+from neurobench_grasp.records.units import Labels
+from neurobench_grasp.run.evaluate import evaluate
 from neurobench_grasp.scoring.intervals import summarise
-from neurobench_grasp.scoring.units import Labels
 
 pytestmark = pytest.mark.slow(seconds=120)
 FEWER = CurvesSettings(n_units=(1, 5, 20), n_subsets=4, noise=(1.0, 4.0), n_noises=2)

@@ -13,12 +13,12 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import explained_variance_score
 
+from neurobench_grasp.alignment.splits import folds_by_condition
+from neurobench_grasp.contract import DecodedTrials, Decoder, Ragged
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.protocols.decoders import check_decoder, decode
+from neurobench_grasp.protocols.brain_control.decoders import check_decoder, decode
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL
-from neurobench_grasp.scoring.splits import folds_by_condition
-from neurobench_grasp.types import DecodedTrials, Decoder, Ragged
 
 LEAD, N_UNITS, N_FEATURES = 9, 5, 3
 BUILD = {p.spec.name: p.spec.build for p in load_registry().decoders()}

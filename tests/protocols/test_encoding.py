@@ -8,12 +8,13 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import explained_variance_score
 from sklearn.preprocessing import StandardScaler
 
+from neurobench_grasp.alignment.splits import folds_by_condition, folds_by_trial
+from neurobench_grasp.contract import Activations, Ragged
 from neurobench_grasp.errors import NgbError, UnsupportedError
-from neurobench_grasp.protocols import encoding, predictions
-from neurobench_grasp.protocols.reduction import Reach, candidate_scores
-from neurobench_grasp.protocols.rows import score_units
-from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial
-from neurobench_grasp.types import Activations, Ragged
+from neurobench_grasp.protocols.encoding import predictions
+from neurobench_grasp.protocols.encoding import protocol as encoding
+from neurobench_grasp.protocols.encoding.reduction import Reach, candidate_scores
+from neurobench_grasp.protocols.encoding.table import score_units
 
 
 def score(rows, metric="single_trial_ev", split="ood", reference=None, area="M1", **labels):

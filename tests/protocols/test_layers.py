@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from planted import context_of, population
 
+from neurobench_grasp.contract import Activations, Ragged
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.protocols import encoding, layers
-from neurobench_grasp.types import Activations, Ragged
+from neurobench_grasp.protocols import layers
+from neurobench_grasp.protocols.encoding import protocol as encoding
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,12 @@ import pytest
 from planted import PAD, context_of, repeating_population, row_of
 from recorded import write_planted
 
-from neurobench_grasp import run
+from neurobench_grasp.contract import Activations, ModelSpec, Ragged
 from neurobench_grasp.plugins import Provided, load_registry
-from neurobench_grasp.protocols import encoding, predictions, reduction
-from neurobench_grasp.protocols.predictions import window_rows
-from neurobench_grasp.types import Activations, ModelSpec, Ragged
+from neurobench_grasp.protocols.encoding import predictions, reduction
+from neurobench_grasp.protocols.encoding import protocol as encoding
+from neurobench_grasp.protocols.encoding.predictions import window_rows
+from neurobench_grasp.run import evaluate as run
 
 MIX = np.random.default_rng(0).standard_normal((5, 20))
 

@@ -9,15 +9,15 @@ from planted import context_of, repeating_population, row_of
 from sklearn.metrics import explained_variance_score
 from threadpoolctl import threadpool_limits
 
-from neurobench_grasp.body import recorded_kinematics
+from neurobench_grasp.alignment.align import align
+from neurobench_grasp.bodies import recorded_kinematics
+from neurobench_grasp.contract import Activations, Ragged, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.protocols import encoding
-from neurobench_grasp.protocols.align import align
-from neurobench_grasp.protocols.panel import REFERENCES, reference_panel
-from neurobench_grasp.protocols.reduction import LayerScores, Reach
-from neurobench_grasp.protocols.rows import COMPARED, GAINS
-from neurobench_grasp.scoring.units import UnitTable
-from neurobench_grasp.types import Activations, Ragged, Session, Signal, TrialTable, Units, Window
+from neurobench_grasp.protocols.encoding import protocol as encoding
+from neurobench_grasp.protocols.encoding.reduction import LayerScores, Reach
+from neurobench_grasp.protocols.encoding.references import REFERENCES, reference_panel
+from neurobench_grasp.protocols.encoding.table import COMPARED, GAINS
+from neurobench_grasp.records.units import UnitTable
 
 MIX = np.random.default_rng(0).standard_normal((5, 12))
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from planted import PAD, aligned_session, context_of, repeating_population, row_of, smooth_latents
 
-from neurobench_grasp.protocols import encoding, predictions
-from neurobench_grasp.protocols.rows import CEILINGS, score_units
+from neurobench_grasp.contract import Activations, Ragged
+from neurobench_grasp.protocols.encoding import predictions
+from neurobench_grasp.protocols.encoding import protocol as encoding
+from neurobench_grasp.protocols.encoding.table import CEILINGS, score_units
 from neurobench_grasp.scoring.intervals import UnitScores, summarise, summarise_ratio
-from neurobench_grasp.types import Activations, Ragged
 
 METRICS = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
 

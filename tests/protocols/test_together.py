@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
-from neurobench_grasp.protocols.decoders import _folds
-from neurobench_grasp.protocols.together import tied_trials
-from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial, make_splits
+from neurobench_grasp.alignment.overlap import tied_trials
+from neurobench_grasp.alignment.splits import folds_by_condition, folds_by_trial, make_splits
+from neurobench_grasp.protocols.brain_control.decoders import _folds
 
 windows = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12), st.booleans()), min_size=1, max_size=25)
 

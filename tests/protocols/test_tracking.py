@@ -7,11 +7,11 @@ import pytest
 from movements import grasp_trials
 from planted import context_of
 
-from neurobench_grasp.body import KEYPOINTS, keypoints
+from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.bodies import KEYPOINTS, keypoints
+from neurobench_grasp.contract import Ragged, Tracking
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols import tracking
-from neurobench_grasp.protocols.align import AlignedSession
-from neurobench_grasp.types import Ragged, Tracking
 
 N_TRIALS = 60
 

@@ -11,14 +11,14 @@ from dandi_server import File, archive
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from neurobench_grasp import run
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import layouts
+from neurobench_grasp.data.catalogue import catalogue, fetch, fetched_files, find_entry
 from neurobench_grasp.data.dandi import parse_address
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.recordings import catalogue, fetch, fetched_files, find_entry
 from neurobench_grasp.resources import resource
+from neurobench_grasp.run import evaluate as run
 
 ENTRIES = {p.stem: p for p in resource("registry/datasets").glob("*.yaml")}
 DANDISETS = {"000941", "001209", "000953", "000954", "001201", "000128", "000138", "000139", "000140", "000129",

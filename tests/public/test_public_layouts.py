@@ -10,14 +10,14 @@ import yaml
 from pynwb import NWBHDF5IO
 from typer.testing import CliRunner
 
-from neurobench_grasp import run
-from neurobench_grasp.body import JOINTS, NEUTRAL, joint_limits
+from neurobench_grasp.alignment.align import align
+from neurobench_grasp.bodies import JOINTS, NEUTRAL, joint_limits
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import inspect_file, load_session, validate_file
 from neurobench_grasp.errors import LayoutError, NgbError, UnsupportedError
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.protocols.align import align
 from neurobench_grasp.resources import resource
+from neurobench_grasp.run import evaluate as run
 
 
 @pytest.fixture
@@ -306,7 +306,7 @@ def test_joints_of_the_arm_are_read_but_are_no_posture_of_the_hand(public, tmp_p
 
 
 def test_waveforms_are_left_alone_and_only_rewarded_trials_are_used(public, monkeypatch):
-    from neurobench_grasp.data.hdf5 import NwbFile
+    from neurobench_grasp.data.nwb.file import NwbFile
 
     read = []
     known = NwbFile.read

@@ -11,11 +11,11 @@ import pytest
 import raw_nwb as raw
 import yaml
 
-from neurobench_grasp import run
-from neurobench_grasp.arrays import write_steps
+from neurobench_grasp.alignment.align import align
 from neurobench_grasp.data import load_session
-from neurobench_grasp.protocols.align import align
 from neurobench_grasp.resources import resource
+from neurobench_grasp.run import evaluate as run
+from neurobench_grasp.run.stored_activations import write_steps
 
 ROUNDING = 1e-9
 METRICS = ("single_trial_ev", "single_trial_r2", "condition_averaged_ev", "object_tuning_ev")

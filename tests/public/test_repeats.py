@@ -5,12 +5,12 @@ import numpy as np
 import public_files
 import pytest
 
-from neurobench_grasp import run
+from neurobench_grasp.alignment.align import align
+from neurobench_grasp.contract import DatasetSpec
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import Provided, Registry, load_registry
-from neurobench_grasp.protocols.align import align
-from neurobench_grasp.types import DatasetSpec
+from neurobench_grasp.run import evaluate as run
 
 
 @pytest.fixture

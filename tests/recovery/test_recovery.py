@@ -9,19 +9,19 @@ from compared import draw, model_of
 from movements import REST, write_grasp_session
 from typer.testing import CliRunner
 
-from neurobench_grasp import run
-from neurobench_grasp.body import joint_limits, muscle_kinematics
+from neurobench_grasp.alignment.align import align
+from neurobench_grasp.bodies import joint_limits, muscle_kinematics
 from neurobench_grasp.cli import app
+from neurobench_grasp.contract import Activations, ModelSpec, Ragged
 from neurobench_grasp.data import load_session, validate_file, write_session
 from neurobench_grasp.demo.files import write_synthetic
 from neurobench_grasp.demo.movements import ANGLE_QUANTUM
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import Provided, Registry
-from neurobench_grasp.protocols.align import align
 from neurobench_grasp.recovery import Candidate, Teacher, recover, rows, write_report
 from neurobench_grasp.recovery.matrix import compare
 from neurobench_grasp.recovery.sessions import taught_session
-from neurobench_grasp.types import Activations, ModelSpec, Ragged
+from neurobench_grasp.run import evaluate as run
 
 KINEMATICS = Teacher("linear_kinematic", "kinematics", 101)
 

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurobench_grasp import ModelCard, NgbError
-from neurobench_grasp.leaderboard import from_json, ranking, to_json
+from neurobench_grasp.leaderboard import rank_models
 from neurobench_grasp.leaderboard.contamination import contamination
 from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.records import from_json, to_json
 
 FACTS = {
     "licence": "Apache-2.0",
@@ -121,7 +122,7 @@ def test_every_reference_model_has_a_card():
 
 
 def test_the_parameters_of_the_networks_are_those_of_their_weights():
-    from neurobench_grasp.control.files import read_arrays
+    from neurobench_grasp.controllers.files import read_arrays
     from neurobench_grasp.resources import resource
 
     cards = {p.spec.name: p.spec.card for p in load_registry().models()}
@@ -180,7 +181,7 @@ def test_the_ranking_flags_it_and_says_why():
 
     clean, dirty = scored("clean", steady(0.2)), scored("dirty", steady(0.3))
     card = ModelCard(**FACTS | {"training_data": ("data",)}).to_json()
-    rows = ranking([clean, replace(dirty, record=replace(dirty.record, card=card))])
+    rows = rank_models([clean, replace(dirty, record=replace(dirty.record, card=card))])
     assert {row["model"]: row["contaminated"] for row in rows} == {"clean": False, "dirty": True}
     (reason,) = [row["reason"] for row in rows if row["contaminated"]]
     assert reason.startswith("its card names data as training data")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from neurobench_grasp.leaderboard.submission import check_submission
-from neurobench_grasp.verify import verify
+from neurobench_grasp.records.submission import check_submission
+from neurobench_grasp.run.verify import verify
 
 RESULTS = Path(__file__).parents[2] / "registry" / "results"
 SUBMISSIONS = sorted(path for path in RESULTS.iterdir() if path.is_dir())

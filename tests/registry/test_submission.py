@@ -13,9 +13,10 @@ import pytest
 from recorded import write_planted
 
 from neurobench_grasp import NgbError
-from neurobench_grasp.leaderboard import read_record, read_scored, to_json, write_record
-from neurobench_grasp.leaderboard.records import units_path
-from neurobench_grasp.leaderboard.submission import (
+from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.records import read_record, read_scored, to_json, write_record
+from neurobench_grasp.records.record import units_path
+from neurobench_grasp.records.submission import (
     BUNDLE,
     check_record,
     check_submission,
@@ -23,10 +24,9 @@ from neurobench_grasp.leaderboard.submission import (
     folder_name,
     list_files,
 )
-from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.run import evaluate
-from neurobench_grasp.submit import make_submission
-from neurobench_grasp.verify import verify
+from neurobench_grasp.run.evaluate import evaluate
+from neurobench_grasp.run.submit import make_submission
+from neurobench_grasp.run.verify import verify
 
 LEARNER = Path(__file__).parents[1] / "plugins" / "distributions" / "learner"
 FIELDS = ("schema", "model", "seed", "dataset", "protocol", "scores", "dropped", "provenance", "card")
@@ -343,7 +343,7 @@ def test_what_is_too_large_or_would_unpack_to_too_much_is_not_read(bundle, monke
     assert verify(bundle).problems == ("card.json: it has 1000000000 bytes, and at most 131072 are read.",)
     card.write_bytes(whole)
     path = units_path(record_of(bundle))
-    monkeypatch.setattr("neurobench_grasp.leaderboard.submission.MOST_UNPACKED", 10**7)
+    monkeypatch.setattr("neurobench_grasp.records.submission.MOST_UNPACKED", 10**7)
     np.savez_compressed(path, zeros=np.zeros(2 * 10**6))
     assert path.stat().st_size < 10**6
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -397,7 +397,7 @@ def test_scoring_again_restores_the_checkpoint_and_finds_the_same_scores(planted
 
 
 def test_a_checkpoint_that_gives_other_scores_is_refused(planted, bundle):
-    from neurobench_grasp.control.files import read_arrays, write_arrays
+    from neurobench_grasp.controllers.files import read_arrays, write_arrays
 
     (path,) = (bundle / "checkpoints").iterdir()
     arrays, _ = read_arrays(path)

@@ -6,9 +6,9 @@ import numpy as np
 import planted
 import pytest
 
-from neurobench_grasp.arrays import StoredActivations, write_steps
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.protocols import encoding
+from neurobench_grasp.protocols.encoding import protocol as encoding
+from neurobench_grasp.run.stored_activations import StoredActivations, write_steps
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.leaderboard.records import read_records
-from neurobench_grasp.protocols.tuning import event_tuning
-from neurobench_grasp.run import evaluate
+from neurobench_grasp.protocols.event_tuning import event_tuning
+from neurobench_grasp.records.record import read_records
+from neurobench_grasp.run.evaluate import evaluate
 
 STAGES = ("fit", "activations", "map", "shift", "score")
 SHARED_STAGES = ("kinematics", "noise")

@@ -5,14 +5,14 @@ import pytest
 from planted import context_of
 from recorded import write_planted
 
-from neurobench_grasp import run
-from neurobench_grasp.body import recorded_kinematics
+from neurobench_grasp.alignment.align import what_scores_need
+from neurobench_grasp.bodies import recorded_kinematics
+from neurobench_grasp.contract import Activations, ModelSpec, ProtocolSpec
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.leaderboard import read_records
 from neurobench_grasp.plugins import Provided, Registry, load_registry
-from neurobench_grasp.protocols.align import what_scores_need
-from neurobench_grasp.protocols.reduction import Reach
-from neurobench_grasp.types import Activations, ModelSpec, ProtocolSpec
+from neurobench_grasp.protocols.encoding.reduction import Reach
+from neurobench_grasp.records import read_records
+from neurobench_grasp.run import evaluate as run
 
 
 class Spy:

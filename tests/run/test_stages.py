@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.stages import Stages, content_key
+from neurobench_grasp.run.stages import Stages, content_key
 
 
 def counter(value=1.0):

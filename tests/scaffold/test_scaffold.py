@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from neurobench_grasp.checks import run_checks
 from neurobench_grasp.cli import app
+from neurobench_grasp.contract import Activations, DecodedTrials, Goal, Ragged
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.protocols.movements import postures_ahead
-from neurobench_grasp.run import evaluate
+from neurobench_grasp.protocols.brain_control.trials import postures_ahead
+from neurobench_grasp.run.evaluate import evaluate
 from neurobench_grasp.scaffold import new_plugin
-from neurobench_grasp.types import Activations, DecodedTrials, Goal, Ragged
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("model", "controller", "dataset", "protocol", "decoder")
@@ -123,7 +123,7 @@ def test_the_new_decoder_finds_a_planted_command(made):
 def test_the_new_controller_imitates_better_than_a_hand_that_stays(made):
     from movements import grasp_trials
 
-    from neurobench_grasp.body import keypoint_distances, keypoints
+    from neurobench_grasp.bodies import keypoint_distances, keypoints
 
     made("controller", "our_hand")
     import ngb_our_hand

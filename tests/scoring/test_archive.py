@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from neurobench_grasp.scoring.archive import Archive
+from neurobench_grasp.records.archive import Archive
 
 ARRAYS = {
     "values_0": np.linspace(-1, 1, 7),

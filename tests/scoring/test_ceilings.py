@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
+from neurobench_grasp.contract import Ragged
 from neurobench_grasp.scoring.ceilings import (
     averaged_ceiling,
     poisson_ceiling,
@@ -14,7 +15,6 @@ from neurobench_grasp.scoring.ceilings import (
 )
 from neurobench_grasp.scoring.ev import averaged_ev, condition_average, grouped_ev, to_phase
 from neurobench_grasp.scoring.intervals import UnitScores, summarise, summarise_ratio
-from neurobench_grasp.types import Ragged
 
 by_roughness = partial(single_trial_ceiling, smoothing_bins=3)
 

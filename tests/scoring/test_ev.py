@@ -3,6 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import explained_variance_score, r2_score
 
+from neurobench_grasp.contract import Ragged
 from neurobench_grasp.scoring.ev import (
     averaged_ev,
     condition_average,
@@ -10,7 +11,6 @@ from neurobench_grasp.scoring.ev import (
     grouped_ev,
     to_phase,
 )
-from neurobench_grasp.types import Ragged
 
 
 def trials(seed, n_trials=12, n_units=3):

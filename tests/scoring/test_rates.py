@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurobench_grasp.scoring.rates import bin_spikes, smooth, to_ticks
+from neurobench_grasp.alignment.rates import bin_spikes, smooth, to_ticks
 
 spike_trains = st.lists(
     st.lists(st.floats(0, 20, allow_nan=False), max_size=40).map(sorted), min_size=1, max_size=4

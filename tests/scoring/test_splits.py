@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurobench_grasp.scoring.splits import folds_by_condition, folds_by_trial, make_splits
+from neurobench_grasp.alignment.splits import folds_by_condition, folds_by_trial, make_splits
 
 
 def session(n_objects, n_repeats, name="s"):

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurobench_grasp.errors import CorruptFileError
-from neurobench_grasp.leaderboard.records import pack_units
+from neurobench_grasp.records.record import pack_units
+from neurobench_grasp.records.units import Labels, UnitTable
 from neurobench_grasp.scoring.intervals import UnitScores
-from neurobench_grasp.scoring.units import Labels, UnitTable
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
 numbers = st.floats(width=32, allow_infinity=False)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from compared import draw, of_means, scored, steady, write
 
+from neurobench_grasp.contract import DatasetSpec, ProtocolSpec
 from neurobench_grasp.leaderboard.site import Facts, build_site
+from neurobench_grasp.records.units import Labels, UnitTable
 from neurobench_grasp.scoring.intervals import summarise
-from neurobench_grasp.scoring.units import Labels, UnitTable
-from neurobench_grasp.types import DatasetSpec, ProtocolSpec
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (

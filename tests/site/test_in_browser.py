@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from neurobench_grasp.leaderboard.site.text import slug
+from neurobench_grasp.leaderboard.site.format import slug
 
 BAD_DATASET = 'z<script>window.hurt=1;alert("x")</script>/../../x'
 KINDS = (

@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 
 from neurobench_grasp.cli import app
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.leaderboard import RANK_RULE, ranking, read_scored, unit_scores_of
+from neurobench_grasp.leaderboard import RANK_RULE, rank_models, unit_scores_of
 from neurobench_grasp.leaderboard.site import build_site
 from neurobench_grasp.leaderboard.site.build import _commands, letters
 from neurobench_grasp.leaderboard.site.entries import read_entries
-from neurobench_grasp.leaderboard.site.text import clean, harmless_cell, slug
+from neurobench_grasp.leaderboard.site.format import clean, harmless_cell, slug
+from neurobench_grasp.records import read_scored
 
 
 def content(folder):
@@ -54,7 +55,7 @@ def test_the_same_records_give_the_same_bytes_in_whatever_order_they_are_found(r
 
 def test_board_files_are_the_ranking_and_tell_the_same(runs, site, board):
     assert json.loads((site / "board.json").read_text())["rule"] == RANK_RULE
-    known = ranking(read_scored([runs], unit_scores_of())[0])
+    known = rank_models(read_scored([runs], unit_scores_of())[0])
     for row in known:
         found = board["encoding", row["area"], row["dataset"]][row["model"]]
         assert [found[k] for k in ("rank", "rank_worst", "ties")] == [

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurobench_grasp.data.dandi.assets import Asset, Found
-from neurobench_grasp.data.dandi.crew import at_once
 from neurobench_grasp.data.dandi.instances import plain
 from neurobench_grasp.data.dandi.names import DRAFT, Address, is_safe_path
-from neurobench_grasp.data.dandi.patience import Patience
+from neurobench_grasp.data.dandi.retry import Patience
+from neurobench_grasp.data.dandi.thread_pool import at_once
 from neurobench_grasp.errors import CorruptFileError, NgbError
 
 MOST_FILES = 200_000  # of a dandiset; a list without end is not followed
@@ -197,7 +197,7 @@ def _client(instance: str, patience: Patience) -> Any:
     from dandi.consts import DandiInstance
     from dandi.dandiapi import DandiAPIClient
 
-    from neurobench_grasp.data.dandi.web import open_session
+    from neurobench_grasp.data.dandi.http import open_session
 
     class Client(DandiAPIClient):  # type: ignore[misc]
         def paginate(self, path: str, page_size: int | None = None, params: Any = None) -> Iterator[Any]:

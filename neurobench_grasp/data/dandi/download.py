@@ -11,10 +11,10 @@ import urllib3
 
 from neurobench_grasp.data.dandi.assets import Asset
 from neurobench_grasp.data.dandi.digests import CHUNK, Digests
+from neurobench_grasp.data.dandi.http import open_session
 from neurobench_grasp.data.dandi.instances import shown
-from neurobench_grasp.data.dandi.parts import Part
-from neurobench_grasp.data.dandi.patience import Pace, Patience
-from neurobench_grasp.data.dandi.web import open_session
+from neurobench_grasp.data.dandi.partial_file import Part
+from neurobench_grasp.data.dandi.retry import Pace, Patience
 from neurobench_grasp.errors import CorruptFileError, NgbError
 
 Advance = Callable[[int], None]

@@ -12,12 +12,12 @@ from typing import Any
 
 from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
 from neurobench_grasp.data.dandi.client import Archive, Listed
-from neurobench_grasp.data.dandi.crew import at_once
 from neurobench_grasp.data.dandi.instances import instance_url
 from neurobench_grasp.data.dandi.names import DRAFT, Address, parse_address
-from neurobench_grasp.data.dandi.parts import claimed
-from neurobench_grasp.data.dandi.patience import Patience
+from neurobench_grasp.data.dandi.partial_file import claimed
+from neurobench_grasp.data.dandi.retry import Patience
 from neurobench_grasp.data.dandi.store import Store
+from neurobench_grasp.data.dandi.thread_pool import at_once
 from neurobench_grasp.errors import CorruptFileError, NgbError
 
 Progress = Callable[[str], None]

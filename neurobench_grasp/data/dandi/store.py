@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from neurobench_grasp.atomic import write_whole
 from neurobench_grasp.cache import cache_folder
 from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
 from neurobench_grasp.data.dandi.digests import sha256_of
 from neurobench_grasp.data.dandi.names import Address, file_name
-from neurobench_grasp.data.dandi.parts import SUFFIX, abandoned
-from neurobench_grasp.disk import write_whole
+from neurobench_grasp.data.dandi.partial_file import SUFFIX, abandoned
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from neurobench_grasp.leaderboard.rule import Networks, average, gains, lower_is_better
+from neurobench_grasp.leaderboard.ranking import Networks, average, gains, lower_is_better
 from neurobench_grasp.leaderboard.site.entries import IDENTITY, LINEAR, Entry, identity, lowest_level
-from neurobench_grasp.leaderboard.tables import (
+from neurobench_grasp.leaderboard.standings import (
     METRIC,
     SPLIT,
     TWIN,
@@ -106,7 +106,7 @@ class Table:
     Parameters
     ----------
     labels : mapping
-        What was scored alike, see :data:`neurobench_grasp.leaderboard.tables.BOARD`.
+        What was scored alike, see :data:`neurobench_grasp.leaderboard.standings.BOARD`.
     kind : str
         ``encoding`` or ``hand``.
     columns : sequence of Column

@@ -18,8 +18,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from neurobench_grasp.contract import DatasetSpec, ProtocolSpec, ScoreRecord
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.leaderboard.site import draw, export, text, words
+from neurobench_grasp.leaderboard.site import draw, export
+from neurobench_grasp.leaderboard.site import format as text
+from neurobench_grasp.leaderboard.site import glossary as words
 from neurobench_grasp.leaderboard.site.boards import Cell, Table, groups
 from neurobench_grasp.leaderboard.site.entries import (
     IDENTITY,
@@ -30,9 +33,8 @@ from neurobench_grasp.leaderboard.site.entries import (
     read_entries,
 )
 from neurobench_grasp.leaderboard.site.folder import check_folder, write_folder
-from neurobench_grasp.leaderboard.site.sheets import Part, learning_curve, parts_of
-from neurobench_grasp.leaderboard.tables import RANK_RULE, settings_digest
-from neurobench_grasp.types import DatasetSpec, ProtocolSpec, ScoreRecord
+from neurobench_grasp.leaderboard.site.model_page import Part, learning_curve, parts_of
+from neurobench_grasp.leaderboard.standings import RANK_RULE, settings_digest
 
 ASSETS = ("board.js", "icon.svg", "style.css", "theme.js")
 FILMS = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.leaderboard.contamination import contamination
-from neurobench_grasp.leaderboard.records import Scored, read_scored, record_path
-from neurobench_grasp.leaderboard.site.words import LEVELS
-from neurobench_grasp.leaderboard.tables import METRIC, SPLIT, TWIN
-from neurobench_grasp.scoring.units import Labels
-from neurobench_grasp.types import ScoreRecord
+from neurobench_grasp.leaderboard.site.glossary import LEVELS
+from neurobench_grasp.leaderboard.standings import METRIC, SPLIT, TWIN
+from neurobench_grasp.records.record import Scored, read_scored, record_path
+from neurobench_grasp.records.units import Labels
 
 LINEAR = "linear_kinematic"
 ENCODING = (

@@ -10,9 +10,9 @@ from typing import Any
 
 from neurobench_grasp.leaderboard.site.boards import Cell, Group, Row, Table
 from neurobench_grasp.leaderboard.site.entries import Entry, by_model
-from neurobench_grasp.leaderboard.site.sheets import LABELS, Numbers
-from neurobench_grasp.leaderboard.site.text import harmless_cell
-from neurobench_grasp.leaderboard.tables import BOARD, RANK_RULE
+from neurobench_grasp.leaderboard.site.format import harmless_cell
+from neurobench_grasp.leaderboard.site.model_page import LABELS, Numbers
+from neurobench_grasp.leaderboard.standings import BOARD, RANK_RULE
 
 DIGITS = 10
 """Significant digits of what is computed here: enough for all, and less than differs between machines."""

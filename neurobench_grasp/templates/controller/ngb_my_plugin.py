@@ -84,7 +84,7 @@ class Babbler:
 
     def _loop(self, trials, goal):
         """Run all trials side by side, one hand each, until the longest is over."""
-        from neurobench_grasp.body import Hands  # MuJoCo; listing models must stay quick
+        from neurobench_grasp.bodies import Hands  # MuJoCo; listing models must stay quick
 
         if goal is not None and goal.kind not in ("joint_angles", "embedding"):
             raise NgbError(f"my_plugin takes no goal of kind {goal.kind!r}.")
@@ -128,7 +128,7 @@ def at_step(trials, step):
 
 def babble(start, n_steps, rng):
     """Move at random from given postures; give what was wanted and sensed, and the torques that did it."""
-    from neurobench_grasp.body import Hands
+    from neurobench_grasp.bodies import Hands
 
     hands, torque = Hands("torque", N_HANDS), np.zeros((N_HANDS, N_JOINTS))
     hands.start(slice(None), start[rng.integers(len(start), size=N_HANDS)], np.zeros_like(torque))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from neurobench_grasp import Activations, NgbError, Ragged, Tracking
-from neurobench_grasp.body import Hands
+from neurobench_grasp.bodies import Hands
 
 AHEAD = 3  # steps of 20 ms
 N_HANDS = 128

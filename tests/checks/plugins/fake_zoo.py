@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from neurobench_grasp import Activations, ModelCard, ModelSpec, Ragged, Tracking, hookimpl
-from neurobench_grasp.body import keypoints
+from neurobench_grasp.bodies import keypoints
 
 CARD = ModelCard(
     licence="CC0-1.0",

@@ -1,0 +1,429 @@
+"""From a recorded session to equal steps: trials for models, rates for scoring (protocol section 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+
+from neurobench_grasp.alignment.overlap import fingerprints, tied_trials
+from neurobench_grasp.alignment.rates import TICKS_PER_SECOND, bin_spikes, smooth, to_ticks
+from neurobench_grasp.alignment.settings import ALIGNMENT, SPIKE_HISTORY
+from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, Session, Signal, Trials, TrialTable
+from neurobench_grasp.errors import UnsupportedError
+from neurobench_grasp.scoring.ev import between_rows
+
+STEP, MIN_STEPS, MAX_SIGNAL_GAP = ALIGNMENT.step_s, ALIGNMENT.min_steps, ALIGNMENT.max_signal_gap_s
+
+
+@dataclass(frozen=True)
+class AlignedSession:
+    """One session on its step grid.
+
+    Parameters
+    ----------
+    id, subject, sha256 : str
+    trials : Trials
+        Behaviour of the kept trials, with padding.
+    start : ndarray, shape (n_trials,)
+        Start of each window, seconds on the session's clock.
+    rates : Ragged
+        (trial, window step, n_units), smoothed, spikes/s.
+    counts : Ragged
+        (trial, bin, n_units), raw counts from :func:`bins_before` bins before the window to its end.
+    recorded : ndarray of bool, shape (n_trials, n_units)
+        True where a unit was observed in all these bins.
+    observed : ndarray of bool, shape (n_trials, n_units)
+        False where a unit was not recorded throughout the trial's window.
+    units, areas : tuple of str, length n_units
+    conditions : mapping of str to str
+        Condition of every trial of the file, kept or not.
+    max_lag : float
+        Seconds; latencies are sought from ``-max_lag`` to ``+max_lag``.
+    dropped : tuple of (str, str)
+        Trial id and reason.
+    notes : tuple of str
+        What else was changed, in words.
+    true_rates : Ragged, optional
+        (trial, window step, n_units), spikes/s: the rates that generated the spikes, smoothed as ``rates``;
+        synthetic sessions only.
+    groups : mapping of str to str
+        Trials that a split keeps together, because they share time, and the name of their set.
+    fingerprints : mapping of str to str
+        What tells each kept trial from those of other files; empty where too little was recorded.
+    """
+
+    id: str
+    subject: str
+    sha256: str
+    trials: Trials
+    start: Floats
+    rates: Ragged
+    counts: Ragged
+    recorded: Bools
+    observed: Bools
+    units: tuple[str, ...]
+    areas: tuple[str, ...]
+    conditions: Mapping[str, str]
+    max_lag: float
+    dropped: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    true_rates: Ragged | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+
+def align(session: Session) -> AlignedSession:
+    """Cut a session into trials on the step grid.
+
+    Bin ``k`` is ``[k · dt, (k + 1) · dt)`` on the session's clock (for stored counts from their first
+    bin). Both edges of a window are rounded down to the grid, so that windows that abut neither share
+    a bin nor leave a gap.
+
+    Raises
+    ------
+    UnsupportedError
+        If no trial is left, with the reasons.
+    """
+    grid = _Grid(session)
+    first, stop, reasons = _windows(session, grid)
+    kept = np.array([i for i, r in enumerate(reasons) if not r], dtype=np.int64)
+    dropped = [(session.trials.ids[i], r) for i, r in enumerate(reasons) if r]
+    if len(kept) == 0:
+        raise UnsupportedError(
+            f"Session {session.id} has no trial that can be scored: the first one {reasons[0]}."
+            if reasons
+            else f"Session {session.id} has no trials."
+        )
+    behaviour, notes, missing = _behaviour(session, grid, first[kept], stop[kept], kept)
+    dropped += [(session.trials.ids[kept[i]], why) for i, why in missing.items()]
+    good = np.array([i for i in range(len(kept)) if i not in missing], dtype=np.int64)
+    if len(good) == 0:
+        raise UnsupportedError(
+            f"Session {session.id} has no trial that can be scored: the first one {missing[0]}."
+        )
+    kept = kept[good]
+    counts, recorded, rates, observed, true_rates = _rates(session, grid, first[kept], stop[kept], kept)
+    begin, end = _bounds(session)
+    table = session.trials
+    groups = tied_trials(table.ids, first, stop, np.isfinite(begin) & np.isfinite(end), table.group)
+    chosen = behaviour.select(good)
+    marks = fingerprints(session, _in_windows(chosen), begin[kept], end[kept])
+    return AlignedSession(
+        id=session.id,
+        subject=session.subject,
+        sha256=session.sha256,
+        trials=chosen,
+        start=grid.starts(first[kept]),
+        rates=rates,
+        counts=counts,
+        recorded=recorded,
+        observed=observed,
+        units=session.units.ids,
+        areas=session.units.areas,
+        conditions=dict(zip(session.trials.ids, session.trials.condition, strict=True)),
+        max_lag=session.window.max_lag,
+        dropped=tuple(dropped),
+        notes=(*session.notes, *notes, *_told(groups, table)),
+        true_rates=true_rates,
+        groups=groups,
+        fingerprints=dict(zip(chosen.ids, marks, strict=True)),
+    )
+
+
+def _in_windows(trials: Trials) -> dict[str, Ragged]:
+    return {name: signal.cut(*trials.window.T) for name, signal in trials.signals.items()}
+
+
+def _told(groups: Mapping[str, str], table: TrialTable) -> list[str]:
+    """Say how many trials are kept together, and how many overlap without sharing scored time."""
+    notes = []
+    order = np.argsort(table.start, kind="stable")
+    n_overlapping = int(np.sum(table.start[order][1:] < np.maximum.accumulate(table.stop[order])[:-1] - 1e-6))
+    if groups:
+        notes.append(
+            f"{len(groups)} of {len(table)} trials share scored time or a block of recording with others; "
+            f"they are kept together when trials are split, in {len(set(groups.values()))} sets"
+        )
+    elif n_overlapping:
+        notes.append(
+            f"{n_overlapping} of {len(table)} trials begin before an earlier one ends, but share nothing "
+            "that is scored"
+        )
+    return notes
+
+
+def what_scores_need(session: AlignedSession) -> AlignedSession:
+    """Cut padding that no score depends on, because a controller has to move through it.
+
+    Kept are the lags and what models look ahead or back to, and at least 0.3 s before the window, so that
+    activations are settled at its start.
+    """
+    t, reach = session.trials, session.max_lag
+    back, ahead = t.signal_lags if t.joint_angles is None else (0.0, ALIGNMENT.look_ahead_s)
+    before, after = (
+        int(np.ceil(round(seconds / t.dt, 6)))
+        for seconds in (max(ALIGNMENT.lead_s, reach - back), reach + max(ahead, 0.0))
+    )
+    first = np.maximum(t.window[:, 0] - before, 0)
+    stop = np.minimum(t.window[:, 1] + after, np.diff(t.offsets))
+    return replace(session, trials=t.cut(first, stop))
+
+
+def bins_before(dt: float) -> int:
+    """Bins of counts before a window: those of the first command that brain control decodes."""
+    return ALIGNMENT.steps_before(dt) + SPIKE_HISTORY - 1
+
+
+class _Grid:
+    """The session's bins: integer numbers, from ``origin`` ticks, ``width`` ticks wide."""
+
+    def __init__(self, session: Session) -> None:
+        units = session.units
+        self.dt = STEP if units.counts is None else float(units.bin_width or 0)
+        self.width = int(to_ticks(self.dt))
+        self.stored: Ints | None = None
+        self.origin = 0
+        if units.counts is not None and units.count_times is not None:
+            ticks = to_ticks(units.count_times)
+            self.origin = int(ticks[0])
+            self.stored = np.rint((ticks - self.origin) / self.width).astype(np.int64)
+            if np.any(np.diff(self.stored) <= 0):
+                raise UnsupportedError(
+                    f"Session {session.id} stores two counts for one bin; check its timestamps."
+                )
+
+    def floor(self, seconds: Floats) -> Ints:
+        """Give the number of the bin that holds each time."""
+        return np.floor_divide(to_ticks(seconds) - self.origin, self.width)
+
+    def starts(self, bins: Ints) -> Floats:
+        """Give the start of each bin, s."""
+        return (self.origin + bins * self.width) / TICKS_PER_SECOND
+
+    def centres(self, bins: Ints) -> Floats:
+        """Give the centre of each bin, s."""
+        return (self.origin + bins * self.width + self.width / 2) / TICKS_PER_SECOND
+
+
+def _windows(session: Session, grid: _Grid) -> tuple[Ints, Ints, list[str]]:
+    """First and past-the-last bin of each trial's window, and why a trial cannot be used ('' if it can)."""
+    window, table = session.window, session.trials
+    missing = [e for e in (window.start_event, window.stop_event) if e not in table.events]
+    if missing:
+        raise UnsupportedError(
+            f"Session {session.id} has no event {missing[0]!r}, which the window needs; "
+            f"it has {', '.join(sorted(table.events)) or 'none'}."
+        )
+    begin, end = _bounds(session)
+    usable = np.isfinite(begin) & np.isfinite(end)
+    first = grid.floor(np.where(usable, begin, 0.0))
+    stop = grid.floor(np.where(usable, end, 0.0))
+    low, high = _stretches(session, grid)
+    reasons = []
+    for i in range(len(table)):
+        if not np.isfinite(begin[i]):
+            reasons.append(f"lacks the event {window.start_event}")
+        elif not np.isfinite(end[i]):
+            reasons.append(f"lacks the event {window.stop_event}")
+        elif stop[i] - first[i] < MIN_STEPS:
+            reasons.append(f"has a window shorter than {MIN_STEPS} bins")
+        elif first[i] < low[i] or stop[i] > high[i] or not _stored_throughout(grid, first[i], stop[i]):
+            reasons.append("has a window that reaches outside the contiguous recording")
+        else:
+            reasons.append("")
+    return first, stop, reasons
+
+
+def _bounds(session: Session) -> tuple[Floats, Floats]:
+    """Begin and end of each trial's window, s."""
+    window, events = session.window, session.trials.events
+    return (
+        events[window.start_event] + window.start_offset,
+        events[window.stop_event] + window.stop_offset,
+    )
+
+
+def _stretches(session: Session, grid: _Grid) -> tuple[Ints, Ints]:
+    """Bins [low, high) of the contiguous stretch around each trial."""
+    table = session.trials
+    if session.window.contiguous == "trial":
+        return grid.floor(table.start), grid.floor(table.stop)
+    if grid.stored is not None:
+        low, high = int(grid.stored[0]), int(grid.stored[-1]) + 1
+    else:
+        spikes = session.units.spike_times
+        ends = [table.stop.max(), *(s.times[-1] for s in session.signals.values() if len(s.times))]
+        starts = [0.0, table.start.min(), *(s.times[0] for s in session.signals.values() if len(s.times))]
+        if spikes is not None and len(spikes):
+            starts.append(float(spikes.min()))
+            ends.append(float(spikes.max()))
+        low, high = int(grid.floor(np.array(min(starts)))), int(grid.floor(np.array(max(ends)))) + 1
+    return np.full(len(table), low), np.full(len(table), high)
+
+
+def _stored_throughout(grid: _Grid, first: int, stop: int) -> bool:
+    if grid.stored is None:
+        return True
+    a, b = np.searchsorted(grid.stored, [first, stop])
+    return bool(b - a == stop - first)
+
+
+def _rates(
+    session: Session, grid: _Grid, first: Ints, stop: Ints, kept: Ints
+) -> tuple[Ragged, Bools, Ragged, Bools, Ragged | None]:
+    """Bin before and in the windows, smooth in them, and tell which units were observed throughout either.
+
+    The rates that generated the spikes, where they are known, come last, smoothed like the measured ones.
+    """
+    units, before = session.units, bins_before(grid.dt)
+    bins = [np.arange(a - before, b + 1) for a, b in zip(first, stop, strict=True)]
+    flat = np.concatenate(bins)
+    if units.counts is not None and grid.stored is not None:
+        row = np.minimum(np.searchsorted(grid.stored, flat), len(grid.stored) - 1)
+        present = grid.stored[row] == flat
+        raw = np.where(present[:, None], units.counts[row], 0).astype(np.int32)
+    else:
+        assert units.spike_times is not None and units.spike_offsets is not None
+        present = np.ones(len(flat), bool)
+        raw = bin_spikes(units.spike_times, units.spike_offsets, flat, grid.dt)
+    low, high = _stretches(session, grid)
+    inside = [(b >= low[i]) & (b < high[i]) for b, i in zip(bins, kept, strict=True)]
+    valid = np.repeat((present & np.concatenate(inside))[:, None], len(units), axis=1)
+    valid &= _observed_bins(session, grid, flat)
+    edges = np.concatenate([[0], np.cumsum([len(b) for b in bins])])
+    expected = _expected_counts(session, grid, flat)
+    counts, recorded, rates, observed, true_rates = [], [], [], [], []
+    for start, b in pairwise(edges):
+        counts.append(raw[start : b - 1])
+        recorded.append(valid[start : b - 1].all(0))
+        a = start + before - 1  # the bin before the window
+        rates.append(smooth(raw[a:b], valid[a:b]) / grid.dt)
+        observed.append(valid[a + 1 : b - 1].all(0))
+        if expected is not None:
+            true_rates.append(smooth(expected[a:b], valid[a:b]) / grid.dt)
+    known = Ragged.of(true_rates) if true_rates else None
+    return Ragged.of(counts), np.array(recorded), Ragged.of(rates), np.array(observed), known
+
+
+def _expected_counts(session: Session, grid: _Grid, bins: Ints) -> Floats | None:
+    """Integrals of the generator's rates over bins, (n_bins, n_units); a rate holds half-way to the next."""
+    if session.true_rates is None or len(session.true_rates.times) < 2:
+        return None
+    times, rates = session.true_rates.times, session.true_rates.values
+    half = np.diff(times) / 2
+    edges = np.concatenate([times[:1] - half[:1], times[:-1] + half, times[-1:] + half[-1:]])
+    passed = np.zeros((len(edges), rates.shape[1]))  # expected spikes since the first edge
+    np.cumsum(rates * np.diff(edges)[:, None], axis=0, out=passed[1:])
+    start, stop = (_between(passed, edges, grid.starts(edge)) for edge in (bins, bins + 1))
+    expected: Floats = stop - start
+    return expected
+
+
+def _between(values: Floats, times: Floats, at: Floats) -> Floats:
+    """Interpolate all columns linearly, held at either end."""
+    low = np.clip(np.searchsorted(times, at, side="right") - 1, 0, len(times) - 2)
+    fraction = np.clip((at - times[low]) / (times[low + 1] - times[low]), 0.0, 1.0)
+    return between_rows(values, low, low + 1, fraction)
+
+
+def _observed_bins(session: Session, grid: _Grid, bins: Ints) -> Bools:
+    """Tell whether the whole bin lies inside an observed interval of the unit, (n_bins, n_units)."""
+    units = session.units
+    if units.observed is None:
+        return np.ones((len(bins), len(units)), bool)
+    seen = np.zeros((len(bins), len(units)), bool)
+    for u, intervals in enumerate(units.observed):
+        if len(intervals) == 0:
+            continue
+        order = np.argsort(intervals[:, 0], kind="stable")
+        begin, end = -grid.floor(-intervals[order, 0]), grid.floor(intervals[order, 1])
+        k = np.searchsorted(begin, bins, side="right") - 1
+        seen[:, u] = (k >= 0) & (bins < end[np.maximum(k, 0)])
+    return seen
+
+
+def _behaviour(
+    session: Session, grid: _Grid, first: Ints, stop: Ints, kept: Ints
+) -> tuple[Trials, list[str], dict[int, str]]:
+    """Signals at the bins' centres, window and padding, held at the edge of the contiguous stretch."""
+    window, table = session.window, session.trials
+    pads = (max(p, window.max_lag) for p in (window.pad_before, window.pad_after))
+    before, after = (round(np.ceil(p / grid.dt)) for p in pads)
+    bins = [np.arange(a - before, b + after) for a, b in zip(first, stop, strict=True)]
+    low, high = _stretches(session, grid)
+    held = [np.clip(b, low[i], high[i] - 1) for b, i in zip(bins, kept, strict=True)]
+    n_held = sum(int(np.count_nonzero(h != b)) for h, b in zip(held, bins, strict=True))
+    at = grid.centres(np.concatenate(held))
+    offsets = np.concatenate([[0], np.cumsum([len(b) for b in bins])]).astype(np.int64)
+    signals = {name: Ragged(_sample(s, at), offsets) for name, s in session.signals.items()}
+    notes = []
+    if n_held:
+        notes.append(
+            f"{n_held} padding steps of {len(at)} lie outside the contiguous recording: last value held"
+        )
+    angles, angle_notes = _joint_angles(session, signals)
+    start = grid.starts(first)
+    trials = Trials(
+        sessions=(session.id,) * len(kept),
+        ids=tuple(table.ids[i] for i in kept),
+        condition=tuple(table.condition[i] for i in kept),
+        dt=grid.dt,
+        window=np.stack([np.full(len(kept), before), before + stop - first], axis=1),
+        offsets=offsets,
+        signals=signals,
+        joint_angles=angles,
+        events={k: v[kept] - start for k, v in table.events.items()},
+        signal_lags=window.signal_lags,
+    )
+    return trials, notes + angle_notes, _unusable(session, signals, at)
+
+
+def _sample(signal: Signal, at: Floats) -> Floats:
+    """Linear interpolation of every column at the given times."""
+    return np.stack([np.interp(at, signal.times, column) for column in signal.values.T], axis=1)
+
+
+def _unusable(session: Session, signals: Mapping[str, Ragged], at: Floats) -> dict[int, str]:
+    """Trials in which a signal has no number, or no sample within 100 ms of a step, with the reason."""
+    unusable: dict[int, str] = {}
+    for name, ragged in signals.items():
+        times = session.signals[name].times
+        after = np.clip(np.searchsorted(times, at), 1, max(len(times) - 1, 1))
+        nearest = np.minimum(
+            np.abs(at - times[after - 1]), np.abs(times[np.minimum(after, len(times) - 1)] - at)
+        )
+        for bad, why in (
+            (~np.isfinite(ragged.values).all(1), f"has missing samples in the signal {name}"),
+            (nearest > MAX_SIGNAL_GAP, f"has a gap in the signal {name}"),
+        ):
+            for i in np.unique(np.searchsorted(ragged.offsets, np.flatnonzero(bad), side="right") - 1):
+                unusable.setdefault(int(i), why)
+    return unusable
+
+
+def _joint_angles(session: Session, sampled: Mapping[str, Ragged]) -> tuple[Ragged | None, list[str]]:
+    """Bring joint angles within the hand's limits, where the session recorded any."""
+    named = [s for s in session.signals.values() if s.role == "joint_angle"]
+    if not named or not _maps_to_hand(named[0].columns, session):
+        return None, []
+    from neurobench_grasp.bodies import posture
+
+    signal = named[0]
+    result = posture(sampled[signal.name].values, signal.columns, session.joint_map)
+    notes = []
+    if result.clipped:
+        n_clipped = sum(result.clipped.values())
+        joints = ", ".join(result.clipped)
+        notes.append(f"{n_clipped} joint-angle samples beyond the hand's limits were clipped ({joints})")
+    if result.missing:
+        notes.append(f"joints not recorded, held at neutral: {', '.join(result.missing)}")
+    return Ragged(result.joint_angles, sampled[signal.name].offsets), notes
+
+
+def _maps_to_hand(columns: Sequence[str], session: Session) -> bool:
+    from neurobench_grasp.bodies import JOINTS
+
+    return any(c in session.joint_map or c in JOINTS for c in columns)

@@ -1,0 +1,173 @@
+"""What a posture means for muscles and keypoints: MuJoCo's kinematics, many steps at once, no dynamics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurobench_grasp.bodies.myohand import JOINTS, KEYPOINTS, build_hand
+from neurobench_grasp.contract import Floats, Ints
+from neurobench_grasp.errors import NgbError
+
+_MIN_STEPS_PER_THREAD = 200  # below, a thread costs more than it gives
+_MAX_THREADS = 4  # the loop holds the interpreter's lock for a good quarter of its time
+
+
+@dataclass(frozen=True)
+class MuscleKinematics:
+    """Muscles (with their tendons) along a movement, in the order of :data:`MUSCLES`.
+
+    Parameters
+    ----------
+    length : ndarray, shape (n_steps, 39)
+        Metres.
+    velocity : ndarray, shape (n_steps, 39)
+        Metres per second, positive when lengthening.
+    """
+
+    length: Floats
+    velocity: Floats
+
+
+def muscle_kinematics(joint_angles: Floats, dt: float, offsets: Ints | None = None) -> MuscleKinematics:
+    """Lengths and velocities of the muscles along recorded joint angles.
+
+    Joint velocities are central differences (one-sided at a trial's ends) and become muscle velocities
+    through the moment arms at each step. Every step is computed on its own, so neither the other steps in
+    the call nor the number of threads changes a bit of the result.
+
+    Parameters
+    ----------
+    joint_angles : ndarray, shape (n_steps, 23)
+        rad, in the order of :data:`JOINTS`.
+    dt : float
+        Seconds between steps.
+    offsets : ndarray of int64, shape (n_trials + 1,), optional
+        Where trials that lie end to end begin; differences do not reach across. Default: one trial.
+
+    Returns
+    -------
+    MuscleKinematics
+
+    Raises
+    ------
+    NgbError
+        If the angles do not have 23 columns, or a trial has fewer than two steps.
+    """
+    _check(joint_angles)
+    bounds = np.array([0, len(joint_angles)]) if offsets is None else offsets
+    if len(bounds) < 2 or np.any(np.diff(bounds) < 2):
+        raise NgbError("Muscle velocities need trials of at least two steps.")
+    trials = np.split(joint_angles, bounds[1:-1])
+    joint_velocity = np.concatenate([np.gradient(trial, dt, axis=0) for trial in trials])
+
+    length, moments = _at_each_step(
+        joint_angles, ("mj_tendon", "mj_transmission"), ("actuator_length", "actuator_moment")
+    )
+    row, joint = _moment_pattern()
+    velocity = np.zeros_like(length)
+    for entry in range(moments.shape[1]):  # in a fixed order, for the same bits everywhere
+        velocity[:, row[entry]] += moments[:, entry] * joint_velocity[:, joint[entry]]
+    return MuscleKinematics(length, velocity)
+
+
+def muscle_capacity(joint_angles: Floats) -> tuple[Floats, Floats]:
+    """Moment arms of the muscles, and the greatest force that each adds when fully active, isometric.
+
+    Parameters
+    ----------
+    joint_angles : ndarray, shape (n_steps, 23)
+        rad.
+
+    Returns
+    -------
+    arms : ndarray, shape (n_steps, 39, 23)
+        Metres.
+    force : ndarray, shape (n_steps, 39)
+        N, without the passive forces of stretch; a muscle's active force is linear in its activation.
+    """
+    stages = ("mj_tendon", "mj_transmission", "mj_fwdActuation")
+    full, moments = _at_each_step(joint_angles, stages, ("actuator_force", "actuator_moment"), activation=1.0)
+    (passive,) = _at_each_step(joint_angles, stages, ("actuator_force",), activation=0.0)
+    row, joint = _moment_pattern()
+    arms = np.zeros((*full.shape, len(JOINTS)))
+    arms[:, row, joint] = moments
+    return arms, full - passive
+
+
+def keypoints(joint_angles: Floats) -> Floats:
+    """Where the keypoints are, seen from the wrist.
+
+    Parameters
+    ----------
+    joint_angles : ndarray, shape (n_steps, 23)
+        rad, in the order of :data:`JOINTS`.
+
+    Returns
+    -------
+    ndarray, shape (n_steps, 60)
+        Metres in the wrist's frame: x, y, z of each of :data:`KEYPOINTS`.
+
+    Raises
+    ------
+    NgbError
+        If the angles do not have 23 columns.
+    """
+    _check(joint_angles)
+    model, _ = build_hand()
+    first = int(model.sensor(KEYPOINTS[0]).adr[0])
+    columns = slice(first, first + 3 * len(KEYPOINTS))
+    (sensors,) = _at_each_step(joint_angles, ("mj_sensorPos",), ("sensordata",))
+    return sensors[:, columns]
+
+
+def _check(joint_angles: Floats) -> None:
+    if joint_angles.ndim != 2 or joint_angles.shape[1] != len(JOINTS):
+        raise NgbError(
+            f"Joint angles have shape {joint_angles.shape}; the hand needs (n_steps, {len(JOINTS)}), "
+            "as neurobench_grasp.bodies.posture gives them."
+        )
+
+
+def _moment_pattern() -> tuple[Ints, Ints]:
+    """Muscle and joint of each stored entry of MuJoCo's sparse matrix of moment arms."""
+    import mujoco
+
+    model, _ = build_hand()
+    data = mujoco.MjData(model)
+    mujoco.mj_fwdPosition(model, data)
+    return np.repeat(np.arange(model.nu), data.moment_rownnz), np.array(data.moment_colind, dtype=np.int64)
+
+
+def _at_each_step(
+    joint_angles: Floats, stages: Sequence[str], fields: Sequence[str], *, activation: float = 0.0
+) -> list[Floats]:
+    """Put the hand into each posture, compute some stages and copy some fields, on a few threads."""
+    import mujoco
+
+    model, _ = build_hand()
+    calls = [getattr(mujoco, stage) for stage in ("mj_kinematics", "mj_comPos", *stages)]
+
+    def run(angles: Floats) -> list[Floats]:
+        data = mujoco.MjData(model)
+        data.act[:] = activation
+        views = [getattr(data, field) for field in fields]
+        results = [np.empty((len(angles), len(view))) for view in views]
+        for step, posture in enumerate(angles):
+            data.qpos[:] = posture
+            for call in calls:  # releases the interpreter's lock
+                call(model, data)
+            for result, view in zip(results, views, strict=True):
+                result[step] = view
+        return results
+
+    threads = min(os.cpu_count() or 1, _MAX_THREADS, len(joint_angles) // _MIN_STEPS_PER_THREAD)
+    if threads < 2:
+        return run(joint_angles)
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(run, np.array_split(joint_angles, threads)))
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]

@@ -1,0 +1,70 @@
+"""A movement in numbers: distance of the keypoints, smoothness, muscles that work against each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurobench_grasp.bodies.kinematics import muscle_capacity
+from neurobench_grasp.contract import Floats
+
+
+def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
+    """Distance of every keypoint from where it should be.
+
+    Parameters
+    ----------
+    reached, wanted : ndarray, shape (n_steps, 60)
+        Metres; one row of either counts for all steps.
+
+    Returns
+    -------
+    ndarray, shape (n_steps, 20)
+        Metres.
+    """
+    apart = reached - wanted
+    apart = apart.reshape(len(apart), -1, 3)
+    distances: Floats = np.sqrt(np.einsum("nkx,nkx->nk", apart, apart))
+    return distances
+
+
+def jerk(keypoints: Floats, dt: float) -> float:
+    """Root mean square of the keypoints' third derivative.
+
+    Parameters
+    ----------
+    keypoints : ndarray, shape (n_steps, 60)
+        Metres; at least four steps.
+    dt : float
+        Seconds between steps.
+
+    Returns
+    -------
+    float
+        m/s³.
+    """
+    return float(np.sqrt(np.mean((np.diff(keypoints, 3, axis=0) / dt**3) ** 2)))
+
+
+def co_contraction(joint_angles: Floats, activation: Floats) -> Floats:
+    """Share of the muscles' joint torque that opposing muscles cancel.
+
+    At each joint and step, ``2 · min(T⁺, T⁻) / (T⁺ + T⁻)`` with the sums of the muscles' active torques in
+    either direction (Falconer and Winter 1985, Electromyogr. Clin. Neurophysiol. 25:135), isometric; then
+    the mean over joints. 0: no muscle works against another; 1: all torque is cancelled.
+
+    Parameters
+    ----------
+    joint_angles : ndarray, shape (n_steps, 23)
+        rad.
+    activation : ndarray, shape (n_steps, 39)
+        0 … 1.
+
+    Returns
+    -------
+    ndarray, shape (n_steps,)
+    """
+    arms, force = muscle_capacity(joint_angles)
+    torque = arms * (force * activation)[:, :, None]
+    one, other = np.maximum(torque, 0).sum(1), -np.minimum(torque, 0).sum(1)
+    shares: Floats = (2 * np.minimum(one, other) / np.maximum(one + other, 1e-12)).mean(1)
+    return shares

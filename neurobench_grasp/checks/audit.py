@@ -1,0 +1,235 @@
+"""What a plugin does beside its work: files that it opens, pickles, processes and the network.
+
+Python tells of these through audit events. Files that libraries in C open are seen by a wrapper around
+h5py, by inotify where Linux offers it, and by a look at the folders before and after.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from neurobench_grasp.checks.tripwire import Tripwire
+
+RECORDINGS = (".nwb", ".h5", ".hdf5", ".mat")
+NETWORK = {
+    "socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethostbyaddr", "socket.gethostbyname",
+    "socket.sendmsg", "socket.sendto",
+}  # fmt: skip
+CHANGES = {
+    "os.chmod": "changes", "os.link": "links", "os.mkdir": "makes", "os.remove": "removes",
+    "os.rename": "renames", "os.rmdir": "removes", "os.symlink": "links", "os.truncate": "cuts",
+    "sqlite3.connect": "writes",
+}  # fmt: skip
+"""Events that change files, and what they do in words."""
+PROCESSES = {
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.system",
+    "subprocess.Popen",
+}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+LEFT_BY_THE_BODY = {"MUJOCO_LOG.TXT"}  # MuJoCo notes an unstable simulation here, whoever asked for it
+STANDARD = (sysconfig.get_path("stdlib"), "<frozen")
+INSTALLED = ("site-packages", "dist-packages")  # within the former where there is no virtual environment
+GENERATOR = "neurobench_grasp.demo.neurons"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a plugin did.
+
+    Parameters
+    ----------
+    kind : str
+        ``write``, ``network``, ``process``, ``pickle`` or ``neurons``.
+    what : str
+        In words, with the path or address.
+    place : str
+        File and line, as near to the plugin's code as can be told.
+    """
+
+    kind: str
+    what: str
+    place: str
+
+
+class Fences:
+    """Watches from now on whatever is done inside :meth:`watch`; an audit hook cannot be taken away again.
+
+    Parameters
+    ----------
+    code : set of str
+        Paths of the plugin's own files.
+    allowed : sequence of path
+        Folders that may be written to.
+    traps : path
+        Folder of recordings that nobody may open.
+    kept : mapping of path to str
+        Folders in which nothing may appear, looked at before and after, and what they are called.
+    """
+
+    def __init__(self, code: set[str], allowed: list[Path], traps: Path, kept: Mapping[Path, str]) -> None:
+        self.events: list[Event] = []
+        self._code, self._kept = code, kept
+        self._allowed = tuple(f"{folder}{os.sep}" for folder in allowed)
+        self._before = {path for folder in kept for path in folder.rglob("*")}
+        self._watching = False
+        self._tripwire = Tripwire(traps)
+        sys.addaudithook(self._hear)
+        _wrap_loaders(self._loaded)
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Take notice of what is done inside."""
+        before, self._watching = self._watching, True
+        try:
+            yield
+        finally:
+            self._watching = before
+
+    def seen(self, *kinds: str) -> list[Event]:
+        """Give what was done so far, each thing once."""
+        if "neurons" in kinds and self._tripwire.touched() and not self._of("neurons"):
+            self.events.append(Event("neurons", "opens a recording in the cache folder", ""))
+        if "neurons" in kinds and GENERATOR in sys.modules:
+            self.events.append(Event("neurons", f"imports {GENERATOR}, which makes those of demo", ""))
+        if "write" in kinds:
+            self._look_for_files()
+        return list(dict.fromkeys(event for kind in kinds for event in self._of(kind)))
+
+    def _of(self, kind: str) -> list[Event]:
+        return [event for event in self.events if event.kind == kind]
+
+    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self._watching:
+            return
+        if event == "open":
+            self._opened(*args)
+        elif event in CHANGES:
+            self._changed(event, args)
+        elif event in NETWORK:
+            self._connected(event, args)
+        elif event in PROCESSES:
+            self._started(event, args)
+        elif event == "pickle.find_class":
+            self._tell("pickle", f"unpickles {args[0]}.{args[1]}")
+
+    def _changed(self, event: str, args: tuple[Any, ...]) -> None:
+        if event in ("os.rename", "os.link"):
+            paths = [(args[0], args[2]), (args[1], args[3])]
+        elif event == "os.symlink":
+            paths = [(args[1], args[2])]
+        else:  # the descriptor of a folder comes last, except where there is none
+            paths = [(args[0], -1 if event in ("os.truncate", "sqlite3.connect") else args[-1])]
+        for path, folder in paths:
+            self._written(_below(path, folder), CHANGES[event])
+
+    def _opened(self, path: Any, mode: Any, flags: Any) -> None:
+        writes = any(c in mode for c in "wax+") if isinstance(mode, str) else bool((flags or 0) & WRITING)
+        if writes:
+            self._written(path, "writes")
+        elif (name := _absolute(path)).lower().endswith(RECORDINGS):
+            self._tell("neurons", f"opens {name}")
+
+    def _written(self, path: Any, how: str) -> None:
+        name = _absolute(path)
+        if name and not name.startswith((*self._allowed, "/dev/", "/proc/")) and "__pycache__" not in name:
+            self._tell("write", f"{how} {name}")
+
+    def _connected(self, event: str, args: tuple[Any, ...]) -> None:
+        address = args[1] if event in ("socket.bind", "socket.connect", "socket.sendto") else args[0]
+        if event == "socket.bind" and address in (("::1", 0), ("127.0.0.1", 0), ("localhost", 0)):
+            return  # libraries find out in this way whether there is IPv6
+        self._tell("network", f"uses the network: {event.removeprefix('socket.')} {address!r}")
+
+    def _started(self, event: str, args: tuple[Any, ...]) -> None:
+        """Tell of processes that the plugin's own code starts; libraries ask the system for many things."""
+        frame = next(_frames(), None)
+        if frame is not None and frame.f_code.co_filename in self._code:
+            self._tell("process", f"starts {args[0]!r}" if args else f"starts a process ({event})")
+
+    def _loaded(self, what: str) -> None:
+        if self._watching:
+            self._tell("neurons", f"calls {what}")
+
+    def _look_for_files(self) -> None:
+        """Find what libraries in C have written; what Python wrote is known already, with its place."""
+        told = " ".join(event.what for event in self._of("write"))
+        for path in (path for folder in self._kept for path in sorted(folder.rglob("*"))):
+            name = self._shown(str(path))
+            if path not in self._before and path.name not in LEFT_BY_THE_BODY and name not in told:
+                self.events.append(Event("write", f"leaves {name}", ""))
+
+    def _shown(self, text: str) -> str:
+        """Call the folders of a check what they stand for."""
+        for folder, name in self._kept.items():
+            text = text.replace(str(folder), name)
+        return text
+
+    def _tell(self, kind: str, what: str) -> None:
+        self.events.append(Event(kind, self._shown(what), self._place()))
+
+    def _place(self) -> str:
+        """Give the plugin's innermost line that led here, or else the innermost outside Python's library."""
+        frames = list(_frames())
+        own = [f for f in frames if f.f_code.co_filename in self._code]
+        found = (own or frames)[:1]
+        return f"{Path(found[0].f_code.co_filename).name}:{found[0].f_lineno}" if found else ""
+
+
+def _frames() -> Iterator[FrameType]:
+    """Give the calls that led here, the innermost first, without this file's and Python's library's."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        name = frame.f_code.co_filename
+        standard = name.startswith(STANDARD) and not any(part in name for part in INSTALLED)
+        if name != __file__ and not standard:
+            yield frame
+        frame = frame.f_back
+
+
+def _absolute(path: Any) -> str:
+    """Whole path as text; empty for what is no path, such as a number."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        return ""
+    return os.path.realpath(os.fsdecode(path))
+
+
+def _below(path: Any, folder: Any) -> Any:
+    """Complete a path that is meant from a folder that is open, as when a tree is removed."""
+    if not isinstance(folder, int) or folder < 0:
+        return path
+    try:
+        return os.path.join(os.readlink(f"/proc/self/fd/{folder}"), os.fsdecode(path))
+    except (OSError, TypeError):
+        return None
+
+
+def _wrap_loaders(tell: Callable[[str], None]) -> None:
+    """Let the functions that read or make spikes tell when they are called."""
+    import h5py
+
+    from neurobench_grasp import data
+    from neurobench_grasp.data.nwb import read as reader
+
+    def wrapped(function: Callable[..., Any], told: Callable[..., str]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            tell(told(*args))
+            return function(*args, **kwargs)
+
+        return call
+
+    load = wrapped(data.load_session, lambda *args: "neurobench_grasp.data.load_session")
+    data.load_session = reader.load_session = load
+    h5py.h5f.open = wrapped(h5py.h5f.open, lambda *args: f"h5py.File({os.fsdecode(args[0])!r})")

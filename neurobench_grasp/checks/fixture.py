@@ -1,0 +1,205 @@
+"""A model that is being checked, and how its answers are compared."""
+
+from __future__ import annotations
+
+import copy
+import random
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.checks.audit import Fences
+from neurobench_grasp.checks.rules import Broken
+from neurobench_grasp.contract import Activations, Bools, Ragged, Trials
+from neurobench_grasp.errors import NgbError
+
+SEED = 0
+SAME = 1e-6
+"""Of a layer's largest value: what is computed twice in the same way."""
+ROUNDING = 1e-4
+"""Of a layer's largest value: products of matrices of another height differ in their last bits."""
+Answer = TypeVar("Answer")
+
+
+class Guarded:
+    """Calls a plugin's code: watched, and with its errors as sentences."""
+
+    fences: Fences
+
+    def call(self, what: str, function: Callable[[], Answer]) -> Answer:
+        """Call a function of the plugin.
+
+        Raises
+        ------
+        Broken
+            In place of whatever it raises.
+        """
+        try:
+            with self.fences.watch():
+                return function()
+        except (Exception, SystemExit) as error:
+            raise Broken(f"`{what}` raises {_told(error)}") from error
+
+
+class ModelCase(Guarded):
+    """A model with trials to try it on; what several checks need is made once.
+
+    Parameters
+    ----------
+    fences : Fences
+    scratch : path
+        Folder for what a second process is to find.
+    distribution : str
+    train, probe : Trials
+        Trials to fit on, and others that it has not seen.
+    """
+
+    spec: Any = None
+
+    def __init__(
+        self, fences: Fences, scratch: Path, distribution: str, train: Trials, probe: Trials
+    ) -> None:
+        self.fences, self.scratch, self.distribution = fences, scratch, distribution
+        self.train, self.probe = train, probe
+        self.edited: dict[str, str] = {}
+
+    def build(self) -> Any:
+        """Give an unfitted model with its smoke settings."""
+        return self.call("build", lambda: self.spec.build(SEED, **self.spec.smoke))
+
+    def fitted_among(self, others: int) -> Any:
+        """Fit a new model, with the shared generators of random numbers in some state."""
+        disturb(others)
+        model = self.build()
+        self._with_copy("fit", self.train, lambda trials: model.fit(trials, seed=SEED))
+        return model
+
+    @cached_property
+    def fitted(self) -> Any:
+        """The fitted model that most checks look at."""
+        return self.fitted_among(1)
+
+    def layers_of(self, trials: Trials, model: Any = None) -> Mapping[str, Ragged]:
+        """Give the layers of trials, by the fitted model unless another is given."""
+        model = self.fitted if model is None else model
+        return layers_in(self._with_copy("activations", trials, model.activations), "activations")
+
+    @cached_property
+    def layers(self) -> Mapping[str, Ragged]:
+        """Layers of the probe."""
+        return copied(self.layers_of(self.probe))
+
+    @cached_property
+    def layers_of_second(self) -> Mapping[str, Ragged]:
+        """Layers of the probe by a second model, fitted in the same way but for the shared generators."""
+        return copied(self.layers_of(self.probe, self.fitted_among(2)))
+
+    def _with_copy(self, method: str, trials: Trials, function: Callable[[Trials], Answer]) -> Answer:
+        """Call a method with a copy that can be edited, and note whether it was."""
+        given = copy.deepcopy(trials)
+        answer = self.call(method, lambda: function(given))
+        known, now = arrays_of(trials), arrays_of(given)
+        for name in known | now:
+            if (
+                name not in known
+                or name not in now
+                or not np.array_equal(known[name], now[name], equal_nan=True)
+            ):
+                self.edited.setdefault(method, name)
+        return answer
+
+
+def layers_in(given: Any, method: str) -> Mapping[str, Ragged]:
+    """Give the layers of what a model gave.
+
+    Raises
+    ------
+    Broken
+        If these are no Activations with named, ragged arrays of numbers.
+    """
+    if not isinstance(given, Activations) or not isinstance(given.layers, Mapping) or not given.layers:
+        raise Broken(
+            f"`{method}` gives a {type(given).__name__} without layers; it must give "
+            "Activations({name: Ragged})."
+        )
+    for name, layer in given.layers.items():
+        if not isinstance(name, str) or not isinstance(layer, Ragged):
+            raise Broken(
+                f"The layer {name!r} is a {type(layer).__name__}; make it a Ragged, and its name a text."
+            )
+        values = np.asarray(layer.values)
+        if values.ndim != 2 or values.dtype.kind not in "fiub":
+            raise Broken(
+                f"The layer {name} is an array of shape {values.shape} and type {values.dtype}; it must be "
+                "(steps, features), of real numbers."
+            )
+    return given.layers
+
+
+def copied(layers: Mapping[str, Ragged]) -> dict[str, Ragged]:
+    """Copy layers, so that the model cannot change them later."""
+    return {name: Ragged(np.array(layer.values), np.array(layer.offsets)) for name, layer in layers.items()}
+
+
+def apart(one: NDArray[Any], other: NDArray[Any], tolerance: float) -> Bools:
+    """Tell the rows in which two arrays differ, beyond a share of the largest value; equal NaN are equal."""
+    a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    size = max(np.abs(x[np.isfinite(x)]).max(initial=0.0) for x in (a, b))
+    close = np.isclose(a, b, rtol=0.0, atol=tolerance * size, equal_nan=True)
+    rows: Bools = np.logical_not(close.all(axis=1))
+    return rows
+
+
+def differing(one: Mapping[str, Ragged], other: Mapping[str, Ragged], tolerance: float) -> str:
+    """Name the first layer in which two answers differ; empty if none does."""
+    for name in one:
+        if name not in other or one[name].values.shape != other[name].values.shape:
+            return name
+        if apart(one[name].values, other[name].values, tolerance).any():
+            return name
+    return "" if len(one) == len(other) else "(a layer more)"
+
+
+def disturb(seed: int) -> None:
+    """Set the generators of random numbers that everybody shares to another state."""
+    random.seed(seed)
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+def arrays_of(trials: Trials) -> dict[str, NDArray[Any]]:
+    """Every array of trials by the name under which a model reaches it."""
+    angles = {} if trials.joint_angles is None else {"joint_angles": trials.joint_angles.values}
+    signals = {f"signals[{name!r}]": signal.values for name, signal in trials.signals.items()}
+    events = {f"events[{name!r}]": times for name, times in trials.events.items()}
+    return {"window": trials.window, "offsets": trials.offsets, **angles, **signals, **events}
+
+
+def lacking(model: Any, contract: type) -> list[str]:
+    """Methods of a contract that a model lacks."""
+    methods = [n for base in contract.__mro__ for n in vars(base) if callable(vars(base)[n]) and n[0] != "_"]
+    return sorted(name for name in set(methods) if not callable(getattr(model, name, None)))
+
+
+def _told(error: BaseException) -> str:
+    """Kind, message and place of an error, and what to do."""
+    text = " ".join(str(error).split()) or "without a message"
+    if isinstance(error, NgbError):
+        return f"an error: {text}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")]
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"{text}{place}: `pip install {str(error.name).partition('.')[0]}`, and add the package to "
+            "`dependencies` in its pyproject.toml."
+        )
+    if isinstance(error, SystemExit):
+        return f"SystemExit{place}; a plugin must not end the program: raise an error instead."
+    return f"{type(error).__name__}: {text}{place}; mend that line."

@@ -1,0 +1,57 @@
+"""Decoders: from the spikes of a population to the command of a controller, bin by bin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+from neurobench_grasp.contract.data import Floats, Ragged
+
+
+@dataclass(frozen=True)
+class DecodedTrials:
+    """What a decoder learns from: the spikes of training trials, and the commands that belong to them.
+
+    Parameters
+    ----------
+    counts : Ragged
+        (trial, lead + step, n_units): spikes in each bin; ``lead`` bins come before the first command.
+    commands : Ragged
+        (trial, step, n_features): the signal to be decoded from the bins up to that of the step, which is
+        complete when the command is given.
+    condition : tuple of str, length n_trials
+    dt : float
+        Seconds per bin.
+    group : tuple of str, length n_trials or 0
+        Trials of one group share time, and belong into one fold; an empty name is no group.
+    """
+
+    counts: Ragged
+    commands: Ragged
+    condition: tuple[str, ...]
+    dt: float
+    group: tuple[str, ...] = ()
+
+    @property
+    def lead(self) -> int:
+        """Bins of each trial before its first command."""
+        return int((self.counts.lengths - self.commands.lengths).max(initial=0))
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Turns spikes into a command, bin by bin; many trials run side by side, each on its own."""
+
+    def fit(self, train: DecodedTrials) -> None:
+        """Learn from training trials."""
+
+    def reset(self, n_trials: int) -> None:
+        """Begin that many trials anew; nothing of earlier ones may be remembered."""
+
+    def observe(self, spikes: NDArray[Any]) -> Floats:
+        """Give each trial's command, (n_trials, n_features), for its newest bin, (n_trials, n_units).
+
+        A trial that has ended goes on with bins without spikes; its commands are not used.
+        """

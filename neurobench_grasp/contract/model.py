@@ -1,0 +1,100 @@
+"""Models: anything that predicts neurons from behaviour, and controllers, which move a body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+from neurobench_grasp.contract.data import Activations, Goal, Ragged, Tracking, Trials
+
+Progress = Callable[[str], None]
+"""Told in words what is being done."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Anything that predicts neurons from behaviour."""
+
+    def fit(self, train: Trials, *, seed: int) -> None:
+        """Learn from the training trials' behaviour; stateless models do nothing."""
+
+    def activations(self, trials: Trials) -> Activations:
+        """Activations for every step of every trial, each trial on its own."""
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """All that ``fit`` learned, as named arrays (empty for stateless models)."""
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what ``state`` gave; afterwards the model equals the fitted one."""
+
+
+@runtime_checkable
+class Controller(Model, Protocol):
+    """A model that moves a body; needed for tracking and brain control."""
+
+    def track(self, trials: Trials, *, goal: Goal | None = None) -> Tracking:
+        """Run closed loop; ``goal`` replaces the reference."""
+
+    def embed(self, trials: Trials) -> Ragged:
+        """Embed the reference trajectory, (trial, step, n_features)."""
+
+    def observe(self, trials: Trials) -> Ragged:
+        """Give the observations that the network received in closed loop."""
+
+    def activations_of(self, observations: Ragged) -> Activations:
+        """Run the network openly on given observations, so that an untrained twin gets equal inputs."""
+
+
+@runtime_checkable
+class Twinned(Controller, Protocol):
+    """A controller that can show itself before training; the twin is scored beside it on equal inputs."""
+
+    def untrained(self, *, seed: int) -> Controller:
+        """Give the fitted network's architecture with the random weights that training began with."""
+
+
+@runtime_checkable
+class Trainable(Model, Protocol):
+    """A model whose training takes long, so that it happens when asked for: ``ngb train``."""
+
+    def train(
+        self,
+        train: Trials,
+        *,
+        seed: int,
+        steps: int | None,
+        folder: Path,
+        monitor: Mapping[str, Trials],
+        threads: int | None,
+        progress: Progress,
+    ) -> TrainedNetwork:
+        """Train on the training trials; what is killed continues from ``folder`` to the same result.
+
+        ``steps`` of experience (``None``: the model's own choice). The error on ``monitor`` may be followed;
+        nothing may depend on it.
+        """
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """What training gives: a network that a card will describe.
+
+    Parameters
+    ----------
+    weights : mapping of str to ndarray
+    action : str
+        What the network moves the hand with.
+    settings : mapping
+        Of the model and of its training.
+    facts : mapping
+        ``steps``, ``curve``, ``threads`` and ``wall_time_s`` of the training.
+    """
+
+    weights: Mapping[str, NDArray[Any]]
+    action: str
+    settings: Mapping[str, Any]
+    facts: Mapping[str, Any]

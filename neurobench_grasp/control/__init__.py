@@ -1,9 +1,0 @@
-"""Policies and their training over the body; the only code that knows torch and stable-baselines3.
-
-Importing this package imports neither; ``controller``, ``training`` and ``environment`` do.
-"""
-
-from neurobench_grasp.control.cards import NetworkCard, find_network, trained_digest
-from neurobench_grasp.control.settings import ControllerSettings
-
-__all__ = ["ControllerSettings", "NetworkCard", "find_network", "trained_digest"]

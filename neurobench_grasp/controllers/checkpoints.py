@@ -1,0 +1,263 @@
+"""Trained networks on disk: weights as safetensors, and beside them a card that says what they are.
+
+A card binds to the digest of the training trials' behaviour and to the bytes of the weights. Nothing is
+unpickled, and a network whose card does not fit is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.cache import cache_folder
+from neurobench_grasp.contract import Trials
+from neurobench_grasp.controllers.files import read_arrays, write_arrays
+from neurobench_grasp.controllers.settings import ControllerSettings
+from neurobench_grasp.errors import CorruptFileError, NgbError, UnsupportedError
+from neurobench_grasp.resources import resource
+
+CHECKPOINTS = "registry/checkpoints"
+KINDS: Mapping[str, type] = {
+    "model": str, "action": str, "seed": int, "settings": dict, "dataset": dict, "train_sha256": str,
+    "weights_sha256": str, "curve": list, "errors_mm": dict,
+}  # fmt: skip
+"""What the fields of a card that are used must be."""
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class NetworkCard:
+    """What a trained network is and where it comes from.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model, such as ``muscle_ppo``.
+    action : str
+        ``muscle`` or ``torque``.
+    seed : int
+    settings : mapping
+        :class:`ControllerSettings`.
+    dataset : mapping
+        ``id``, ``sha256``, ``splits`` (digest), ``held_out_conditions`` and ``licence`` of the training data.
+    train_sha256 : str
+        Digest of the training trials (:attr:`neurobench_grasp.Trials.sha256`).
+    weights_sha256 : str
+        Digest of the file of weights.
+    licence : str
+        Of the weights.
+    steps : int
+        Control steps of experience.
+    errors_mm : mapping of str to float
+        Mean keypoint error of each split after training.
+    curve : sequence of mapping
+        Steps and mean keypoint error (mm) during training.
+    wall_time_s : float
+    threads : int
+    versions : mapping of str to str
+        Packages that trained it.
+    schema : int
+    """
+
+    model: str
+    action: str
+    seed: int
+    settings: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    train_sha256: str
+    weights_sha256: str
+    licence: str
+    steps: int
+    errors_mm: Mapping[str, float]
+    curve: Sequence[Mapping[str, float]]
+    wall_time_s: float
+    threads: int
+    versions: Mapping[str, str]
+    schema: int = 1
+
+    @classmethod
+    def read(cls, path: Path) -> NetworkCard:
+        """Read a card.
+
+        Raises
+        ------
+        CorruptFileError
+            If the file cannot be read, or is not a card of this version.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise CorruptFileError(
+                f"The card {path} cannot be read ({error}); fetch or train it again."
+            ) from error
+        known = {f.name for f in fields(cls)}
+        wrong = set(content) ^ known if isinstance(content, dict) else known
+        if not wrong:
+            wrong = {name for name, kind in KINDS.items() if not isinstance(content[name], kind)}
+        if not wrong:
+            wrong = set(content["settings"]) ^ {f.name for f in fields(ControllerSettings)}
+        if wrong or content["schema"] != 1:
+            raise CorruptFileError(
+                f"{path} is no card of a trained network of this version: missing, unknown or unfit are "
+                f"{', '.join(sorted(wrong)) or 'schema'}; train it again or remove it."
+            )
+        card = cls(**content)
+        try:
+            card.controller_settings()
+        except (TypeError, ValueError) as error:
+            raise CorruptFileError(f"The settings in {path} are unfit: {error}; train it again.") from error
+        return card
+
+    def controller_settings(self) -> ControllerSettings:
+        """Give the settings as the controller takes them."""
+        return ControllerSettings(**self.settings)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all that a score depends on: weights, settings and kind of action."""
+        parts = json.dumps([self.weights_sha256, self.action, dict(self.settings)], sort_keys=True)
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def save_network(folder: Path, weights: Mapping[str, NDArray[Any]], card: dict[str, Any]) -> Path:
+    """Write weights and card; the card comes last, so that there is never a card without its weights.
+
+    Parameters
+    ----------
+    folder : path
+    weights : mapping of str to ndarray
+    card : dict
+        Fields of :class:`NetworkCard` but ``weights_sha256``.
+
+    Returns
+    -------
+    path
+        The card.
+    """
+    path = folder / f"{card['model']}-{card['seed']}.json"
+    weights_path = path.with_suffix(".safetensors")
+    write_arrays(weights_path, weights, {})
+    digest = hashlib.sha256(weights_path.read_bytes()).hexdigest()
+    whole = NetworkCard(**card, weights_sha256=digest)
+    write_whole(path, (json.dumps(asdict(whole), indent=1) + "\n").encode())
+    return path
+
+
+def load_weights(path: Path, card: NetworkCard, expected: Mapping[str, NDArray[Any]]) -> Arrays:
+    """Read the weights beside a card.
+
+    Parameters
+    ----------
+    path : path
+        Of the card.
+    card : NetworkCard
+    expected : mapping of str to ndarray
+        Arrays of the right names, shapes and types.
+
+    Raises
+    ------
+    CorruptFileError
+        If the weights are not the ones that the card describes, or do not fit the network.
+    """
+    weights_path = path.with_suffix(".safetensors")
+    try:
+        digest = hashlib.sha256(weights_path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CorruptFileError(
+            f"The weights {weights_path} cannot be read ({error.strerror}); fetch or train them again."
+        ) from error
+    if digest != card.weights_sha256:
+        raise CorruptFileError(
+            f"{weights_path} is not the file that its card describes (sha256 {digest[:12]}… instead of "
+            f"{card.weights_sha256[:12]}…), so it was not used; fetch or train it again."
+        )
+    arrays, _ = read_arrays(weights_path)
+    for name in sorted(set(arrays) | set(expected)):
+        have, want = arrays.get(name), expected.get(name)
+        if have is None or want is None or have.shape != want.shape or have.dtype != want.dtype:
+            raise CorruptFileError(
+                f"{weights_path} does not hold the weights of its network: {name} is {_shape(have)} instead "
+                f"of {_shape(want)}."
+            )
+        if not np.isfinite(have).all():
+            raise CorruptFileError(f"{weights_path} holds weights that are not finite numbers ({name}).")
+    return arrays
+
+
+def own_networks() -> Path:
+    """Folder of the networks that the user has trained."""
+    return cache_folder() / "checkpoints"
+
+
+def trained_networks(model: str) -> Iterator[tuple[Path, NetworkCard]]:
+    """Cards of a model: those trained here, then those that came with the project.
+
+    A card that cannot be read does not keep the others from being found.
+
+    Raises
+    ------
+    CorruptFileError
+        After the last card, if one could not be read.
+    """
+    broken = []
+    for root in (own_networks(), resource(CHECKPOINTS)):
+        for path in sorted(root.glob(f"*/{model}-*.json")):
+            try:
+                card = NetworkCard.read(path)
+            except CorruptFileError as error:
+                broken.append(error)
+                continue
+            if card.model == model:
+                yield path, card
+    if broken:
+        raise broken[0]
+
+
+def find_network(model: str, seed: int, train_sha256: str) -> tuple[Path, NetworkCard]:
+    """Find the network of a model and seed that was trained on exactly these trials.
+
+    Raises
+    ------
+    NgbError
+        If there is none, naming the command that trains it.
+    """
+    others = []
+    for path, card in trained_networks(model):
+        if (card.seed, card.train_sha256) == (seed, train_sha256):
+            return path, card
+        others.append(f"{card.dataset.get('id')} seed {card.seed}")
+    there = f"there are networks for {', '.join(dict.fromkeys(others))}" if others else "there are none yet"
+    raise NgbError(
+        f"No network of {model} (seed {seed}) was trained on this dataset's training trials; {there}. "
+        f"Train one with `ngb train --model {model} --seed {seed}` and the same --dataset; it takes a while."
+    )
+
+
+def trained_digest(model: str, seed: int, train: Trials) -> str:
+    """Digest of the network that :func:`find_network` finds: what a scored controller depends on.
+
+    Raises
+    ------
+    UnsupportedError
+        If the trials have no joint angles.
+    NgbError
+        If there is no such network.
+    """
+    if train.joint_angles is None:
+        raise UnsupportedError(
+            f"{model} cannot be scored on {train.sessions[0]}: it imitates movements of the hand, and this "
+            "session has no joint angles of the hand."
+        )
+    return find_network(model, seed, train.sha256)[1].sha256
+
+
+def _shape(array: NDArray[Any] | None) -> str:
+    return "absent" if array is None else f"{array.dtype} {array.shape}"

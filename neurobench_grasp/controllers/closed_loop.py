@@ -1,0 +1,191 @@
+"""Closed loop for scoring: a network moves one hand per trial, from before the trial to its last step."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event
+
+import numpy as np
+import torch
+
+from neurobench_grasp.bodies import MUSCLES, keypoint_distances, keypoints
+from neurobench_grasp.bodies.simulator import Hands
+from neurobench_grasp.contract import Floats, Goal, Ints, Ragged, Trials
+from neurobench_grasp.controllers.network import Network, observation, one_torch_thread, stream_sizes
+from neurobench_grasp.controllers.reference import Reference
+from neurobench_grasp.controllers.settings import ControllerSettings
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.threads import usable_cores
+
+GOALS = ("joint_angles", "embedding")
+
+
+@dataclass(frozen=True)
+class ClosedLoop:
+    """What happened in closed loop, every array (trial, step, …).
+
+    Parameters
+    ----------
+    joint_angles : Ragged
+        rad.
+    keypoints : Ragged
+        Metres in the wrist's frame.
+    observations : Ragged
+        What the network received.
+    n_muscles : int
+        Muscles of the hand; their activations are the observations' last features.
+    """
+
+    joint_angles: Ragged
+    keypoints: Ragged
+    observations: Ragged
+    n_muscles: int
+
+    @property
+    def muscle_activation(self) -> Ragged | None:
+        """Activation of the muscles, 0 … 1; ``None`` for a hand without muscles."""
+        if not self.n_muscles:
+            return None
+        return Ragged(self.observations.values[:, -self.n_muscles :], self.observations.offsets)
+
+
+def run_closed_loop(
+    network: Network,
+    action: str,
+    reference: Reference,
+    settings: ControllerSettings,
+    *,
+    goal: Goal | None = None,
+    threads: int | None = None,
+) -> ClosedLoop:
+    """Let a network imitate whole trials, each on its own, without exploration.
+
+    Each hand begins ``settle_steps`` before its trial in the trial's first posture, which is its goal until
+    the trial begins; so activations are settled when it does. Results do not depend on the batch.
+
+    Parameters
+    ----------
+    network : Network
+        Of either precision; scores use float64.
+    action : str
+        ``muscle`` or ``torque``.
+    reference : Reference
+    settings : ControllerSettings
+    goal : Goal, optional
+        Takes the reference's place, step by step: ``joint_angles`` (trial, step, look_ahead · 23) or
+        ``embedding`` (trial, step, encoder_units).
+    threads : int, optional
+
+    Returns
+    -------
+    ClosedLoop
+
+    Raises
+    ------
+    NgbError
+        If the goal does not fit the trials, or the simulation became unstable.
+    """
+    offsets = reference.offsets
+    if goal is not None:
+        _check_goal(goal, offsets, settings)
+    threads = threads or usable_cores()
+    order = np.argsort(-np.diff(offsets), kind="stable")
+    n_rows, n_seen = int(offsets[-1]), sum(stream_sizes(action, settings).values())
+    angles, points, seen = np.empty((n_rows, 23)), np.empty((n_rows, 60)), np.empty((n_rows, n_seen))
+    stop = Event()
+    with one_torch_thread(), ThreadPoolExecutor(threads) as pool:  # hands that never wait for each other
+        batches = [order[k::threads] for k in range(min(threads, len(order)))]
+        moving = [
+            pool.submit(
+                _move, network, action, reference, settings, goal, batch, (angles, points, seen), stop
+            )
+            for batch in batches
+        ]
+        try:
+            for batch in moving:
+                batch.result()
+        finally:
+            stop.set()
+    n_muscles = len(MUSCLES) if action == "muscle" else 0
+    return ClosedLoop(Ragged(angles, offsets), Ragged(points, offsets), Ragged(seen, offsets), n_muscles)
+
+
+def _move(
+    network: Network,
+    action: str,
+    reference: Reference,
+    settings: ControllerSettings,
+    goal: Goal | None,
+    batch: Ints,
+    out: tuple[Floats, Floats, Floats],
+    stop: Event,
+) -> None:
+    """Let some hands imitate their trials, the longest first, and write what happened into ``out``."""
+    first, end = reference.offsets[batch], reference.offsets[batch + 1] - 1
+    lengths = end - first + 1
+    angles, points, observed = out
+    hands = Hands(action, len(batch), threads=1)  # one body for all, however a network was trained
+    hands.start(slice(None), reference.joint_angles[first], np.zeros_like(reference.joint_velocity[first]))
+    last_action = np.zeros((len(batch), hands.n_actions))
+    for step in range(-settings.settle_steps, int(lengths.max())):
+        if stop.is_set():
+            break
+        n = len(batch) if step < 0 else int(np.count_nonzero(lengths > step))  # the others are done
+        rows = first[:n] + max(step, 0)
+        if goal is not None and goal.kind == "joint_angles":
+            goals = np.asarray(goal.values.values[rows], np.float64)
+        else:
+            goals = _goals(reference, first[:n], end[:n], step, settings.look_ahead)
+        seen = observation(hands, goals, last_action[:n])
+        if step >= 0:
+            angles[rows], points[rows], observed[rows] = hands.joint_angles[:n], hands.keypoints[:n], seen
+        last_action[:n] = _act(network, seen, goal, rows)
+        hands.step(last_action[:n])
+    hands.close()
+
+
+def _goals(reference: Reference, first: Ints, end: Ints, step: int, look_ahead: int) -> Floats:
+    """Postures that follow a step which may lie before the trial, held at the trial's ends."""
+    ahead = np.clip(first[:, None] + step + np.arange(1, look_ahead + 1), first[:, None], end[:, None])
+    goals: Floats = reference.joint_angles[ahead].reshape(len(first), -1)
+    return goals
+
+
+def _act(network: Network, seen: Floats, goal: Goal | None, rows: Ints) -> Floats:
+    kind = network.action.weight.dtype
+    embedding = None
+    if goal is not None and goal.kind == "embedding":
+        embedding = torch.as_tensor(goal.values.values[rows], dtype=kind)
+    with torch.inference_mode():
+        action: Floats = network.act(torch.as_tensor(seen, dtype=kind), embedding).double().numpy()
+    return action
+
+
+def _check_goal(goal: Goal, offsets: Ints, settings: ControllerSettings) -> None:
+    if goal.kind not in GOALS:
+        raise NgbError(
+            f"A goal of kind {goal.kind!r} cannot replace the reference; give one of: {', '.join(GOALS)}."
+        )
+    wide = settings.encoder_units if goal.kind == "embedding" else settings.look_ahead * 23
+    if not np.array_equal(goal.values.offsets, offsets) or goal.values.values.shape[1] != wide:
+        raise NgbError(
+            f"The goal has {goal.values.values.shape} values in {len(goal.values)} trials; a goal in "
+            f"{goal.kind} needs {wide} for each of the {offsets[-1]} steps of {len(offsets) - 1} trials."
+        )
+
+
+def window_error(reached: Ragged, trials: Trials) -> float:
+    """Mean keypoint distance over the scored windows of trials, millimetres.
+
+    Parameters
+    ----------
+    reached : Ragged
+        Keypoints, (trial, step, 60), metres.
+    trials : Trials
+    """
+    assert trials.joint_angles is not None
+    steps = [o + np.arange(a, z) for o, (a, z) in zip(trials.offsets[:-1], trials.window, strict=True)]
+    rows = np.concatenate(steps)
+    wanted = keypoints(trials.joint_angles.values[rows])
+    return 1000 * float(keypoint_distances(reached.values[rows], wanted).mean())

@@ -1,0 +1,232 @@
+"""Controllers as models: what the reference plugins offer, and what a plugin of yours can build on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neurobench_grasp.contract import Activations, Goal, Progress, Ragged, Tracking, TrainedNetwork, Trials
+from neurobench_grasp.controllers.checkpoints import find_network, load_weights
+from neurobench_grasp.controllers.closed_loop import ClosedLoop, run_closed_loop
+from neurobench_grasp.controllers.network import (
+    Network,
+    as_network,
+    network_state,
+    one_torch_thread,
+    random_network,
+)
+from neurobench_grasp.controllers.reference import Reference
+from neurobench_grasp.controllers.settings import ControllerSettings
+from neurobench_grasp.errors import CorruptFileError, UnsupportedError
+from neurobench_grasp.threads import on_all_cores
+
+_ROWS = 8192  # observations in one open pass
+
+
+class NetworkController:
+    """A modular network that moves the hand; trained by PPO, scored in float64.
+
+    Parameters
+    ----------
+    model : str
+        Name under which its trained networks are kept.
+    action : str
+        ``muscle`` or ``torque``.
+    settings : ControllerSettings
+    fit_steps : int, optional
+        Control steps by which :meth:`fit` trains a network of its own, for a quick check: far too few for a
+        score. Default: it takes the network that was trained on the same trials.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        action: str,
+        settings: ControllerSettings | None = None,
+        *,
+        fit_steps: int | None = None,
+    ) -> None:
+        self.model, self.action, self.fit_steps = model, action, fit_steps
+        self.settings = settings or ControllerSettings()
+        self._network = Network(action, self.settings).double().eval()
+        self._runs: list[tuple[Trials, ClosedLoop]] = []
+
+    def fit(self, train: Trials, *, seed: int) -> None:
+        """Take the network that was trained on these very trials.
+
+        Raises
+        ------
+        NgbError
+            If there is none; training takes too long to happen unasked.
+        """
+        if self.fit_steps is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                self.train(train, seed=seed, steps=self.fit_steps, folder=Path(folder))
+            return
+        path, card = find_network(self.model, seed, train.sha256)
+        if card.action != self.action:
+            raise CorruptFileError(
+                f"The card {path} describes a network of another action ({card.action!r} instead of "
+                f"{self.action!r}); train it again or remove it."
+            )
+        self.settings = card.controller_settings()
+        weights = network_state(Network(self.action, self.settings))
+        self._network = as_network(self.action, self.settings, load_weights(path, card, weights))
+
+    def train(
+        self,
+        train: Trials,
+        *,
+        seed: int,
+        steps: int | None,
+        folder: Path,
+        monitor: Mapping[str, Trials] | None = None,
+        threads: int | None = None,
+        progress: Progress = lambda text: None,
+    ) -> TrainedNetwork:
+        """Train a network by PPO; see :class:`neurobench_grasp.contract.Trainable`."""
+        from neurobench_grasp.controllers import training
+
+        network, facts = training.train(
+            train,
+            self.action,
+            seed,
+            steps or self.settings.default_steps,
+            folder,
+            settings=self.settings,
+            monitor=monitor,
+            progress=progress,
+            threads=threads,
+        )
+        weights = network_state(network)
+        self._network, self._runs = as_network(self.action, self.settings, weights), []
+        return TrainedNetwork(weights, self.action, asdict(self.settings), facts)
+
+    def activations(self, trials: Trials) -> Activations:
+        """Every layer of actor and critic in closed loop."""
+        return self.activations_of(self.observe(trials))
+
+    def track(self, trials: Trials, *, goal: Goal | None = None) -> Tracking:
+        """Imitate the trials in closed loop; see :func:`run_closed_loop` for ``goal``."""
+        run = self._run(trials) if goal is None else self._loop(Reference.of(trials), goal)
+        return Tracking(run.joint_angles, run.keypoints, run.muscle_activation)
+
+    def embed(self, trials: Trials) -> Ragged:
+        """Embedding of the reference trajectory, (trial, step, encoder_units)."""
+        reference = Reference.of(trials)
+        last = np.repeat(reference.offsets[1:] - 1, np.diff(reference.offsets))
+        goals = reference.goals(np.arange(len(last)), last, self.settings.look_ahead)
+        observed = np.zeros((len(goals), len(self._network.towers.centre)))
+        observed[:, : goals.shape[1]] = goals  # the embedding depends on nothing else
+        embedding = self._open(
+            Ragged(observed, reference.offsets), lambda rows: {"": self._network.embed(rows)}
+        )
+        return Ragged(embedding[""], reference.offsets)
+
+    def observe(self, trials: Trials) -> Ragged:
+        """Observations in closed loop, (trial, step, n_features)."""
+        return self._run(trials).observations
+
+    def activations_of(self, observations: Ragged) -> Activations:
+        """Every layer on given observations."""
+        layers = self._open(observations, self._network.layers)
+        return Activations({name: Ragged(layer, observations.offsets) for name, layer in layers.items()})
+
+    def untrained(self, *, seed: int) -> NetworkController:
+        """Give the network before training; see :class:`neurobench_grasp.contract.Twinned`."""
+        twin = NetworkController(self.model, self.action, self.settings)
+        normalised = (self._network.towers.centre.numpy(), self._network.towers.scale.numpy())
+        twin._network = random_network(self.action, self.settings, seed, *normalised).double().eval()
+        return twin
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Weights, and settings by name."""
+        settings = {f"settings.{k}": np.array(v) for k, v in vars(self.settings).items()}
+        return {**network_state(self._network), **settings}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what :meth:`state` gave."""
+        mine = {k.removeprefix("settings."): v.item() for k, v in state.items() if k.startswith("settings.")}
+        self.settings = ControllerSettings(**mine)
+        weights = {k: v for k, v in state.items() if not k.startswith("settings.")}
+        self._network = as_network(self.action, self.settings, weights)
+        self._runs = []
+
+    def _run(self, trials: Trials) -> ClosedLoop:
+        """Run closed loop over the trials; kept, since several protocols ask for the same trials."""
+        for known, run in self._runs:
+            if known is trials:
+                return run
+        run = self._loop(Reference.of(trials), None)
+        self._runs.append((trials, run))
+        return run
+
+    def _loop(self, reference: Reference, goal: Goal | None) -> ClosedLoop:
+        return run_closed_loop(self._network, self.action, reference, self.settings, goal=goal)
+
+    def _open(self, observations: Ragged, compute: Any) -> dict[str, NDArray[Any]]:
+        def run(first: int) -> dict[str, NDArray[Any]]:
+            with torch.inference_mode():
+                rows = torch.tensor(observations.values[first : first + _ROWS], dtype=torch.float64)
+                return {name: layer.numpy() for name, layer in compute(rows).items()}
+
+        with one_torch_thread():
+            parts = on_all_cores(run, range(0, max(len(observations.values), 1), _ROWS))
+        whole = on_all_cores(lambda name: np.concatenate([p[name] for p in parts]), parts[0])
+        return dict(zip(parts[0], whole, strict=True))
+
+
+class UntrainedController(NetworkController):
+    """The same architecture with random weights: the network before training.
+
+    Its activations answer the observations of the trained network's closed loop, so that only the weights
+    differ from the trained one's; the hand it moves is its own.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        action: str,
+        settings: ControllerSettings | None = None,
+        *,
+        fit_steps: int | None = None,
+    ) -> None:
+        super().__init__(model, action, settings)
+        self._trained = NetworkController(model, action, settings, fit_steps=fit_steps)
+
+    def fit(self, train: Trials, *, seed: int) -> None:
+        """Find the trained network, and draw weights of the same seed."""
+        self._trained.fit(train, seed=seed)
+        self.settings = self._trained.settings
+        self._network = self._trained.untrained(seed=seed)._network
+
+    def train(self, train: Trials, **settings: Any) -> TrainedNetwork:
+        """Refuse.
+
+        Raises
+        ------
+        UnsupportedError
+            Always: it is the network before training.
+        """
+        raise UnsupportedError("This is the network before training; train the model that it is the twin of.")
+
+    def observe(self, trials: Trials) -> Ragged:
+        """Give what the trained network observed in its closed loop."""
+        return self._trained.observe(trials)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Both networks' weights, and settings by name."""
+        return super().state() | {f"trained.{k}": v for k, v in self._trained.state().items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what :meth:`state` gave."""
+        trained = {k.removeprefix("trained."): v for k, v in state.items() if k.startswith("trained.")}
+        self._trained.restore(trained)
+        super().restore({k: v for k, v in state.items() if not k.startswith("trained.")})

@@ -1,0 +1,249 @@
+"""Imitating recorded movements as a task: a batch of hands, for stable-baselines3 and for Gymnasium."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from neurobench_grasp.bodies import keypoint_distances
+from neurobench_grasp.bodies.myohand import KEYPOINT_PARTS, PARTS
+from neurobench_grasp.bodies.simulator import Hands, moved_parts
+from neurobench_grasp.contract import Bools, Floats, Ints
+from neurobench_grasp.controllers.network import observation
+from neurobench_grasp.controllers.reference import Reference
+from neurobench_grasp.controllers.settings import ControllerSettings
+
+
+def _mean_over_parts(of_part: Bools) -> Floats:
+    """Matrix that averages what belongs to each part, (n, 6), from what belongs to it."""
+    mean: Floats = of_part / np.maximum(of_part.sum(axis=0), 1)
+    return mean
+
+
+_OF_JOINT = _mean_over_parts(moved_parts("torque"))  # a motor at each joint
+_OF_KEYPOINT = _mean_over_parts(KEYPOINT_PARTS[:, None] == np.arange(len(PARTS)))
+_HAS_KEYPOINTS = _OF_KEYPOINT.any(axis=0)
+
+
+class Imitation:
+    """A batch of hands that imitate random stretches of reference movements.
+
+    An episode begins at a random frame in the reference's posture and velocity. It is terminated when the
+    mean keypoint distance passes ``max_error`` and truncated at the trial's last frame.
+
+    Parameters
+    ----------
+    reference : Reference
+    action : str
+        ``muscle`` or ``torque``.
+    n : int
+        Number of hands.
+    settings : ControllerSettings
+    seed : int
+    threads : int, optional
+        Default: the usable cores.
+
+    Attributes
+    ----------
+    error : ndarray, shape (n,)
+        Mean keypoint distance after the last step, metres.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        action: str,
+        n: int,
+        settings: ControllerSettings,
+        *,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> None:
+        self.reference, self.settings = reference, settings
+        self.hands = Hands(action, n, threads=threads, physics_steps=settings.physics_steps)
+        self.rng = np.random.default_rng(seed)
+        self.frame = np.zeros(n, np.int64)
+        self.end = np.zeros(n, np.int64)
+        self.last_action = np.zeros((n, self.hands.n_actions))
+        self.error = np.zeros(n)
+        last = reference.offsets[1:] - 1
+        self._of_action = _mean_over_parts(moved_parts(action))
+        self._starts = np.concatenate(
+            [np.arange(a, z) for a, z in zip(reference.offsets[:-1], last, strict=True)]
+        )
+        self._ends = np.repeat(last, np.diff(reference.offsets) - 1)
+
+    @property
+    def n_observed(self) -> int:
+        """Features of one observation."""
+        return int(self.observe().shape[1])
+
+    def begin(self, which: Ints) -> None:
+        """Start episodes of some hands at random frames."""
+        pick = self.rng.integers(len(self._starts), size=len(which))
+        self.frame[which], self.end[which] = self._starts[pick], self._ends[pick]
+        at = self.frame[which]
+        self.hands.start(which, self.reference.joint_angles[at], self.reference.joint_velocity[at])
+        self.last_action[which] = 0.0
+
+    def observe(self) -> Floats:
+        """Observations of all hands, shape (n, n_features)."""
+        goals = self.reference.goals(self.frame, self.end, self.settings.look_ahead)
+        return observation(self.hands, goals, self.last_action)
+
+    def step(self, action: Floats) -> tuple[Floats, Bools, Bools]:
+        """Advance all hands.
+
+        Returns
+        -------
+        reward : ndarray, shape (n, 6)
+            Of each part of the hand, in the order of ``neurobench_grasp.bodies.myohand.PARTS``; their mean is
+            the reward of the task.
+        terminated, truncated : ndarray of bool, shape (n,)
+        """
+        self.hands.step(action)
+        self.last_action = np.array(action, np.float64)
+        self.frame += 1
+        apart = keypoint_distances(self.hands.keypoints, self.reference.keypoints[self.frame])
+        self.error = apart.mean(axis=1)
+        terminated = self.error > self.settings.max_error
+        return self._reward(apart), terminated, ~terminated & (self.frame >= self.end)
+
+    def _reward(self, apart: Floats) -> Floats:
+        s = self.settings
+        joint = (self.hands.joint_angles - self.reference.joint_angles[self.frame]) ** 2 @ _OF_JOINT
+        effort = self.hands.activation if self.hands.activation.shape[1] else self.last_action
+        reward: Floats = (
+            s.joint_weight * np.exp(-joint / s.joint_scale**2)
+            + s.keypoint_weight * _HAS_KEYPOINTS * np.exp(-(apart @ _OF_KEYPOINT) / s.keypoint_scale)
+            - s.effort_weight * (effort**2 @ self._of_action)
+        )
+        return reward
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that the next step depends on apart from the random numbers, as named arrays."""
+        own = {"frame": self.frame, "end": self.end, "last_action": self.last_action, "error": self.error}
+        return {**{k: v.copy() for k, v in own.items()}, **self.hands.state()}
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Take back what :meth:`state` gave."""
+        for name in ("frame", "end", "last_action", "error"):
+            setattr(self, name, state[name].copy())
+        self.hands.restore(state)
+
+
+def _spaces(task: Imitation) -> tuple[spaces.Box, spaces.Box]:
+    observed = spaces.Box(-np.inf, np.inf, (task.n_observed,), np.float32)
+    return observed, spaces.Box(-1.0, 1.0, (task.hands.n_actions,), np.float32)
+
+
+class ImitationVecEnv(VecEnv):
+    """:class:`Imitation` for stable-baselines3: whole batches, nothing per environment in Python.
+
+    Parameters
+    ----------
+    task : Imitation
+    by_part : bool
+        Give a reward for each part of the hand, (n, 6), as
+        :func:`neurobench_grasp.controllers.training.make_ppo` takes them, instead of their mean.
+        stable-baselines3's own wrappers expect the mean.
+    """
+
+    render_mode = None
+
+    def __init__(self, task: Imitation, *, by_part: bool = False) -> None:
+        self.task, self.by_part = task, by_part
+        super().__init__(len(task.frame), *_spaces(task))
+        self._action: Floats = task.last_action
+
+    def reset(self) -> NDArray[np.float32]:
+        """Start all episodes anew."""
+        self.task.begin(np.arange(self.num_envs))
+        return self.task.observe().astype(np.float32)
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Take the actions of the next step."""
+        self._action = actions
+
+    def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], Bools, list[dict[str, Any]]]:
+        """Advance; episodes that ended begin anew, their last observation is in ``infos``."""
+        reward, terminated, truncated = self.task.step(self._action)
+        observed = self.task.observe().astype(np.float32)
+        done = terminated | truncated
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        ended = np.flatnonzero(done)
+        if len(ended):
+            for i in ended:
+                infos[i] = {
+                    "terminal_observation": observed[i].copy(),
+                    "TimeLimit.truncated": bool(truncated[i]),
+                }
+            self.task.begin(ended)
+            observed[ended] = self.task.observe()[ended]
+        return observed, (reward if self.by_part else reward.mean(axis=1)).astype(np.float32), done, infos
+
+    def close(self) -> None:
+        """End the simulation's threads."""
+        self.task.hands.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Attribute of the batch, once for each environment asked for."""
+        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of the whole batch."""
+        setattr(self, attr_name, value)
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Refuse: a batch has no environments of its own."""
+        raise NotImplementedError("The hands of a batch are no environments of their own.")
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """Tell that no environment is wrapped."""
+        return [False] * len(list(self._get_indices(indices)))
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed the choice of episodes."""
+        self.task.rng = np.random.default_rng(seed)
+        return [seed] * self.num_envs
+
+
+class ImitationEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """:class:`Imitation` with one hand, for any tool that knows Gymnasium."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012  (Gymnasium's own convention)
+
+    def __init__(
+        self, reference: Reference, action: str = "muscle", settings: ControllerSettings | None = None
+    ) -> None:
+        self.task = Imitation(reference, action, 1, settings or ControllerSettings(), threads=1)
+        self.observation_space, self.action_space = _spaces(self.task)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start an episode at a random frame."""
+        super().reset(seed=seed)
+        if seed is not None:
+            self.task.rng = np.random.default_rng(seed)
+        self.task.begin(np.zeros(1, np.int64))
+        return self.task.observe()[0].astype(np.float32), {}
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Advance; ``info`` holds ``keypoint_error`` in metres."""
+        reward, terminated, truncated = self.task.step(np.clip(action, -1.0, 1.0)[None].astype(np.float64))
+        info = {"keypoint_error": float(self.task.error[0])}
+        observed = self.task.observe()[0].astype(np.float32)
+        return observed, float(reward.mean()), bool(terminated[0]), bool(truncated[0]), info
+
+    def close(self) -> None:
+        """End the simulation's thread."""
+        self.task.hands.close()

@@ -1,0 +1,40 @@
+"""Named arrays in one file: safetensors, written whole or not at all, and never a pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.errors import CorruptFileError
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, str]) -> None:
+    """Write arrays and notes; whatever stops it, the file is the old one or the new one."""
+    from safetensors.numpy import save
+
+    raw = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=dict(notes))
+    write_whole(path, raw)
+
+
+def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Read arrays and notes.
+
+    Raises
+    ------
+    CorruptFileError
+        If the file is not safetensors, whatever else it may be.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+        raise CorruptFileError(
+            f"{path} is no intact safetensors file ({error}), so it was not used; fetch or train it again."
+        ) from error

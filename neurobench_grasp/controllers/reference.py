@@ -1,0 +1,123 @@
+"""The movements that a controller imitates: postures, their velocities and keypoints, frame by frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from neurobench_grasp.bodies import CONTROL_STEP, keypoints
+from neurobench_grasp.contract import Floats, Ints, Ragged, Trials
+from neurobench_grasp.errors import UnsupportedError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Reference movements, trial after trial.
+
+    Parameters
+    ----------
+    joint_angles : ndarray, shape (n_frames, 23)
+        rad, within the joint limits.
+    joint_velocity : ndarray, shape (n_frames, 23)
+        rad/s.
+    offsets : ndarray of int64, shape (n_trials + 1,)
+    """
+
+    joint_angles: Floats
+    joint_velocity: Floats
+    offsets: Ints
+
+    @cached_property
+    def keypoints(self) -> Floats:
+        """Metres in the wrist's frame, shape (n_frames, 60)."""
+        return keypoints(self.joint_angles)
+
+    @classmethod
+    def of(cls, trials: Trials, margin: int | None = None, *, at_least: int = 0, seed: int = 0) -> Reference:
+        """Take the recorded postures of trials.
+
+        Parameters
+        ----------
+        trials : Trials
+        margin : int, optional
+            Steps around the scored window. Default: all the padding that there is.
+        at_least : int
+            With fewer trials, mixtures of two of them are added, see :func:`mixtures`.
+        seed : int
+            Of the mixtures.
+
+        Raises
+        ------
+        UnsupportedError
+            If no joint angles were recorded, or their steps are not those of the hand.
+        """
+        if trials.joint_angles is None:
+            raise UnsupportedError(
+                f"{trials.sessions[0]} has no joint angles of the hand, so there is no movement to imitate."
+            )
+        if abs(trials.dt - CONTROL_STEP) > 1e-9:  # the hand would move at another speed
+            raise UnsupportedError(
+                f"{trials.sessions[0]} has bins of {1000 * trials.dt:g} ms, and controllers move in steps of "
+                f"{1000 * CONTROL_STEP:g} ms; score a model that moves no hand."
+            )
+        angles = trials.joint_angles
+        if margin is not None:
+            angles = Ragged.of(
+                [
+                    trial[max(first - margin, 0) : stop + margin]
+                    for trial, (first, stop) in zip(angles, trials.window, strict=True)
+                ]
+            )
+        if 1 < len(angles) < at_least:
+            angles = Ragged.join([angles, mixtures(angles, at_least - len(angles), seed)])
+        velocity = np.concatenate([np.gradient(trial, trials.dt, axis=0) for trial in angles])
+        return cls(angles.values, velocity, angles.offsets)
+
+    def goals(self, frame: Ints, end: Ints, look_ahead: int) -> Floats:
+        """Give the postures that follow each frame, held at the trial's last.
+
+        Parameters
+        ----------
+        frame, end : ndarray of int64, shape (n,)
+            Frame, and last frame of its trial.
+        look_ahead : int
+
+        Returns
+        -------
+        ndarray, shape (n, look_ahead · 23)
+            rad; the next posture first.
+        """
+        ahead = np.minimum(frame[:, None] + np.arange(1, look_ahead + 1), end[:, None])
+        goals: Floats = self.joint_angles[ahead].reshape(len(frame), -1)
+        return goals
+
+
+def mixtures(movements: Ragged, n: int, seed: int) -> Ragged:
+    """Weighted means of two movements at equal phase, so that few movements teach more than themselves.
+
+    Parameters
+    ----------
+    movements : Ragged
+        Joint angles, (trial, step, 23), of at least two trials.
+    n : int
+        Mixtures wanted.
+    seed : int
+
+    Returns
+    -------
+    Ragged
+        rad; each as long as the first of its two, whose weight is drawn from 0 to 1. Joint limits hold,
+        since they hold for both.
+    """
+    rng = np.random.default_rng(seed)
+    mixed = []
+    for _ in range(n):
+        one, other = (movements[i] for i in rng.choice(len(movements), 2, replace=False))
+        at = np.linspace(0, len(other) - 1, len(one))
+        low = np.minimum(at.astype(int), len(other) - 2)
+        step = (at - low)[:, None]
+        weight = rng.uniform()
+        mixed.append(weight * one + (1 - weight) * ((1 - step) * other[low] + step * other[low + 1]))
+    return Ragged.of(mixed)

@@ -1,0 +1,87 @@
+"""Every constant of the controllers and of their training; part of each network's card."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from neurobench_grasp.bodies.simulator import PHYSICS_STEPS
+
+
+@dataclass(frozen=True)
+class ControllerSettings:
+    """What a controller senses, how it is built and how it is trained.
+
+    Parameters
+    ----------
+    look_ahead : int
+        Future frames of the reference in the goal, 20 ms apart, the next one first.
+    encoder_units, integration_units, decoder_units : int
+        Widths of the layers, the same in actor and critic.
+    physics_steps : int
+        Physics steps in a control step of 20 ms, in training; scores are always made with the default.
+    settle_steps : int
+        Steps before a scored trial during which its first frame is held, so that activations settle.
+    margin_steps : int
+        Steps before and after the scored window that are imitated in training.
+    least_movements : int
+        With fewer training trials, mixtures of two of them are imitated too, so that there are this many.
+    joint_weight, joint_scale : float
+        Reward ``joint_weight · exp(−mean squared error / joint_scale²)`` over the joints of each part of the
+        hand; scale in rad.
+    keypoint_weight, keypoint_scale : float
+        Reward ``keypoint_weight · exp(−mean distance / keypoint_scale)`` over the keypoints of each part;
+        scale in m.
+    effort_weight : float
+        Cost ``effort_weight · mean squared activation`` of the muscles that move a part (for motors: mean
+        squared action).
+    max_error : float
+        An episode ends when the mean keypoint distance passes this, metres.
+    log_std, final_log_std : float
+        Logarithm of the exploration's standard deviation, falling linearly from first to last step.
+    n_envs, n_steps, batch_size, n_epochs, gamma, gae_lambda, clip_range, max_grad_norm
+        Of proximal policy optimisation (stable-baselines3).
+    learning_rate, final_learning_rate, learning_rate_power : float
+        Learning rate at the first and at the last step; it falls as the share of steps that are left, to this
+        power: 1 is a straight line, more spends longer at low rates.
+    default_steps : int
+        Control steps of experience, unless asked otherwise.
+    """
+
+    look_ahead: int = 5
+    encoder_units: int = 64
+    integration_units: int = 256
+    decoder_units: int = 128
+    physics_steps: int = PHYSICS_STEPS
+    settle_steps: int = 10
+    margin_steps: int = 10
+    least_movements: int = 1000
+    joint_weight: float = 0.4
+    joint_scale: float = 0.3
+    keypoint_weight: float = 0.6
+    keypoint_scale: float = 0.015
+    effort_weight: float = 0.05
+    max_error: float = 0.05
+    log_std: float = -1.0
+    final_log_std: float = -2.4
+    n_envs: int = 128
+    n_steps: int = 4
+    batch_size: int = 256
+    n_epochs: int = 2
+    learning_rate: float = 8e-4
+    final_learning_rate: float = 3e-5
+    learning_rate_power: float = 3.0
+    gamma: float = 0.8
+    gae_lambda: float = 0.9
+    clip_range: float = 0.2
+    max_grad_norm: float = 0.5
+    default_steps: int = 1_200_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, whole = getattr(self, field.name), field.type == "int"
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+                raise TypeError(f"{field.name} is {value!r} instead of a number")
+            least = 0 if field.name in ("settle_steps", "margin_steps", "least_movements") else 1
+            if not math.isfinite(value) or (whole and value < least):
+                raise ValueError(f"{field.name} is {value}")

@@ -1,0 +1,397 @@
+"""Training a controller by PPO (stable-baselines3), so that a killed run continues to the same network."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
+from torch import Tensor, nn
+
+from neurobench_grasp.bodies.simulator import moved_parts
+from neurobench_grasp.contract import Bools, Progress, Trials
+from neurobench_grasp.controllers.closed_loop import run_closed_loop, window_error
+from neurobench_grasp.controllers.environment import Imitation, ImitationVecEnv
+from neurobench_grasp.controllers.files import read_arrays, write_arrays
+from neurobench_grasp.controllers.network import Network, initial_network, one_torch_thread
+from neurobench_grasp.controllers.reference import Reference
+from neurobench_grasp.controllers.settings import ControllerSettings
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.threads import usable_cores
+
+CHECKPOINT = "training.safetensors"
+CHECKPOINT_SECONDS = 120.0
+LOGGED = 10  # iterations between two rows of TensorBoard's log
+CURVE_STEPS = 100_000  # training steps between two points of the learning curve
+
+
+class _Policy(ActorCriticPolicy):
+    """Our network as stable-baselines3's policy, with a probability of its own for every action."""
+
+    def __init__(self, *args: Any, network: Network, **kwargs: Any) -> None:
+        self._given = [network]  # in a list: a module cannot be registered before the base class is set up
+        super().__init__(*args, **kwargs)
+
+    def _build(self, lr_schedule: Callable[[float], float]) -> None:
+        self.network = self._given[0]
+        self.log_std = nn.Parameter(torch.tensor(self.log_std_init), requires_grad=False)  # is scheduled
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr_schedule(1.0), eps=1e-5, fused=True)
+
+    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw actions, (n, n_actions), and give values, (n, 6), and log-probabilities, (n, n_actions)."""
+        mean, values = self.network(obs)
+        actions = mean if deterministic else mean + self.log_std.exp() * torch.randn_like(mean)
+        return actions, values, self._log_prob(actions, mean)
+
+    def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Give values, log-probabilities and the entropy, which is constant and so left at zero."""
+        mean, values = self.network(obs)
+        return values, self._log_prob(actions, mean), mean.new_zeros(1)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        return self.forward(observation, deterministic)[0]
+
+    def predict_values(self, obs: Any) -> Any:
+        """Values as an array, because stable-baselines3 adds them to rewards, which are one."""
+        return self.network.values(obs).numpy()
+
+    def _log_prob(self, actions: Tensor, mean: Tensor) -> Tensor:
+        """Log-probability of each action, less a constant."""
+        return -0.5 * ((actions - mean) / self.log_std.exp()) ** 2 - self.log_std
+
+
+class _PartsBuffer(RolloutBuffer):
+    """Experience with a reward for each part of the hand and an advantage for each action.
+
+    An action's advantage is the sum of the advantages of the parts that it moves: what the other parts earn
+    tells little about it and is mostly noise (Wu et al. 2018, action-dependent factorised baselines; Spooner
+    et al. 2021, factored policy gradients). Its probability ratio is clipped apart from the others', for the
+    ratio of 39 actions together leaves the clipping range at once (Han & Sung 2019). Left out of account are
+    the ways through the wrist, whose posture changes the length of the digits' muscles, and through the end
+    of an episode, which the mean over all keypoints decides.
+    """
+
+    def __init__(self, *args: Any, moved_parts: Bools, **kwargs: Any) -> None:
+        self.moved_parts = moved_parts.astype(np.float32)
+        super().__init__(*args, **kwargs)
+
+    def reset(self) -> None:
+        """Make room for the next iteration."""
+        super().reset()
+        n_actions, n_parts = self.moved_parts.shape
+        self.rewards, self.values = (self._room(n_parts) for _ in range(2))
+        self.log_probs = self._room(n_actions)
+
+    def _room(self, n: int) -> NDArray[np.float32]:
+        return np.zeros((self.buffer_size, self.n_envs, n), np.float32)
+
+    def add(
+        self,
+        obs: NDArray[Any],
+        action: NDArray[Any],
+        reward: NDArray[Any],
+        episode_start: NDArray[Any],
+        value: Tensor,
+        log_prob: Tensor,
+    ) -> None:
+        """Keep one step of all hands."""
+        at = self.pos
+        self.observations[at], self.actions[at], self.rewards[at] = obs, action, reward
+        self.episode_starts[at], self.values[at], self.log_probs[at] = episode_start, value, log_prob
+        self.pos += 1
+        self.full = self.pos == self.buffer_size
+
+    def compute_returns_and_advantage(self, last_values: Any, dones: NDArray[Any]) -> None:
+        """Generalised advantage estimation for each part, then summed for each action."""
+        advantages = self._room(self.moved_parts.shape[1])
+        running, following, going = np.float32(0.0), last_values, 1 - dones.astype(np.float32)
+        for t in reversed(range(self.buffer_size)):
+            surprise = self.rewards[t] + self.gamma * going[:, None] * following - self.values[t]
+            running = surprise + self.gamma * self.gae_lambda * going[:, None] * running
+            advantages[t] = running
+            following, going = self.values[t], 1 - self.episode_starts[t]
+        self.returns = advantages + self.values
+        self.advantages = advantages @ self.moved_parts.T
+
+    def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> RolloutBufferSamples:
+        columns = (
+            self.observations, self.actions, self.values, self.log_probs, self.advantages, self.returns,
+        )  # fmt: skip
+        samples = RolloutBufferSamples(*(self.to_torch(column[batch_inds]) for column in columns))
+        flat = {"old_values": samples.old_values.flatten(), "returns": samples.returns.flatten()}
+        return samples._replace(**flat)  # as stable-baselines3 flattens the values it compares them with
+
+
+def train(
+    trials: Trials,
+    action: str,
+    seed: int,
+    steps: int,
+    folder: Path,
+    *,
+    settings: ControllerSettings,
+    monitor: Mapping[str, Trials] | None = None,
+    progress: Progress = lambda text: None,
+    threads: int | None = None,
+) -> tuple[Network, dict[str, Any]]:
+    """Train one network on the training trials.
+
+    Parameters
+    ----------
+    trials : Trials
+        Training trials.
+    action : str
+        ``muscle`` or ``torque``.
+    seed : int
+    steps : int
+        Control steps of experience.
+    folder : path
+        Holds the checkpoint from which a killed run continues, and TensorBoard's log.
+    settings : ControllerSettings
+    monitor : mapping of str to Trials, optional
+        Trials whose tracking error is followed in the learning curve. Nothing depends on it.
+    progress : callable
+    threads : int, optional
+        Of the simulation and of torch. Default: the usable cores.
+
+    Returns
+    -------
+    network : Network
+        In float32.
+    facts : dict
+        For the card: ``steps``, ``curve`` (list of steps and mm per monitor), ``threads``, ``wall_time_s``.
+    """
+    threads = threads or usable_cores()
+    torch.set_num_threads(threads)
+    reference = Reference.of(trials, settings.margin_steps, at_least=settings.least_movements, seed=seed)
+    network = initial_network(action, settings, seed, trials)
+    task = Imitation(reference, action, settings.n_envs, settings, seed=seed, threads=threads)
+    ppo = make_ppo(task, network, seed, settings, folder)
+    identity = {
+        "action": action, "seed": seed, "steps": steps, "settings": asdict(settings),
+        "trials": trials.sha256, "threads": threads,
+    }  # fmt: skip
+    log = _Progress(ppo, task, identity, folder, monitor or {}, progress)
+    log.resume()
+    if ppo.num_timesteps < steps:
+        with log.interruptible():
+            ppo.learn(
+                steps - ppo.num_timesteps,
+                callback=log,
+                log_interval=LOGGED,
+                reset_num_timesteps=False,
+                tb_log_name="ppo",
+            )
+    log.finish()
+    task.hands.close()
+    return network.eval(), {
+        "steps": ppo.num_timesteps,
+        "curve": log.curve,
+        "threads": threads,
+        "wall_time_s": round(log.seconds, 1),
+    }
+
+
+def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings, folder: Path) -> PPO:
+    """Set up proximal policy optimisation of a network on a task, with TensorBoard's log in a folder."""
+
+    def learning_rate(remaining: float) -> float:
+        share: float = max(remaining, 0.0) ** s.learning_rate_power
+        return s.final_learning_rate + (s.learning_rate - s.final_learning_rate) * share
+
+    return _PPO(
+        _Policy,
+        ImitationVecEnv(task, by_part=True),
+        rollout_buffer_class=_PartsBuffer,
+        rollout_buffer_kwargs={"moved_parts": moved_parts(task.hands.action)},
+        learning_rate=learning_rate,
+        n_steps=s.n_steps,
+        batch_size=s.batch_size,
+        n_epochs=s.n_epochs,
+        gamma=s.gamma,
+        gae_lambda=s.gae_lambda,
+        clip_range=s.clip_range,
+        max_grad_norm=s.max_grad_norm,
+        policy_kwargs={"network": network, "log_std_init": s.log_std},
+        tensorboard_log=str(folder / "tensorboard"),
+        seed=seed,
+        device="cpu",
+    )
+
+
+class _PPO(PPO):
+    """Proximal policy optimisation whose network leaves the cores to the simulation while it runs."""
+
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> bool:
+        """Gather experience; a second thread of torch would wait, spinning, on a core that simulates."""
+        with one_torch_thread():
+            return super().collect_rollouts(*args, **kwargs)
+
+
+class _Progress(BaseCallback):
+    """Checkpoints, the learning curve and what the user is told, at the seams between two iterations."""
+
+    def __init__(
+        self,
+        ppo: PPO,
+        task: Imitation,
+        identity: Mapping[str, Any],
+        folder: Path,
+        monitor: Mapping[str, Trials],
+        progress: Progress,
+    ) -> None:
+        super().__init__()
+        self.ppo, self.task, self.folder, self.monitor, self.tell = ppo, task, folder, monitor, progress
+        self.action, self.steps, self.threads = identity["action"], identity["steps"], identity["threads"]
+        self.settings = task.settings
+        self.identity = json.dumps(identity, sort_keys=True)
+        self.curve: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self._since = self._saved = time.monotonic()
+        self._began_at = 0
+        self._errors: list[float] = []
+        self._stopped = False
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Save at the next seam when the user stops the training; a second Ctrl-C stops it at once."""
+        if threading.current_thread() is not threading.main_thread():  # only there are signals received
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def stop(number: int, frame: Any) -> None:
+            self._stopped = True
+            signal.signal(signal.SIGINT, before)
+
+        signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def resume(self) -> None:
+        """Continue from the checkpoint, if there is one of the very same training."""
+        path = self.folder / CHECKPOINT
+        if path.exists():
+            arrays, notes = read_arrays(path)
+            if notes.get("identity") != self.identity:
+                raise NgbError(
+                    f"{path} belongs to another training (other data, settings, steps, seed or threads); "
+                    "give another folder or remove it."
+                )
+            _restore(self.ppo, self.task, arrays, notes)
+            self.curve, self.seconds = json.loads(notes["curve"]), float(notes["seconds"])
+            self._began_at = self.ppo.num_timesteps
+        self._since = self._saved = time.monotonic()
+
+    def _on_rollout_start(self) -> None:
+        done, s = self.ppo.num_timesteps, self.settings
+        self.ppo.policy.log_std.data.fill_(s.log_std + (s.final_log_std - s.log_std) * done / self.steps)
+        if self._stopped:
+            self._save()
+            raise KeyboardInterrupt
+        if done // CURVE_STEPS >= len(self.curve) and self.monitor:
+            self._measure()
+        if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+            self._save()
+
+    def _on_step(self) -> bool:
+        self._errors.append(float(self.task.error.mean()))
+        return True
+
+    def _on_rollout_end(self) -> None:
+        done = self.ppo.num_timesteps
+        elapsed = time.monotonic() - self._since
+        rate = (done - self._began_at) / max(elapsed, 1e-9)
+        error = 1000 * float(np.mean(self._errors))
+        self._errors.clear()
+        self.logger.record("imitation/keypoint_error_mm", error)
+        left = max(self.steps - done, 0) / max(rate, 1e-9)
+        self.tell(
+            f"training {self.action} controller: {done:,} of {self.steps:,} steps, {rate:.0f} steps/s, "
+            f"error {error:.1f} mm while exploring, {left / 60:.1f} min left"
+        )
+
+    def finish(self) -> None:
+        """Add the last point of the curve and save."""
+        if self.monitor and (not self.curve or self.curve[-1]["steps"] != self.ppo.num_timesteps):
+            self._measure()
+        self._save()
+
+    def _measure(self) -> None:
+        network: Any = self.ppo.policy.network
+        point = {"steps": float(self.ppo.num_timesteps)}
+        for name, trials in self.monitor.items():
+            run = run_closed_loop(
+                network, self.action, Reference.of(trials), self.settings, threads=self.threads
+            )
+            point[name] = round(window_error(run.keypoints, trials), 3)
+        self.curve.append(point)
+
+    def _save(self) -> None:
+        now = time.monotonic()
+        self.seconds += now - self._since
+        self._began_at, self._since, self._saved = self.ppo.num_timesteps, now, now
+        arrays, notes = _state(self.ppo, self.task)
+        notes |= {"identity": self.identity, "curve": json.dumps(self.curve), "seconds": str(self.seconds)}
+        write_arrays(self.folder / CHECKPOINT, arrays, notes)
+
+
+def _state(ppo: PPO, task: Imitation) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """All that the rest of a training depends on: network, optimiser, hands and random numbers."""
+    arrays = {f"policy.{k}": v.numpy() for k, v in ppo.policy.state_dict().items()}
+    for i, moments in ppo.policy.optimizer.state_dict()["state"].items():
+        arrays |= {f"adam.{i}.{k}": np.asarray(v) for k, v in moments.items()}
+    arrays |= {f"task.{k}": v for k, v in task.state().items()}
+    _, keys, position, *_ = np.random.get_state()
+    arrays |= {
+        "random.torch": torch.get_rng_state().numpy(),
+        "random.numpy": np.append(keys, np.uint32(position)),
+        "last.observation": np.asarray(ppo._last_obs),
+        "last.episode_start": np.asarray(ppo._last_episode_starts),
+    }
+    notes = {
+        "steps": str(ppo.num_timesteps),
+        "updates": str(ppo._n_updates),
+        "task_random": json.dumps(task.rng.bit_generator.state),
+    }
+    return arrays, notes
+
+
+def _restore(ppo: PPO, task: Imitation, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, str]) -> None:
+    def part(prefix: str) -> dict[str, NDArray[Any]]:
+        return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+    def tensors(named: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+        return {k: torch.as_tensor(np.array(v)) for k, v in named.items()}
+
+    ppo.policy.load_state_dict(tensors(part("policy.")))
+    optimiser = ppo.policy.optimizer.state_dict()
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors(part("adam.")).items():
+        i, _, name = key.partition(".")
+        moments.setdefault(int(i), {})[name] = value
+    ppo.policy.optimizer.load_state_dict({**optimiser, "state": moments})
+    task.restore(part("task."))
+    task.rng.bit_generator.state = json.loads(notes["task_random"])
+    torch.set_rng_state(torch.as_tensor(np.array(arrays["random.torch"])))
+    keys = arrays["random.numpy"]
+    np.random.set_state(("MT19937", keys[:-1], int(keys[-1]), 0, 0.0))
+    ppo._last_obs = np.array(arrays["last.observation"])
+    ppo._last_episode_starts = np.array(arrays["last.episode_start"])
+    ppo.num_timesteps, ppo._n_updates = int(notes["steps"]), int(notes["updates"])

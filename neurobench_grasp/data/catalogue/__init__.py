@@ -1,0 +1,6 @@
+"""Recordings of others that are fetched into the user's cache and checked against the catalogue."""
+
+from neurobench_grasp.data.catalogue.entries import Entry, OnDandi, catalogue
+from neurobench_grasp.data.catalogue.fetching import fetch, fetched_files, find_entry
+
+__all__ = ["Entry", "OnDandi", "catalogue", "fetch", "fetched_files", "find_entry"]

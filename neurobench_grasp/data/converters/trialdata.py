@@ -1,0 +1,399 @@
+"""Sessions in the TrialData convention of MATLAB: a struct array with one element per trial.
+
+``M1_spikes`` and the like hold counts (bins × units), ``pos``, ``vel`` and the like behaviour in the same
+bins, ``bin_size`` the width of a bin in seconds, and each ``idx_…`` the bin of an event, counted from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.contract import Window
+from neurobench_grasp.data import Cells, MatFile, MatValue, Struct, numbers, open_mat, texts
+from neurobench_grasp.data.converters.binned import (
+    NOMINAL_DATE,
+    BinnedTrial,
+    Converted,
+    SignalKind,
+    check_counts,
+    check_width,
+    lay_end_to_end,
+)
+from neurobench_grasp.errors import LayoutError
+
+SPIKES, EVENT, GUIDE = "_spikes", "idx_", "_unit_guide"
+
+EVENTS = {
+    "idx_trial_start": "trial_start",
+    "idx_startTime": "trial_start",
+    "idx_target_on": "target_on",
+    "idx_tgtOnTime": "target_on",
+    "idx_go_cue": "go_cue",
+    "idx_goCueTime": "go_cue",
+    "idx_movement_on": "move_onset",
+    "idx_trial_end": "trial_end",
+    "idx_endTime": "trial_end",
+}
+"""Fields whose events have names here; others keep theirs, without ``idx_``."""
+
+STARTS = ("idx_movement_on", "idx_go_cue", "idx_goCueTime")
+STOPS = ("idx_trial_end", "idx_endTime")
+"""Where the scored window begins and ends: the first of these fields that the file has."""
+
+BEHAVIOUR = {
+    "pos": ("position", ("x", "y", "z")),
+    "vel": ("velocity", ("vx", "vy", "vz")),
+    "acc": ("other", ("ax", "ay", "az")),
+    "force": ("force", ()),
+    "emg": ("emg", ()),
+    "markers": ("position", ()),
+    "opensim": ("other", ()),
+    "joint_ang": ("other", ()),
+    "joint_vel": ("velocity", ()),
+    "muscle_len": ("other", ()),
+    "muscle_vel": ("velocity", ()),
+}
+"""Fields of behaviour → role and names of columns; others, maybe made of spikes, are taken if asked for."""
+
+NAMES = {"markers": "marker_names"}
+"""Field that names the columns of another, where it is not ``<field>_names``."""
+
+ANGLES = ("target_direction", "tgtDir")
+"""Fields that give the condition, unless another is asked for: directions, in degrees where above 2 pi."""
+
+TOLERANCE = 1e-6
+
+REWARDED = "R"
+DATES = ("%m-%d-%Y", "%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%Y%m%d")
+
+UNVERIFIED = (
+    "no file of this convention was at hand; the fields are those that its published tools read",
+    "idx_ fields are taken to count bins from 1, and an event to be at the start of its bin",
+    "behaviour is placed at the centres of the bins; its units are not known",
+)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user says of a file, where it does not speak for itself.
+
+    Parameters
+    ----------
+    variable : str, optional
+        The struct array; by default the only one that has spikes.
+    condition : str, optional
+        Field that holds the condition; by default the direction of the target.
+    start, stop : str, optional
+        Fields ``idx_…`` at which the scored window begins and ends.
+    signals : tuple of str
+        Fields of behaviour beside the usual ones.
+    licence : str
+    """
+
+    variable: str | None = None
+    condition: str | None = None
+    start: str | None = None
+    stop: str | None = None
+    signals: tuple[str, ...] = ()
+    licence: str = ""
+
+
+def convert(path: Path, wishes: Wishes) -> Converted:
+    """Make a session of one file.
+
+    Parameters
+    ----------
+    path : path
+        A MATLAB file, v5 to v7.3.
+    wishes : Wishes
+
+    Returns
+    -------
+    Converted
+
+    Raises
+    ------
+    NgbError
+        Naming the field that is missing or wrong, and those that are there.
+    """
+    with open_mat(path) as mat:
+        table = _Table(_trial_data(mat, wishes.variable))
+        session_date = table.date()
+        areas = table.ending(SPIKES)
+        chosen, notes = table.chosen(wishes.condition)
+        spikes = {a: [table.counts(a + SPIKES, i) for i in chosen] for a in areas}
+        lengths = table.lengths(spikes, chosen)
+        kinds, behaviour, left_out = table.behaviour(wishes.signals, chosen, lengths)
+        events, several = table.events(chosen)
+        width = table.bin_size(chosen)
+        ids, conditions = table.ids(chosen), table.conditions(wishes.condition, chosen)
+        units = {a: table.units(a, spikes[a][0].shape[1]) for a in areas}
+        window = table.window(wishes.start, wishes.stop)
+        subject = table.word("monkey") or "unknown"
+    trials = [
+        BinnedTrial(
+            id=ids[k],
+            condition=str(conditions[k]),
+            counts=np.hstack([spikes[a][k] for a in areas]),
+            events={name: (bins[k] - 1) * width for name, bins in events.items()},
+            signals={name: values[k] for name, values in behaviour.items()},
+        )
+        for k in range(len(chosen))
+    ]
+    session = lay_end_to_end(
+        id=path.stem,
+        subject=subject,
+        trials=trials,
+        units=[name for names in units.values() for name in names],
+        areas=[area for area, names in units.items() for _ in names],
+        width=width,
+        kinds=kinds,
+        window=window,
+        notes=(*notes, *several, *left_out),
+    )
+    return Converted(
+        session,
+        UNVERIFIED,
+        f"converted from {path.name} (TrialData convention); unverified",
+        wishes.licence,
+        session_date,
+    )
+
+
+def _trial_data(mat: MatFile, variable: str | None) -> Struct:
+    """Find the struct array of trials."""
+    if variable is not None:
+        value = mat.get(variable)
+        if not isinstance(value, Struct) or not value.n:
+            raise LayoutError(f"{mat.path.name}: {variable!r} is not a struct array.")
+        return value
+    values = {name: mat.get(name) for name in mat.variables}
+    found = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, Struct) and value.n and any(f.endswith(SPIKES) for f in value.fields)
+    }
+    if len(found) != 1:
+        which = "none" if not found else f"{len(found)} ({', '.join(found)})"
+        fields = {f for v in values.values() if isinstance(v, Struct) for f in v.fields}
+        fields_there = f" with the fields {_some(sorted(fields))}" if fields else ""
+        raise LayoutError(
+            f"{mat.path.name} should hold one struct array with a field like M1{SPIKES} and holds {which}; "
+            f"its variables are {', '.join(values) or 'none'}{fields_there}; "
+            "name the one that is meant with --variable."
+        )
+    return next(iter(found.values()))
+
+
+class _Table:
+    """The columns of a struct array of trials; messages name the field and the trial."""
+
+    def __init__(self, data: Struct) -> None:
+        self.data = data
+        self.fields = data.fields
+
+    def place(self, field: str, trial: int | None = None) -> str:
+        where = "" if trial is None else f" of trial {trial + 1}"
+        return f"{self.data.place}, field {field!r}{where},"
+
+    def ending(self, end: str) -> list[str]:
+        """Give what stands before an ending of fields."""
+        return [f.removesuffix(end) for f in self.fields if f.endswith(end) and f != end]
+
+    def number(self, field: str, trial: int) -> float:
+        """Read one number, NaN where there is none."""
+        values = numbers(self.data.get(field, trial), self.place(field, trial))
+        return float(values[0]) if values.size else np.nan
+
+    def word(self, field: str, trial: int = 0) -> str:
+        """Read a word, empty where there is none."""
+        found = texts(self.data.get(field, trial)) if field in self.fields else ()
+        return found[0].strip() if found else ""
+
+    # -- trials --------------------------------------------------------------------------------------
+
+    def chosen(self, condition: str | None) -> tuple[list[int], list[str]]:
+        """Give the trials that are kept: rewarded, and of a known condition; and words on the others."""
+        every = range(self.data.n)
+        kept, notes = list(every), []
+        if "result" in self.fields:
+            kept = [i for i in every if self.word("result", i) == REWARDED]
+            if len(kept) < self.data.n:
+                notes.append(
+                    f"{self.data.n - len(kept)} of {self.data.n} trials were not rewarded and left out"
+                )
+        labelled = [i for i, c in zip(kept, self.conditions(condition, kept), strict=True) if c is not None]
+        if len(labelled) < len(kept):
+            notes.append(f"{len(kept) - len(labelled)} of {self.data.n} trials state no condition; left out")
+        if not labelled:
+            raise LayoutError(f"{self.data.place} has no rewarded trial with a condition.")
+        return labelled, notes
+
+    def conditions(self, field: str | None, chosen: Sequence[int]) -> list[str | None]:
+        """Give the condition of each trial; directions in whole degrees."""
+        wanted = field or next((f for f in ANGLES if f in self.fields), None)
+        if wanted is None:
+            raise LayoutError(
+                f"{self.data.place} has neither {' nor '.join(map(repr, ANGLES))}; name the field that holds "
+                f"the condition with --condition; it has {_some(self.fields)}."
+            )
+        values = [self.data.get(wanted, i) for i in chosen]
+        if all(isinstance(v, str) for v in values):
+            return [v.strip() or None for v in values if isinstance(v, str)]
+        labels = np.array([self.number(wanted, i) for i in chosen])
+        if wanted in ANGLES:
+            in_radians = not np.any(np.abs(labels) > 2 * np.pi + TOLERANCE)
+            labels = np.round(np.rad2deg(labels) if in_radians else labels) + 0.0  # no -0
+        return [None if np.isnan(x) else f"{x:g}" for x in labels]
+
+    def ids(self, chosen: Sequence[int]) -> list[str]:
+        """Give the names of trials: their ``trial_id``, or where these repeat, their place in the file."""
+        if "trial_id" in self.fields:
+            names = [f"{self.number('trial_id', i):g}" for i in chosen]
+            if len(set(names)) == len(names):
+                return names
+        return [str(i + 1) for i in chosen]
+
+    def date(self) -> datetime:
+        """Give the date of the recording, a nominal one where none is stated."""
+        for word in (self.word(f).split(" ")[0] for f in ("date", "date_time")):
+            for form in DATES:
+                try:
+                    return datetime.strptime(word, form).replace(tzinfo=UTC)
+                except ValueError:
+                    continue
+        return NOMINAL_DATE
+
+    def bin_size(self, chosen: Sequence[int]) -> float:
+        """Give the width of a bin, s."""
+        widths = {self.number("bin_size", i) for i in chosen}
+        if len(widths) > 1:
+            raise LayoutError(f"{self.place('bin_size')} differs between trials: {sorted(widths)}.")
+        return check_width(widths.pop(), self.place("bin_size").rstrip(","))
+
+    # -- units and behaviour -------------------------------------------------------------------------
+
+    def counts(self, field: str, trial: int) -> NDArray[Any]:
+        """Read the counts of one area in one trial."""
+        return check_counts(self.matrix(field, trial), self.place(field, trial))
+
+    def matrix(self, field: str, trial: int) -> NDArray[Any]:
+        value = self.data.get(field, trial)
+        if not isinstance(value, np.ndarray) or value.ndim != 2:
+            raise LayoutError(f"{self.place(field, trial)} is not a matrix of numbers.")
+        return value
+
+    def lengths(self, spikes: dict[str, list[NDArray[Any]]], chosen: Sequence[int]) -> list[int]:
+        """Give the bins of each trial, in which areas must agree; and units must agree between trials."""
+        first, lengths = next(iter(spikes)), [len(c) for c in next(iter(spikes.values()))]
+        for area, counts in spikes.items():
+            for i, n, matrix in zip(chosen, lengths, counts, strict=True):
+                if len(matrix) != n or n == 0:
+                    raise LayoutError(
+                        f"{self.place(area + SPIKES, i)} has {len(matrix)} bins, and {first + SPIKES!r} {n}."
+                    )
+                if matrix.shape[1] != counts[0].shape[1]:
+                    raise LayoutError(
+                        f"{self.place(area + SPIKES, i)} has {matrix.shape[1]} units, and the first trial "
+                        f"{counts[0].shape[1]}; keep the units that all trials have (getCommonUnits)."
+                    )
+        return lengths
+
+    def units(self, area: str, n: int) -> list[str]:
+        """Give the names of an area's units: channel and number from the unit guide, or else their place."""
+        guide = self.data.get(area + GUIDE) if area + GUIDE in self.fields else None
+        if isinstance(guide, np.ndarray) and guide.shape == (n, 2):
+            names = [f"{area} {channel:g}.{unit:g}" for channel, unit in guide]
+            if len(set(names)) == n:
+                return names
+        return [f"{area} {i + 1}" for i in range(n)]
+
+    def behaviour(
+        self, more: Sequence[str], chosen: Sequence[int], lengths: Sequence[int]
+    ) -> tuple[dict[str, SignalKind], dict[str, list[NDArray[Any]]], list[str]]:
+        """Read the fields of behaviour that have a row for every bin; and words on those that have not."""
+        kinds, found, notes = {}, {}, []
+        for field in (*(f for f in BEHAVIOUR if f in self.fields), *more):
+            values = [self.matrix(field, i) for i in chosen]
+            width = values[0].shape[1]
+            fits = all(v.shape == (n, width) for v, n in zip(values, lengths, strict=True))
+            if fits and width:
+                role, _ = BEHAVIOUR.get(field, ("other", ()))
+                kinds[field] = SignalKind(role, self.columns(field, width))
+                found[field] = values
+            elif field in more:
+                raise LayoutError(f"{self.place(field)} does not have a row for every bin in every trial.")
+            else:
+                notes.append(f"{field} does not have a row for every bin in every trial, and was left out")
+        return kinds, found, notes
+
+    def columns(self, field: str, n: int) -> tuple[str, ...]:
+        """Give the names of a signal's columns."""
+        named = NAMES.get(field, f"{field}_names")
+        value: MatValue = self.data.get(named) if named in self.fields else Cells("", 0, lambda i: "")
+        words = texts(value)
+        usual = BEHAVIOUR.get(field, ("", ()))[1]
+        for names in (words, usual[:n]):
+            if len(names) == n and len(set(names)) == n and all(names):
+                return tuple(names)
+        return tuple(f"{field}_{i + 1}" for i in range(n))
+
+    # -- events --------------------------------------------------------------------------------------
+
+    def event_names(self) -> dict[str, str]:
+        """Give the name of each event by its field; of two of the same name the second keeps its own."""
+        names: dict[str, str] = {}
+        for field in (f for f in self.fields if f.startswith(EVENT) and f != EVENT):
+            own = field.removeprefix(EVENT)
+            name = EVENTS.get(field, own)
+            name = own if name in names.values() else name
+            names[field] = f"event_{name}" if name in ("start", "stop") else name
+        return names
+
+    def events(self, chosen: Sequence[int]) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
+        """Give the bin of each event, counted from 1, NaN where missing; and words on what was chosen."""
+        found: dict[str, NDArray[np.float64]] = {}
+        notes = []
+        for field, name in self.event_names().items():
+            values = [numbers(self.data.get(field, i), self.place(field, i)) for i in chosen]
+            several = sum(v.size > 1 for v in values)
+            if several:
+                notes.append(f"{field} names several bins in {several} trials, of which the first is taken")
+            bins = np.array([v[0] if v.size else np.nan for v in values])
+            wrong = np.flatnonzero(np.isfinite(bins) & (bins != np.rint(bins)))
+            if len(wrong):
+                first = wrong[0]
+                raise LayoutError(f"{self.place(field, chosen[first])} is {bins[first]:g}, no bin's number.")
+            found[name] = bins
+        return found, notes
+
+    def window(self, start: str | None, stop: str | None) -> Window:
+        """Give the window that is scored, from the fields that are asked for or the usual ones."""
+        return Window(
+            self.end(start, STARTS, "--start-event"),
+            self.end(stop, STOPS, "--stop-event"),
+            contiguous="trial",
+        )
+
+    def end(self, asked: str | None, usual: Sequence[str], option: str) -> str:
+        """Give the event of one end of the window."""
+        fields = [f"{EVENT}{asked.removeprefix(EVENT)}"] if asked else usual
+        names = self.event_names()
+        found = next((names[f] for f in fields if f in names), None)
+        if found is None:
+            raise LayoutError(
+                f"{self.data.place} has no field {' or '.join(map(repr, fields))}; name the event with "
+                f"{option}; it has {_some(tuple(names))}."
+            )
+        return found
+
+
+def _some(names: Sequence[str]) -> str:
+    return (", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")) or "none"

@@ -1,0 +1,155 @@
+"""Files that are being downloaded: one process at a time, and kept for the next when it is stopped."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from neurobench_grasp.data.dandi.retry import Patience
+from neurobench_grasp.errors import NgbError
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system
+    fcntl = None  # type: ignore[assignment]
+
+SUFFIX = ".part"
+_AHEAD = 32 << 20  # bytes that are brought to the disk at once
+_DISK = ThreadPoolExecutor(2, "ngb-disk")
+_POLL = 0.1  # s between two looks whether another process has finished
+
+
+class Part:
+    """A file that grows.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    file : binary file
+        Unbuffered, open for appending.
+    """
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self.path = path
+        self._file = file
+        self.size = os.fstat(file.fileno()).st_size
+        """Bytes that it has."""
+        self._synced = self.size
+        self._syncing: Future[None] | None = None
+
+    def write(self, data: bytes) -> None:
+        """Append bytes; meanwhile, earlier ones go to the disk, so that little is left to wait for."""
+        rest = memoryview(data)
+        while rest:
+            n_written = self._file.write(rest)
+            self.size += n_written
+            rest = rest[n_written:]
+        if self.size >= self._synced + _AHEAD and (self._syncing is None or self._syncing.done()):
+            self._wait()
+            self._synced = self.size
+            self._syncing = _DISK.submit(os.fsync, self._file.fileno())
+
+    def sync(self) -> None:
+        """Wait until everything is on the disk."""
+        self._wait()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._syncing is not None:
+            wait([self._syncing])
+        self._file.close()
+
+    def _wait(self) -> None:
+        """Wait for what was begun, and raise what went wrong with it."""
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None:
+            syncing.result()
+
+    def clear(self) -> None:
+        """Throw all bytes away."""
+        os.ftruncate(self._file.fileno(), 0)
+        self.size = self._synced = 0
+
+
+@contextmanager
+def claimed(place: Path, patience: Patience, tell: Callable[[], None]) -> Iterator[Part]:
+    """Open a part for this process alone; what is empty in the end is removed.
+
+    Where files cannot be locked, each process has a part of its own, which is not continued later.
+
+    Parameters
+    ----------
+    place : pathlib.Path
+    patience : Patience
+    tell : callable
+        Called when another process has the part, and this one waits for it.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    path, file, locked = _open(place, patience, tell)
+    part = Part(path, file)
+    try:
+        yield part
+    finally:
+        if part.size == 0 or not locked:
+            path.unlink(missing_ok=True)
+        part.close()
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """List the parts that no process is working on."""
+    found = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            with path.open("rb") as file:  # the cache may be one that can only be read
+                if _lock(file, shared=True) is not False:
+                    found.append(path)
+        except FileNotFoundError:  # it was finished meanwhile
+            continue
+    return found
+
+
+def _open(path: Path, patience: Patience, tell: Callable[[], None]) -> tuple[Path, IO[bytes], bool]:
+    """Open and lock the part; if that is not possible here, one of this process's own."""
+    told = False
+    while not patience.stop.is_set():
+        file = path.open("ab", buffering=0)
+        locked = _lock(file)
+        if locked and _is_at(file, path):
+            return path, file, True
+        file.close()
+        if locked is None:
+            own = path.with_name(f"{path.stem}-{uuid.uuid4().hex[:8]}{SUFFIX}")
+            return own, own.open("xb", buffering=0), False
+        if not locked:
+            if not told:
+                tell()
+            told = True
+            patience.stop.wait(_POLL)
+    raise NgbError(f"{path.stem} was not fetched, because it was stopped.")
+
+
+def _lock(file: IO[bytes], *, shared: bool = False) -> bool | None:
+    """Lock a file until it is closed: ``False`` if another process has it, ``None`` if there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether the open file is still the one of that name; another process may have finished it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

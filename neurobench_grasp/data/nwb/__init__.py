@@ -1,0 +1,1 @@
+"""Read, check and write NWB files. The only code that knows pynwb and h5py."""

@@ -1,0 +1,83 @@
+"""The stamp that :func:`write_session` leaves in a file, so that damage to its content cannot stay hidden.
+
+It is written twice: the digest as the file's ``identifier``, and all of it as JSON in the scratch space.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from neurobench_grasp.contract import Window
+from neurobench_grasp.data.nwb.file import NwbFile
+from neurobench_grasp.errors import CorruptFileError
+
+CANONICAL = "ngb-grasp-1"
+STAMP_NAME = "neurobench_grasp"
+SYNTHETIC_LABEL = "synthetic, a self-test"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a canonical file says about itself.
+
+    Parameters
+    ----------
+    layout : str
+    digest : str
+        :func:`session_digest` of the content.
+    label : str
+        ``synthetic, a self-test`` for generated sessions, else empty.
+    licence : str
+    window : Window
+    joint_map : mapping of str to tuple
+    """
+
+    layout: str
+    digest: str
+    label: str
+    licence: str
+    window: Window
+    joint_map: Mapping[str, tuple[str, float, float]]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether a generator made the spikes."""
+        return self.label == SYNTHETIC_LABEL
+
+    @property
+    def identifier(self) -> str:
+        """The file's identifier: the layout and the digest."""
+        return f"{self.layout}:sha256:{self.digest}"
+
+    def to_json(self) -> str:
+        """Write the stamp as JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def read_stamp(nwb: NwbFile) -> Stamp | None:
+    """Read the stamp of a file, if it has one.
+
+    Raises
+    ------
+    CorruptFileError
+        If one of its two copies is missing or they differ.
+    """
+    identifier = nwb.text("identifier")
+    text = nwb.text(f"scratch/{STAMP_NAME}")
+    if not text and not identifier.startswith(f"{CANONICAL}:"):
+        return None
+    try:
+        content = json.loads(text)
+        window = content["window"] | {"signal_lags": tuple(content["window"]["signal_lags"])}
+        joints = {column: tuple(joint) for column, joint in content["joint_map"].items()}
+        stamp = Stamp(**content | {"window": Window(**window), "joint_map": joints})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        stamp = None
+    if stamp is None or stamp.identifier != identifier or stamp.to_json() != text:
+        raise CorruptFileError(
+            f"{nwb.name} is damaged: its identifier and its stamp (scratch/{STAMP_NAME}) do not belong "
+            "together; copy or download it again."
+        )
+    return stamp

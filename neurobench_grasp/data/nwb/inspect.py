@@ -1,0 +1,342 @@
+"""Look into an NWB file and tell what is there, whether or not a layout fits."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neurobench_grasp.contract import Floats, TrialTable, Units
+from neurobench_grasp.data.glance import glance_at_times, glance_at_units
+from neurobench_grasp.data.nwb.file import NwbFile, open_nwb
+from neurobench_grasp.data.nwb.findings import Report
+from neurobench_grasp.data.nwb.header import CANONICAL, Stamp, read_stamp
+from neurobench_grasp.data.nwb.layout import Layout, UnitsLayout, layouts, load_layout
+from neurobench_grasp.data.nwb.locate import (
+    Fit,
+    choose_layout,
+    fit,
+    locate_signals,
+    locate_units,
+    nearest_first,
+    units_tables,
+)
+from neurobench_grasp.data.nwb.read import Reader
+from neurobench_grasp.data.nwb.series import Parts
+from neurobench_grasp.errors import LayoutError
+
+FOLDERS = ("acquisition", "analysis", "processing")
+"""Where signals are looked for."""
+
+
+@dataclass(frozen=True)
+class AreaSummary:
+    """Units of one area and their mean rates over the recording, spikes/s, where they are known."""
+
+    area: str
+    n_units: int
+    min_rate: float | None
+    median_rate: float | None
+    max_rate: float | None
+
+
+@dataclass(frozen=True)
+class EventSummary:
+    """How many trials have an event and how many lack it."""
+
+    name: str
+    count: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """A table of intervals: where it is, how many rows, which columns, which columns of times."""
+
+    path: str
+    n_rows: int
+    columns: tuple[str, ...]
+    times: tuple[EventSummary, ...]
+
+
+@dataclass(frozen=True)
+class SignalSummary:
+    """A recorded series: columns, samples, median rate (Hz), unit, first and last time (s)."""
+
+    path: str
+    columns: tuple[str, ...]
+    n_samples: int
+    rate: float | None
+    unit: str
+    start: float | None
+    stop: float | None
+
+
+@dataclass(frozen=True)
+class LayoutFit:
+    """What one layout misses in the file, in words; nothing where it fits."""
+
+    layout: str
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is inside a file. ``dataclasses.asdict`` gives plain values for JSON.
+
+    Parameters
+    ----------
+    path : str
+    size : int
+        Bytes.
+    nwb_version : str
+    session, subject, species, description : str
+        Empty where the file does not say.
+    label : str
+        ``synthetic, a self-test`` for generated sessions, else empty.
+    licence : str
+        As the file states it; empty if it does not.
+    layout : str or None
+        The layout that was asked for, if it fits, or else the one that fits best.
+    fits : tuple of LayoutFit
+        Every shipped layout (and the one asked for), and what it misses; the nearest first.
+    units_looked_for : tuple of str
+        Where the layout (the canonical one where none fits) looks for units.
+    units_found : tuple of str
+        Where units are.
+    n_units : int
+    areas : tuple of AreaSummary
+    n_trials : int or None
+        Trials that the layout uses; ``None`` where no layout fits.
+    conditions : mapping of str to int, or None
+        Trials of each condition.
+    events : tuple of EventSummary
+        Events of those trials.
+    tables : tuple of TableSummary
+        Every table of intervals in the file.
+    signals : tuple of SignalSummary
+        Every series under acquisition, analysis and processing.
+    scores : mapping of str to str
+        Protocol → ``yes``, or why the file cannot be scored by it.
+    """
+
+    path: str
+    size: int
+    nwb_version: str
+    session: str
+    subject: str
+    species: str
+    description: str
+    label: str
+    licence: str
+    layout: str | None
+    fits: tuple[LayoutFit, ...]
+    units_looked_for: tuple[str, ...]
+    units_found: tuple[str, ...]
+    n_units: int
+    areas: tuple[AreaSummary, ...]
+    n_trials: int | None
+    conditions: dict[str, int] | None
+    events: tuple[EventSummary, ...]
+    tables: tuple[TableSummary, ...]
+    signals: tuple[SignalSummary, ...]
+    scores: dict[str, str]
+
+
+def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None) -> Inspection:
+    """Tell what is inside an NWB file, even where no layout fits.
+
+    Parameters
+    ----------
+    path : path-like
+    layout : str or path, optional
+        As for :func:`load_session`.
+
+    Returns
+    -------
+    Inspection
+
+    Raises
+    ------
+    UnsafeFileError, CorruptFileError
+        If the file cannot be opened at all.
+    """
+    with open_nwb(path) as nwb:
+        return inspect_open(nwb, str(path), Path(path).stat().st_size, layout)
+
+
+def inspect_open(nwb: NwbFile, path: str, size: int, layout: str | Path | None = None) -> Inspection:
+    """Tell what is inside an open file, which messages call ``path``; of a far one, little is read."""
+    stamp = read_stamp(nwb)
+    fits = _fits(nwb, layout, stamp)
+    chosen = _fitting(nwb, layout, stamp)
+    looked_for = chosen.layout if chosen else load_layout(layout or CANONICAL)
+    found, units = _units(nwb, looked_for, stamp)
+    trials = _trials(Reader(nwb, chosen, stamp)) if chosen else None
+    return Inspection(
+        path=path,
+        size=size,
+        nwb_version=str(nwb.attribute("", "nwb_version")),
+        session=nwb.text("general/session_id") or nwb.text("identifier"),
+        subject=nwb.text("general/subject/subject_id"),
+        species=nwb.text("general/subject/species"),
+        description=nwb.text("session_description"),
+        label=stamp.label if stamp else "",
+        licence=stamp.licence if stamp else "",
+        layout=chosen.layout.name if chosen else None,
+        fits=tuple(LayoutFit(f.layout.name, tuple(map(str, f.missing))) for f in fits),
+        units_looked_for=tuple(p for u in looked_for.units for p in u.paths),
+        units_found=found,
+        n_units=sum(len(areas) for areas, _ in units),
+        areas=tuple(summary for areas, rates in units for summary in _areas(areas, rates)),
+        n_trials=None if trials is None else len(trials),
+        conditions=None if trials is None else dict(sorted(Counter(trials.condition).items())),
+        events=() if trials is None else tuple(_event(e, t) for e, t in trials.events.items()),
+        tables=_tables(nwb),
+        signals=_signals(nwb),
+        scores=_scores(nwb, chosen.layout if chosen else None, sum(len(areas) for areas, _ in units)),
+    )
+
+
+def _scores(nwb: NwbFile, layout: Layout | None, n_units: int) -> dict[str, str]:
+    """Tell by which protocols the file can be scored, and why not by the others."""
+    if layout is None:
+        return dict.fromkeys(("encoding", "tracking", "brain-control"), "no layout fits")
+    units = "yes" if n_units else "it holds no units"
+    hand = _hand(nwb, layout)
+    if n_units and not any(locate_signals(nwb, s) for s in layout.signals):
+        units = "with activations of your own only, because it holds no behaviour"
+    both = hand.partition(":")[0] if n_units or not hand.startswith("yes") else units
+    return {"encoding": units, "tracking": hand, "brain-control": both}
+
+
+def _hand(nwb: NwbFile, layout: Layout) -> str:
+    """Tell whether postures of the hand are known, and how."""
+    there = {s.name for s in layout.signals if locate_signals(nwb, s)}
+    if any(part.signal in there for part in layout.posture):
+        drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in layout.posture)
+        return f"yes, as a partial posture: {drives}"
+    if not any(s.role == "joint_angle" and s.name in there for s in layout.signals):
+        return "no joint angles of the hand were recorded"
+    return "yes" if layout.joint_map != {} else "its joint angles are of no joint of the hand"
+
+
+def _fits(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> list[Fit]:
+    known = dict(layouts())
+    if wanted is not None:
+        own = load_layout(wanted)
+        known[own.name] = own
+    return nearest_first(fit(nwb, layout, stamp) for layout in known.values())
+
+
+def _fitting(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> Fit | None:
+    try:
+        return choose_layout(nwb, wanted, stamp)
+    except LayoutError:
+        return None
+
+
+def _units(
+    nwb: NwbFile, layout: Layout, stamp: Stamp | None
+) -> tuple[tuple[str, ...], list[tuple[tuple[str, ...], Floats | None]]]:
+    """Where units are, by the layout or else wherever a units table lies; their areas and rates."""
+    located = locate_units(nwb, layout)
+    places = (located,) if located else tuple((UnitsLayout("spikes", (p,)), p) for p in units_tables(nwb))
+    reader = Reader(nwb, fit(nwb, layout, stamp), stamp)
+    if nwb.far:
+        glanced = (glance_at_units(reader, where, path) for where, path in places)
+        return tuple(path for _, path in places), [g for g in glanced if g is not None]
+    read = (reader.units_at(where, path) for where, path in places)
+    return tuple(path for _, path in places), [(u.areas, _rates(u)) for u in read if u is not None]
+
+
+def _areas(areas: tuple[str, ...], rates: Floats | None) -> list[AreaSummary]:
+    found = []
+    for area in sorted(set(areas)):
+        mine = np.array(areas) == area
+        rate = [None if rates is None else float(f(rates[mine])) for f in (np.min, np.median, np.max)]
+        found.append(AreaSummary(area, int(mine.sum()), *rate))
+    return found
+
+
+def _rates(units: Units) -> Floats:
+    """Mean rate of each unit over the time it was observed, spikes/s, shape (n_units,)."""
+    if units.counts is not None and units.bin_width is not None:
+        return np.asarray(units.counts.mean(axis=0) / units.bin_width)
+    assert units.spike_times is not None and units.spike_offsets is not None
+    span = float(np.ptp(units.spike_times)) if len(units.spike_times) else 0.0
+    seconds = np.full(len(units), span)
+    if units.observed is not None:
+        seconds = np.array([np.diff(spans, axis=1).sum() for spans in units.observed])
+    rates: Floats = np.divide(
+        np.diff(units.spike_offsets), seconds, out=np.zeros(len(units)), where=seconds > 0
+    )
+    return rates
+
+
+def _trials(reader: Reader) -> TrialTable | None:
+    """Read the trials; signals only where events are to be found in them, and not of a far file."""
+    trials = reader.trials()
+    if trials is None or reader.layout.trials.detect is None or reader.nwb.far:
+        return trials
+    return reader.with_movements(trials, reader.signals())
+
+
+def _tables(nwb: NwbFile) -> tuple[TableSummary, ...]:
+    paths = [g for g in sorted(nwb.tree.groups) if nwb.type_of(g) == "TimeIntervals"]
+    return tuple(_table(nwb, path) for path in paths)
+
+
+def _table(nwb: NwbFile, path: str) -> TableSummary:
+    columns = [m for m in nwb.members(path) if nwb.has_dataset(f"{path}/{m}") and m != "id"]
+    parts = Parts(nwb, Report())
+    times = {c: parts.numbers(f"{path}/{c}") for c in columns if c.endswith("_time")}
+    rows = nwb.shape(f"{path}/id") if nwb.has_dataset(f"{path}/id") else (0,)
+    return TableSummary(
+        path=path,
+        n_rows=rows[0] if rows else 0,
+        columns=tuple(columns),
+        times=tuple(_event(c, t) for c, t in times.items() if t is not None),
+    )
+
+
+def _event(name: str, times: Floats) -> EventSummary:
+    missing = int(np.isnan(times).sum())
+    return EventSummary(name, int(times.size) - missing, missing)
+
+
+def _signals(nwb: NwbFile) -> tuple[SignalSummary, ...]:
+    places = [p for p in sorted(nwb.tree.groups) if p.split("/")[0] in FOLDERS]
+    return tuple(_signal(nwb, p) for p in places if nwb.has_dataset(f"{p}/data"))
+
+
+def _signal(nwb: NwbFile, path: str) -> SignalSummary:
+    """Describe a series without reading its data."""
+    parts = Parts(nwb, Report())
+    shape = nwb.shape(f"{path}/data") or (0,)
+    n_columns = shape[1] if len(shape) > 1 else 1
+    names = parts.column_names(path, n_columns)
+    start = stop = rate = None
+    if nwb.has_dataset(f"{path}/timestamps") and nwb.far:
+        start, stop, rate = glance_at_times(nwb, f"{path}/timestamps") or (None, None, None)
+    elif nwb.has_dataset(f"{path}/timestamps"):
+        times = parts.times(path, shape)
+        if times is not None and len(times) > 1:
+            start, stop, rate = float(times[0]), float(times[-1]), 1.0 / float(np.median(np.diff(times)))
+    else:
+        clock = parts.regular_clock(path)
+        if clock is not None:
+            start, rate = clock
+            stop = start + (shape[0] - 1) / rate
+    return SignalSummary(
+        path=path,
+        columns=tuple(names) if len(names) == n_columns else (),
+        n_samples=shape[0],
+        rate=rate,
+        unit=str(nwb.attribute(f"{path}/data", "unit") or ""),
+        start=start,
+        stop=stop,
+    )

@@ -1,0 +1,261 @@
+"""Which layout fits a file, and what is missing where one does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from neurobench_grasp.contract import Window
+from neurobench_grasp.data.nwb.file import NwbFile
+from neurobench_grasp.data.nwb.header import CANONICAL, Stamp
+from neurobench_grasp.data.nwb.layout import Layout, SignalLayout, UnitsLayout, layouts, load_layout
+from neurobench_grasp.errors import LayoutError
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A part that a layout looks for and a file lacks.
+
+    Parameters
+    ----------
+    part : str
+        What it is, in words.
+    looked_for : tuple of str
+        The paths that were tried.
+    instead : tuple of str
+        What is there.
+    """
+
+    part: str
+    looked_for: tuple[str, ...]
+    instead: tuple[str, ...]
+
+    def __str__(self) -> str:
+        there = f"there is {_some(self.instead)}" if self.instead else "there is nothing like it"
+        return f"{self.part} (looked for at {' or '.join(self.looked_for)}; {there})"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How one layout meets one file.
+
+    Parameters
+    ----------
+    layout : Layout
+    window : Window
+        The layout's, unless the file's stamp states its own.
+    found : frozenset of str
+        The layout's paths that are there.
+    missing : tuple of Missing
+    """
+
+    layout: Layout
+    window: Window
+    found: frozenset[str]
+    missing: tuple[Missing, ...]
+
+
+def choose_layout(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> Fit:
+    """Take the layout that is asked for, that the file's stamp names, or that fits best.
+
+    Parameters
+    ----------
+    nwb : NwbFile
+    wanted : str or path, optional
+    stamp : Stamp, optional
+
+    Returns
+    -------
+    Fit
+        Without missing parts.
+
+    Raises
+    ------
+    LayoutError
+        Naming what is missing, what is there instead, and which layout fits best.
+    """
+    name = wanted or (stamp.layout if stamp else None)
+    fits = [fit(nwb, layout, stamp) for layout in layouts().values()]
+    if name is not None:
+        chosen = fit(nwb, load_layout(name), stamp)
+        if chosen.missing:
+            raise LayoutError(
+                f"{nwb.name} does not fit the layout {chosen.layout.name!r}, because it lacks "
+                f"{_lacks(chosen)}; {_best_of(fits)}; {_inspect(nwb)}."
+            )
+        return chosen
+    fitting = sorted((f for f in fits if not f.missing), key=lambda f: -len(f.found))
+    if not fitting:
+        best = nearest_first(fits)[0]
+        raise LayoutError(
+            f"{nwb.name} fits none of the shipped layouts; the nearest, {best.layout.name!r}, lacks "
+            f"{_lacks(best)}; {_inspect(nwb)}."
+        )
+    if len(fitting) > 1 and len(fitting[0].found) == len(fitting[1].found):
+        names = " and ".join(f.layout.name for f in fitting[:2])
+        raise LayoutError(f"{nwb.name} fits the layouts {names} equally well; say which one is meant.")
+    return fitting[0]
+
+
+def nearest_first(fits: Iterable[Fit]) -> list[Fit]:
+    """Sort layouts by the part they find of what they look for; the canonical one wins ties."""
+
+    def rank(one: Fit) -> tuple[float, bool]:
+        return len(one.found) / max(1, len(one.found) + len(one.missing)), one.layout.name == CANONICAL
+
+    return sorted(fits, key=rank, reverse=True)
+
+
+def fit(nwb: NwbFile, layout: Layout, stamp: Stamp | None = None) -> Fit:
+    """Compare a layout's paths with a file's."""
+    window = stamp.window if stamp and stamp.layout == layout.name else layout.window
+    search = _Search(nwb)
+    search.units(layout)
+    search.trials(layout, window)
+    for signal in layout.signals:
+        search.signal(signal)
+    return Fit(layout, window, frozenset(search.found), tuple(search.missing))
+
+
+def locate_units(nwb: NwbFile, layout: Layout) -> tuple[UnitsLayout, str] | None:
+    """Find the first of a layout's ways to store units that the file uses."""
+    for units in layout.units:
+        for path in units.paths:
+            inside = f"{path}/id" if units.kind == "spikes" else f"{path}/data"
+            if nwb.has_dataset(inside):
+                return units, path
+    return None
+
+
+def locate_table(nwb: NwbFile, paths: Iterable[str]) -> str | None:
+    """Find the first of some groups that exists."""
+    return next((p for p in paths if nwb.has_group(p)), None)
+
+
+def locate_signals(nwb: NwbFile, signal: SignalLayout) -> list[str]:
+    """Find the series of a signal; several only where its path ends in ``*``."""
+    for path in signal.paths:
+        parent, _, last = path.rpartition("/")
+        if last == "*":
+            return [f"{parent}/{m}" for m in nwb.members(parent) if nwb.has_dataset(f"{parent}/{m}/data")]
+        if signal.container == "separate_timeseries":
+            if separate_series(nwb, signal, path):
+                return [path]
+        elif nwb.has_dataset(f"{path}/data") or (
+            signal.container == "behavioral_timeseries" and nwb.has_group(path)
+        ):
+            return [path]
+    return []
+
+
+def locate_column(nwb: NwbFile, table: str, column: str) -> str:
+    """Give the first spelling of a column, ``one|other``, that a table has, or else the first."""
+    spellings = [c.strip() for c in column.split("|")]
+    return next((c for c in spellings if nwb.has_dataset(f"{table}/{c}")), spellings[0])
+
+
+def separate_series(nwb: NwbFile, signal: SignalLayout, folder: str) -> list[str]:
+    """Find the series that are the columns of a signal, all of them or none."""
+    found = [
+        next((c for c in map(str.strip, names.split("|")) if nwb.has_dataset(f"{folder}/{c}/data")), None)
+        for names in signal.columns
+    ]
+    return [] if None in found else [f"{folder}/{name}" for name in found]
+
+
+def units_tables(nwb: NwbFile) -> tuple[str, ...]:
+    """Give every units table, wherever it lies."""
+    return tuple(sorted(g for g in nwb.tree.groups if nwb.type_of(g) == "Units"))
+
+
+class _Search:
+    """Collects what is found and what is missing."""
+
+    def __init__(self, nwb: NwbFile) -> None:
+        self.nwb = nwb
+        self.found: set[str] = set()
+        self.missing: list[Missing] = []
+
+    def lack(self, part: str, looked_for: Iterable[str], instead: Iterable[str] = ()) -> None:
+        self.missing.append(Missing(part, tuple(looked_for), tuple(instead)))
+
+    def units(self, layout: Layout) -> None:
+        located = locate_units(self.nwb, layout)
+        looked = [p for u in layout.units for p in u.paths]
+        if located is None:
+            elsewhere = units_tables(self.nwb) if looked else ()
+            if looked and (elsewhere or not layout.units_optional):
+                self.lack("the units", looked, elsewhere or self.around(looked[0]))
+            return
+        units, path = located
+        if units.kind == "counts":
+            self.found.add(path)
+            return
+        for column in ("spike_times", "spike_times_index"):
+            self.column(path, column, "units")
+
+    def trials(self, layout: Layout, window: Window) -> None:
+        trials = layout.trials
+        path = locate_table(self.nwb, trials.paths)
+        if path is None:
+            self.lack("the trials table", trials.paths, self.around(trials.paths[0]))
+            return
+        columns = {trials.start, trials.stop, *trials.condition.needed}
+        columns |= {column for event, column in trials.events.items() if event != "*"}
+        if "*" in trials.events:
+            names = (window.start_event, window.stop_event)
+            columns |= {trials.events.get(e, trials.events["*"].replace("*", e)) for e in names}
+        if trials.keep:
+            columns.add(trials.keep.column)
+        for column in sorted(columns):
+            self.column(path, column, "trials")
+
+    def column(self, table: str, column: str, what: str) -> None:
+        place = f"{table}/{locate_column(self.nwb, table, column)}"
+        if self.nwb.has_dataset(place):
+            self.found.add(place)
+        else:
+            spellings = [c.strip() for c in column.split("|")]
+            words = " or ".join(map(repr, spellings))
+            looked_for = [f"{table}/{c}" for c in spellings]
+            self.lack(f"the {what} column {words}", looked_for, self.nwb.members(table))
+
+    def signal(self, signal: SignalLayout) -> None:
+        located = locate_signals(self.nwb, signal)
+        if signal.container == "separate_timeseries":
+            self.found.update(*(separate_series(self.nwb, signal, folder) for folder in located))
+        else:
+            self.found.update(located)
+        if not located and not signal.optional:
+            self.lack(f"the signal {signal.name!r}", signal.paths, self.around(signal.paths[0]))
+
+    def around(self, path: str) -> list[str]:
+        """Give what the nearest existing folder on the way to a path holds."""
+        parent = path.rpartition("/")[0]
+        while parent and not self.nwb.has_group(parent):
+            parent = parent.rpartition("/")[0]
+        if not parent:
+            return []
+        return [f"{parent}/{m}" for m in self.nwb.members(parent)] or [f"an empty {parent}"]
+
+
+def _lacks(fit: Fit) -> str:
+    more = len(fit.missing) - 1
+    parts = f" and {more} more {'part' if more == 1 else 'parts'}" if more else ""
+    return f"{fit.missing[0]}{parts}"
+
+
+def _best_of(fits: list[Fit]) -> str:
+    best = nearest_first(fits)[0]
+    if best.missing:
+        return f"no shipped layout fits, and {best.layout.name!r} comes nearest"
+    return f"the layout {best.layout.name!r} fits"
+
+
+def _inspect(nwb: NwbFile) -> str:
+    return f"`ngb data inspect {nwb.path}` shows what is inside"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

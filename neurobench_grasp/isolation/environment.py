@@ -1,0 +1,266 @@
+"""A virtual environment for each plugin, in the user's cache; this environment is never touched.
+
+The plugin's environment sees this one behind its own packages, so that only what the plugin pins
+differently is installed: numpy 2.0 beside this environment's numpy 2.4, and nothing else twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import site
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import neurobench_grasp
+from neurobench_grasp.cache import cache_folder, content_key, sweep
+from neurobench_grasp.contract import Progress
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.plugins import canonical, files_digest, installed_files
+from neurobench_grasp.requirements import needs, unmet
+
+ABOUT = "environment.json"
+BEHIND = "zzz_behind.pth"  # the last by name: what the plugin's packages add to the path comes before
+UNUSED = 30 * 24 * 3600  # s after which an environment that nobody used is removed
+NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
+ELSEWHERE = ("TARGET", "PREFIX", "ROOT", "USER", "CONSTRAINT", "BUILD_CONSTRAINT", "REQUIREMENT", "EDITABLE",
+             "NO_DEPS", "DRY_RUN", "REPORT", "REQUIRE_VIRTUALENV", "PYTHON")  # fmt: skip
+"""Settings of pip (``PIP_…``) that say what is installed and where; those of indexes and proxies stay."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment that holds one plugin.
+
+    Parameters
+    ----------
+    source : str
+        What the user named: the plugin's folder, or a requirement.
+    folder : path
+    distribution, version : str
+        Of the plugin.
+    code : str, optional
+        Digest of the plugin's code.
+    packages : mapping of str to str
+        Name and version of what else was installed, which hides what this environment has.
+    """
+
+    source: str
+    folder: Path
+    distribution: str
+    version: str
+    code: str | None
+    packages: Mapping[str, str]
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "bin" / "python"
+
+
+def environment_of(source: str, progress: Progress = lambda text: None) -> Environment:
+    """Give the environment of a plugin; it is made if there is none of this content yet.
+
+    It appears whole or not at all, whatever stops the making.
+
+    Parameters
+    ----------
+    source : str
+        Folder of a plugin, or a requirement as pip takes it.
+    progress : callable
+
+    Raises
+    ------
+    NgbError
+        If the source cannot be installed; the message tells what pip says.
+    """
+    if os.name != "posix":
+        raise NgbError("Isolation needs limits on processes, which only Linux and macOS have.")
+    target, content = _identified(source)
+    label = re.sub(r"[^a-z0-9]+", "-", Path(target).name.lower()).strip("-")[:40]
+    key = content_key({"content": content, "below": _this_environment()})
+    root = cache_folder() / "environments"
+    place = root / f"{label}-{key[:16]}"
+    if not (place / ABOUT).exists():
+        progress(f"making an environment for {source}")
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            _sweep(root)
+            _make(place, target)
+        except (OSError, subprocess.SubprocessError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise NgbError(
+                f"Cannot make an environment for {source} in {root} ({why}); free some space, or set "
+                "NGB_CACHE to another folder."
+            ) from error
+    (place / ABOUT).touch()
+    return _read(source, place)
+
+
+def _identified(source: str) -> tuple[str, str]:
+    """Say what pip is given, and what identifies its content."""
+    path = Path(source)
+    if source and path.is_dir():
+        if not any((path / name).exists() for name in ("pyproject.toml", "setup.py")):
+            raise NgbError(
+                f"{source} has no pyproject.toml, so it is no folder of a plugin; see `ngb new model`."
+            )
+        return str(path.resolve()), str(files_digest(_files_below(path)))
+    if path.is_file():
+        return str(path.resolve()), hashlib.sha256(path.read_bytes()).hexdigest()
+    if source.startswith(("/", ".", "~")) or (os.sep in source and "@" not in source and ":" not in source):
+        raise NgbError(
+            f"There is no folder {source}; --isolated takes a plugin's folder, or a requirement for pip."
+        )
+    if not source[:1].isalnum():  # an option of pip
+        raise NgbError(f"{source!r} is neither a folder nor a requirement for pip, such as 'my-plugin==1.2'.")
+    return source, source
+
+
+def _files_below(root: Path) -> dict[str, Path]:
+    """Everything that a plugin's folder holds, weights and data too, but what building and testing leave."""
+    files: dict[str, Path] = {}
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [s for s in subfolders if _holds_source(Path(folder, s))]
+        paths = [Path(folder, n) for n in names]
+        files |= {p.relative_to(root).as_posix(): p for p in paths if p.is_file()}
+    return files
+
+
+def _holds_source(folder: Path) -> bool:
+    left_over = folder.name.startswith(".") or folder.name in NOT_SOURCE or folder.suffix == ".egg-info"
+    return not left_over and not (folder / "pyvenv.cfg").exists()
+
+
+def _this_environment() -> dict[str, Any]:
+    """Name what lies behind the plugin's environment; where that changes, what it lacks may change."""
+    installed = {f"{d.metadata['Name']}=={d.metadata['Version']}" for d in importlib.metadata.distributions()}
+    return {
+        "python": [sys.version, sys.base_prefix],
+        "core": neurobench_grasp.__version__,
+        "folders": _folders_behind(),
+        "installed": sorted(installed),
+    }
+
+
+def _folders_behind() -> list[str]:
+    """Folders of packages that this process imports from, in order."""
+    folders = site.getsitepackages()
+    if site.ENABLE_USER_SITE:
+        folders = [*folders, site.getusersitepackages()]
+    named = [os.path.abspath(p) for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    own = str(Path(neurobench_grasp.__file__).parents[1])
+    return [f for f in dict.fromkeys([*folders, *named, own]) if os.path.isdir(f)]
+
+
+def _make(place: Path, target: str) -> None:
+    work = Path(tempfile.mkdtemp(prefix=".environment-", dir=place.parent))
+    try:
+        new = work / "new"
+        has_pip = importlib.util.find_spec("pip") is not None  # then the environment sees this one's
+        venv.EnvBuilder(symlinks=True, with_pip=not has_pip).create(new)
+        packages = _packages_folder(new)
+        lines = [f"import site; site.addsitedir({folder!r})" for folder in _folders_behind()]
+        (packages / BEHIND).write_text("\n".join(lines) + "\n")
+        about = _install(new, target)
+        (new / ABOUT).write_text(json.dumps(about))
+        try:
+            new.rename(place)
+        except OSError:
+            if not (place / ABOUT).exists():  # not merely another process that was faster
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _install(environment: Path, target: str) -> dict[str, str]:
+    """Install the plugin, then what it needs and is not here; the plugin itself may be behind already."""
+    report = environment.with_name("report.json")
+    _pip(environment, target, "--no-deps", "--ignore-installed", "--report", str(report), target)
+    (installed,) = json.loads(report.read_text())["install"]
+    name, version = installed["metadata"]["name"], installed["metadata"]["version"]
+    extras = ",".join(installed.get("requested_extras", ()))
+    if extras or not _all_here(installed["metadata"].get("requires_dist")):
+        _pip(environment, target, f"{name}[{extras}]=={version}" if extras else f"{name}=={version}")
+    return {"distribution": name, "version": version}
+
+
+def _all_here(lines: list[str] | None) -> bool:
+    """Whether a plugin needs nothing that is not here; this is much quicker than asking pip."""
+    needed = needs(lines)
+    return not any(r.extras or r.url for r in needed) and not list(unmet(needed))
+
+
+def _pip(environment: Path, target: str, *arguments: str) -> None:
+    """Run pip in the environment, whatever the user's settings say about other places."""
+    kept = {k: v for k, v in os.environ.items() if k not in {f"PIP_{name}" for name in ELSEWHERE}}
+    own = {
+        "PIP_CONSTRAINT": os.devnull,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }  # also in place of a file of settings
+    python = [str(environment / "bin" / "python"), "-I", "-B", "-m", "pip"]
+    options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-warn-conflicts", "--no-user"]
+    run = subprocess.run(
+        [*python, "install", *options, *arguments],
+        cwd=environment,
+        env=kept | own,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    if run.returncode:
+        named = target if os.path.isabs(target) else f"There is no folder {target}, and as a requirement it"
+        raise NgbError(
+            f"{named} could not be installed into an environment of its own: {_said(run.stdout)}. Try "
+            "`pip install` with the same words in an empty environment to see all that pip says."
+        )
+
+
+def _said(output: str) -> str:
+    """Last line in which pip says what is wrong."""
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    errors = [
+        line for line in lines if line.lower().startswith("error:") and "ResolutionImpossible" not in line
+    ]
+    said = (errors or [line for line in lines if line] or ["pip ended without a word"])[-1]
+    said = re.sub(r"^error: ", "", said, flags=re.IGNORECASE).rstrip(".")[:500]
+    unreachable = "NewConnectionError" in output or "NameResolutionError" in output or "Retrying" in output
+    return f"{said} (the package index could not be reached)" if unreachable else said
+
+
+def _packages_folder(environment: Path) -> Path:
+    prefix = str(environment)
+    return Path(sysconfig.get_path("purelib", "venv", {"base": prefix, "platbase": prefix}))
+
+
+def _read(source: str, place: Path) -> Environment:
+    about = json.loads((place / ABOUT).read_text())
+    found = list(importlib.metadata.distributions(path=[str(_packages_folder(place))]))
+    mine = [d for d in found if canonical(d.metadata["Name"]) == canonical(about["distribution"])]
+    others = {d.metadata["Name"]: d.metadata["Version"] for d in found if d not in mine}
+    others = {name: version for name, version in sorted(others.items()) if name not in ("pip", "setuptools")}
+    code = files_digest(installed_files(mine[0])) if mine else None
+    return Environment(source, place, about["distribution"], about["version"], code, others)
+
+
+def _sweep(root: Path) -> None:
+    """Remove what killed processes left, and what nobody used for long."""
+    sweep(root, "environment")
+    for about in root.glob(f"*/{ABOUT}"):
+        if about.stat().st_mtime < time.time() - UNUSED:
+            shutil.rmtree(about.parent, ignore_errors=True)

@@ -1,0 +1,392 @@
+"""What the page of a model shows on each dataset: scores, layers, units, hand, curves."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from neurobench_grasp.leaderboard.ranking import average, mean_of_networks
+from neurobench_grasp.leaderboard.site import draw
+from neurobench_grasp.leaderboard.site.boards import Cell
+from neurobench_grasp.leaderboard.site.entries import Entry
+from neurobench_grasp.leaderboard.site.format import spread
+from neurobench_grasp.leaderboard.site.glossary import REFERENCES, SPLITS, split_name
+from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
+from neurobench_grasp.records.units import Labels
+
+LABELS = (
+    "metric", "of", "split", "area", "session", "reference", "layer", "n_components",
+    "decoded", "dimension", "n_decoded_units", "noise",
+)  # fmt: skip
+DRIVEN = {"brain_control_error": "embedding", "brain_control_error_joint_angles": "joint angles"}
+MOST_LAYERS = 30
+"""Layers drawn at most; all are in the table."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of a page: its first column names the rows."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A drawing, a table, or a drawing with its numbers in a table.
+
+    Parameters
+    ----------
+    title : str
+    note : str
+        What is shown, in a sentence.
+    drawing : Markup, optional
+    grid : Grid, optional
+    """
+
+    title: str
+    note: str = ""
+    drawing: Markup | None = None
+    grid: Grid | None = None
+
+
+class Numbers:
+    """Rows of the records of one model on the same data by one protocol, network by network.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+    known : mapping of (str, str) to Cell
+        Area and key of a column → what the boards show, which need not be computed twice.
+    """
+
+    def __init__(self, entries: Sequence[Entry], known: Mapping[tuple[str, str], Cell] | None = None):
+        self._known = known or {}
+        self._units = [entry.scored.units.scores for entry in entries]
+        self.n_networks = len(entries)
+        self._rows: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+        for entry in entries:
+            for row in entry.record.scores:
+                self._rows[tuple([str(row.get(name, "")) for name in LABELS])].append(row)
+
+    def cell(self, metric: str, **labels: str) -> Cell:
+        """Mean over the networks, with an interval where it is known.
+
+        For one network it is that of the record; for several it is computed from the scores of their units.
+        """
+        rows = self._rows.get(_key(metric, labels), [])
+        values = [row["value"] for row in rows if row["value"] is not None]
+        if not values:
+            return Cell()
+        if len(values) == 1:
+            return Cell(values[0], tuple(rows[0]["ci"]) if rows[0].get("ci") else None)
+        if found := self._known.get(_column(metric, labels)):
+            return found
+        if labels.keys() <= {"split", "area", "decoded"}:
+            key = Labels(labels.get("area", ""), labels.get("split", ""), metric, "")
+            if all(key in table for table in self._units):
+                total = average([table[key] for table in self._units])
+                if total:
+                    return Cell(total.value, total.ci)
+        return Cell(statistics.fmean(values))
+
+    def all(self, metric: str, name: str, **labels: str) -> dict[str, Cell]:
+        """Cells of every value of a label, in the order of the record."""
+        at = LABELS.index(name)
+        wanted = _key(metric, labels)
+        found = dict.fromkeys(
+            key[at] for key in self._rows if key[at] and (*key[:at], "", *key[at + 1 :]) == wanted
+        )
+        return {value: self.cell(metric, **labels, **{name: value}) for value in found}
+
+    def values(self, name: str) -> list[str]:
+        """Every value that a label has somewhere, sorted."""
+        at = LABELS.index(name)
+        return sorted({key[at] for key in self._rows if key[at]})
+
+    def units(self, area: str) -> list[tuple[str, str, float]]:
+        """Session, unit and headline score of every unit, mean over networks."""
+        key = Labels(area, SPLIT, METRIC, "")
+        if not all(key in table for table in self._units):
+            return []
+        parts = mean_of_networks([table[key] for table in self._units])
+        return [(p.session, unit, float(v)) for p in parts for unit, v in zip(p.units, p.values, strict=True)]
+
+
+def _column(metric: str, labels: Mapping[str, str]) -> tuple[str, str]:
+    """Area and key of the column of a board that has the same number; no such key if there is none."""
+    area, split, of = labels.get("area", ""), labels.get("split", ""), labels.get("of")
+    if labels.keys() <= {"split", "area"}:
+        return area, f"{metric}_{split}"
+    gains = labels.keys() == {"split", "area", "of"} and (split, of) == (SPLIT, METRIC)
+    return area, metric if gains else ""
+
+
+def _key(metric: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+    return (metric, *(labels.get(name, "") for name in LABELS[1:]))
+
+
+def parts_of(entries: Sequence[Entry], known: Mapping[tuple[str, str], Cell]) -> Iterator[Part]:
+    """Give what a model's records on the same data by one protocol tell.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        One for each network.
+    known : mapping of (str, str) to Cell
+        See :class:`Numbers`.
+    """
+    numbers = Numbers(entries, known)
+    areas = numbers.values("area")
+    yield from _encoding(numbers, areas)
+    for area in areas:
+        yield from _references(numbers, area)
+        yield from _layers(numbers, area)
+        yield from _units(numbers, area)
+        yield from _components(numbers, area)
+    yield from _hand(numbers)
+    yield from _driven(numbers, areas)
+    for area in areas:
+        yield from _curves(numbers, area)
+
+
+def _encoding(numbers: Numbers, areas: Sequence[str]) -> Iterator[Part]:
+    columns = {
+        "single-trial EV": {"metric": "single_trial_ev"},
+        "condition-averaged EV": {"metric": "condition_averaged_ev"},
+        "object-tuning EV": {"metric": "object_tuning_ev"},
+        "share of ceiling": {"metric": "share_of_ceiling", "of": METRIC},
+        "gain over linear": {"metric": "gain_over_linear_kinematic", "of": METRIC},
+        "gain over untrained": {"metric": "gain_over_untrained", "of": METRIC},
+        "gain over phase mean": {"metric": "gain_over_phase_mean", "of": METRIC},
+    }
+    rows = []
+    for area in areas:
+        for split in SPLITS:
+            cells = [numbers.cell(split=split, area=area, **labels) for labels in columns.values()]
+            if cells[0].value is not None:
+                rows.append([f"{area}, {split_name(split)}", *(spread(cell) for cell in cells)])
+    if rows:
+        caption = "Scores with 95 % intervals, mean over units, sessions, animals and networks"
+        yield Part("Scores", grid=_full(caption, ["area, split", *columns], rows))
+
+
+def _references(numbers: Numbers, area: str) -> Iterator[Part]:
+    own = numbers.cell(METRIC, split=SPLIT, area=area)
+    found = numbers.all(METRIC, "reference", split=SPLIT, area=area)
+    named = sorted(
+        ((REFERENCES.get(name, name), cell) for name, cell in found.items() if cell.value is not None),
+        key=lambda item: -(item[1].value or 0.0),
+    )
+    if own.value is None or not named:
+        return
+    items = [("this model", own.value, own.ci, "s1"), *((n, c.value or 0.0, c.ci, "s4") for n, c in named)]
+    yield Part(
+        f"References, {area}",
+        "What simpler accounts, nulls and the truth where it is known score on new objects.",
+        draw.bars(
+            f"Single-trial EV of this model and of references on new objects, {area}",
+            items,
+            "single-trial EV",
+        ),
+        Grid(
+            f"Single-trial EV of references, {area}",
+            ["", "EV"],
+            [["this model", spread(own)], *([name, spread(cell)] for name, cell in named)],
+        ),
+    )
+
+
+def _full(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:
+    """Make a table without the columns that are empty."""
+    kept = [k for k in range(len(head)) if k == 0 or any(row[k] != "–" for row in rows)]
+    return Grid(caption, [head[k] for k in kept], [[row[k] for k in kept] for row in rows])
+
+
+def _layers(numbers: Numbers, area: str) -> Iterator[Part]:
+    found = numbers.all(METRIC, "layer", split=SPLIT, area=area)
+    items = sorted(
+        ((n, c) for n, c in found.items() if c.value is not None), key=lambda i: -(i[1].value or 0.0)
+    )
+    if not items:
+        return
+    best = f"the best is {items[0][0]} with {spread(items[0][1])}"
+    about = f"Single-trial EV of each layer on new objects, {area}; {best}"
+    rows = [[name, spread(cell)] for name, cell in items]
+    drawn = [(name, cell.value or 0.0, cell.ci, "s1") for name, cell in items[:MOST_LAYERS]]
+    yield Part(
+        f"Layers, {area}",
+        "Each layer alone, on new objects.",
+        draw.bars(about, drawn, "single-trial EV"),
+        Grid(f"Single-trial EV of each layer, {area}", ["layer", "EV"], rows),
+    )
+
+
+def _units(numbers: Numbers, area: str) -> Iterator[Part]:
+    scores = sorted(v for _, _, v in numbers.units(area) if v == v)
+    if not scores:
+        return
+    n = len(scores)
+    quarters = [scores[0], scores[n // 4], scores[n // 2], scores[3 * n // 4], scores[-1]]
+    about = (
+        f"Distribution of the single-trial EV of {n} units of {area} on new objects; "
+        f"median {quarters[2]:.3f}, middle half from {quarters[1]:.3f} to {quarters[3]:.3f}"
+    )
+    grid = Grid(
+        f"Single-trial EV of units, {area}",
+        ["", "units", "lowest", "first quarter", "median", "third quarter", "highest"],
+        [[area, str(n), *(spread(Cell(q)) for q in quarters)]],
+    )
+    note = "Single units on new objects, mean over networks; the dashed line is the median."
+    yield Part(f"Units, {area}", note, draw.histogram(about, scores, "single-trial EV of a unit"), grid)
+
+
+def _components(numbers: Numbers, area: str) -> Iterator[Part]:
+    counts = sorted((n for n in numbers.values("n_components") if n.isdecimal()), key=int)
+    curves: dict[str, list[tuple[float, float, draw.Interval]]] = {}
+    for layer in numbers.values("layer"):
+        cells = [
+            (n, numbers.cell(METRIC, split=SPLIT, area=area, layer=layer, n_components=n)) for n in counts
+        ]
+        points = [(float(n), c.value, c.ci) for n, c in cells if c.value is not None and int(n) > 0]
+        if len(points) > 1:
+            curves[layer] = points
+    if not curves:
+        return
+    best = sorted(curves, key=lambda layer: -curves[layer][-1][1])
+    lines = [draw.Line("", [(a, b, None) for a, b, _ in curves[layer]], "s0") for layer in best[3:]]
+    lines += [draw.Line(layer[:20], curves[layer], f"s{k + 1}") for k, layer in enumerate(best[:3])]
+    ticks = sorted({at for points in curves.values() for at, _, _ in points})
+    rows = [
+        [layer, *(spread(Cell(v)) for _, v, _ in curves[layer])]
+        for layer in best
+        if len(curves[layer]) == len(ticks)
+    ]
+    yield Part(
+        f"Components, {area}",
+        "Each layer with its first principal components, on new objects; the best three are named.",
+        draw.lines(
+            f"Single-trial EV by number of components, {area}; best with all of them: {best[0]}",
+            lines,
+            "components",
+            "single-trial EV",
+            x=draw.Scale.logarithmic(ticks, draw.LEFT, draw.PLOT_W - draw.RIGHT),
+        ),
+        Grid(f"EV by number of components, {area}", ["layer", *(draw.plain(t) for t in ticks)], rows),
+    )
+
+
+def _hand(numbers: Numbers) -> Iterator[Part]:
+    columns = {
+        "tracking error, mm": {"metric": "tracking_error"},
+        "fingertips, mm": {"metric": "tracking_error_tips"},
+        "joints, °": {"metric": "joint_error"},
+        "average trajectory, mm": {"metric": "tracking_error", "reference": "average_trajectory"},
+        "average posture, mm": {"metric": "tracking_error", "reference": "average_posture"},
+    }
+    rows = [
+        [split_name(split), *(spread(c, 2) for c in cells)]
+        for split in SPLITS
+        if (cells := [numbers.cell(split=split, **labels) for labels in columns.values()])[0].value
+        is not None
+    ]
+    if rows:
+        caption = "Error of the hand that imitates the recorded movement, in closed loop"
+        yield Part("Tracking", "Lower is better.", grid=_full(caption, ["split", *columns], rows))
+
+
+def _driven(numbers: Numbers, areas: Sequence[str]) -> Iterator[Part]:
+    names = ("intact", "average_trajectory", "average_posture", "shifted_spikes")
+    rows = []
+    for area in areas:
+        for split in SPLITS:
+            for metric, decoded in DRIVEN.items():
+                where = {"split": split, "area": area, "decoded": decoded.replace(" ", "_")}
+                cells = [
+                    numbers.cell(metric, **where),
+                    *(numbers.cell(metric, reference=n, **where) for n in names),
+                ]
+                if cells[0].value is not None:
+                    rows.append([f"{area}, {split_name(split)}, {decoded}", *(spread(c, 2) for c in cells)])
+    if rows:
+        head = ["area, split, decoded signal", "error, mm", *(f"{REFERENCES[name]}, mm" for name in names)]
+        caption = "Error of the hand whose goal is decoded from spikes, in closed loop"
+        yield Part("Brain control", "Lower is better.", grid=_full(caption, head, rows))
+
+
+def _curves(numbers: Numbers, area: str) -> Iterator[Part]:
+    counts = sorted((n for n in numbers.values("n_decoded_units") if n.isdecimal()), key=int)
+    noises = sorted(filter(_is_number, numbers.values("noise")), key=float)
+    for title, name, values, fixed, axis in (
+        ("Fewer units", "n_decoded_units", counts, {"noise": "0.0"}, "decoded units"),
+        ("Noise", "noise", noises, {"n_decoded_units": "all"}, "noise, standard deviations"),
+    ):
+        series, rows = [], []
+        for k, (metric, decoded) in enumerate(DRIVEN.items()):
+            where = {"split": "test", "area": area, "decoded": decoded.replace(" ", "_"), **fixed}
+            cells = [(float(v), numbers.cell(metric, **where, **{name: v})) for v in values]
+            points = [(at, c.value, c.ci) for at, c in cells if c.value is not None]
+            if len(points) > 1:
+                series.append(draw.Line(decoded, points, f"s{k + 1}"))
+                rows += [
+                    [f"{decoded}, {draw.plain(at)}", spread(c, 2)] for at, c in cells if c.value is not None
+                ]
+        if series:
+            places = sorted({at for line in series for at, _, _ in line.points})
+            ends = draw.LEFT, draw.PLOT_W - draw.RIGHT
+            x = draw.Scale.logarithmic(places, *ends) if places[0] > 0 else draw.Scale.over(places, *ends)
+            yield Part(
+                f"{title}, {area}",
+                "Brain control on new trials; lower is better.",
+                draw.lines(
+                    f"Error of the brain-driven hand by {axis}, {area}", series, axis, "error, mm", x=x
+                ),
+                Grid(
+                    f"Brain-control error by {axis}, {area}", [f"decoded signal, {axis}", "error, mm"], rows
+                ),
+            )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) >= 0
+    except ValueError:
+        return False
+
+
+def learning_curve(curves: Sequence[Sequence[Mapping[str, float]]]) -> Part | None:
+    """Error during training of each network whose card is known."""
+    series = []
+    for split, style in (("train", "s2"), ("ood", "s1")):
+        for k, curve in enumerate(curves):
+            points = [(p["steps"] / 1e6, p[split], None) for p in curve if split in p]
+            if len(points) > 1:
+                series.append(draw.Line("" if k else split_name(split), points, style))
+    if not series:
+        return None
+    ends = [at for line in series for at, _, _ in line.points]
+    rows = [
+        [f"network {k + 1}", *(spread(Cell(curve[-1].get(split)), 2) for split in ("train", "ood"))]
+        for k, curve in enumerate(curves)
+    ]
+    n = "the network" if len(curves) == 1 else f"{len(curves)} networks"
+    return Part(
+        "Learning curve",
+        f"Tracking error during the training of {n}; lower is better.",
+        draw.lines(
+            "Tracking error by training step",
+            series,
+            "training steps, millions",
+            "error, mm",
+            x=draw.Scale.over(ends, draw.LEFT, draw.PLOT_W - draw.RIGHT),
+        ),
+        Grid(
+            "Tracking error at the end of training, mm", ["network", *map(split_name, ("train", "ood"))], rows
+        ),
+    )

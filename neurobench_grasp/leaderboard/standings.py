@@ -1,0 +1,283 @@
+"""Boards of records that were scored alike, and the ranking; recordings and synthetic self-tests apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neurobench_grasp.contract import ScoreRecord
+from neurobench_grasp.leaderboard.contamination import contamination
+from neurobench_grasp.leaderboard.pairs import all_differences
+from neurobench_grasp.leaderboard.ranking import (
+    Networks,
+    average,
+    beats,
+    rank_intervals,
+    tie_groups,
+)
+from neurobench_grasp.records.record import Scored
+from neurobench_grasp.records.units import Labels
+from neurobench_grasp.scoring.intervals import Summary, UnitScores
+
+Row = Mapping[str, Any]
+BOARD = (
+    "synthetic",
+    "dataset",
+    "dataset_sha256",
+    "splits",
+    "trained_on",
+    "trained_on_sha256",
+    "protocol",
+    "version",
+    "settings_sha256",
+    "area",
+)
+METRIC, SPLIT = "single_trial_ev", "ood"
+"""The headline."""
+DETAIL_KEYS = ("reference", "session", "layer", "dimension", "noise")
+TWIN = "untrained"
+RANK_RULE = (
+    "Two models differ if and only if the 95 % interval of their difference, paired unit by unit and "
+    "condition by condition, excludes 0; else they tie. Ranks run from the best to the worst place that "
+    "this leaves open; models that share a letter are tied."
+)
+
+
+def main_rows(record: ScoreRecord) -> list[Row]:
+    """Rows that score the model itself: not a reference, a single session or a single layer."""
+    return [row for row in record.scores if _is_main(row)]
+
+
+def _is_main(row: Row) -> bool:
+    return not any(key in row for key in DETAIL_KEYS)
+
+
+def unit_scores_of(metric: str = METRIC, split: str = SPLIT) -> Callable[[Labels], bool]:
+    """Tell the scores of single units that a table needs: those of the models and of their twins."""
+    return lambda labels: (labels.metric, labels.split) == (metric, split) and labels.reference in ("", TWIN)
+
+
+def rank_models(scored: Iterable[Scored]) -> list[dict[str, Any]]:
+    """Rank models by single-trial EV on held-out objects.
+
+    Only what was scored alike shares a board: content of the dataset, splits, protocol with its version
+    and settings, area. Boards of synthetic self-tests come last.
+
+    Parameters
+    ----------
+    scored : iterable of Scored
+        Of several records of one model and seed on one board the newest counts.
+
+    Returns
+    -------
+    list of dict
+        Tidy rows, board after board (:data:`BOARD`) and best first, with ``rank, rank_worst, ties, model,
+        value, ci, data_se, network_se, n_units, n_groups, n_networks, seeds, contaminated`` and, where
+        something is missing or contaminated, ``reason``. ``rank`` is ``None`` without scores of single units
+        or interval, because such a row cannot be told from others.
+    """
+    rows = []
+    for board, found in boards(scored):
+        candidates = best_first(found, lower=False)
+        rows += [board | row for row in standing(candidates, differences(candidates), lower=False)]
+    return rows
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model on one board.
+
+    Parameters
+    ----------
+    model : str
+    rows : mapping of int to mapping
+        Seed → row of its record.
+    networks : mapping of int to sequence of UnitScores
+        Seed → scores of its units, session by session; only seeds that have them.
+    beside : mapping of str to sequence of sequence of UnitScores
+        Reference → what it scored beside each of these networks; only references that all have.
+    problems : tuple of str
+        Why scores of units could not be read.
+    total : Summary, optional
+        Mean over the networks.
+    contamination : str
+        Why its scores are contaminated; empty if they are not.
+    """
+
+    model: str
+    rows: Mapping[int, Row]
+    networks: Mapping[int, Sequence[UnitScores]]
+    beside: Mapping[str, Networks]
+    problems: tuple[str, ...]
+    total: Summary | None
+    contamination: str = ""
+
+    @classmethod
+    def of(cls, model: str, found: Mapping[int, tuple[Row, Scored]], labels: Labels) -> Candidate:
+        """Put together the records of one model: seed → row and record."""
+        seeds = sorted(found)
+        units = {seed: found[seed][1].units.scores for seed in seeds}
+        networks = {seed: units[seed][labels] for seed in seeds if labels in units[seed]}
+        tables = [units[seed] for seed in networks]
+        known = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
+        alike = [other for other in known if other.reference and other._replace(reference="") == labels]
+        return cls(
+            model,
+            {seed: found[seed][0] for seed in seeds},
+            networks,
+            {other.reference: [table[other] for table in tables] for other in alike},
+            tuple(found[seed][1].problem for seed in seeds if found[seed][1].problem),
+            average(list(networks.values())) if networks else None,
+            next(filter(None, (contamination(found[seed][1].record) for seed in seeds)), ""),
+        )
+
+    @property
+    def untrained(self) -> Networks:
+        """The twin of each network; empty if some network lacks one."""
+        return self.beside.get(TWIN, [])
+
+    @property
+    def scores(self) -> Networks:
+        """Scores of the networks, in the order of their seeds."""
+        return list(self.networks.values())
+
+    def row(self) -> dict[str, Any]:
+        """Mean over networks, and why something is missing or what the interval does not cover."""
+        out = numbers(self.total, len(self.networks))
+        if self.total is None:
+            values = [row["value"] for row in self.rows.values() if row["value"] is not None]
+            out["value"] = statistics.fmean(values) if values else None
+            out["n_units"] = next((row["n_units"] for row in self.rows.values() if "n_units" in row), None)
+        out |= {"n_networks": len(self.networks), "seeds": list(self.networks)}
+        out["contaminated"] = bool(self.contamination)
+        reasons = [self.contamination] if self.contamination else []
+        reasons += [row["reason"] for row in self.rows.values() if row.get("reason")]
+        if missing := [seed for seed in self.rows if seed not in self.networks]:
+            reasons.append(f"no scores of single units for seed {', '.join(map(str, missing))}")
+        if out["ci"] is None and not reasons:
+            reasons.append("no interval")
+        return out | ({"reason": "; ".join(dict.fromkeys(reasons))} if reasons else {})
+
+
+def boards(
+    scored: Iterable[Scored], metric: str = METRIC, split: str = SPLIT
+) -> Iterator[tuple[dict[str, Any], list[Candidate]]]:
+    """Put together what was scored alike, board by board in sorting order.
+
+    Parameters
+    ----------
+    scored : iterable of Scored
+        Of several records of one model and seed on one board the newest counts.
+    metric, split : str
+
+    Yields
+    ------
+    board : dict
+        Its labels, see :data:`BOARD`.
+    candidates : list of Candidate
+    """
+    found: dict[str, dict[str, dict[int, tuple[Row, Scored]]]] = defaultdict(lambda: defaultdict(dict))
+    for entry in sorted(scored, key=lambda s: str(s.record.provenance.get("date", ""))):
+        for row in entry.record.scores:
+            if (row["metric"], row.get("split")) == (metric, split) and _is_main(row):
+                board = json.dumps(_board(entry.record, row))
+                found[board][entry.record.model][entry.record.seed] = (row, entry)
+    for board in sorted(found):
+        labels = json.loads(board)
+        of = Labels(labels["area"], split, metric, "")
+        yield labels, [Candidate.of(model, seeds, of) for model, seeds in found[board].items()]
+
+
+def _board(record: ScoreRecord, row: Row) -> dict[str, Any]:
+    """Everything that must be equal for two scores to share a board, in sorting order."""
+    dataset, protocol = record.dataset, record.protocol
+    values = (
+        bool(dataset["synthetic"]),
+        dataset["id"],
+        dataset["sha256"],
+        dataset["splits"],
+        dataset.get("trained_on", ""),
+        dataset.get("trained_on_sha256", ""),
+        protocol["name"],
+        protocol["version"],
+        settings_digest(record),
+        row.get("area", ""),  # a hand's error has none
+    )
+    return dict(zip(BOARD, values, strict=True))
+
+
+def settings_digest(record: ScoreRecord) -> str:
+    """Digest of the settings of a record's protocol."""
+    settings = json.dumps(record.protocol.get("settings", {}), sort_keys=True).encode()
+    return hashlib.sha256(settings).hexdigest()
+
+
+def best_first(candidates: Iterable[Candidate], *, lower: bool) -> list[Candidate]:
+    """Order candidates by their value; those without interval or value come last."""
+
+    def place(candidate: Candidate) -> tuple[bool, bool, float, str]:
+        row = candidate.row()
+        value = row["value"]
+        return row["ci"] is None, value is None, (value or 0.0) * (1 if lower else -1), candidate.model
+
+    return sorted(candidates, key=place)
+
+
+Differences = Mapping[tuple[int, int], Summary | None]
+
+
+def differences(candidates: Sequence[Candidate]) -> Differences:
+    """Every difference, first minus second, of those that have scores of single units."""
+    return all_differences({i: c.scores for i, c in enumerate(candidates) if c.networks})
+
+
+def standing(candidates: Sequence[Candidate], found: Differences, *, lower: bool) -> list[dict[str, Any]]:
+    """Give the rows of one board: rank, tie groups and numbers of each candidate.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        As :func:`best_first` orders them.
+    found : mapping
+        As :func:`differences` gives.
+    lower : bool
+        True if lower scores are better.
+
+    Returns
+    -------
+    list of dict
+    """
+    n = sum(c.total is not None and c.total.ci is not None for c in candidates)
+    better = beats({pair: total for pair, total in found.items() if max(pair) < n}, n, lower=lower)
+    groups = tie_groups(better)
+    none = {"rank": None, "rank_worst": None, "ties": None}
+    places = [
+        {
+            "rank": best,
+            "rank_worst": worst,
+            "ties": "".join(_letter(k) for k, group in enumerate(groups) if i in group),
+        }
+        for i, (best, worst) in enumerate(rank_intervals(better))
+    ] + [none] * (len(candidates) - n)
+    return [{**place, "model": c.model, **c.row()} for place, c in zip(places, candidates, strict=True)]
+
+
+def numbers(total: Summary | None, n_networks: int) -> dict[str, Any]:
+    """Give a summary as JSON values; one network tells nothing of how networks differ."""
+    return {
+        "value": total and total.value,
+        "ci": total and total.ci and list(total.ci),
+        "data_se": total and total.data_se,
+        "network_se": total.draw_se if total and n_networks > 1 else None,
+        "n_units": total and total.n_units,
+        "n_groups": total and total.n_groups,
+    }
+
+
+def _letter(k: int) -> str:
+    return chr(ord("a") + k % 26) + (str(k // 26) if k >= 26 else "")

@@ -1,0 +1,208 @@
+"""Curves: the error of a brain-driven hand with fewer units, and with noise on what is decoded."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.contract import Floats
+from neurobench_grasp.plots.brain_control import (
+    BASELINES,
+    IN_WORDS,
+    STYLES,
+    Hand,
+    decoder_of,
+    error_of,
+    left_out,
+)
+from neurobench_grasp.plots.layers import MEANS
+from neurobench_grasp.plots.sources import NAN, Networks, Score, table_of
+from neurobench_grasp.plots.style import GREY, LIGHT, SMALL, Drawing, draw, entries, legend
+from neurobench_grasp.protocols.brain_control.curves import SPLIT
+from neurobench_grasp.protocols.brain_control.protocol import ERROR, metric_of
+from neurobench_grasp.protocols.brain_control.trials import areas_of, recorded_throughout
+from neurobench_grasp.protocols.settings import BRAIN_CONTROL
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+ALL = "all"
+LINES: Mapping[str, Mapping[str, Any]] = {
+    "intact": {"color": GREY, "linestyle": "-", "linewidth": 0.9},
+    **BASELINES,
+}
+_DASHES = {"embedding": "-", "joint_angles": "--"}
+_HEIGHT = 2.3  # inches per area
+_BESIDE = {"embedding": -0.006, "joint_angles": 0.006}
+"""Shift by a share of the axis, so that intervals do not hide one another."""
+
+
+def curves(networks: Networks, references: Networks | None, n_units: Mapping[str, Sequence[int]]) -> Drawing:
+    """Draw the error by number of units and by noise, by area.
+
+    Parameters
+    ----------
+    networks : Networks
+        By the protocol ``brain-control-curves``.
+    references : Networks, optional
+        The same by the protocol ``brain-control``: what the curves lie between.
+    n_units : mapping of str to sequence of int
+        All units of each area, session by session.
+    """
+    import pandas as pd
+
+    table = table_of(networks, _rows(networks, n_units), "error_mm")
+    if references is not None:
+        table = pd.concat([table, pd.DataFrame(_references(references, networks.areas))])
+    return Drawing("curves", table, _draw(table, networks.title, n_units))
+
+
+def count_units(sessions: Sequence[AlignedSession]) -> dict[str, list[int]]:
+    """Count the units of each area that are decoded from, session by session."""
+    counts: dict[str, list[int]] = {area: [] for area in areas_of(sessions)}
+    for session in (s for s in sessions if s.trials.joint_angles is not None):
+        areas = [session.areas[u] for u in recorded_throughout(session)[0]]
+        for area in sorted(set(areas)):
+            if areas.count(area) >= BRAIN_CONTROL.min_units:
+                counts[area].append(areas.count(area))
+    return counts
+
+
+def _rows(networks: Networks, n_units: Mapping[str, Sequence[int]]) -> Iterator[dict[str, Any]]:
+    for area in networks.areas:
+        for kind in IN_WORDS:
+            metric = metric_of(ERROR, kind)
+            for row in networks.rows(metric, area=area, split=SPLIT, decoded=kind):
+                point = {key: row[key] for key in ("n_decoded_units", "noise") if key in row}
+                where = {"area": area, "split": SPLIT, "decoded": kind, **point}
+                about = {"decoder": decoder_of(networks), **where, "name": _name(kind, point)}
+                about["mean_n_units"] = _place(point.get("n_decoded_units"), n_units[area])
+                yield about | _cells("mean", None, networks.score(metric, **where))
+                for seed in networks.seeds if len(networks.seeds) > 1 else ():
+                    yield about | _cells("network", seed, networks.of(seed, metric, **where))
+
+
+def _references(networks: Networks, areas: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for area in areas:
+        for name in LINES:
+            hand = Hand(_in_words(name), reference=name)
+            about = {"area": area, "split": SPLIT, "reference": name, "name": hand.name}
+            yield about | _cells("reference", None, error_of(networks, hand, area, SPLIT))
+
+
+def _cells(kind: str, seed: int | None, score: Score) -> dict[str, Any]:
+    return {"kind": kind, "seed": seed, **score.ends("error_mm"), "reason": score.reason}
+
+
+def _place(n_decoded: str | None, counts: Sequence[int]) -> float:
+    """Give the number of units of a point, a mean over sessions for all that each has."""
+    if n_decoded is None or (n_decoded == ALL and not counts):
+        return NAN
+    return statistics.fmean(counts) if n_decoded == ALL else float(n_decoded)
+
+
+def _name(kind: str, point: Mapping[str, Any]) -> str:
+    if not point:
+        return IN_WORDS[kind]
+    noise = f" with noise {point['noise']:g}" if point["noise"] else ""
+    n_units = point["n_decoded_units"]
+    return f"{IN_WORDS[kind]} by {n_units} unit{'' if n_units == '1' else 's'}{noise}"
+
+
+def _in_words(reference: str) -> str:
+    return "intact goal" if reference == "intact" else reference.replace("_", " ")
+
+
+def _draw(table: pd.DataFrame, title: str, n_units: Mapping[str, Sequence[int]]) -> bytes:
+    drawn = table[table.error_mm.notna()]
+    curve = drawn[drawn.kind != "reference"]
+    areas = list(dict.fromkeys(curve.area))
+    numbers = sorted({int(n) for n in curve.n_decoded_units if n != ALL})
+    most = drawn[["error_mm", "error_mm_ci_high"]].max().max()
+
+    def paint(figure: SubFigure) -> None:
+        grid = figure.subplots(len(areas), 2, sharex="col", sharey=True, squeeze=False)
+        for area, (left, right) in zip(areas, grid, strict=True):
+            mine = curve[curve.area == area]
+            _lines((left, right), drawn[(drawn.area == area) & (drawn.kind == "reference")])
+            _by_units(left, mine[mine.noise == 0], n_units[area])
+            left.set_xticks(numbers, map(str, numbers))
+            _by_noise(right, mine[mine.n_decoded_units == ALL])
+            left.set_title(f"{area}: fewer units")
+            right.set_title(f"{area}: noise on what is decoded")
+            left.set_ylabel("tracking error (mm)")
+        grid[-1, 0].set_xlabel("units that are decoded")
+        grid[-1, 1].set_xlabel("noise / standard deviation of the signal")
+        grid[0, 0].set_ylim(0, 1.03 * most)
+        legend(figure)
+
+    return draw(len(areas) * _HEIGHT + 0.6, title, paint, _note(table, n_units))
+
+
+def _lines(panels: Sequence[Axes], references: pd.DataFrame) -> None:
+    for row in entries(references):
+        for axes in panels:
+            axes.axhline(row.error_mm, label=row.name, zorder=0, **LINES[row.reference])
+
+
+def _by_units(axes: Axes, part: pd.DataFrame, counts: Sequence[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks([], minor=True)
+    whole = _place(ALL, counts)
+    axes.axvline(whole, color=LIGHT, linewidth=0.8, zorder=0)
+    axes.text(whole, 0.02, _all(counts), transform=axes.get_xaxis_transform(), ha="right", fontsize=SMALL)
+    _curves(axes, part, "mean_n_units")
+
+
+def _by_noise(axes: Axes, part: pd.DataFrame) -> None:
+    levels = sorted(set(part.noise))
+    if len(levels) > 1:  # equal factors at equal distances, and 0 one of them away
+        axes.set_xscale("symlog", base=2, linthresh=levels[1], linscale=0.5)
+    axes.set_xticks(levels, [f"{level:g}" for level in levels])
+    axes.set_xticks([], minor=True)
+    _curves(axes, part, "noise")
+
+
+def _curves(axes: Axes, part: pd.DataFrame, along: str) -> None:
+    for kind in (k for k in IN_WORDS if (part.decoded == k).any()):
+        style, label = STYLES[kind], f"decoded {IN_WORDS[kind]}, 95 % interval"
+        mine = part[part.decoded == kind].sort_values(along)
+        mean, single = mine[mine.kind == "mean"], mine[mine.kind == "network"]
+        at = _beside(axes, mean[along], _BESIDE[kind])
+        axes.vlines(at, mean.error_mm_ci_low, mean.error_mm_ci_high, color=style["color"], linewidth=0.7)
+        axes.plot(at, mean.error_mm, _DASHES[kind], markersize=3.5, label=label, **style)
+        if len(single):
+            at = _beside(axes, single[along], 3 * _BESIDE[kind])
+            axes.plot(at, single.error_mm, ".", color=GREY, markersize=2.5, label="one network")
+
+
+def _beside(axes: Axes, places: pd.Series[float], share: float) -> Floats:
+    """Shift places by a share of the axis, whatever its scale."""
+    scale = axes.xaxis.get_transform()
+    at = np.asarray(scale.transform(places.to_numpy()))
+    return np.asarray(scale.inverted().transform(at + share * np.ptp(at)))
+
+
+def _all(counts: Sequence[int]) -> str:
+    """Label the place of all units."""
+    low, high = min(counts), max(counts)
+    return f"all ({low}) " if low == high else f"all ({low} to {high}) "
+
+
+def _note(table: pd.DataFrame, n_units: Mapping[str, Sequence[int]]) -> str:
+    lines = [f"Decoder: {table.decoder.iloc[0]}. On {SPLIT}: new trials."]
+    if any(len(counts) > 1 for counts in n_units.values()):
+        lines.append(
+            "A number of units: mean over the sessions that have more. All: at the mean over sessions."
+        )
+    lines += [MEANS] if (table.kind == "network").any() else []
+    if not (table.kind == "reference").any():
+        names = ", ".join(map(_in_words, LINES))
+        lines.append(f"No lines of {names}: these networks lack a record by the protocol brain-control.")
+    return "\n".join([*lines, *left_out(table, "error_mm", "name")])

@@ -1,0 +1,117 @@
+"""Scores: the model beside every reference of the panel, with intervals and ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from neurobench_grasp.leaderboard.standings import METRIC
+from neurobench_grasp.plots.sources import Networks, Score, table_of
+from neurobench_grasp.plots.style import (
+    BLACK,
+    LIGHT,
+    VERMILION,
+    Drawing,
+    draw,
+    entries,
+    legend,
+    sentence,
+    whisker,
+)
+from neurobench_grasp.protocols.encoding.references import REFERENCES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+SPLITS = {"test": "new trials", "ood": "held-out conditions"}
+_IN_WORDS = {"reference": "references"}
+_ROW = 0.19  # inches per name
+
+
+def scores(networks: Networks) -> Drawing:
+    """Draw explained variance of a model and of its references, by area and split."""
+    table = table_of(networks, _rows(networks))
+    return Drawing("scores", table, _draw(table, networks.title))
+
+
+def _rows(networks: Networks) -> Iterator[dict[str, Any]]:
+    model = networks.first.record.model
+    for area in networks.areas:
+        for split in SPLITS:
+            where = {"area": area, "split": split}
+            yield _row(where, "model", model, networks.score(METRIC, **where))
+            for seed in networks.seeds if len(networks.seeds) > 1 else ():
+                yield _row(where, "network", model, networks.of(seed, METRIC, **where), seed)
+            for name in REFERENCES:
+                yield _row(where, "reference", name, networks.score(METRIC, reference=name, **where))
+            yield _row(where, "ceiling", "ceiling", networks.score("ceiling", of=METRIC, **where))
+
+
+def _row(
+    where: dict[str, str], kind: str, name: str, score: Score, seed: int | None = None
+) -> dict[str, Any]:
+    return {**where, "kind": kind, "name": name, "seed": seed, **score.cells}
+
+
+def _draw(table: pd.DataFrame, title: str) -> bytes:
+    table = table.astype({"n_units": "Int64"})
+    splits = [s for s in SPLITS if table.ev[table.split == s].notna().any()]
+    drawn = table[table.ev.notna() & table.split.isin(splits) & table.kind.isin(["model", "reference"])]
+    names = list(dict.fromkeys(zip(drawn.kind, drawn.name, strict=True)))
+    areas = list(dict.fromkeys(table.area))
+
+    def paint(figure: SubFigure) -> None:
+        grid = figure.subplots(len(areas), len(splits), sharex=True, sharey=True, squeeze=False)
+        for area, line in zip(areas, grid, strict=True):
+            for split, axes in zip(splits, line, strict=True):
+                part = table[(table.area == area) & (table.split == split)]
+                _panel(axes, part, names)
+                n_units = part.n_units[part.kind == "model"].max()
+                axes.set_title(f"{area}, {split}: {SPLITS[split]}; {n_units} units")
+        for axes in grid[-1]:
+            axes.set_xlabel("single-trial explained variance (EV)")
+        legend(figure)
+
+    height = len(areas) * (0.35 + _ROW * (len(names) + 1)) + 0.5
+    return draw(height, title, paint, _note(table, splits))
+
+
+def _panel(axes: Axes, part: pd.DataFrame, names: list[tuple[str, str]]) -> None:
+    axes.axvline(0, color=BLACK, linewidth=0.6)
+    for row in entries(part[part.kind == "ceiling"]):
+        if row.ev_ci_low == row.ev_ci_low:
+            axes.axvspan(row.ev_ci_low, row.ev_ci_high, color=LIGHT, linewidth=0, zorder=0)
+        axes.axvline(
+            row.ev, color="0.4", linestyle="--", linewidth=1, zorder=1, label="ceiling (shaded: 95 %)"
+        )
+    axes.set_yticks(range(len(names)), [name for _, name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    for row in entries(part[part.ev.notna() & (part.kind != "ceiling")]):
+        at = names.index(("model" if row.kind == "network" else row.kind, row.name))
+        if row.kind == "network":
+            axes.plot(row.ev, at + 0.28, ".", color=VERMILION, markersize=3, label="one network")
+        else:
+            mine = row.kind == "model"
+            style = {"color": VERMILION if mine else BLACK, "markerfacecolor": VERMILION if mine else "white"}
+            label = "model, 95 % interval" if mine else "reference, 95 % interval"
+            whisker(axes, row.ev, (row.ev_ci_low, row.ev_ci_high), at, marker="D" if mine else "o",
+                    markersize=4.5, label=label, **style)  # fmt: skip
+
+
+def _note(table: pd.DataFrame, splits: list[str]) -> str:
+    """Say what is left out of the picture, and what intervals do not cover."""
+    told = table[(table.reason != "") & (table.kind != "network")]
+    absent: list[str] = []
+    limits: list[str] = []
+    for reason, rows in told.groupby("reason", sort=False):
+        where = "" if set(rows.split) == set(splits) else f" on {' and '.join(dict.fromkeys(rows.split))}"
+        if rows.ev.isna().all():
+            absent.append(f"{', '.join(dict.fromkeys(rows.name))}{where} ({reason})")
+        else:
+            kinds = " and ".join({kind: _IN_WORDS.get(kind, kind) for kind in rows.kind}.values())
+            limits.append(f"{kinds}{where}: {reason}")
+    texts = [f"Left out: {'; '.join(absent)}."] if absent else []
+    return "\n".join([*texts, *(sentence(text) for text in limits)])

@@ -1,0 +1,208 @@
+"""The video: recorded and simulated hands side by side, one frame per step, with captions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.bodies.render import Colour, HandPainter
+from neurobench_grasp.contract import Floats, Progress
+from neurobench_grasp.errors import UnsupportedError
+from neurobench_grasp.plots.trajectory import RECORDED, SIMULATED, Course
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
+
+FRAMES_PER_SECOND = 25
+PANEL = (368, 400)  # pixels
+CAPTIONS = (40, 24)  # above and below; the whole is a multiple of 16 either way, as mp4 likes it
+_FONT_SIZE = 12
+_BLACK, _GREY, _PALE = (0.0, 0.0, 0.0), (0.45, 0.45, 0.45), (0.85, 0.85, 0.85)
+Encoder = Callable[["Iterator[Image]"], bytes]
+
+
+def encoder(suffix: str) -> Encoder:
+    """Give the function that turns frames into a video of that kind.
+
+    Parameters
+    ----------
+    suffix : str
+        ``.gif`` or ``.mp4``.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is neither, or mp4 cannot be made here.
+    """
+    if suffix.lower() == ".gif":
+        return _gif
+    if suffix.lower() != ".mp4":
+        raise UnsupportedError(
+            f"A video is a .gif or an .mp4 file, not {suffix or 'one without an ending'}; choose such a name."
+        )
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
+        get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as error:
+        raise UnsupportedError(
+            "An .mp4 needs the package imageio-ffmpeg with its ffmpeg; install it, or name a .gif file."
+        ) from error
+    return _mp4
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """A hand among those that stand side by side; ``error_mm`` is ``None`` for the recorded one."""
+
+    caption: str
+    colour: Colour
+    joint_angles: Floats
+    error_mm: Floats | None
+
+
+def _panels(course: Course, names: Sequence[str]) -> list[_Panel]:
+    panels = [_Panel("recorded", RECORDED, course.recorded, None)]
+    for name, colour, hand in zip(names, SIMULATED, course.hands, strict=False):
+        panels.append(_Panel(f"{name} (dots: recorded)", colour, hand.joint_angles, hand.error_mm))
+    return panels
+
+
+def frames(course: Course, title: str, names: Sequence[str], progress: Progress) -> Iterator[Image]:
+    """Draw the frames.
+
+    Parameters
+    ----------
+    course : Course
+    title : str
+        What was recorded.
+    names : sequence of str
+        Of the simulated hand, and of the one that spikes drive if there is one.
+    progress : callable
+
+    Yields
+    ------
+    PIL.Image.Image
+        One per step.
+    """
+    panels = _panels(course, names)
+    painter = HandPainter(*PANEL)
+    try:
+        for step in range(len(course.time)):
+            if step % FRAMES_PER_SECOND == 0:
+                progress(f"drawing frame {step + 1} of {len(course.time)}")
+            hands = [painter.paint(panel.joint_angles[step], panel.colour) for panel in panels]
+            targets = painter.project(course.targets[step])
+            picture = _with_dots(np.concatenate(hands, axis=1), targets)
+            yield _captioned(picture, course, step, title, panels)
+    finally:
+        painter.close()
+
+
+def _with_dots(hands: NDArray[np.uint8], points: Floats) -> Image:
+    """Mark recorded keypoints on every simulated hand, in front of it."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(hands)
+    draw = ImageDraw.Draw(picture)
+    for left in range(PANEL[0], picture.width, PANEL[0]):
+        for x, y in points + np.array([left, 0]):
+            draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=_rgb(RECORDED), outline="white")
+    return picture
+
+
+def _captioned(hands: Image, course: Course, step: int, title: str, panels: Sequence[_Panel]) -> Image:
+    """Add names above the hands; below them time, errors and how much of the trial has passed."""
+    from PIL import Image, ImageDraw
+
+    above, below = CAPTIONS
+    width, height = hands.size
+    picture = Image.new("RGB", (width, above + height + below), "white")
+    picture.paste(hands, (0, above))
+    draw = ImageDraw.Draw(picture)
+    speed = FRAMES_PER_SECOND * course.step_s
+    _write(draw, (width / 2, 3), f"{title}   (shown at {speed:.3g} × its speed)", _BLACK, width)
+    bottom = above + height
+    phase = "scored window" if course.scored[step] else "outside the scored window"
+    for place, panel in enumerate(panels):
+        middle = (place + 0.5) * PANEL[0]
+        _write(draw, (middle, 21), panel.caption, panel.colour, PANEL[0])
+        note = f"{course.time[step]:+.2f} s, {phase}"
+        if panel.error_mm is not None:
+            note = f"keypoint error {panel.error_mm[step]:.1f} mm"
+        _write(draw, (middle, bottom), note, _BLACK, PANEL[0])
+    scale = width / len(course.time)
+    inside = np.flatnonzero(course.scored)
+    for first, stop, colour in (
+        (0, len(course.time), _PALE), (inside[0], inside[-1] + 1, _GREY), (step, step + 1, _BLACK)
+    ):  # fmt: skip
+        draw.rectangle((first * scale, bottom + 19, stop * scale, bottom + 23), fill=_rgb(colour))
+    return picture
+
+
+def _write(draw: ImageDraw, middle_top: tuple[float, float], text: str, colour: Colour, width: float) -> None:
+    """Write a line, in smaller letters if it would be wider than there is room."""
+    size = min(_FONT_SIZE, _FONT_SIZE * width / _font(_FONT_SIZE).getlength(text))
+    draw.text(middle_top, text, fill=_rgb(colour), font=_font(size), anchor="ma")
+
+
+@cache
+def _font(size: float) -> FreeTypeFont:
+    """Give a font that has the letters of most languages, unlike Pillow's own."""
+    from matplotlib import get_data_path
+    from PIL.ImageFont import truetype
+
+    return truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
+def _rgb(colour: Colour) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * part) for part in colour)
+    return red, green, blue
+
+
+def _gif(pictures: Iterator[Image]) -> bytes:
+    """Encode with one palette for all frames, so that colours do not flicker."""
+    from PIL.Image import Dither
+
+    first = next(pictures)
+    palette = _palette(first)
+    plain = (p.quantize(palette=palette, dither=Dither.NONE) for p in chain([first], pictures))
+    file = BytesIO()
+    duration = 1000 // FRAMES_PER_SECOND
+    next(plain).save(file, "GIF", save_all=True, append_images=plain, duration=duration, loop=0)
+    return file.getvalue()
+
+
+def _palette(picture: Image) -> Image:
+    """Choose 128 colours, those that are almost white made white, like the paper around."""
+    palette = picture.quantize(128)
+    colours = np.array(palette.getpalette()).reshape(-1, 3)
+    colours[colours.min(1) > 240] = 255
+    palette.putpalette(colours.ravel().tolist())
+    return palette
+
+
+def _mp4(pictures: Iterator[Image]) -> bytes:
+    """Encode as H.264, by way of a file, since ffmpeg cannot write mp4 into a pipe."""
+    from imageio_ffmpeg import write_frames
+
+    first = next(pictures)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "video.mp4")
+        writer = write_frames(path, first.size, fps=FRAMES_PER_SECOND, quality=8, ffmpeg_log_level="error")
+        writer.send(None)
+        for picture in chain([first], pictures):
+            writer.send(picture.tobytes())
+        writer.close()
+        return path.read_bytes()

@@ -1,0 +1,1 @@
+"""The protocols ``brain-control`` and ``brain-control-curves``."""

@@ -1,0 +1,203 @@
+"""Curves of brain control: the error by number of units, and by noise on the decoded signal (section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.contract import Floats, Ints, Ragged, ScoreRow, Scores
+from neurobench_grasp.errors import UnsupportedError
+from neurobench_grasp.protocols.brain_control.decoders import check_decoder, decode
+from neurobench_grasp.protocols.brain_control.protocol import (
+    ERROR,
+    check_moves,
+    driven_errors,
+    fitted,
+    metric_of,
+    no_units,
+)
+from neurobench_grasp.protocols.brain_control.trials import KINDS, Movements, areas_of
+from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
+from neurobench_grasp.protocols.trial_scores import TrialScores, conditions_are_few, row_of, unit_scores
+from neurobench_grasp.scoring.intervals import UnitScores
+from neurobench_grasp.scoring.references import generator
+from neurobench_grasp.threads import on_all_cores
+
+SPLIT = "test"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve of one session.
+
+    Parameters
+    ----------
+    n_units : int
+        Units that are decoded.
+    noise : float
+        Standard deviation of the noise, relative to the decoded signal's own.
+    all_units : bool
+        True if these are all that the area has.
+    """
+
+    n_units: int
+    noise: float
+    all_units: bool
+
+    @property
+    def n_draws(self) -> int:
+        """Number of random subsets, or of noises."""
+        if self.noise:
+            return CURVES.n_noises
+        return 1 if self.all_units else CURVES.n_subsets
+
+
+def points_of(n_units: int) -> list[Point]:
+    """List the points of an area with that many units: by number of units, then by noise on all."""
+    fewer = [Point(n, 0.0, False) for n in CURVES.n_units if n < n_units]
+    return [*fewer, *(Point(n_units, noise, True) for noise in (0.0, *CURVES.noise))]
+
+
+def run(context: Context) -> Scores:
+    """Score one controller under poorer and poorer commands, on new trials.
+
+    Returns
+    -------
+    Scores
+        Tidy rows: tracking error by ``n_decoded_units`` and by ``noise``.
+
+    Raises
+    ------
+    UnsupportedError
+        If the model moves no hand. What a session lacks is a reason in the rows.
+    """
+    check_moves(context)
+    found = [(session, _measured(context, session)) for session in context.sessions]
+    rows = [row for area in areas_of(context.sessions) for row in _rows(area, found)]
+    return Scores(rows or [no_units(context)])
+
+
+def _measured(context: Context, session: AlignedSession) -> Mapping[str, NDArray[Any]]:
+    """Errors of one session, (n_commands, n_trials) by area and kind; each kept as a stage of its own."""
+    try:
+        moves = Movements.of(context, session)
+    except UnsupportedError as reason:
+        return {f"reason {area}": np.array(str(reason)) for area in areas_of([session])}
+    out: dict[str, NDArray[Any]] = {"driven": moves.index[moves.driven[SPLIT]]}
+    for area in areas_of([session]):
+        try:
+            units = moves.units_of(area)
+        except UnsupportedError as reason:
+            out[f"reason {area}"] = np.array(str(reason))
+            continue
+        out[f"n_units {area}"] = np.array(len(units))
+        for kind in KINDS:
+            out[f"{area} {kind}"] = _errors(context, moves, area, kind, units)
+    return out
+
+
+def _errors(context: Context, moves: Movements, area: str, kind: str, units: Ints) -> Floats:
+    """Errors under the commands of every point, draw after draw."""
+
+    def make() -> dict[str, NDArray[Any]]:
+        context.progress(f"curves {moves.session.id}: {area}, {kind}")
+        commands = _commands(context, moves, area, kind, units)
+        return {"errors": driven_errors(context, moves, moves.driven[SPLIT], kind, commands)}
+
+    key = context.decoder_stage_key(
+        stage="brain_curves",
+        session=moves.session.sha256,
+        splits=context.splits.sha256,
+        settings={**asdict(BRAIN_CONTROL), **asdict(CURVES)},
+        area=area,
+        kind=kind,
+    )
+    errors: Floats = context.stage("curves", key, make)["errors"]
+    return errors
+
+
+def _commands(context: Context, moves: Movements, area: str, kind: str, units: Ints) -> list[Ragged]:
+    """Give the commands of every point, draw after draw."""
+    label = (context.seed, moves.session.id, area)
+    subsets = []
+    for point in (p for p in points_of(len(units)) if not p.noise):
+        for draw in range(point.n_draws):
+            rng = generator("subset", *label, point.n_units, draw)
+            subsets.append(np.sort(rng.choice(units, point.n_units, replace=False)))
+
+    def decoded(subset: Ints) -> Ragged:
+        decoder = fitted(context, moves, kind, subset)
+        if len(subset) == len(units):
+            check_decoder(decoder, moves.training(kind, subset))
+        return decode(decoder, moves.spikes(subset, moves.driven[SPLIT]), moves.lead)
+
+    with threadpool_limits(limits=1):
+        commands = on_all_cores(decoded, subsets)
+    clean = commands[-1]  # of all units
+    scale = clean.values.std(0)
+    for point in (p for p in points_of(len(units)) if p.noise):
+        for draw in range(point.n_draws):
+            rng = generator("noise", *label, kind, point.noise, draw)
+            noise = point.noise * scale * rng.standard_normal(clean.values.shape)
+            commands.append(Ragged(clean.values + noise, clean.offsets))
+    return commands
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def _rows(
+    area: str, found: Sequence[tuple[AlignedSession, Mapping[str, NDArray[Any]]]]
+) -> Iterator[ScoreRow]:
+    """Rows of one area: a curve over units and one over noise for each kind of command."""
+    mine = [(session, values) for session, values in found if area in session.areas]
+    usable = [(s, v) for s, v in mine if f"n_units {area}" in v and len(v["driven"])]
+    labels: ScoreRow = {"split": SPLIT, "area": area}
+    if not usable:
+        absent = "; ".join(f"{s.id}: {v[f'reason {area}']}" for s, v in mine if f"reason {area}" in v)
+        reason = absent or f"the split {SPLIT} has no trials"
+        for kind in KINDS:
+            yield {
+                "metric": metric_of(ERROR, kind),
+                **labels,
+                "decoded": kind,
+                "value": None,
+                "reason": reason,
+            }
+        return
+    parts = [(TrialScores(s, {}), v["driven"].tolist()) for s, v in usable]
+    few = conditions_are_few(parts)
+    for kind in KINDS:
+        curves = [_curve(s, v, area, kind, by_trial=few) for s, v in usable]
+        for key in dict.fromkeys(key for curve in curves for key in curve):
+            n_units, noise = key
+            same = [(part, curve[key]) for part, curve in zip(parts, curves, strict=True) if key in curve]
+            row: ScoreRow = {"metric": metric_of(ERROR, kind), **labels, "decoded": kind, "unit": "mm"}
+            row |= {"n_decoded_units": n_units, "noise": noise}
+            yield row | row_of([scores for _, scores in same], [part for part, _ in same])
+
+
+def _curve(
+    session: AlignedSession, values: Mapping[str, NDArray[Any]], area: str, kind: str, *, by_trial: bool
+) -> dict[tuple[str, float], UnitScores]:
+    """Mean errors over the draws of every point, by number of units (or ``all``) and noise."""
+    errors: Floats = values[f"{area} {kind}"]
+    out, first = {}, 0
+    for point in points_of(int(values[f"n_units {area}"])):
+        draws = []
+        for mine in errors[first : first + point.n_draws]:
+            by_place = np.full(len(session.trials), np.nan)
+            by_place[values["driven"]] = mine
+            part = TrialScores(session, {"error": by_place})
+            draws.append(unit_scores(part, values["driven"].tolist(), "error", by_trial=by_trial))
+        first += point.n_draws
+        name = "all" if point.all_units else str(point.n_units)
+        out[name, point.noise] = UnitScores.mean_of(draws)
+    return out

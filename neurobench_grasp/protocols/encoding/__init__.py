@@ -1,0 +1,1 @@
+"""The protocol ``encoding``, step by step."""

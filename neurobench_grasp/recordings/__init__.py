@@ -1,6 +1,0 @@
-"""Recordings of others that are fetched into the user's cache and checked against the catalogue."""
-
-from neurobench_grasp.recordings.catalogue import Entry, OnDandi, catalogue
-from neurobench_grasp.recordings.fetching import fetch, fetched_files, find_entry
-
-__all__ = ["Entry", "OnDandi", "catalogue", "fetch", "fetched_files", "find_entry"]

@@ -1,0 +1,366 @@
+"""Score records as JSON files, one per (model, seed, dataset, protocol), that follow a published schema."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.contract import ScoreRecord
+from neurobench_grasp.errors import CorruptFileError, NgbError
+from neurobench_grasp.records.archive import Archive
+from neurobench_grasp.records.units import Labels, UnitTable
+
+if TYPE_CHECKING:
+    import jsonschema_rs
+    from jsonschema import Draft202012Validator
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A record with the scores of single units that lie beside it.
+
+    Parameters
+    ----------
+    record : ScoreRecord
+    units : UnitTable
+        Empty if there are none.
+    problem : str
+        Why they could not be read, as a sentence; empty if all is well.
+    path : path, optional
+        File of the record.
+    """
+
+    record: ScoreRecord
+    units: UnitTable
+    problem: str = ""
+    path: Path | None = None
+
+
+@functools.cache
+def record_schema() -> Mapping[str, Any]:
+    """JSON Schema (draft 2020-12) of a score record."""
+    text = (files("neurobench_grasp.records") / "record.schema.json").read_text(encoding="utf-8")
+    schema: Mapping[str, Any] = json.loads(text)
+    return schema
+
+
+def to_json(record: ScoreRecord) -> dict[str, Any]:
+    """Turn a record into plain JSON values and check it.
+
+    A score that is not a finite number becomes ``null`` with a reason.
+
+    Raises
+    ------
+    NgbError
+        If the record does not follow the schema; the message says where.
+    """
+    data: dict[str, Any] = {
+        "schema": record.schema,
+        "model": record.model,
+        "seed": record.seed,
+        "dataset": record.dataset,
+        "protocol": record.protocol,
+        "scores": [_score(row) for row in record.scores],
+        "dropped": record.dropped,
+        "provenance": record.provenance,
+    }
+    beside = {"card": record.card, "verification": record.verification}
+    data |= {name: value for name, value in beside.items() if value is not None}
+    where = f"The record of {record.model!r}"
+    try:
+        data = json.loads(json.dumps(data, default=_plain, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise NgbError(f"{where} cannot be written as JSON: {error}.") from error
+    _validate(data, where)
+    return data
+
+
+def from_json(data: Any, where: str = "The record") -> ScoreRecord:
+    """Check JSON values and turn them into a record; the inverse of :func:`to_json`.
+
+    Parameters
+    ----------
+    data : dict
+    where : str
+        What error messages call it.
+
+    Raises
+    ------
+    NgbError
+        If the data do not follow the schema; the message says where.
+    """
+    _validate(data, where)
+    return ScoreRecord(**data)
+
+
+def record_path(folder: str | Path, record: ScoreRecord) -> Path:
+    """Path of a record in a folder: its name tells model, seed, dataset and protocol."""
+    dataset, protocol = record.dataset, record.protocol
+    scored = [record.model, record.seed, dict(dataset), dict(protocol)]
+    digest = hashlib.sha256(json.dumps(scored, sort_keys=True, default=_plain).encode()).hexdigest()[:8]
+    words = (
+        record.model,
+        f"seed{record.seed}",
+        str(dataset["id"]),
+        f"{protocol['name']}-v{protocol['version']}",
+        digest,
+    )
+    safe = (re.sub(r"[^a-z0-9_.-]+", "_", word.lower()).strip(".-")[:60] for word in words)
+    return Path(folder) / ("-".join(safe) + ".json")
+
+
+def units_path(record: Path) -> Path:
+    """Path of the scores of single units that belong to a record."""
+    return record.with_suffix(".units.npz")
+
+
+def pack_units(units: Mapping[str, NDArray[Any]]) -> bytes:
+    """Give scores of single units as a file, the same for the same scores; empty if there are none."""
+    if not units:
+        return b""
+    raw = io.BytesIO()
+    np.savez_compressed(raw, **units)  # type: ignore[arg-type]
+    return raw.getvalue()
+
+
+def write_record(folder: str | Path, record: ScoreRecord, units: bytes = b"") -> Path:
+    """Write a record into a folder, whole or not at all, and the scores of single units beside it.
+
+    Scoring the same thing again replaces its own record and no other.
+
+    Parameters
+    ----------
+    folder : path
+    record : ScoreRecord
+    units : bytes
+        What :func:`pack_units` gave; the record's provenance holds its digest as ``units_sha256``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    NgbError
+        If the record does not follow the schema or the folder cannot be written to.
+    """
+    path, advice = record_path(folder, record), "choose another folder with --out"
+    text = _text(to_json(record))
+    if units:
+        write_whole(units_path(path), units, what="the scores of single units", advice=advice)
+    write_whole(path, text.encode(), what="the record", advice=advice)
+    return path
+
+
+def read_units(
+    path: Path, record: ScoreRecord, wanted: Callable[[Labels], bool] = lambda labels: True
+) -> UnitTable | None:
+    """Read the scores of single units that belong to a record; ``None`` if none were kept.
+
+    Parameters
+    ----------
+    path : path
+        Of the record.
+    record : ScoreRecord
+    wanted : callable
+        Tells which of them to read: each record has many.
+
+    Raises
+    ------
+    CorruptFileError
+        If they are missing, or not those that the record was made with.
+    """
+    digest = record.provenance.get("units_sha256")
+    if digest is None:
+        return None
+    beside = units_path(path)
+    try:
+        raw = beside.read_bytes()
+    except OSError as error:
+        raise CorruptFileError(
+            f"Cannot read {beside} ({error.strerror}), which belongs to its record; score again."
+        ) from error
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise CorruptFileError(f"{beside} is not what its record was made with; score again.")
+    try:
+        return UnitTable.from_arrays(Archive(raw), wanted)
+    except Exception as error:  # a broken archive fails in many ways
+        raise CorruptFileError(f"{beside} does not hold scores of single units; score again.") from error
+
+
+def read_scored(
+    folders: Iterable[str | Path], wanted: Callable[[Labels], bool]
+) -> tuple[tuple[Scored, ...], tuple[str, ...]]:
+    """Read every record of some folders with the scores of single units beside it.
+
+    A record whose scores of single units are missing or broken is kept without them.
+
+    Parameters
+    ----------
+    folders : iterable of path
+        As for :func:`read_records`.
+    wanted : callable
+        Tells which scores of single units to read.
+
+    Returns
+    -------
+    scored : tuple of Scored
+    problems : tuple of str
+        One sentence for each file or folder that could not be read.
+    """
+    found, problems = _read_folders(folders)
+    scored = []
+    for path, record in found:
+        try:
+            scored.append(Scored(record, read_units(path, record, wanted) or UnitTable({}), path=path))
+        except CorruptFileError as error:
+            scored.append(Scored(record, UnitTable({}), str(error), path))
+            problems.append(str(error))
+    return tuple(scored), tuple(problems)
+
+
+def read_records(folders: Iterable[str | Path]) -> tuple[tuple[ScoreRecord, ...], tuple[str, ...]]:
+    """Read every record of some folders; a broken file does not stop the rest.
+
+    Parameters
+    ----------
+    folders : iterable of path
+        Folders of records, or run folders that hold a ``records`` folder.
+
+    Returns
+    -------
+    records : tuple of ScoreRecord
+    problems : tuple of str
+        One sentence for each file or folder that could not be read.
+    """
+    found, problems = _read_folders(folders)
+    return tuple(record for _, record in found), tuple(problems)
+
+
+def _read_folders(folders: Iterable[str | Path]) -> tuple[list[tuple[Path, ScoreRecord]], list[str]]:
+    found: list[tuple[Path, ScoreRecord]] = []
+    problems: list[str] = []
+    for folder in map(Path, folders):
+        inside = folder / "records" if (folder / "records").is_dir() else folder
+        try:
+            paths = sorted(path for path in inside.iterdir() if path.suffix == ".json")
+        except (FileNotFoundError, NotADirectoryError):
+            problems.append(f"there is no folder {folder}")
+            continue
+        except OSError as error:
+            problems.append(f"the folder {inside} cannot be read ({error.strerror})")
+            continue
+        for path in paths:
+            try:
+                found.append((path, read_record(path)))
+            except NgbError as error:
+                problems.append(str(error))
+    return found, problems
+
+
+def read_record(path: str | Path) -> ScoreRecord:
+    """Read one record.
+
+    Raises
+    ------
+    NgbError
+        If the file cannot be read or is not a record.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse)
+    except OSError as error:
+        raise NgbError(f"Cannot read the record {path} ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise CorruptFileError(f"{path} is not valid JSON ({error}); remove it or score again.") from error
+    return from_json(data, where=str(path))
+
+
+def _text(data: Mapping[str, Any]) -> str:
+    """Write a record with a line for each field, and for each row: small, and changes are easy to see."""
+
+    def compact(value: Any) -> str:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+    def rows(values: Iterable[Any]) -> str:
+        return "[\n" + ",\n".join(f"  {compact(value)}" for value in values) + "\n ]"
+
+    fields = (
+        f" {compact(name)}: {rows(value) if isinstance(value, list) and value else compact(value)}"
+        for name, value in data.items()
+    )
+    return "{\n" + ",\n".join(fields) + "\n}\n"
+
+
+def _score(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One row with ``null`` for all that is not finite, and a reason if that is its value."""
+    clean = {name: value if _finite(value) else None for name, value in row.items()}
+    if not _finite(row.get("value")):
+        clean.setdefault("reason", f"the computation gave {row['value']}")
+    return clean
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, np.ndarray | list | tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float | np.floating) or math.isfinite(value)
+
+
+def _plain(value: Any) -> Any:
+    """JSON value of what ``json`` does not know."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Path):
+        return value.name  # never a home folder
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+@functools.cache
+def _validator() -> Draft202012Validator:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(record_schema())
+
+
+def _quickly_valid(data: Any) -> bool:
+    """Tell good records a thousand times faster; who is not sure leaves it to the other, which says why."""
+    try:
+        return _quick_validator().is_valid(data)
+    except (ValueError, RecursionError):  # whole numbers of hundreds of digits, a mapping with odd keys
+        return False
+
+
+@functools.cache
+def _quick_validator() -> jsonschema_rs.Draft202012Validator:
+    import jsonschema_rs
+
+    return jsonschema_rs.Draft202012Validator(dict(record_schema()))
+
+
+def _validate(data: Any, where: str) -> None:
+    if _quickly_valid(data):
+        return
+    errors = list(_validator().iter_errors(data))
+    if errors:
+        first = min(errors, key=lambda e: list(map(str, e.absolute_path)))
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        message = first.message if len(first.message) < 200 else f"{first.message[:200]}…"
+        raise NgbError(f"{where} does not follow the record schema at {first.json_path}: {message}{more}.")

@@ -1,0 +1,549 @@
+"""A submission: the records of one model in a folder that names its own content by digests.
+
+``bundle.json`` is a function of the other files: whoever reads a submission makes it again, and every
+difference names what was changed. Submissions come from strangers: only regular files of known names and
+moderate size are read, and nothing in them is run or unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurobench_grasp.contract import ScoreRecord
+from neurobench_grasp.contract.card import ModelCard
+from neurobench_grasp.errors import CorruptFileError, NgbError, UnsafeFileError
+from neurobench_grasp.records.consistency import agreement, named
+from neurobench_grasp.records.record import from_json, read_units, record_path, to_json, units_path
+
+BUNDLE, CARD = "bundle.json", "card.json"
+RECORDS, SPLITS, CHECKPOINTS = "records", "splits", "checkpoints"
+MB = 1 << 20
+LIMITS = {
+    BUNDLE: 8 * MB,
+    CARD: MB // 8,
+    rf"{RECORDS}/[a-z0-9_.-]+\.json": 8 * MB,
+    rf"{RECORDS}/[a-z0-9_.-]+\.units\.npz": 32 * MB,
+    rf"{SPLITS}/[0-9a-f]{{16}}\.json": 16 * MB,
+    rf"{CHECKPOINTS}/seed[0-9]+-[0-9a-f]{{12}}\.safetensors": 20 * MB,
+}
+"""Names of files that a submission may hold (regular expressions), and their sizes at most."""
+MOST_FILES, MOST_BYTES = 2000, 256 * MB
+MOST_UNPACKED, MOST_ARRAYS = 256 * MB, 20_000
+"""Of the archive of single units."""
+
+
+@dataclass(frozen=True)
+class Filed:
+    """A record with the name of its file.
+
+    Parameters
+    ----------
+    path : path
+    record : ScoreRecord
+    """
+
+    path: Path
+    record: ScoreRecord
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check of a record or of a folder found.
+
+    Parameters
+    ----------
+    records : tuple of Filed
+        Those that follow the schema.
+    problems : tuple of str
+        One sentence each, which begins with file and field.
+    notes : tuple of str
+        What a reviewer should know.
+    """
+
+    records: tuple[Filed, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def canonical(value: Any) -> bytes:
+    """Give the JSON text that digests are over: sorted keys, no spaces."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def digest(value: Any) -> str:
+    """Digest of a JSON value."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def record_digest(data: Mapping[str, Any]) -> str:
+    """Digest of a record as JSON values; what was verified later does not count."""
+    return digest({name: value for name, value in data.items() if name != "verification"})
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def list_files(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """List the files of a submission.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    files : dict
+        Name within the folder → path; regular files of known names and sizes.
+    problems : tuple of str
+        One sentence for each other thing that lies there.
+
+    Raises
+    ------
+    UnsafeFileError
+        If there are far too many files, or they are far too large.
+    """
+    files: dict[str, Path] = {}
+    problems: list[str] = []
+    total = 0
+    for count, (name, entry) in enumerate(_walk(folder)):
+        why = entry if isinstance(entry, str) else _refused(name, entry)
+        if why:
+            problems.append(f"{name}: {why}")
+        elif isinstance(entry, os.DirEntry):
+            total += entry.stat(follow_symlinks=False).st_size
+            files[name] = Path(entry.path)
+        if count >= MOST_FILES or total > MOST_BYTES:
+            raise UnsafeFileError(
+                f"{folder} has more than {MOST_FILES} files or {MOST_BYTES // MB} MB, so it is no submission."
+            )
+    return files, tuple(problems)
+
+
+def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str] | str]]:
+    """Give everything within a folder, or why it cannot be listed; links are never followed."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        yield prefix or ".", f"the folder cannot be read ({error.strerror})."
+        return
+    for entry in entries:
+        name = f"{prefix}{entry.name}"
+        if entry.is_dir(follow_symlinks=False) and name in (RECORDS, SPLITS, CHECKPOINTS):
+            yield from _walk(Path(entry.path), f"{name}/")
+        else:
+            yield name, entry
+
+
+def _refused(name: str, entry: os.DirEntry[str]) -> str:
+    """Why a file is not read; empty if it may be."""
+    found = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(found.st_mode):
+        kind = "link" if stat.S_ISLNK(found.st_mode) else "folder or device"
+        return f"a submission holds plain files only, and this is a {kind}; remove it."
+    limit = next((size for pattern, size in LIMITS.items() if re.fullmatch(pattern, name)), None)
+    if limit is None:
+        return "this file is not part of a submission; remove it."
+    if found.st_size > limit:
+        return f"it has {found.st_size} bytes, and at most {limit} are read."
+    return ""
+
+
+def read_plain(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Read a file that a stranger may have made: a plain one of moderate size, and nothing that it points to.
+
+    Raises
+    ------
+    UnsafeFileError
+        If it is something else.
+    CorruptFileError
+        If it cannot be read.
+    """
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafeFileError(f"{path.name} is a link, folder or device, so it was not read.")
+        if found.st_size > most:
+            raise UnsafeFileError(f"{path.name} has {found.st_size} bytes, and at most {most} are read.")
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptFileError(
+            f"{path.name} cannot be read ({error.strerror}); put it back, or score again."
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a submission; what names a field twice is refused.
+
+    Raises
+    ------
+    NgbError
+        If it is no plain file, or not JSON.
+    """
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) < len(items):
+            names = [name for name, _ in items]
+            raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice")
+        return found
+
+    def constant(text: str) -> None:
+        raise ValueError(f"{text} is not a JSON number")
+
+    try:
+        text = read_plain(path).decode("utf-8")
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        raise CorruptFileError(f"it is not valid JSON ({error}).") from error
+
+
+# --- describing -----------------------------------------------------------------------------------
+
+
+def describe(files: Mapping[str, Path]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Make the content of ``bundle.json`` from the other files of a submission.
+
+    Parameters
+    ----------
+    files : mapping of str to path
+        As of :func:`list_files`.
+
+    Returns
+    -------
+    dict
+        Digests of each field of the card and of each record (``verification`` left out), of each row of
+        scores, of each other file, and one over all of these.
+    problems : tuple of str
+        What could not be read.
+    """
+    problems: list[str] = []
+    models: set[str] = set()
+    body: dict[str, Any] = {"schema": 1, "card": {}, "records": {}, "files": {}}
+    for name, path in sorted(files.items()):
+        if name == BUNDLE:
+            continue
+        try:
+            if name == CARD:
+                body["card"] = _fields(read_json(path))
+            elif name.startswith(f"{RECORDS}/") and name.endswith(".json"):
+                data = read_json(path)
+                body["records"][name] = _of_record(data)
+                models.add(str(data.get("model")))
+            else:
+                raw = read_plain(path)
+                body["files"][name] = {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+        except NgbError as error:
+            problems.append(f"{name}: {error}")
+        except (ValueError, RecursionError) as error:  # half a sign, or thousands of brackets
+            problems.append(f"{name}: it cannot be digested ({type(error).__name__}); make it again.")
+    body["models"] = sorted(models)
+    return body | {"digest": digest(body)}, tuple(problems)
+
+
+def _of_record(data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise CorruptFileError("it is not a record.")
+    data = {name: value for name, value in data.items() if name != "verification"}
+    scores = data.get("scores")
+    return {
+        "digest": record_digest(data),
+        "fields": _fields({name: value for name, value in data.items() if name != "scores"}),
+        "scores": [digest(row)[:12] for row in scores] if isinstance(scores, list) else None,
+    }
+
+
+def _fields(data: Any) -> dict[str, str]:
+    if not isinstance(data, dict):
+        raise CorruptFileError("it must be a JSON object with named fields.")
+    return {name: digest(value)[:16] for name, value in data.items()}
+
+
+def folder_name(bundle: Mapping[str, Any]) -> str:
+    """Name of a submission's folder: its model and its digest."""
+    words = re.sub(r"[^a-z0-9_.-]", "_", "-".join(map(str, bundle["models"])))[:100]
+    return f"{words}-{str(bundle['digest'])[:12]}"
+
+
+# --- checking -------------------------------------------------------------------------------------
+
+
+def check_submission(folder: Path) -> Checked:
+    """Check a submission without running anything: digests, schema, card, splits, arithmetic.
+
+    Parameters
+    ----------
+    folder : path
+        With ``bundle.json``.
+    """
+    files, problems = list_files(folder)
+    if problems:  # what is not as it should be is not opened
+        return Checked((), problems)
+    made, unread = describe(files)
+    problems = (*unread, *_compare_bundle(folder, files, made))
+    card, card_problems = _read_card(files)
+    records: list[Filed] = []
+    notes: list[str] = []
+    for name in made["records"]:
+        checked = check_record(files[name], folder, told=name)
+        records += checked.records
+        problems += checked.problems
+        notes += checked.notes
+        problems += tuple(
+            f"{name}: card is not that of {CARD}; both are written by `ngb submit`."
+            for filed in checked.records
+            if card is not None and filed.record.card != card.to_json()
+        )
+    if not made["records"] and not unread:
+        problems += (f"{RECORDS}: there are no records in it; make the submission again with `ngb submit`.",)
+    problems += (*card_problems, *together([filed.record for filed in records]))
+    if not unread and len(records) == len(
+        made["records"]
+    ):  # what belongs to an unreadable record cannot be told
+        problems += tuple(_left_over(files, records))
+    return Checked(tuple(records), tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)))
+
+
+def _compare_bundle(folder: Path, files: Mapping[str, Path], made: Mapping[str, Any]) -> Iterator[str]:
+    """Name what is not as ``bundle.json`` says."""
+    if BUNDLE not in files:
+        yield f"{BUNDLE}: it is missing; make the submission again with `ngb submit`."
+        return
+    try:
+        told = read_json(files[BUNDLE])
+        if not isinstance(told, dict):
+            raise CorruptFileError("it must be a JSON object.")
+    except CorruptFileError as error:
+        yield f"{BUNDLE}: {error}"
+        return
+    for name in sorted(set(told) | set(made) - {"digest"}):
+        yield from _different(name, told.get(name), made.get(name), files)
+    body = {name: value for name, value in told.items() if name != "digest"}
+    if told.get("digest") != digest(body):
+        yield f"{BUNDLE}: digest is not that of its content, so it was edited; submit again."
+    if folder.resolve().name != folder_name(made):
+        yield (
+            f"{folder.resolve().name}: the folder of this content is called {folder_name(made)}; "
+            "make the submission again with `ngb submit`."
+        )
+
+
+def _different(name: str, told: Any, made: Any, files: Mapping[str, Path]) -> Iterator[str]:
+    """Name the differences between ``bundle.json`` and what the files give."""
+    if told == made or name == "digest":
+        return
+    if name == "card" and isinstance(told, dict):
+        for field in sorted(set(told) | set(made)):
+            if told.get(field) != made.get(field):
+                yield f"{CARD}: {field} {_change(field in told, field in made)}"
+    elif name == "records" and isinstance(told, dict):
+        for file in sorted(set(told) | set(made)):
+            yield from _different_record(file, told.get(file), made.get(file), files)
+    elif name == "files" and isinstance(told, dict):
+        for file in sorted(set(told) | set(made)):
+            if told.get(file) != made.get(file):
+                yield f"{file}: the file {_change(file in told, file in made)}"
+    else:
+        yield f"{BUNDLE}: {name} {_change(told is not None, made is not None)}"
+
+
+def _different_record(file: str, told: Any, made: Any, files: Mapping[str, Path]) -> Iterator[str]:
+    if told == made:
+        return
+    if not isinstance(told, dict) or not isinstance(made, dict):
+        yield f"{file}: the file {_change(told is not None, made is not None)}"
+        return
+    changed = [*_different_fields(file, told, made), *_different_rows(file, told, made, files)]
+    yield from changed
+    for name in sorted(set(told) | set(made) - {"fields", "scores"}) if not changed else ():
+        if told.get(name) != made.get(name):
+            yield f"{BUNDLE}: {name} of {file} is not the record's; submit again."
+
+
+def _different_fields(file: str, told: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[str]:
+    fields, now = told.get("fields"), made["fields"]
+    fields = fields if isinstance(fields, dict) else {}
+    for field in sorted(set(fields) | set(now)):
+        if fields.get(field) != now.get(field):
+            yield f"{file}: {field} {_change(field in fields, field in now)}"
+
+
+def _different_rows(
+    file: str, told: Mapping[str, Any], made: Mapping[str, Any], files: Mapping[str, Path]
+) -> Iterator[str]:
+    rows, now = told.get("scores"), made["scores"]
+    if not isinstance(rows, list) or not isinstance(now, list) or len(rows) != len(now):
+        if rows != now:
+            yield f"{file}: scores {_change(rows is not None, now is not None)}"
+        return
+    changed = [i for i, (a, b) in enumerate(zip(rows, now, strict=True)) if a != b]
+    content = read_json(files[file])["scores"] if changed else []
+    for i in changed:
+        yield f"{file}: {named(i, content[i] if isinstance(content[i], dict) else {})} {_change(True, True)}"
+
+
+def _change(was: bool, is_now: bool) -> str:
+    if was and is_now:
+        return f"is not as {BUNDLE} says; take back the change, or score and submit again."
+    if is_now:
+        return f"is not in {BUNDLE}; remove it, or submit again."
+    return f"is in {BUNDLE} but missing; put it back, or submit again."
+
+
+def _read_card(files: Mapping[str, Path]) -> tuple[ModelCard | None, tuple[str, ...]]:
+    if CARD not in files:
+        return None, (f"{CARD}: it is missing; make the submission again with `ngb submit`.",)
+    try:
+        return ModelCard.from_json(read_json(files[CARD])), ()
+    except NgbError as error:
+        return None, (f"{CARD}: {error}",)
+
+
+def _left_over(files: Mapping[str, Path], records: list[Filed]) -> Iterator[str]:
+    """Name files that belong to no record."""
+    wanted = {BUNDLE, CARD}
+    for filed in records:
+        name, record = filed.path.name, filed.record
+        wanted |= {f"{RECORDS}/{name}", splits_name(record), checkpoint_name(record) or CARD}
+        if record.provenance.get("units_sha256") is not None:
+            wanted.add(f"{RECORDS}/{units_path(filed.path).name}")
+    for name in sorted(set(files) - wanted):
+        if not (name.startswith(f"{RECORDS}/") and name.endswith(".json")):
+            yield f"{name}: it belongs to no record; remove it and submit again."
+
+
+def splits_name(record: ScoreRecord) -> str:
+    """Name of the file that holds the splits of a record."""
+    return f"{SPLITS}/{record.dataset['splits'][:16]}.json"
+
+
+def checkpoint_name(record: ScoreRecord) -> str | None:
+    """Name of the file that holds what the model had learned; ``None`` if the record cannot tell."""
+    train = str(record.provenance.get("train_sha256"))
+    known = re.fullmatch("[0-9a-f]{64}", train)
+    return f"{CHECKPOINTS}/seed{record.seed}-{train[:12]}.safetensors" if known else None
+
+
+def together(records: list[ScoreRecord]) -> Iterator[str]:
+    """Whether records go together in one submission: one model, one card, one version of the code."""
+    for what, values in (
+        ("model", {r.model for r in records}),
+        ("card", {canonical(dict(r.card)) for r in records if r.card is not None}),
+        ("provenance.code", {canonical(r.provenance.get("code")) for r in records}),
+    ):
+        if len(values) > 1:
+            yield f"{RECORDS}: {what} is not the same in all records; score them all with one version."
+
+
+def check_record(path: Path, folder: Path, *, told: str = "") -> Checked:
+    """Check one record without running anything.
+
+    Parameters
+    ----------
+    path : path
+        Of the record.
+    folder : path
+        Submission or run folder, which holds the splits.
+    told : str
+        What messages call the file.
+    """
+    told = told or str(path)
+    try:
+        data = read_json(path)
+        canonical(data)
+        record = from_json(data, where="it")
+        to_json(record)
+        problems = list(_of_fields(path, record))
+        problems += _of_splits(folder, record)
+        problems += _of_units(path, record)
+    except NgbError as error:
+        return Checked((), (f"{told}: {error}",))
+    except (ValueError, RecursionError) as error:
+        return Checked((), (f"{told}: it is no record ({type(error).__name__}); score again.",))
+    return Checked(
+        (Filed(path, record),),
+        tuple(f"{told}: {problem}" for problem in problems),
+        tuple(f"{told}: {note}" for note in _notes(record)),
+    )
+
+
+def _of_fields(path: Path, record: ScoreRecord) -> Iterator[str]:
+    if record_path(path.parent, record).name != path.name:
+        yield (
+            "the file's name does not fit its model, seed, dataset and protocol, so one of these was edited, "
+            f"or the file was renamed; it should be {record_path(path.parent, record).name}."
+        )
+    if record.card is None:
+        yield "card: it is missing; give the plugin's ModelSpec a card and score again."
+    else:
+        try:
+            ModelCard.from_json(record.card)
+        except NgbError as error:
+            yield f"card: {error}"
+
+
+def _of_splits(folder: Path, record: ScoreRecord) -> Iterator[str]:
+    try:
+        raw = read_plain(folder / splits_name(record), 16 * MB)
+    except NgbError as error:
+        yield f"dataset.splits: {error}"
+        return
+    if hashlib.sha256(raw).hexdigest() != record.dataset["splits"]:
+        yield f"dataset.splits: {splits_name(record)} is not the file of this digest; score again."
+        return
+    told = record.dataset.get("held_out_conditions")
+    if told is not None and json.loads(raw).get("held_out") != list(told):
+        yield f"dataset.held_out_conditions: they are not those of {splits_name(record)}; score again."
+
+
+def _of_units(path: Path, record: ScoreRecord) -> Iterator[str]:
+    beside = units_path(path)
+    try:
+        if record.provenance.get("units_sha256") is not None:
+            _refuse_bomb(read_plain(beside, 32 * MB))
+        units = read_units(path, record)
+    except NgbError as error:
+        yield f"provenance.units_sha256: {error}"
+        return
+    try:
+        yield from agreement(record, units).problems
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+        yield f"scores: they cannot be compared with {beside.name} ({error}); score again."
+
+
+def _refuse_bomb(raw: bytes) -> None:
+    """Refuse an archive that would fill the memory.
+
+    Raises
+    ------
+    UnsafeFileError
+        If it says that it unpacks to far too much.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return  # whoever reads it says why
+    if len(members) > MOST_ARRAYS or sum(member.file_size for member in members) > MOST_UNPACKED:
+        raise UnsafeFileError("it unpacks to far more than scores of units, so it was not read.")
+
+
+def _notes(record: ScoreRecord) -> Iterator[str]:
+    """Give what a reviewer should know of how a record was made."""
+    code = record.provenance.get("code")
+    git = record.provenance.get("git")
+    if isinstance(code, Mapping):
+        for name in (name for name, known in code.items() if known is None):
+            yield f"provenance.code: the code of {name} could not be identified when it was scored."
+    if isinstance(git, Mapping) and git.get("dirty"):
+        yield "provenance.git: the code had changes that were not committed when it was scored."

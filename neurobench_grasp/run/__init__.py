@@ -1,0 +1,1 @@
+"""Evaluate, train, verify and submit models: jobs in, records out."""

@@ -1,0 +1,200 @@
+"""The figures of a score, each with its data as a table beside it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.contract import Progress
+from neurobench_grasp.errors import NgbError, UnsupportedError
+from neurobench_grasp.plots.brain_control import brain_control
+from neurobench_grasp.plots.components import components
+from neurobench_grasp.plots.curves import count_units, curves
+from neurobench_grasp.plots.decoding import decoding
+from neurobench_grasp.plots.gains import gains
+from neurobench_grasp.plots.layers import layers
+from neurobench_grasp.plots.scores import scores
+from neurobench_grasp.plots.sources import Networks, NoRecordError, Row, RunFolder
+from neurobench_grasp.plots.style import Drawing
+from neurobench_grasp.plots.units import units
+from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.run.evaluate import prepare, scored_sessions
+
+ADVICE = "choose another folder with --to"
+PROTOCOLS = {
+    "encoding": "--protocol encoding",
+    "brain-control": "--protocol brain-control",
+    "brain-control-curves": "--curves",
+    "layers": "--protocol layers",
+}
+"""Those that are drawn, and what asks ``ngb score`` for each."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was drawn.
+
+    Parameters
+    ----------
+    title : str
+        What was scored, in words.
+    files : mapping of str to (path, path)
+        Name of each figure → picture and its data.
+    left_out : mapping of str to str
+        Name of each figure that could not be drawn → why.
+    """
+
+    title: str
+    files: Mapping[str, tuple[Path, Path]]
+    left_out: Mapping[str, str]
+
+
+def draw_figures(
+    model: str,
+    dataset: str | Path,
+    *,
+    seeds: Sequence[int] | None = None,
+    layout: str | Path | None = None,
+    activations: str | Path | None = None,
+    trained_on: str | Path | None = None,
+    out: Path,
+    to: Path | None = None,
+    progress: Progress = lambda text: None,
+) -> Figures:
+    """Draw the figures of a model that was scored on a dataset.
+
+    Parameters
+    ----------
+    model, dataset, layout, activations, trained_on
+        As they were given to :func:`neurobench_grasp.run.evaluate.evaluate`.
+    seeds : sequence of int, optional
+        Networks; default: all that have a record.
+    out : path
+        Run folder.
+    to : path, optional
+        Folder for the figures; default: ``out/figures``.
+    progress : callable
+
+    Returns
+    -------
+    Figures
+
+    Raises
+    ------
+    NgbError
+        If there is no record yet, or a file cannot be written.
+    """
+    options = {"--layout": layout, "--activations": activations, "--trained-on": trained_on}
+    command = _score_command(model, dataset, options, seeds, out)
+    folder = RunFolder.read(out)
+    try:
+        _any(folder, model, {}, seeds)  # before the dataset is read, which takes longer
+        task = prepare(
+            load_registry(),
+            model,
+            dataset,
+            layout=layout,
+            activations=activations,
+            trained_on=trained_on,
+            progress=progress,
+        )
+        identity = {
+            "sha256": task.data.sha256,
+            "splits": task.data.splits.sha256,
+            "trained_on_sha256": task.data.trained_on_sha256,
+        }
+        known = _any(folder, model, identity, seeds)
+    except NoRecordError as why:
+        raise NgbError(f"There is no record {why}; score first: `{command}`.") from why
+
+    def find(protocol: str, seeds: Sequence[int] | None = seeds) -> Networks:
+        if protocol.startswith("brain-control") and not task.candidate.spec.controller:
+            raise UnsupportedError("the model moves no hand")
+        try:
+            return folder.networks(model, protocol, identity, seeds)
+        except NoRecordError as why:
+            raise UnsupportedError(f"no record {why}; `{command} {PROTOCOLS[protocol]}` makes it") from why
+
+    def example_units() -> Drawing:
+        scored = find("encoding")
+        return units(scored, scored_sessions(task, scored.seeds[0], out=out, progress=progress))
+
+    def curves_with_references() -> Drawing:
+        scored = find("brain-control-curves")
+        try:
+            references = find("brain-control", scored.seeds)
+        except UnsupportedError:
+            references = None
+        return curves(scored, references, count_units(task.data.sessions))
+
+    kinds: Mapping[str, Callable[[], Drawing]] = {
+        "scores": lambda: scores(find("encoding")),
+        "gains": lambda: gains(find("encoding")),
+        "layers": lambda: layers(find("encoding")),
+        "units": example_units,
+        "components": lambda: components(find("layers")),
+        "decoding": lambda: decoding(find("brain-control")),
+        "brain_control": lambda: brain_control(find("brain-control")),
+        "curves": curves_with_references,
+    }
+    drawings, left_out = {}, {}
+    for name, make in kinds.items():
+        progress(f"drawing {name}")
+        try:
+            drawings[name] = make()
+        except UnsupportedError as reason:
+            left_out[name] = str(reason)
+    return Figures(known.title, _write(to or out / "figures", known, drawings, left_out), left_out)
+
+
+def _any(folder: RunFolder, model: str, identity: Row, seeds: Sequence[int] | None) -> Networks:
+    """Find records by any protocol that is drawn.
+
+    Raises
+    ------
+    NoRecordError
+        If there are none; it names the first protocol.
+    """
+    reasons = []
+    for protocol in PROTOCOLS:
+        try:
+            return folder.networks(model, protocol, identity, seeds)
+        except NoRecordError as why:
+            reasons.append(why)
+    raise reasons[0]
+
+
+def _write(
+    folder: Path, scored: Networks, drawings: Mapping[str, Drawing], left_out: Iterable[str]
+) -> dict[str, tuple[Path, Path]]:
+    """Write what was drawn, and remove other figures of an earlier run, which are of another score."""
+    record = scored.first.record
+    files = {}
+    for name, drawing in drawings.items():
+        whole = {column: "Int64" for column in ("seed", "n_units") if column in drawing.table}
+        table = drawing.table.astype(whole)
+        table.insert(0, "model", record.model)
+        table.insert(1, "dataset", record.dataset["id"])
+        picture, data = files[name] = (folder / f"{name}.png", folder / f"{name}.csv")
+        write_whole(data, table.to_csv(index=False).encode(), advice=ADVICE)
+        write_whole(picture, drawing.png, advice=ADVICE)
+    for name in left_out:
+        for suffix in (".png", ".csv"):
+            (folder / name).with_suffix(suffix).unlink(missing_ok=True)
+    return files
+
+
+def _score_command(
+    model: str, dataset: str | Path, options: Mapping[str, Any], seeds: Sequence[int] | None, out: Path
+) -> str:
+    """Give the command that makes the records."""
+    words = ["ngb", "score", "--model", model, "--dataset", str(dataset)]
+    for name, value in options.items():
+        words += [name, str(value)] if value is not None else []
+    if seeds is not None:
+        words += ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", str(max(seeds) + 1)]
+    return shlex.join([*words, "--out", str(out)])

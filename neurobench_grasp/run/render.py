@@ -1,0 +1,275 @@
+"""Seeing a controller: one trial as a video and a figure of simulated hands beside the recorded one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from neurobench_grasp.alignment.align import AlignedSession, what_scores_need
+from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.bodies import KEYPOINTS, MUSCLES
+from neurobench_grasp.bodies.render import drawing_backend
+from neurobench_grasp.contract import Floats, Progress, Tracking, Trials
+from neurobench_grasp.errors import NgbError, UnknownNameError, UnsupportedError
+from neurobench_grasp.plots.trajectory import Course
+from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.protocols.brain_control.trial import drive_trial
+from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.run.evaluate import Dataset, Task, context_of, load_dataset
+
+SHOWN_FIRST = ("ood", "test", "train")
+
+
+@dataclass(frozen=True)
+class DrivenHand:
+    """How well spikes drove the hand.
+
+    Parameters
+    ----------
+    area, decoded, decoder : str
+        Whose spikes, the command that was decoded from them, and what decoded it.
+    fitted_on_trial : bool
+        True if the decoder was fitted on this trial, among others.
+    error_mm : float
+        Mean keypoint distance over the scored window.
+    """
+
+    area: str
+    decoded: str
+    decoder: str
+    fitted_on_trial: bool
+    error_mm: float
+
+    def __str__(self) -> str:
+        """How it came about, in words."""
+        too = ", which was fitted on this trial too" if self.fitted_on_trial else ""
+        return f"{self.decoded.replace('_', ' ')} decoded from {self.area} by {self.decoder}{too}"
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What was drawn, and where it is.
+
+    Parameters
+    ----------
+    video, figure, data : path
+        The figure's data is a table with one row per step.
+    session, trial, condition : str
+    error_mm, average_posture_error_mm : float
+        Mean keypoint distance over the scored window.
+    driven : DrivenHand, optional
+        The hand that spikes drove.
+    """
+
+    video: Path
+    figure: Path
+    data: Path
+    session: str
+    trial: str
+    condition: str
+    error_mm: float
+    average_posture_error_mm: float
+    driven: DrivenHand | None = None
+
+
+def render_trial(
+    model: str,
+    dataset: str | Path,
+    *,
+    trial: str | None = None,
+    seed: int = 0,
+    area: str | None = None,
+    decoded: str = "embedding",
+    decoder: str = "ridge",
+    layout: str | Path | None = None,
+    to: Path | None = None,
+    progress: Progress = lambda text: None,
+) -> Rendering:
+    """Let a controller imitate one trial, and draw a video, a figure and the figure's table.
+
+    Parameters
+    ----------
+    model : str
+        Name of a registered controller.
+    dataset : str or path
+        Name of a registered dataset, or an NWB file.
+    trial : str, optional
+        Its id, or ``session/id``. Default: the first trial of a held-out object, else of ``test``.
+    seed : int
+    area : str, optional
+        Draw a third hand, which the spikes of this area drive, as the protocol ``brain-control`` drives it.
+        All hands are then shown from the first decoded command to the end of the scored window.
+    decoded : str
+        What is decoded from spikes: ``embedding`` or ``joint_angles``.
+    decoder : str
+        Name of a registered decoder; fitted on the session's training trials.
+    layout : str or path, optional
+    to : path, optional
+        The video, ``.gif`` or ``.mp4``; figure and table get its name. Default: ``<model>-<trial>.gif`` in
+        the current folder, with an area ``<model>-<trial>-<area>.gif``.
+    progress : callable
+
+    Returns
+    -------
+    Rendering
+
+    Raises
+    ------
+    UnsupportedError
+        If the model moves no hand, the dataset has no joint angles, or spikes cannot drive the hand.
+    UnknownNameError
+        If there is no such trial, area or decoder.
+    NgbError
+        If the hand cannot be drawn here, or a file cannot be written.
+    """
+    from neurobench_grasp.plots.trial_figure import figure_png
+    from neurobench_grasp.plots.video import encoder, frames
+
+    registry = load_registry()
+    candidate, decodes = registry.model(model), registry.decoder(decoder)
+    if not candidate.spec.controller:
+        raise UnsupportedError(f"{model} moves no hand, so there is nothing to see; `ngb score` scores it.")
+    encode = encoder(to.suffix if to else ".gif")
+    drawing_backend()  # before the work, since without it there is no video
+    data = load_dataset(registry, dataset, layout, progress)
+    train = data.behaviour("train")
+    if area is not None:  # hands are to move through what scores are computed from, for the same errors
+        data = replace(data, sessions=tuple(map(what_scores_need, data.sessions)))
+    session, index = _find(data, trial)
+    one = session.trials.select([index])
+    if one.joint_angles is None:
+        raise UnsupportedError(
+            f"{session.id} has no joint angles of the hand, so there is no movement to imitate."
+        )
+    posture = _average_posture(data, session)
+    context = context_of(Task(candidate, data, train, decodes), seed, progress=progress)
+    name = one.ids[0] if len(data.sessions) == 1 else f"{session.id}/{one.ids[0]}"
+    title = f"{data.id} {name}, {one.condition[0]}"
+    who, by = f"{model} (seed {seed}) on {title}", f"{model}, seed {seed}"
+    if area is None:
+        file, driven = f"{model}-{name}", None
+        course = Course.of(one, _tracked(context, model, one), posture)
+        figure = figure_png(course.table(), who, ["simulated"])
+        pictures = frames(course, title, [f"simulated: {by}"], progress)
+    else:
+        file, names = f"{model}-{name}-{area}", ["simulated, intact goal", f"simulated, driven by {area}"]
+        course, driven = _driven(context, model, session, index, area, decoded, posture)
+        figure = figure_png(course.table(), f"{who}\n{driven}", names)
+        pictures = frames(course, f"{title}; {by}; {driven}", names, progress)
+    video = to or Path(re.sub(r"[^\w.-]+", "_", file) + ".gif")
+    files = {
+        video.with_suffix(".csv"): course.table().to_csv(index=False).encode(),
+        video.with_suffix(".png"): figure,
+        video: encode(pictures),
+    }
+    for path, content in files.items():
+        write_whole(path, content)
+    return Rendering(
+        video, video.with_suffix(".png"), video.with_suffix(".csv"),
+        session=session.id, trial=one.ids[0], condition=one.condition[0],
+        error_mm=course.in_window(course.simulated.error_mm),
+        average_posture_error_mm=course.in_window(course.average_posture_error_mm),
+        driven=driven,
+    )  # fmt: skip
+
+
+def _find(data: Dataset, wanted: str | None) -> tuple[AlignedSession, int]:
+    """Find the session of a trial, and the trial's place in it."""
+    known = {(s.id, t): (s, i) for s in data.sessions for i, t in enumerate(s.trials.ids)}
+    if wanted is None:
+        for split in SHOWN_FIRST:
+            ids = getattr(data.splits, split)
+            for (session, trial), place in known.items():
+                if trial in ids[session]:
+                    return place
+    found = [key for key in known if wanted in (key[1], "/".join(key))]
+    if len(found) > 1:
+        raise UnknownNameError(
+            f"Trial {wanted!r} is in {len(found)} sessions; give one of {', '.join(map('/'.join, found))}."
+        )
+    if not found:
+        raise UnknownNameError(_no_such_trial(data, str(wanted), list(known)))
+    return known[found[0]]
+
+
+def _no_such_trial(data: Dataset, wanted: str, known: list[tuple[str, str]]) -> str:
+    for session in data.sessions:
+        for trial, reason in session.dropped:
+            if wanted in (trial, f"{session.id}/{trial}"):
+                return f"Trial {wanted!r} of {session.id} was left out: {reason}."
+    names = ["/".join(key) if "/" in wanted else key[1] for key in known]
+    near = list(dict.fromkeys(get_close_matches(wanted, names, n=3)))
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the first is {names[0]!r}."
+    return f"{data.id} has no trial {wanted!r}; {hint}"
+
+
+def _driven(
+    context: Context,
+    model: str,
+    session: AlignedSession,
+    index: int,
+    area: str,
+    decoded: str,
+    posture: Floats,
+) -> tuple[Course, DrivenHand]:
+    """Let the hand move with its intact goal, and with the one that is decoded from spikes."""
+    driven = drive_trial(context, session, index, area, decoded)
+    _check(driven.tracking, model, driven.trials)
+    whole = session.trials.select([index])
+    first = int(whole.window[0, 0] - driven.trials.window[0, 0])
+    intact = _cut(_tracked(context, model, whole), first, first + int(driven.trials.offsets[-1]))
+    course = Course.of(driven.trials, intact, posture, driven.tracking)
+    error = course.in_window(course.hands[1].error_mm)
+    return course, DrivenHand(area, decoded, context.decoder.name, driven.fitted_on, error)
+
+
+def _cut(tracking: Tracking, first: int, stop: int) -> Tracking:
+    """Take the steps ``first`` … ``stop`` − 1 of the one trial."""
+    steps, muscles = (np.array([first]), np.array([stop])), tracking.muscle_activation
+    return Tracking(
+        tracking.joint_angles.cut(*steps),
+        tracking.keypoints.cut(*steps),
+        None if muscles is None else muscles.cut(*steps),
+    )
+
+
+def _tracked(context: Context, model: str, trials: Trials) -> Tracking:
+    """Let the fitted controller move its hand towards what was recorded."""
+    assert context.track is not None
+    context.progress(f"closed loop of {model} (seed {context.seed})")
+    tracking = context.track(trials)
+    _check(tracking, model, trials)
+    return tracking
+
+
+def _check(tracking: Tracking, model: str, trials: Trials) -> None:
+    """Check what the hand did, since the controller may be anybody's."""
+    for name, columns in (
+        ("joint_angles", 23), ("keypoints", 3 * len(KEYPOINTS)), ("muscle_activation", len(MUSCLES))
+    ):  # fmt: skip
+        signal = getattr(tracking, name)
+        expected = (int(trials.offsets[-1]), columns)
+        if signal is not None and (signal.values.shape != expected or not np.isfinite(signal.values).all()):
+            raise NgbError(
+                f"The {name} of {model} have shape {signal.values.shape}; they must be finite "
+                f"numbers of shape {expected}, one row for every step."
+            )
+
+
+def _average_posture(data: Dataset, session: AlignedSession) -> Floats:
+    """Mean posture in the windows of the session's training trials, as in the tracking protocol."""
+    trials, ids = session.trials, set(data.splits.train[session.id])
+    assert trials.joint_angles is not None
+    windows = [
+        angles[first:stop]
+        for name, angles, (first, stop) in zip(trials.ids, trials.joint_angles, trials.window, strict=True)
+        if name in ids
+    ]
+    if not windows:
+        raise UnsupportedError(f"{session.id} has no training trials, whose average to compare with.")
+    posture: Floats = np.concatenate(windows).mean(0)
+    return posture

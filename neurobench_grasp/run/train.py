@@ -1,0 +1,142 @@
+"""Training a network for a dataset: which trials it may see, where it is kept, and its card."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from neurobench_grasp.contract import Controller, Model, Progress, Trainable, Trials
+from neurobench_grasp.controllers.checkpoints import NetworkCard, own_networks, save_network
+from neurobench_grasp.errors import UnsupportedError
+from neurobench_grasp.plugins import Registry, load_registry
+from neurobench_grasp.run.evaluate import Dataset, load_dataset
+
+MONITORED = 30  # trials of a split that the learning curve follows
+PACKAGES = ("neurobench-grasp", "mujoco", "myosuite", "numpy", "stable-baselines3", "torch")
+
+
+def train_network(
+    model: str,
+    dataset: str | Path,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    layout: str | Path | None = None,
+    to: Path | None = None,
+    threads: int | None = None,
+    registry: Registry | None = None,
+    progress: Progress = lambda text: None,
+) -> tuple[Path, NetworkCard]:
+    """Train one network on the training trials of a dataset and keep it with its card.
+
+    Parameters
+    ----------
+    model : str
+        Name of a registered model.
+    dataset : str or path
+        Name of a registered dataset, or an NWB file.
+    seed : int
+    steps : int, optional
+        Control steps of experience. Default: the model's own choice.
+    layout : str or path, optional
+    to : path, optional
+        Folder for networks. Default: in the user's cache folder, where ``ngb score`` finds them.
+    threads : int, optional
+        Part of what a network depends on. Default: the usable cores.
+    registry : Registry, optional
+        Where names are looked up. Default: what is installed.
+    progress : callable
+
+    Returns
+    -------
+    path
+        Of the card, beside which the weights are.
+    NetworkCard
+
+    Raises
+    ------
+    UnsupportedError
+        If the model has no training of its own.
+    """
+    registry = registry or load_registry()
+    candidate = registry.model(model)
+    built = candidate.spec.build(seed)
+    if not isinstance(built, Trainable):
+        raise UnsupportedError(
+            f"{model} has no training that takes long; `ngb score --model {model}` fits it when it scores."
+        )
+    data = load_dataset(registry, dataset, layout, progress)
+    trials = data.behaviour("train")
+    root = (to or own_networks()) / data.id
+    work = root / f".{model}-{seed}"
+    progress(f"working in {work}, with the log for tensorboard")
+    trained = built.train(
+        trials,
+        seed=seed,
+        steps=steps,
+        folder=work,
+        monitor={split: some_of(data.behaviour(split)) for split in ("train", "ood")},
+        threads=threads,
+        progress=progress,
+    )
+    card = {
+        "model": model,
+        "action": trained.action,
+        "seed": seed,
+        "settings": dict(trained.settings),
+        "dataset": _training_data(data),
+        "train_sha256": trials.sha256,
+        "licence": "CC0-1.0" if data.synthetic else f"as its training data: {data.licence}",
+        **trained.facts,
+        "errors_mm": _errors(built, data, progress),
+        "versions": _versions() | dict(candidate.isolated.packages if candidate.isolated else {}),
+    }
+    path = save_network(root, trained.weights, card)
+    log = root / "tensorboard" / path.stem
+    shutil.rmtree(log, ignore_errors=True)
+    if (work / "tensorboard").is_dir():  # a model's own training may write none
+        log.parent.mkdir(exist_ok=True)
+        (work / "tensorboard").rename(log)
+    shutil.rmtree(work, ignore_errors=True)
+    return path, NetworkCard.read(path)
+
+
+def some_of(trials: Trials) -> Trials:
+    """Evenly spread trials, for the learning curve."""
+    return trials.select(range(0, len(trials), max(1, len(trials) // MONITORED)))
+
+
+def _training_data(data: Dataset) -> dict[str, Any]:
+    return {
+        "id": data.id,
+        "sha256": data.sha256,
+        "splits": data.splits.sha256,
+        "held_out_conditions": list(data.splits.held_out),
+        "licence": data.licence,
+        "synthetic": data.synthetic,
+    }
+
+
+def _errors(model: Model, data: Dataset, progress: Progress) -> dict[str, float]:
+    """Mean keypoint error over the scored windows of each split, mm."""
+    from neurobench_grasp.controllers.closed_loop import window_error  # torch
+
+    assert isinstance(model, Controller)
+    errors = {}
+    for split in ("train", "test", "ood"):
+        if len(trials := data.behaviour(split)):
+            progress(f"tracking error of the trained network on {len(trials)} trials of {split}")
+            errors[split] = round(window_error(model.track(trials).keypoints, trials), 3)
+    return errors
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

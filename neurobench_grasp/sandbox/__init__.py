@@ -1,0 +1,1 @@
+"""Limits and wire format of processes that run untrusted code."""

@@ -1,0 +1,69 @@
+"""The networks that come with the project: intact, honestly labelled, and as good as their cards say."""
+
+import json
+
+import numpy as np
+import pytest
+
+from neurobench_grasp.controllers import NetworkCard
+from neurobench_grasp.controllers.checkpoints import CHECKPOINTS, load_weights
+from neurobench_grasp.controllers.closed_loop import window_error
+from neurobench_grasp.controllers.controller import NetworkController
+from neurobench_grasp.controllers.network import Network, network_state
+from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.resources import resource
+from neurobench_grasp.run.evaluate import load_dataset
+
+CARDS = sorted(resource(CHECKPOINTS).glob("*/*.json"))
+MODELS = ("muscle_ppo", "torque_ppo")
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return load_dataset(load_registry(), "demo")
+
+
+def test_the_default_networks_are_there():
+    assert {f"{m}-0" for m in MODELS} <= {p.stem for p in CARDS if p.parent.name == "demo"}
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_a_shipped_network_is_intact_small_and_labelled(path):
+    card = NetworkCard.read(path)
+    settings = card.controller_settings()
+    load_weights(path, card, network_state(Network(card.action, settings)))
+    assert path.with_suffix(".safetensors").stat().st_size < 2e6
+    assert path.stem == f"{card.model}-{card.seed}" and path.parent.name == card.dataset["id"]
+    if card.dataset["synthetic"]:
+        assert card.licence == "CC0-1.0"
+    else:
+        assert card.dataset["licence"] in card.licence
+    errors = card.errors_mm
+    assert errors["ood"] < 20 and np.isfinite(list(errors.values())).all()
+    assert card.curve[-1]["steps"] == card.steps
+    assert "/" not in json.dumps(json.loads(path.read_text())["versions"])
+
+
+@pytest.mark.parametrize("path", [p for p in CARDS if p.parent.name == "demo"], ids=lambda p: p.stem)
+def test_a_shipped_network_tracks_as_well_as_its_card_says(path, demo):
+    card = NetworkCard.read(path)
+    model = NetworkController(card.model, card.action)
+    model.fit(demo.behaviour("train"), seed=card.seed)
+    ood = demo.behaviour("ood")
+    some = ood.select(range(0, len(ood), 6))
+    assert window_error(model.track(some).keypoints, some) == pytest.approx(card.errors_mm["ood"], rel=0.1)
+
+
+def test_torques_track_better_than_muscles_and_both_better_than_the_network_before_training():
+    pairs = [
+        p
+        for p in CARDS
+        if p.stem.startswith("muscle") and p.with_name(p.name.replace("muscle", "torque")) in CARDS
+    ]
+    assert pairs
+    for path in pairs:
+        muscle, torque = (
+            NetworkCard.read(path.with_name(path.name.replace("muscle", kind)))
+            for kind in ("muscle", "torque")
+        )
+        assert torque.errors_mm["ood"] < muscle.errors_mm["ood"] < 0.5 * muscle.curve[0]["ood"]
