@@ -34,7 +34,7 @@ from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols.brain_control.decoders import decode
 from neurobench_grasp.protocols.brain_control.protocol import fitted
-from neurobench_grasp.protocols.brain_control.trials import Movements
+from neurobench_grasp.protocols.brain_control.trials import DecodingTrials
 from neurobench_grasp.run.evaluate import context_of, prepare
 from neurobench_grasp.threads import usable_cores
 
@@ -53,7 +53,7 @@ class Bench:
     def __init__(self, n_commands: int) -> None:
         task = prepare(load_registry(), "muscle_ppo", "demo")
         context = context_of(task, 0)
-        moves = Movements.of(context, task.data.sessions[0])
+        moves = DecodingTrials.of(context, task.data.sessions[0])
         units = moves.units_of("M1")
         which = np.concatenate([moves.driven["test"], moves.driven["ood"]])
         self.decoder: Decoder = fitted(context, moves, KIND, units)

@@ -37,7 +37,7 @@ def combined_digest(digests: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedDataset:
     """A dataset's folder of files, by default in the cache.
 
     Parameters
@@ -151,7 +151,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def kept_in_cache() -> list[Kept]:
+def kept_in_cache() -> list[CachedDataset]:
     """List the datasets whose folders are in the cache, complete or not."""
     found = []
     for manifest in sorted(cache_folder().glob(f"*/{MANIFEST}")):
@@ -160,7 +160,7 @@ def kept_in_cache() -> list[Kept]:
             sha256 = str(json.loads(manifest.read_text())["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             sha256 = ""
-        found.append(Kept(name, sha256, manifest.parent))
+        found.append(CachedDataset(name, sha256, manifest.parent))
     return found
 
 

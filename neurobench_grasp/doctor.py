@@ -189,10 +189,10 @@ def _short(path: Path) -> str:
 
 
 def _dataset() -> Iterator[Finding]:
-    from neurobench_grasp.cache import Kept
+    from neurobench_grasp.cache import CachedDataset
     from neurobench_grasp.demo import DEMO_SHA256
 
-    files = Kept("demo", DEMO_SHA256).files()
+    files = CachedDataset("demo", DEMO_SHA256).files()
     if files:
         yield Finding("dataset demo", f"{len(files)} sessions")
     else:

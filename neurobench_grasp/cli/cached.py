@@ -13,7 +13,7 @@ from neurobench_grasp.cli.terminal import Json, Result, note, progress
 from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
-    from neurobench_grasp.cache import Kept
+    from neurobench_grasp.cache import CachedDataset
     from neurobench_grasp.data.dandi import Address, Cached
 
 UNFINISHED = "unfinished"
@@ -115,7 +115,7 @@ def files(
 class Content:
     """What the cache holds, or the part of it that is meant."""
 
-    datasets: Sequence[Kept]
+    datasets: Sequence[CachedDataset]
     assets: Sequence[Cached]
     unfinished: Sequence[Path]
 
@@ -207,7 +207,7 @@ def remove(
     return Result(gone, lines)
 
 
-def _verified(kept: Kept) -> str:
+def _verified(kept: CachedDataset) -> str:
     """Compare a dataset's folder with its digests; a damaged one is removed."""
     import shutil
 

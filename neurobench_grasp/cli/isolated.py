@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurobench_grasp.cli.terminal import Progress, note
+from neurobench_grasp.cli.terminal import note
+from neurobench_grasp.contract import Progress
 
 if TYPE_CHECKING:
     from neurobench_grasp.plugins import Registry

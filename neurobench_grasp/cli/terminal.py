@@ -10,7 +10,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 import typer
 from typer.core import TyperCommand
 
+from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ Apart = Annotated[
     bool,
     typer.Option("--quarantine", help="Read a stranger's file in a process of its own, with limits."),
 ]
-Progress = Callable[[str], None]
 HINTS = {
     errno.ENOSPC: "free some space and run the same command again: it continues where it stopped",
     errno.EDQUOT: "free some space and run the same command again: it continues where it stopped",

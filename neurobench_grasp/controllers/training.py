@@ -185,7 +185,7 @@ def train(
         "action": action, "seed": seed, "steps": steps, "settings": asdict(settings),
         "trials": trials.sha256, "threads": threads,
     }  # fmt: skip
-    log = _Progress(ppo, task, identity, folder, monitor or {}, progress)
+    log = _StatusCallback(ppo, task, identity, folder, monitor or {}, progress)
     log.resume()
     if ppo.num_timesteps < steps:
         with log.interruptible():
@@ -242,7 +242,7 @@ class _PPO(PPO):
             return super().collect_rollouts(*args, **kwargs)
 
 
-class _Progress(BaseCallback):
+class _StatusCallback(BaseCallback):
     """Checkpoints, the learning curve and what the user is told, at the seams between two iterations."""
 
     def __init__(

@@ -29,7 +29,7 @@ from neurobench_grasp.errors import NgbError, UnsafeFileError
 from neurobench_grasp.sandbox.wire import PackedError, read_packed
 
 CHILD = "neurobench_grasp.data.quarantine_worker"
-REFUSED, NOT_HAD = "refused.json", "not_had.json"
+REFUSED, NOT_HAD = "refused.json", "unsupported_limits.json"
 """What the child writes beside its answer: why there is none, and which limits it could not set."""
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
 """Of the environment; tokens and the place of HDF5 plugins are not among it."""
@@ -109,9 +109,9 @@ class Quarantine:
             except PackedError as error:
                 raise self._nonsense(path) from error
 
-    def _tell_not_had(self, not_had: Any) -> None:
-        if isinstance(not_had, list) and not_had:
-            words = ", ".join(plain(w, 100) for w in not_had)
+    def _tell_not_had(self, unsupported_limits: Any) -> None:
+        if isinstance(unsupported_limits, list) and unsupported_limits:
+            words = ", ".join(plain(w, 100) for w in unsupported_limits)
             self.tell(f"quarantine: this machine does not give the process that reads {words}")
 
     def _refused(self, path: str | os.PathLike[str], refused: dict[str, Any]) -> NgbError:

@@ -29,8 +29,8 @@ TASKS: Mapping[str, Callable[..., Any]] = {
 def main() -> None:
     """Do what the first argument orders, as JSON."""
     order = json.loads(sys.argv[1])
-    not_had = confine(**order["limits"])
-    Path(NOT_HAD).write_text(json.dumps(not_had))
+    unsupported_limits = confine(**order["limits"])
+    Path(NOT_HAD).write_text(json.dumps(unsupported_limits))
     try:
         value = TASKS[order["task"]](order["path"], order["layout"])
         write_packed(Path(), value)

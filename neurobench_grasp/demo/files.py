@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from neurobench_grasp.cache import Kept
+from neurobench_grasp.cache import CachedDataset
 from neurobench_grasp.contract import Session
 
 DEMO_SHA256 = "f3bad1ea8b5f0e5044fde8030a912f672dc5543762aed4e7a57709e9edab3712"
@@ -31,7 +31,7 @@ def demo_files() -> list[Path]:
     NgbError
         See :func:`make_demo`.
     """
-    return Kept("demo", DEMO_SHA256).files() or make_demo()
+    return CachedDataset("demo", DEMO_SHA256).files() or make_demo()
 
 
 def make_demo(
@@ -56,7 +56,7 @@ def make_demo(
     NgbError
         If the folder holds something else, or the content is not the published one.
     """
-    kept = Kept("demo", DEMO_SHA256, None if folder is None else Path(folder))
+    kept = CachedDataset("demo", DEMO_SHA256, None if folder is None else Path(folder))
     return kept.make(lambda new: _write(new, progress))
 
 

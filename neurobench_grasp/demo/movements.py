@@ -58,7 +58,7 @@ SYNERGIES = np.stack(
 
 
 @dataclass(frozen=True)
-class Movements:
+class DecodingTrials:
     """The behaviour of one session.
 
     Parameters
@@ -82,7 +82,7 @@ class Movements:
     ticks: dict[str, Ints]
 
 
-def make_movements(animal: str, session: str) -> Movements:
+def make_movements(animal: str, session: str) -> DecodingTrials:
     """Let one animal grasp every object 15 times in blocks of random order.
 
     Parameters
@@ -98,7 +98,7 @@ def make_movements(animal: str, session: str) -> Movements:
     times = STEP * (np.arange(n_steps, dtype=np.float64) + 0.5)
     angles = _quantise(to_angles(_trajectory(stream, times, ticks, order, rest_posture(animal))))
     ticks["max_aperture"] = _widest(aperture(angles), ticks)
-    return Movements(
+    return DecodingTrials(
         times=times,
         joint_angles=angles,
         goal=_goal(times, ticks, order, rest_posture(animal)),

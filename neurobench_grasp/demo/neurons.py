@@ -9,7 +9,7 @@ import numpy as np
 
 from neurobench_grasp.bodies import muscle_kinematics
 from neurobench_grasp.contract import Floats, Ints
-from neurobench_grasp.demo.movements import STEP, TICK_RATE, TICKS_PER_STEP, Movements
+from neurobench_grasp.demo.movements import STEP, TICK_RATE, TICKS_PER_STEP, DecodingTrials
 from neurobench_grasp.demo.random_stream import Stream
 
 RATE_QUANTA = 16  # rates are multiples of 1/16 spikes/s: exact in binary, so spikes are the same everywhere
@@ -105,14 +105,14 @@ class Responses:
     regularity: Floats
 
 
-def make_population(session: str, movements: Movements) -> Population:
+def make_population(session: str, movements: DecodingTrials) -> Population:
     """Draw the units of a session and let them fire.
 
     Parameters
     ----------
     session : str
         Names the streams of random numbers.
-    movements : Movements
+    movements : DecodingTrials
     """
     features = _features(movements)
     starts = movements.ticks["start"] / TICK_RATE
@@ -121,10 +121,10 @@ def make_population(session: str, movements: Movements) -> Population:
         stream = Stream(f"{session}/{name}")
         drives = draw_drives(stream, area, features)
         areas.append(respond(stream, area, drives, movements.times, starts))
-    return let_fire(session, dict(zip(AREAS, areas, strict=True)))
+    return generate_spikes(session, dict(zip(AREAS, areas, strict=True)))
 
 
-def let_fire(session: str, areas: Mapping[str, Responses]) -> Population:
+def generate_spikes(session: str, areas: Mapping[str, Responses]) -> Population:
     """Draw the spikes of all areas.
 
     Parameters
@@ -144,7 +144,7 @@ def let_fire(session: str, areas: Mapping[str, Responses]) -> Population:
     )
 
 
-def _features(movements: Movements) -> dict[str, Floats]:
+def _features(movements: DecodingTrials) -> dict[str, Floats]:
     """Give what each kind of drive is made of, (n_steps, n_features) each."""
     muscles = muscle_kinematics(movements.joint_angles, STEP)
     angles = movements.joint_angles

@@ -10,7 +10,7 @@ import numpy as np
 from neurobench_grasp.bodies import JOINTS
 from neurobench_grasp.contract import Floats, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data import session_digest
-from neurobench_grasp.demo.movements import TICK_RATE, Movements, make_movements
+from neurobench_grasp.demo.movements import TICK_RATE, DecodingTrials, make_movements
 from neurobench_grasp.demo.neurons import Population, make_population
 
 ANIMALS = ("a", "b")
@@ -60,7 +60,7 @@ def as_units(population: Population) -> Units:
     )
 
 
-def _trials(movements: Movements) -> TrialTable:
+def _trials(movements: DecodingTrials) -> TrialTable:
     seconds = {name: ticks / TICK_RATE for name, ticks in movements.ticks.items()}
     return TrialTable(
         ids=tuple(f"{i:03d}" for i in range(len(movements.objects))),
@@ -71,7 +71,7 @@ def _trials(movements: Movements) -> TrialTable:
     )
 
 
-def _signals(movements: Movements) -> Mapping[str, Signal]:
+def _signals(movements: DecodingTrials) -> Mapping[str, Signal]:
     angles = Signal("joint_angles", "joint_angle", JOINTS, "rad", movements.times, movements.joint_angles)
     return {angles.name: angles}
 

@@ -12,10 +12,10 @@ import sys
 def main() -> None:
     """Do what the first argument orders, as JSON."""
     order = json.loads(sys.argv[1])
-    not_had = runpy.run_path(order["confine"])["confine"](**order["limits"])
+    unsupported_limits = runpy.run_path(order["confine"])["confine"](**order["limits"])
     from neurobench_grasp.isolation.worker import serve
 
-    serve(order, not_had)
+    serve(order, unsupported_limits)
 
 
 if __name__ == "__main__":

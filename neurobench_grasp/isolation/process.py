@@ -191,9 +191,9 @@ class PluginProcess:
                 f"{self.who} brings neurobench-grasp {plain(hello.get('ngb'), 50)} into its environment, but "
                 f"this is {neurobench_grasp.__version__}; its pyproject.toml must allow this version."
             )
-        not_had = hello.get("not_had")
-        if isinstance(not_had, list) and not_had:
-            words = ", ".join(plain(w, 100) for w in not_had)
+        unsupported_limits = hello.get("unsupported_limits")
+        if isinstance(unsupported_limits, list) and unsupported_limits:
+            words = ", ".join(plain(w, 100) for w in unsupported_limits)
             self.tell(f"isolation: this machine does not give the process of {self.who} {words}")
 
     def _hold(self, trials: Trials, subject: str) -> int:

@@ -39,7 +39,7 @@ from neurobench_grasp.sandbox.wire import PackedError, read_packed, write_packed
 LONGEST_TRACE = 20_000  # characters
 
 
-def serve(order: Mapping[str, Any], not_had: list[str]) -> None:
+def serve(order: Mapping[str, Any], unsupported_limits: list[str]) -> None:
     """Answer requests until there are no more."""
     _end_with(order["parent"], order["scratch"])
     requests, answers = (os.fdopen(order[name], mode) for name, mode in (("requests", "r"), ("answers", "w")))
@@ -51,7 +51,7 @@ def serve(order: Mapping[str, Any], not_had: list[str]) -> None:
         answers.flush()
 
     worker = Worker(order["distribution"], lambda text: tell({"progress": text}))
-    tell({"ngb": neurobench_grasp.__version__, "not_had": not_had})
+    tell({"ngb": neurobench_grasp.__version__, "unsupported_limits": unsupported_limits})
     for line in requests:
         tell(_answer(worker, json.loads(line)))
     _leave(order["scratch"])

@@ -14,7 +14,7 @@ from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.encoding.predictions import Predictions, predict_units
 from neurobench_grasp.protocols.encoding.protocol import candidate_predictions
-from neurobench_grasp.protocols.encoding.reduction import Reach, candidate_scores
+from neurobench_grasp.protocols.encoding.reduction import LagWindow, candidate_scores
 from neurobench_grasp.protocols.encoding.table import Scored, Table
 from neurobench_grasp.protocols.settings import LAYERS
 from neurobench_grasp.threads import on_all_cores
@@ -40,7 +40,7 @@ def run(context: Context) -> Scores:
     scored = []
     for session in with_units:
         context.progress(f"layers {session.id}: map to {len(session.units)} units")
-        scored.append(_scored(context, Reach.of(context, session)))
+        scored.append(_scored(context, LagWindow.of(context, session)))
     names = dict.fromkeys(name for s in scored for name in s.predictions)
     context.progress("layers: scores and intervals")
     rows: list[ScoreRow] = []
@@ -54,7 +54,7 @@ def run(context: Context) -> Scores:
     return Scores(rows)
 
 
-def _scored(context: Context, reach: Reach) -> Scored:
+def _scored(context: Context, reach: LagWindow) -> Scored:
     """Predictions of a session by every layer and number of components, named ``layer n``."""
     scores = candidate_scores(context, reach)
     with threadpool_limits(limits=1):

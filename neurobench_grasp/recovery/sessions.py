@@ -14,7 +14,7 @@ from neurobench_grasp.contract import Floats, Ints, ModelSpec, Progress, Session
 from neurobench_grasp.data import session_digest
 from neurobench_grasp.demo.files import write_synthetic
 from neurobench_grasp.demo.movements import STEP
-from neurobench_grasp.demo.neurons import AREAS, draw_drives, let_fire, respond
+from neurobench_grasp.demo.neurons import AREAS, draw_drives, generate_spikes, respond
 from neurobench_grasp.demo.random_stream import Stream
 from neurobench_grasp.demo.sessions import as_rates, as_units
 from neurobench_grasp.plugins import Provided, code_digest
@@ -103,7 +103,7 @@ def taught_session(
     recorded = (bins >= 0) & (bins < len(times))
     drive = np.zeros((len(times), n_units))
     drive[bins[recorded]] = draw_drives(stream, area, drives)[recorded]
-    population = let_fire(name, {AREA: respond(stream, area, drive, times, base.trials.start)})
+    population = generate_spikes(name, {AREA: respond(stream, area, drive, times, base.trials.start)})
     session = replace(
         base,
         id=name,

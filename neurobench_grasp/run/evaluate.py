@@ -40,7 +40,7 @@ from neurobench_grasp.plugins import Provided, Registry, code_digest, load_regis
 from neurobench_grasp.protocols.context import Context, Stage
 from neurobench_grasp.protocols.encoding.predictions import PredictedSession
 from neurobench_grasp.protocols.encoding.protocol import candidate_predictions
-from neurobench_grasp.protocols.encoding.reduction import Reach, candidate_scores
+from neurobench_grasp.protocols.encoding.reduction import LagWindow, candidate_scores
 from neurobench_grasp.records.provenance import provenance
 from neurobench_grasp.records.record import pack_units, write_record
 from neurobench_grasp.run.stages import Stages
@@ -337,7 +337,7 @@ def scored_sessions(
     found = []
     for session in (s for s in context.sessions if s.units):
         progress(f"{session.id}: predictions of {len(session.units)} units")
-        reach = Reach.of(context, session)
+        reach = LagWindow.of(context, session)
         scores = candidate_scores(context, reach)
         with threadpool_limits(limits=1):  # as in the protocol, for the same bits
             predictions = candidate_predictions(context, reach, scores)

@@ -38,7 +38,7 @@ def confine(memory: int, cpu: int | None, disk: int, *, mapped: bool = True) -> 
     }
     if cpu is not None:
         limits["a limit on computing time"] = (resource.RLIMIT_CPU, cpu)
-    not_had = []
+    unsupported_limits = []
     for words, (which, most) in limits.items():
         hard = resource.getrlimit(which)[1]
         last = most + 5 if which == resource.RLIMIT_CPU else most  # a signal first, which tells why
@@ -47,10 +47,10 @@ def confine(memory: int, cpu: int | None, disk: int, *, mapped: bool = True) -> 
         try:
             resource.setrlimit(which, (most, last))
         except (ValueError, OSError):  # macOS knows some limits by name only
-            not_had.append(words)
+            unsupported_limits.append(words)
     if not without_network():
-        not_had.append("no network")
-    return not_had
+        unsupported_limits.append("no network")
+    return unsupported_limits
 
 
 def without_network() -> bool:

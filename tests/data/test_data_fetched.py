@@ -31,14 +31,14 @@ PLACE = "myosuite/envs/myo/myodm/data"
 KILLED = """
 import sys, time
 from pathlib import Path
-from neurobench_grasp.cache import Kept
+from neurobench_grasp.cache import CachedDataset
 
 def fill(folder):
     (folder / "half.nwb").write_bytes(b"half")
     print("writing", flush=True)
     time.sleep(60)
 
-Kept("slow", "0" * 64, Path(sys.argv[1])).make(fill)
+CachedDataset("slow", "0" * 64, Path(sys.argv[1])).make(fill)
 """
 
 
@@ -283,7 +283,7 @@ def test_a_killed_process_leaves_nothing_that_looks_complete(tmp_path):
         assert process.stdout is not None
         assert process.stdout.readline() == "writing\n"
         process.send_signal(signal.SIGKILL)
-    assert cache.Kept("slow", "0" * 64, target).files() is None and not target.exists()
+    assert cache.CachedDataset("slow", "0" * 64, target).files() is None and not target.exists()
     (left,) = tmp_path.iterdir()
     os.utime(left, (0, 0))
     cache.sweep(tmp_path, "slow")

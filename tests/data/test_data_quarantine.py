@@ -38,7 +38,7 @@ def child(monkeypatch):
             "from pathlib import Path\n"
             "from neurobench_grasp.sandbox.limits import confine\n"
             "order = json.loads(sys.argv[1])\n"
-            "Path('not_had.json').write_text(json.dumps(confine(**order['limits'])))\n"
+            "Path('unsupported_limits.json').write_text(json.dumps(confine(**order['limits'])))\n"
         )
         monkeypatch.setattr(
             quarantine,

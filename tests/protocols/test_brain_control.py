@@ -17,7 +17,7 @@ from neurobench_grasp.protocols.brain_control import curves as brain_curves
 from neurobench_grasp.protocols.brain_control import protocol as brain_control
 from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder, decode
 from neurobench_grasp.protocols.brain_control.protocol import BASELINES, KINDS
-from neurobench_grasp.protocols.brain_control.trials import Movements, postures_ahead
+from neurobench_grasp.protocols.brain_control.trials import DecodingTrials, postures_ahead
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
 from neurobench_grasp.protocols.tracking import in_windows
 from neurobench_grasp.run.evaluate import evaluate
@@ -125,7 +125,7 @@ def test_noiseless_units_that_are_linear_in_the_goal_drive_the_hand_as_the_goal_
 def test_the_true_goal_in_place_of_the_decoded_one_gives_the_intact_error(noiseless, kind):
     session, _ = noiseless
     told = context(session)
-    moves = Movements.of(told, session)
+    moves = DecodingTrials.of(told, session)
     which = np.concatenate([moves.driven["test"], moves.driven["ood"]])
     error = brain_control.driven_errors(told, moves, which, kind, [moves.goals[kind].select(which)])[0]
     windows = moves.trials.window[which]
@@ -179,7 +179,7 @@ def test_decoding_ev_equals_plain_arithmetic():
     session = session_of(linear(12, noise=0.2), ["M1"] * 12)
     told = context(session)
     rows = brain_control.run(told).rows
-    moves = Movements.of(told, session)
+    moves = DecodingTrials.of(told, session)
     decoder = told.decoder.build()
     decoder.fit(moves.training("joint_angles", np.arange(12)))
     y, yhat = [], []
@@ -240,7 +240,7 @@ def test_the_curve_of_all_units_ends_where_brain_control_stands():
 def test_driven_trials_are_spread_evenly_over_conditions_and_never_trained_on():
     trials = grasp_trials(360, n_objects=12)
     session = session_of(linear(4), ["M1"] * 4, trials)
-    moves = Movements.of(context(session), session)
+    moves = DecodingTrials.of(context(session), session)
     train = set(moves.split["train"].tolist())
     for split, which in moves.driven.items():
         assert len(which) == BRAIN_CONTROL.trials_per_split and not train & set(which.tolist())
@@ -255,7 +255,7 @@ def test_units_and_trials_that_were_not_recorded_throughout_are_left_out():
     recorded[: N_TRIALS // 2 + 5, 5] = False  # a unit that came late
     recorded[7, 2] = False
     session = session_of(linear(6), ["M1"] * 6, recorded=recorded)
-    moves = Movements.of(context(session), session)
+    moves = DecodingTrials.of(context(session), session)
     assert moves.units.tolist() == [0, 1, 2, 3, 4]
     assert 7 not in moves.index and len(moves.index) == N_TRIALS - 1
 
@@ -265,7 +265,7 @@ def test_counts_line_up_with_commands():
     for pad in (12, 30):
         trials = grasp_trials(N_TRIALS, n_objects=N_OBJECTS, pad=pad)
         session = session_of(lambda goals: np.arange(len(goals))[:, None] + [0.0, 0.0], ["M1"] * 2, trials)
-        moves = Movements.of(context(session), session)
+        moves = DecodingTrials.of(context(session), session)
         for i, (first, _) in enumerate(moves.trials.window):
             assert first == min(pad, BRAIN_CONTROL.steps_before(trials.dt))
             assert moves.counts[i][moves.lead + first, 0] == bins_before(trials.dt)
@@ -326,7 +326,7 @@ def test_intervals_of_decoding_ev_are_over_conditions_though_one_session_has_few
     assert row["ci_over"] == ["condition"] and row["n_conditions"] > 4
     tables = {}
     for session in (few, many):
-        moves = Movements.of(told, session)
+        moves = DecodingTrials.of(told, session)
         decoder = told.decoder.build()
         decoder.fit(moves.training("embedding", np.arange(12)))
         which = moves.split["test"]
@@ -355,7 +355,7 @@ def test_training_trials_whose_lead_lies_in_a_held_out_window_teach_nothing():
     session = session_of(linear(4), ["M1"] * 4)
     length = session.rates.lengths.max() * 0.02
     abutting = dataclasses.replace(session, start=1 + length * np.arange(N_TRIALS))
-    apart, close = (Movements.of(context(s), s) for s in (session, abutting))
+    apart, close = (DecodingTrials.of(context(s), s) for s in (session, abutting))
     held_out = {int(i) for split in ("test", "ood") for i in close.split[split]}
     assert close.split["train"].tolist() == [i for i in apart.split["train"] if i - 1 not in held_out]
     assert len(close.split["train"]) < len(apart.split["train"])

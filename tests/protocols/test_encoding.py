@@ -13,7 +13,7 @@ from neurobench_grasp.contract import Activations, Ragged
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols.encoding import predictions
 from neurobench_grasp.protocols.encoding import protocol as encoding
-from neurobench_grasp.protocols.encoding.reduction import Reach, candidate_scores
+from neurobench_grasp.protocols.encoding.reduction import LagWindow, candidate_scores
 from neurobench_grasp.protocols.encoding.table import score_units
 
 
@@ -35,7 +35,7 @@ def score(rows, metric="single_trial_ev", split="ood", reference=None, area="M1"
 
 def mapped(context, session):
     """What the map is fitted on: context, session within reach, component scores."""
-    reach = Reach.of(context, session)
+    reach = LagWindow.of(context, session)
     return context, reach.cut, candidate_scores(context, reach).layers
 
 

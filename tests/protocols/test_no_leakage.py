@@ -188,7 +188,7 @@ def test_what_is_fitted_receives_the_rows_of_training_trials(monkeypatch):
 
     monkeypatch.setattr(reduction, "fit_components", spy_fit)
     monkeypatch.setattr(predictions, "Training", spy_training)
-    reach = reduction.Reach.of(context, session)
+    reach = reduction.LagWindow.of(context, session)
     scores = reduction.candidate_scores(context, reach)
     predictions.predict_units(context, reach.cut, scores.layers, candidate=True)
     layers = network(observe(session.trials)).layers
@@ -212,7 +212,7 @@ def test_lags_stay_within_the_padding_of_the_training_trial():
     session = planted()
     assert round(session.max_lag / session.trials.dt) <= PAD
     context = context_of(session)
-    reach = reduction.Reach.of(context, session)
+    reach = reduction.LagWindow.of(context, session)
     cut, longest = reach.cut.trials, round(session.max_lag / session.trials.dt)
     for i in context.index(session, context.splits.train):
         first, stop = cut.offsets[i] + cut.window[i]

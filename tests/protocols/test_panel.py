@@ -14,7 +14,7 @@ from neurobench_grasp.bodies import recorded_kinematics
 from neurobench_grasp.contract import Activations, Ragged, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.encoding import protocol as encoding
-from neurobench_grasp.protocols.encoding.reduction import LayerScores, Reach
+from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores
 from neurobench_grasp.protocols.encoding.references import REFERENCES, reference_panel
 from neurobench_grasp.protocols.encoding.table import COMPARED, GAINS
 from neurobench_grasp.records.units import UnitTable
@@ -107,7 +107,7 @@ def test_a_model_of_recorded_kinematics_scores_as_the_reference_does(session):
 
 
 def panel(context, session):
-    reach = Reach.of(context, session)
+    reach = LagWindow.of(context, session)
     candidate = LayerScores(reach.reduce(context.activations(session.trials)).layers, 0)
     with threadpool_limits(limits=1):
         return reference_panel(context, reach, candidate)

@@ -10,7 +10,7 @@ from neurobench_grasp.bodies import recorded_kinematics
 from neurobench_grasp.contract import Activations, ModelSpec, ProtocolSpec
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import Provided, Registry, load_registry
-from neurobench_grasp.protocols.encoding.reduction import Reach
+from neurobench_grasp.protocols.encoding.reduction import LagWindow
 from neurobench_grasp.records import read_records
 from neurobench_grasp.run import evaluate as run
 
@@ -110,7 +110,7 @@ def test_reach_keeps_windows_and_rates(tmp_path):
     data = run.load_dataset(load_registry(), write_planted(tmp_path / "long.nwb"))
     (session,) = data.sessions
     context = context_of(session)
-    whole, cut = Reach.of(context, session), Reach.of(context, what_scores_need(session))
+    whole, cut = LagWindow.of(context, session), LagWindow.of(context, what_scores_need(session))
     for a, b in ((whole.cut.trials.offsets, cut.cut.trials.offsets), (whole.train, cut.train)):
         np.testing.assert_array_equal(a, b)
     position = session.trials.signals["position"].values

@@ -6,16 +6,14 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
-from neurobench_grasp.cache import Kept
+from neurobench_grasp.cache import CachedDataset
+from neurobench_grasp.contract import Progress
 from neurobench_grasp.data.catalogue.entries import Entry, OnDandi, catalogue
 from neurobench_grasp.data.catalogue.originals import originals
 from neurobench_grasp.errors import NgbError, UnknownNameError
-
-Progress = Callable[[str], None]
 
 
 def fetch(name: str, source: str | Path | None = None, progress: Progress = lambda text: None) -> list[Path]:
@@ -44,7 +42,7 @@ def fetch(name: str, source: str | Path | None = None, progress: Progress = lamb
     entry = find_entry(name)
     if entry.dandi:
         return _fetch_from_dandi(entry, entry.dandi, source, progress)
-    kept = Kept(entry.name, entry.sha256)
+    kept = CachedDataset(entry.name, entry.sha256)
     path = None if source is None else Path(source)
     if files := kept.files():
         if kept.is_sound() is not False:
@@ -63,7 +61,9 @@ def fetched_files(entry: Entry) -> list[Path]:
     NgbError
         If it has not been; the message says how.
     """
-    files = _cached_from_dandi(entry.dandi) if entry.dandi else Kept(entry.name, entry.sha256).files()
+    files = (
+        _cached_from_dandi(entry.dandi) if entry.dandi else CachedDataset(entry.name, entry.sha256).files()
+    )
     if files is None:
         origin = "" if entry.wheel or entry.dandi else " --from FOLDER"
         raise NgbError(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from neurobench_grasp.contract import Progress
 from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
 from neurobench_grasp.data.dandi.client import Archive, Listed
 from neurobench_grasp.data.dandi.instances import instance_url
@@ -20,7 +21,6 @@ from neurobench_grasp.data.dandi.store import Store
 from neurobench_grasp.data.dandi.thread_pool import at_once
 from neurobench_grasp.errors import CorruptFileError, NgbError
 
-Progress = Callable[[str], None]
 AT_ONCE = 4  # downloads
 _TOLD = 1.0  # s between two words on progress, at least
 

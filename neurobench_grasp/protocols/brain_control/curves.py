@@ -22,7 +22,7 @@ from neurobench_grasp.protocols.brain_control.protocol import (
     metric_of,
     no_units,
 )
-from neurobench_grasp.protocols.brain_control.trials import KINDS, Movements, areas_of
+from neurobench_grasp.protocols.brain_control.trials import KINDS, DecodingTrials, areas_of
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
 from neurobench_grasp.protocols.trial_scores import TrialScores, conditions_are_few, row_of, unit_scores
@@ -87,7 +87,7 @@ def run(context: Context) -> Scores:
 def _measured(context: Context, session: AlignedSession) -> Mapping[str, NDArray[Any]]:
     """Errors of one session, (n_commands, n_trials) by area and kind; each kept as a stage of its own."""
     try:
-        moves = Movements.of(context, session)
+        moves = DecodingTrials.of(context, session)
     except UnsupportedError as reason:
         return {f"reason {area}": np.array(str(reason)) for area in areas_of([session])}
     out: dict[str, NDArray[Any]] = {"driven": moves.index[moves.driven[SPLIT]]}
@@ -103,7 +103,7 @@ def _measured(context: Context, session: AlignedSession) -> Mapping[str, NDArray
     return out
 
 
-def _errors(context: Context, moves: Movements, area: str, kind: str, units: Ints) -> Floats:
+def _errors(context: Context, moves: DecodingTrials, area: str, kind: str, units: Ints) -> Floats:
     """Errors under the commands of every point, draw after draw."""
 
     def make() -> dict[str, NDArray[Any]]:
@@ -123,7 +123,7 @@ def _errors(context: Context, moves: Movements, area: str, kind: str, units: Int
     return errors
 
 
-def _commands(context: Context, moves: Movements, area: str, kind: str, units: Ints) -> list[Ragged]:
+def _commands(context: Context, moves: DecodingTrials, area: str, kind: str, units: Ints) -> list[Ragged]:
     """Give the commands of every point, draw after draw."""
     label = (context.seed, moves.session.id, area)
     subsets = []

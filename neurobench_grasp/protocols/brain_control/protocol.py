@@ -20,7 +20,7 @@ from neurobench_grasp.bodies import JOINTS, keypoints
 from neurobench_grasp.contract import Decoder, Floats, Goal, Ints, Ragged, ScoreRow, Scores
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.brain_control.decoders import Guarded, check_decoder, decode
-from neurobench_grasp.protocols.brain_control.trials import KINDS, SPLITS, Movements, areas_of
+from neurobench_grasp.protocols.brain_control.trials import KINDS, SPLITS, DecodingTrials, areas_of
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL as SETTINGS
 from neurobench_grasp.protocols.tracking import BASELINES, check_tracking, hand_errors, in_windows, per_trial
@@ -118,7 +118,7 @@ def _measure(context: Context, session: AlignedSession) -> Arrays:
     areas = areas_of([session])
     try:
         context.progress(f"brain control {session.id}: decoding")
-        moves = Movements.of(context, session)
+        moves = DecodingTrials.of(context, session)
     except UnsupportedError as reason:
         return {f"reason {area}": np.array(str(reason)) for area in areas}
     out: Arrays = {f"driven {split}": moves.index[which] for split, which in moves.driven.items()}
@@ -146,7 +146,7 @@ def _measure(context: Context, session: AlignedSession) -> Arrays:
 
 
 def _decode(
-    context: Context, moves: Movements, area: str, kind: str, units: Ints, *, first: bool
+    context: Context, moves: DecodingTrials, area: str, kind: str, units: Ints, *, first: bool
 ) -> tuple[Arrays, dict[str, Ragged]]:
     """Fit a decoder of one area; its explained variance and latency, and the commands that will drive."""
     name = f"{area} {kind}"
@@ -175,14 +175,14 @@ def _decode(
     return out, commands
 
 
-def fitted(context: Context, moves: Movements, kind: str, units: Ints) -> Decoder:
+def fitted(context: Context, moves: DecodingTrials, kind: str, units: Ints) -> Decoder:
     """Build a decoder and fit it on training trials; what goes wrong in it is told as its own."""
     decoder = Guarded(context.decoder)
     decoder.fit(moves.training(kind, units))
     return decoder
 
 
-def _driven(moves: Movements) -> Ints:
+def _driven(moves: DecodingTrials) -> Ints:
     """Trials that are driven, split after split."""
     return np.concatenate([moves.driven[split] for split in SPLITS])
 
@@ -199,7 +199,7 @@ def _latency_ms(decoder: Decoder, one: Ragged) -> float:
     return 1000 * float(np.median(spent))
 
 
-def _explained(moves: Movements, which: Ints, kind: str, decoded: Ragged, *, by_trial: bool) -> Floats:
+def _explained(moves: DecodingTrials, which: Ints, kind: str, decoded: Ragged, *, by_trial: bool) -> Floats:
     """Explained variance of each feature in the windows, and with each group left out, (n_groups + 1, n)."""
     some = moves.trials.select(which)
     wanted, given = (in_windows(some, signal) for signal in (moves.goals[kind].select(which), decoded))
@@ -207,7 +207,7 @@ def _explained(moves: Movements, which: Ints, kind: str, decoded: Ragged, *, by_
     return grouped_ev(wanted, given, labels, offset_counts=False)
 
 
-def _shifted(context: Context, moves: Movements, units: Ints) -> Ragged:
+def _shifted(context: Context, moves: DecodingTrials, units: Ints) -> Ragged:
     """Take the spikes of driven trials from random places of the session: the null."""
     every = moves.spikes(units, np.arange(len(moves.trials)))
     place = circular_shift(every.offsets, generator("shifted_spikes", context.seed, moves.session.id))
@@ -215,7 +215,7 @@ def _shifted(context: Context, moves: Movements, units: Ints) -> Ragged:
 
 
 def _drive(
-    context: Context, moves: Movements, populations: Mapping[str, Ints], commands: Mapping[str, Ragged]
+    context: Context, moves: DecodingTrials, populations: Mapping[str, Ints], commands: Mapping[str, Ragged]
 ) -> Arrays:
     """Errors of the hand under each command, by trial of the session."""
     which = _driven(moves)
@@ -233,7 +233,7 @@ def _drive(
 
 
 def driven_errors(
-    context: Context, moves: Movements, which: Ints, kind: str, commands: Sequence[Ragged]
+    context: Context, moves: DecodingTrials, which: Ints, kind: str, commands: Sequence[Ragged]
 ) -> Floats:
     """Tracking error of the hand in some trials under several sets of commands, driven side by side.
 
@@ -260,7 +260,7 @@ def driven_errors(
     return found
 
 
-def _posture_errors(moves: Movements, which: Ints, commands: Ragged) -> Floats:
+def _posture_errors(moves: DecodingTrials, which: Ints, commands: Ragged) -> Floats:
     """Tracking error of a hand that takes the decoded next posture, without a controller."""
     some = moves.trials.select(which)
     assert some.joint_angles is not None
@@ -270,7 +270,7 @@ def _posture_errors(moves: Movements, which: Ints, commands: Ragged) -> Floats:
     return hand_errors(hand.values, keypoints(hand.values), recorded, wanted)["tracking_error"]
 
 
-def _by_trial(moves: Movements, which: Ints, errors: Floats) -> Floats:
+def _by_trial(moves: DecodingTrials, which: Ints, errors: Floats) -> Floats:
     """Put numbers of some trials in their places among those of the session."""
     out = np.full(len(moves.session.trials), np.nan)
     out[moves.index[which]] = errors

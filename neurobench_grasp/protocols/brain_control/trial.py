@@ -12,7 +12,7 @@ from neurobench_grasp.contract import Goal, Ints, Tracking, Trials
 from neurobench_grasp.errors import UnknownNameError, UnsupportedError
 from neurobench_grasp.protocols.brain_control.decoders import check_decoder, decode
 from neurobench_grasp.protocols.brain_control.protocol import check_moves, fitted
-from neurobench_grasp.protocols.brain_control.trials import KINDS, Movements, areas_of
+from neurobench_grasp.protocols.brain_control.trials import KINDS, DecodingTrials, areas_of
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.tracking import check_tracking
 
@@ -67,7 +67,7 @@ def drive_trial(context: Context, session: AlignedSession, trial: int, area: str
     if areas and area not in areas:
         raise UnknownNameError(f"{session.id} has no area {area!r}; it has {', '.join(areas)}.")
     try:
-        moves = Movements.of(context, session)
+        moves = DecodingTrials.of(context, session)
         units = moves.units_of(area)
     except UnsupportedError as reason:
         raise UnsupportedError(f"Spikes of {session.id} cannot drive a hand: {reason}.") from reason
@@ -84,7 +84,7 @@ def drive_trial(context: Context, session: AlignedSession, trial: int, area: str
     return DrivenTrial(trials, tracking, bool(np.isin(which, moves.split["train"]).all()))
 
 
-def _place(moves: Movements, trial: int) -> Ints:
+def _place(moves: DecodingTrials, trial: int) -> Ints:
     """Find a trial of the session among those that can be driven."""
     place = np.flatnonzero(moves.index == trial)
     if len(place):

@@ -22,7 +22,7 @@ SPLITS = ("test", "ood")
 
 
 @dataclass(frozen=True)
-class Movements:
+class DecodingTrials:
     """Trials from the lead to the end of their windows, with the spikes before them.
 
     Parameters
@@ -51,7 +51,7 @@ class Movements:
     split: Mapping[str, Ints]
 
     @classmethod
-    def of(cls, context: Context, session: AlignedSession) -> Movements:
+    def of(cls, context: Context, session: AlignedSession) -> DecodingTrials:
         """Find what is usable.
 
         Raises

@@ -14,7 +14,7 @@ from neurobench_grasp.contract import Scores
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.encoding.predictions import Predictions, predict_units
-from neurobench_grasp.protocols.encoding.reduction import LayerScores, Reach, candidate_scores
+from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores, candidate_scores
 from neurobench_grasp.protocols.encoding.references import reference_panel
 from neurobench_grasp.protocols.encoding.table import Scored, score_table
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
@@ -43,7 +43,7 @@ def run(context: Context) -> Scores:
     scored: list[Scored] = []
     for session in context.sessions:
         context.progress(f"encoding {session.id}: activations")
-        reach = Reach.of(context, session)
+        reach = LagWindow.of(context, session)
         scores = candidate_scores(context, reach)
         context.progress(f"encoding {session.id}: map to {len(session.units)} units")
         with threadpool_limits(limits=1):  # many small matrices: threads that wait for each other cost more
@@ -56,7 +56,7 @@ def run(context: Context) -> Scores:
     return score_table(context, scored)
 
 
-def candidate_predictions(context: Context, reach: Reach, scores: LayerScores) -> Predictions:
+def candidate_predictions(context: Context, reach: LagWindow, scores: LayerScores) -> Predictions:
     """Map the candidate's layers to units; kept as a stage."""
     key = context.key(
         stage="map", session=reach.whole.sha256, splits=context.splits.sha256, settings=asdict(SETTINGS)

@@ -21,7 +21,7 @@ from neurobench_grasp.threads import on_all_cores
 
 
 @dataclass(frozen=True)
-class Reach:
+class LagWindow:
     """A session cut to the steps that a window reaches at some lag.
 
     A model runs on whole trials; everything after needs no more than this.
@@ -42,7 +42,7 @@ class Reach:
     train: Ints
 
     @classmethod
-    def of(cls, context: Context, session: AlignedSession) -> Reach:
+    def of(cls, context: Context, session: AlignedSession) -> LagWindow:
         """Cut a session."""
         t = session.trials
         reach = round(session.max_lag / t.dt)
@@ -93,7 +93,7 @@ class LayerScores:
     n_winsorised: int
 
 
-def candidate_scores(context: Context, reach: Reach) -> LayerScores:
+def candidate_scores(context: Context, reach: LagWindow) -> LayerScores:
     """Run the model on a session and reduce its layers; kept as a stage."""
 
     def make() -> dict[str, NDArray[Any]]:

@@ -18,7 +18,7 @@ from neurobench_grasp.protocols.encoding.predictions import (
     predict_units,
     unit_groups,
 )
-from neurobench_grasp.protocols.encoding.reduction import LayerScores, Reach
+from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 from neurobench_grasp.scoring.references import (
     at_phase,
@@ -54,13 +54,13 @@ class Panel:
     absent: Mapping[str, str]
 
 
-def reference_panel(context: Context, reach: Reach, scores: LayerScores) -> Panel:
+def reference_panel(context: Context, reach: LagWindow, scores: LayerScores) -> Panel:
     """Compute every reference that applies.
 
     Parameters
     ----------
     context : Context
-    reach : Reach
+    reach : LagWindow
     scores : LayerScores
         Of the candidate, for the null.
     """
@@ -87,7 +87,7 @@ def reference_panel(context: Context, reach: Reach, scores: LayerScores) -> Pane
 # --- through the map ------------------------------------------------------------------------------
 
 
-def _linear_kinematic(context: Context, reach: Reach) -> Predictions:
+def _linear_kinematic(context: Context, reach: LagWindow) -> Predictions:
     """Map features of the recorded movement, with the controller's look-ahead; the same for every model."""
     from neurobench_grasp.bodies import recorded_kinematics
 
@@ -98,7 +98,7 @@ def _linear_kinematic(context: Context, reach: Reach) -> Predictions:
     return context.shared_stage("kinematics", key, make)
 
 
-def _linear_inputs(context: Context, reach: Reach) -> Predictions:
+def _linear_inputs(context: Context, reach: LagWindow) -> Predictions:
     """Map the very observations that the candidate's network received."""
     if context.observe is None:
         raise UnsupportedError("the model is no controller, so it has no observations")
@@ -110,7 +110,7 @@ def _linear_inputs(context: Context, reach: Reach) -> Predictions:
     return context.stage("inputs", context.key(stage="linear_inputs", **_inputs(context, reach)), make)
 
 
-def _untrained(context: Context, reach: Reach) -> Predictions:
+def _untrained(context: Context, reach: LagWindow) -> Predictions:
     """Map the same architecture with random weights, on what the trained network observed in its own loop."""
     if context.observe is None or context.untrained is None:
         raise UnsupportedError("the model is no controller, so it has no network before training")
@@ -122,12 +122,12 @@ def _untrained(context: Context, reach: Reach) -> Predictions:
     return context.stage("untrained", context.key(stage="untrained", **_inputs(context, reach)), make)
 
 
-def _mapped(context: Context, reach: Reach, activations: Activations) -> Predictions:
+def _mapped(context: Context, reach: LagWindow, activations: Activations) -> Predictions:
     layers = reach.reduce(activations).layers
     return _kept(predict_units(context, reach.cut, layers))
 
 
-def _noise(context: Context, reach: Reach) -> Sequence[Predictions]:
+def _noise(context: Context, reach: LagWindow) -> Sequence[Predictions]:
     """Map random features that know only the object. A lag would only exchange one draw for another."""
     trials, at_zero = reach.cut.trials, _lag_zero(reach)
 
@@ -141,7 +141,7 @@ def _noise(context: Context, reach: Reach) -> Sequence[Predictions]:
     return _draws(context.shared_stage, "noise", key, noise)
 
 
-def _shifted(context: Context, reach: Reach, scores: LayerScores) -> Sequence[Predictions]:
+def _shifted(context: Context, reach: LagWindow, scores: LayerScores) -> Sequence[Predictions]:
     """Map the candidate's layers at random places: the null. A lag would only move these places."""
     offsets, at_zero = reach.cut.trials.offsets, _lag_zero(reach)
 
@@ -164,7 +164,7 @@ def _draws(
     return [{s: arrays[f"{s} {draw}"] for s in ("test", "ood")} for draw in range(SETTINGS.n_draws)]
 
 
-def _lag_zero(reach: Reach) -> Ints:
+def _lag_zero(reach: LagWindow) -> Ints:
     return np.zeros(len(reach.cut.units), np.int64)
 
 
@@ -173,7 +173,7 @@ def _kept(predictions: Predictions) -> Predictions:
     return {split: predictions[split].astype(np.float32) for split in ("test", "ood")}
 
 
-def _inputs(context: Context, reach: Reach) -> dict[str, Any]:
+def _inputs(context: Context, reach: LagWindow) -> dict[str, Any]:
     return {"session": reach.whole.sha256, "splits": context.splits.sha256, "settings": asdict(SETTINGS)}
 
 
