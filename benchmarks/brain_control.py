@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -35,7 +36,9 @@ from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols.brain_control.decoders import decode
 from neurobench_grasp.protocols.brain_control.protocol import fitted
 from neurobench_grasp.protocols.brain_control.trials import DecodingTrials
-from neurobench_grasp.run.evaluate import context_of, prepare
+from neurobench_grasp.run.fitted import make_context
+from neurobench_grasp.run.stages import Unkept
+from neurobench_grasp.run.workspace import Workspace
 from neurobench_grasp.threads import usable_cores
 
 KIND = "embedding"
@@ -51,8 +54,8 @@ class Bench:
     """
 
     def __init__(self, n_commands: int) -> None:
-        task = prepare(load_registry(), "muscle_ppo", "demo")
-        context = context_of(task, 0)
+        task = Workspace(load_registry(), Path()).find("muscle_ppo", "demo")
+        context = make_context(task, 0, Unkept(), Unkept())
         moves = DecodingTrials.of(context, task.data.sessions[0])
         units = moves.units_of("M1")
         which = np.concatenate([moves.driven["test"], moves.driven["ood"]])

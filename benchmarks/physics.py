@@ -26,7 +26,7 @@ from neurobench_grasp.controllers import closed_loop as loop
 from neurobench_grasp.controllers.controller import NetworkController
 from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.run.evaluate import load_dataset
+from neurobench_grasp.run.dataset import load_dataset
 from neurobench_grasp.threads import usable_cores
 
 EULER, IMPLICIT = mujoco.mjtIntegrator.mjINT_EULER, mujoco.mjtIntegrator.mjINT_IMPLICITFAST

@@ -44,7 +44,7 @@ from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.controllers.settings import ControllerSettings
 from neurobench_grasp.controllers.training import LOGGED, make_ppo
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.run.evaluate import load_dataset
+from neurobench_grasp.run.dataset import load_dataset
 from neurobench_grasp.threads import usable_cores
 
 OURS = ControllerSettings()

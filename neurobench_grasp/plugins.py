@@ -45,6 +45,8 @@ KINDS: Mapping[type[Any], str] = {
     ProtocolSpec: "protocol",
     DecoderSpec: "decoder",
 }
+CORE = "neurobench-grasp"
+"""The distribution of this package."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # names become file names
 
 Spec = TypeVar("Spec")
@@ -299,7 +301,7 @@ def installed_files(distribution: importlib.metadata.Distribution) -> dict[str, 
 
 def found_plugins() -> Iterator[tuple[PluginInfo, importlib.metadata.EntryPoint | None]]:
     """Yield the built-in plugin, then installed ones; ``None`` where the entry points are unreadable."""
-    own = PluginInfo(BUILTIN.name, BUILTIN.value, "neurobench-grasp", neurobench_grasp.__version__)
+    own = PluginInfo(BUILTIN.name, BUILTIN.value, CORE, neurobench_grasp.__version__)
     yield own, BUILTIN
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():

@@ -3,76 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 
 from neurobench_grasp.alignment.overlap import fingerprints, tied_trials
 from neurobench_grasp.alignment.rates import TICKS_PER_SECOND, bin_spikes, smooth, to_ticks
-from neurobench_grasp.alignment.settings import ALIGNMENT, SPIKE_HISTORY
+from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits, bins_before
+from neurobench_grasp.alignment.settings import ALIGNMENT
 from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, Session, Signal, Trials, TrialTable
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.scoring.ev import between_rows
 
 STEP, MIN_STEPS, MAX_SIGNAL_GAP = ALIGNMENT.step_s, ALIGNMENT.min_steps, ALIGNMENT.max_signal_gap_s
-
-
-@dataclass(frozen=True)
-class AlignedSession:
-    """One session on its step grid.
-
-    Parameters
-    ----------
-    id, subject, sha256 : str
-    trials : Trials
-        Behaviour of the kept trials, with padding.
-    start : ndarray, shape (n_trials,)
-        Start of each window, seconds on the session's clock.
-    rates : Ragged
-        (trial, window step, n_units), smoothed, spikes/s.
-    counts : Ragged
-        (trial, bin, n_units), raw counts from :func:`bins_before` bins before the window to its end.
-    recorded : ndarray of bool, shape (n_trials, n_units)
-        True where a unit was observed in all these bins.
-    observed : ndarray of bool, shape (n_trials, n_units)
-        False where a unit was not recorded throughout the trial's window.
-    units, areas : tuple of str, length n_units
-    conditions : mapping of str to str
-        Condition of every trial of the file, kept or not.
-    max_lag : float
-        Seconds; latencies are sought from ``-max_lag`` to ``+max_lag``.
-    dropped : tuple of (str, str)
-        Trial id and reason.
-    notes : tuple of str
-        What else was changed, in words.
-    true_rates : Ragged, optional
-        (trial, window step, n_units), spikes/s: the rates that generated the spikes, smoothed as ``rates``;
-        synthetic sessions only.
-    groups : mapping of str to str
-        Trials that a split keeps together, because they share time, and the name of their set.
-    fingerprints : mapping of str to str
-        What tells each kept trial from those of other files; empty where too little was recorded.
-    """
-
-    id: str
-    subject: str
-    sha256: str
-    trials: Trials
-    start: Floats
-    rates: Ragged
-    counts: Ragged
-    recorded: Bools
-    observed: Bools
-    units: tuple[str, ...]
-    areas: tuple[str, ...]
-    conditions: Mapping[str, str]
-    max_lag: float
-    dropped: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-    true_rates: Ragged | None = None
-    groups: Mapping[str, str] = field(default_factory=dict)
-    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 def align(session: Session) -> AlignedSession:
@@ -105,7 +48,7 @@ def align(session: Session) -> AlignedSession:
             f"Session {session.id} has no trial that can be scored: the first one {missing[0]}."
         )
     kept = kept[good]
-    counts, recorded, rates, observed, true_rates = _rates(session, grid, first[kept], stop[kept], kept)
+    units = _units(session, grid, first[kept], stop[kept], kept)
     begin, end = _bounds(session)
     table = session.trials
     groups = tied_trials(table.ids, first, stop, np.isfinite(begin) & np.isfinite(end), table.group)
@@ -117,17 +60,11 @@ def align(session: Session) -> AlignedSession:
         sha256=session.sha256,
         trials=chosen,
         start=grid.starts(first[kept]),
-        rates=rates,
-        counts=counts,
-        recorded=recorded,
-        observed=observed,
-        units=session.units.ids,
-        areas=session.units.areas,
+        units=units,
         conditions=dict(zip(session.trials.ids, session.trials.condition, strict=True)),
         max_lag=session.window.max_lag,
         dropped=tuple(dropped),
-        notes=(*session.notes, *notes, *_told(groups, table)),
-        true_rates=true_rates,
+        notes=(*session.notes, *notes, *_overlap_notes(groups, table)),
         groups=groups,
         fingerprints=dict(zip(chosen.ids, marks, strict=True)),
     )
@@ -137,8 +74,8 @@ def _in_windows(trials: Trials) -> dict[str, Ragged]:
     return {name: signal.cut(*trials.window.T) for name, signal in trials.signals.items()}
 
 
-def _told(groups: Mapping[str, str], table: TrialTable) -> list[str]:
-    """Say how many trials are kept together, and how many overlap without sharing scored time."""
+def _overlap_notes(groups: Mapping[str, str], table: TrialTable) -> list[str]:
+    """Count the trials that a split keeps together, and those that overlap without sharing scored time."""
     notes = []
     order = np.argsort(table.start, kind="stable")
     n_overlapping = int(np.sum(table.start[order][1:] < np.maximum.accumulate(table.stop[order])[:-1] - 1e-6))
@@ -153,28 +90,6 @@ def _told(groups: Mapping[str, str], table: TrialTable) -> list[str]:
             "that is scored"
         )
     return notes
-
-
-def what_scores_need(session: AlignedSession) -> AlignedSession:
-    """Cut padding that no score depends on, because a controller has to move through it.
-
-    Kept are the lags and what models look ahead or back to, and at least 0.3 s before the window, so that
-    activations are settled at its start.
-    """
-    t, reach = session.trials, session.max_lag
-    back, ahead = t.signal_lags if t.joint_angles is None else (0.0, ALIGNMENT.look_ahead_s)
-    before, after = (
-        int(np.ceil(round(seconds / t.dt, 6)))
-        for seconds in (max(ALIGNMENT.lead_s, reach - back), reach + max(ahead, 0.0))
-    )
-    first = np.maximum(t.window[:, 0] - before, 0)
-    stop = np.minimum(t.window[:, 1] + after, np.diff(t.offsets))
-    return replace(session, trials=t.cut(first, stop))
-
-
-def bins_before(dt: float) -> int:
-    """Bins of counts before a window: those of the first command that brain control decodes."""
-    return ALIGNMENT.steps_before(dt) + SPIKE_HISTORY - 1
 
 
 class _Grid:
@@ -196,20 +111,20 @@ class _Grid:
                 )
 
     def floor(self, seconds: Floats) -> Ints:
-        """Give the number of the bin that holds each time."""
+        """Return the index of the bin that contains each time."""
         return np.floor_divide(to_ticks(seconds) - self.origin, self.width)
 
     def starts(self, bins: Ints) -> Floats:
-        """Give the start of each bin, s."""
+        """Return the start of each bin, s."""
         return (self.origin + bins * self.width) / TICKS_PER_SECOND
 
     def centres(self, bins: Ints) -> Floats:
-        """Give the centre of each bin, s."""
+        """Return the centre of each bin, s."""
         return (self.origin + bins * self.width + self.width / 2) / TICKS_PER_SECOND
 
 
 def _windows(session: Session, grid: _Grid) -> tuple[Ints, Ints, list[str]]:
-    """First and past-the-last bin of each trial's window, and why a trial cannot be used ('' if it can)."""
+    """Return first and past-the-last bin of each window, and why a trial cannot be used ('' if it can)."""
     window, table = session.window, session.trials
     missing = [e for e in (window.start_event, window.stop_event) if e not in table.events]
     if missing:
@@ -238,7 +153,7 @@ def _windows(session: Session, grid: _Grid) -> tuple[Ints, Ints, list[str]]:
 
 
 def _bounds(session: Session) -> tuple[Floats, Floats]:
-    """Begin and end of each trial's window, s."""
+    """Return start and end of each window, s."""
     window, events = session.window, session.trials.events
     return (
         events[window.start_event] + window.start_offset,
@@ -247,7 +162,7 @@ def _bounds(session: Session) -> tuple[Floats, Floats]:
 
 
 def _stretches(session: Session, grid: _Grid) -> tuple[Ints, Ints]:
-    """Bins [low, high) of the contiguous stretch around each trial."""
+    """Return the bins [low, high) of the contiguous stretch around each trial."""
     table = session.trials
     if session.window.contiguous == "trial":
         return grid.floor(table.start), grid.floor(table.stop)
@@ -271,13 +186,8 @@ def _stored_throughout(grid: _Grid, first: int, stop: int) -> bool:
     return bool(b - a == stop - first)
 
 
-def _rates(
-    session: Session, grid: _Grid, first: Ints, stop: Ints, kept: Ints
-) -> tuple[Ragged, Bools, Ragged, Bools, Ragged | None]:
-    """Bin before and in the windows, smooth in them, and tell which units were observed throughout either.
-
-    The rates that generated the spikes, where they are known, come last, smoothed like the measured ones.
-    """
+def _units(session: Session, grid: _Grid, first: Ints, stop: Ints, kept: Ints) -> AlignedUnits:
+    """Bin spikes before and in the windows, smooth in the windows, and find the units observed throughout."""
     units, before = session.units, bins_before(grid.dt)
     bins = [np.arange(a - before, b + 1) for a, b in zip(first, stop, strict=True)]
     flat = np.concatenate(bins)
@@ -304,8 +214,15 @@ def _rates(
         observed.append(valid[a + 1 : b - 1].all(0))
         if expected is not None:
             true_rates.append(smooth(expected[a:b], valid[a:b]) / grid.dt)
-    known = Ragged.of(true_rates) if true_rates else None
-    return Ragged.of(counts), np.array(recorded), Ragged.of(rates), np.array(observed), known
+    return AlignedUnits(
+        ids=units.ids,
+        areas=units.areas,
+        rates=Ragged.of(rates),
+        counts=Ragged.of(counts),
+        recorded=np.array(recorded),
+        observed=np.array(observed),
+        true_rates=Ragged.of(true_rates) if true_rates else None,
+    )
 
 
 def _expected_counts(session: Session, grid: _Grid, bins: Ints) -> Floats | None:
@@ -330,7 +247,7 @@ def _between(values: Floats, times: Floats, at: Floats) -> Floats:
 
 
 def _observed_bins(session: Session, grid: _Grid, bins: Ints) -> Bools:
-    """Tell whether the whole bin lies inside an observed interval of the unit, (n_bins, n_units)."""
+    """Return True where the whole bin lies inside an observed interval of the unit, (n_bins, n_units)."""
     units = session.units
     if units.observed is None:
         return np.ones((len(bins), len(units)), bool)

@@ -44,7 +44,7 @@ def case_of(order: Mapping[str, Any], code: set[str]) -> Any:
     kind = order["kind"]
     if kind == "dataset":
         return others.DatasetCase(fences)
-    from neurobench_grasp.alignment.align import AlignedSession
+    from neurobench_grasp.alignment.session import AlignedSession
     from neurobench_grasp.sandbox.wire import read_packed
 
     session = read_packed(Path(order["sample"]), AlignedSession)
@@ -54,7 +54,7 @@ def case_of(order: Mapping[str, Any], code: set[str]) -> Any:
         return others.DecoderCase(fences, order["distribution"], session)
     from neurobench_grasp.checks.fixture import ModelCase
 
-    trials = session.trials
+    trials = session.scored
     last = range(len(trials) - N_PROBE, len(trials))
     return ModelCase(
         fences, folder, order["distribution"], trials.select(range(N_TRAIN)), trials.select(last)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.checks.audit import Fences
 from neurobench_grasp.checks.fixture import SEED, Guarded
 from neurobench_grasp.checks.rules import Broken, check
@@ -210,10 +210,10 @@ class DecoderCase(Guarded):
 
     def __init__(self, fences: Fences, distribution: str, session: AlignedSession) -> None:
         self.fences, self.distribution = fences, distribution
-        trials = session.trials
+        trials = session.scored
         assert trials.joint_angles is not None
         self.train = DecodedTrials(
-            session.counts, trials.joint_angles.cut(*trials.window.T), trials.condition, trials.dt
+            session.units.counts, trials.joint_angles.cut(*trials.window.T), trials.condition, trials.dt
         )
 
     @cached_property

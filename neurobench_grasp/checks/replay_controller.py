@@ -1,4 +1,4 @@
-"""What a protocol is tried with: a hand that plays movements as they were recorded."""
+"""A controller that replays recorded movements, with which protocols are checked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.alignment.splits import make_splits
 from neurobench_grasp.contract import (
     Activations,
@@ -20,69 +20,74 @@ from neurobench_grasp.contract import (
     Tracking,
     Trials,
 )
-from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.context import Context, LazyModel
 
 N_JOINTS = 23
 
 
-class Puppet:
-    """A controller that sets the joints of the hand to what it is told; its layer are the joint angles."""
+class ReplayController:
+    """A controller that sets the joints of the hand to its goal; its layer are the joint angles."""
+
+    def fit(self, train: Trials, *, seed: int) -> None:
+        """Nothing is left to learn."""
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Nothing was learned."""
+        return {}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Nothing was learned."""
+
+    def activations(self, trials: Trials) -> Activations:
+        """Return the recorded posture."""
+        return self.activations_of(self.embed(trials))
 
     def activations_of(self, observations: Ragged) -> Activations:
-        """Give what it observes."""
+        """Return the observations."""
         return Activations({"posture": observations})
 
     def embed(self, trials: Trials) -> Ragged:
-        """Give the recorded posture."""
+        """Return the recorded posture."""
         assert trials.joint_angles is not None
         return trials.joint_angles
 
-    def drive(self, trials: Trials, goal: Goal) -> Tracking:
-        """Set the joints to the next posture of the goal."""
+    def observe(self, trials: Trials) -> Ragged:
+        """Return the recorded posture."""
+        return self.embed(trials)
+
+    def track(self, trials: Trials, *, goal: Goal | None = None) -> Tracking:
+        """Set the joints to the next posture of the goal, or to the recorded posture."""
         from neurobench_grasp.bodies import keypoints
 
-        angles = goal.values.values[:, :N_JOINTS]
+        values = self.embed(trials) if goal is None else goal.values
+        angles = values.values[:, :N_JOINTS]
         return Tracking(Ragged(angles, trials.offsets), Ragged(keypoints(angles), trials.offsets))
 
-    def track(self, trials: Trials) -> Tracking:
-        """Play the recorded movement."""
-        return self.drive(trials, Goal("joint_angles", self.embed(trials)))
+    def untrained(self, *, seed: int) -> ReplayController:
+        """Return the same controller: nothing in it was trained."""
+        return self
 
 
 def context_of(session: AlignedSession, seed: int) -> Context:
-    """Give a protocol a session and a puppet; nothing is kept from stage to stage."""
+    """Return a context of a session and a replay controller, in which no stage is kept."""
     from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder
 
-    def stage(name: str, parts: Mapping[str, Any] | None, make: Any) -> dict[str, NDArray[Any]]:
-        made: dict[str, NDArray[Any]] = make()
-        return made
-
-    puppet = Puppet()
     return Context(
         sessions=(session,),
         splits=make_splits({session.id: session.conditions}),
-        activations=lambda trials: puppet.activations_of(puppet.embed(trials)),
-        track=puppet.track,
-        drive=puppet.drive,
-        embed=puppet.embed,
-        observe=puppet.embed,
-        untrained=puppet.activations_of,
-        model_key=None,
+        model=LazyModel(ReplayController, moves_body=True, seed=seed),
         decoder=DecoderSpec("ridge", build=RidgeDecoder, summary="ridge regression"),
-        decoder_key=None,
-        core=None,
-        stage=stage,
-        shared_stage=stage,
+        stages=lambda stage, session, make, **inputs: make(),
         seed=seed,
         progress=lambda text: None,
     )
 
 
 def record_of(spec: ProtocolSpec, scores: Scores) -> ScoreRecord:
-    """Put scores into a record, as they would be kept."""
+    """Return scores as a record, as they would be kept."""
     nothing = "0" * 64
     return ScoreRecord(
-        model="puppet",
+        model="replay",
         seed=0,
         dataset={"id": "sample", "sha256": nothing, "splits": nothing, "synthetic": True},
         protocol={"name": spec.name, "version": spec.version, "settings": dict(spec.settings)},

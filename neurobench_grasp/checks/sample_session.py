@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neurobench_grasp.alignment.align import AlignedSession, align, what_scores_need
+from neurobench_grasp.alignment.align import align
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Floats, Ints, Session, Signal
 
 PACE = 2.6
@@ -56,7 +57,7 @@ def sample_session(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Ses
 
 def sample_trials(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> AlignedSession:
     """Cut a sample session into trials, as they are cut when a model is scored."""
-    return what_scores_need(align(sample_session(n_objects, n_repeats, seed)))
+    return align(sample_session(n_objects, n_repeats, seed))
 
 
 def write_sample(path: Path, n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Path:

@@ -15,6 +15,7 @@ from neurobench_grasp.cli import (
     figures,
     listing,
     new,
+    plan,
     recovery,
     render,
     score,
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("score", cls=Command)(score.score)
+app.command("plan", cls=Command)(plan.plan)
 app.command("train", cls=Command)(train.train)
 app.command("render", cls=Command)(render.render)
 app.command("figures", cls=Command)(figures.figures)

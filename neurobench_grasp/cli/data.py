@@ -112,7 +112,7 @@ def export(
 ) -> Result:
     """Write the steps of all trials and the behaviour at each, to compute activations with your own tools."""
     from neurobench_grasp.plugins import load_registry
-    from neurobench_grasp.run.evaluate import load_dataset
+    from neurobench_grasp.run.dataset import load_dataset
     from neurobench_grasp.run.stored_activations import write_steps
 
     with progress() as tell:

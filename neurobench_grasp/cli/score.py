@@ -9,10 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit, isolation
-from neurobench_grasp.cli.terminal import Apart, Json, Result, note, progress, table
+from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit
+from neurobench_grasp.cli.jobs import (
+    Curves,
+    DatasetName,
+    DecoderName,
+    LayoutName,
+    Models,
+    Protocols,
+    Seed,
+    Seeds,
+    StoredArrays,
+    TrainedOn,
+    choice,
+    planned,
+    stored,
+)
+from neurobench_grasp.cli.terminal import Apart, Json, Out, Result, note, progress, table
 from neurobench_grasp.contract import ScoreRecord
-from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,91 +61,58 @@ Row = Mapping[str, Any]
 
 
 def score(
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them. May be repeated."),
-    ] = None,
-    dataset: Annotated[
-        str, typer.Option("--dataset", "-d", help="Name of a dataset, or an NWB file.")
-    ] = "demo",
-    layout: Annotated[
-        str | None, typer.Option("--layout", help="Layout of the file (default: the one that fits best).")
-    ] = None,
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option("--protocol", "-p", help="Protocol; may be repeated (default: all that apply)."),
-    ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Score seeds 0 … N-1.")] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Score this seed alone (default: 0).")
-    ] = None,
-    activations: Annotated[
-        Path | None,
-        typer.Option("--activations", help="Score activations in an npz file; --model then names them."),
-    ] = None,
-    trained_on: Annotated[
-        str | None,
-        typer.Option(
-            "--trained-on",
-            help="Dataset that trained the model (default: the scored one); the map is fitted anew.",
-        ),
-    ] = None,
-    decoder: Annotated[
-        str, typer.Option("--decoder", help="Decoder of brain control; `ngb decoders` lists them.")
-    ] = "ridge",
-    curves: Annotated[
-        bool, typer.Option("--curves", help="Score brain control with fewer units and with noise, too.")
-    ] = False,
+    model: Models = None,
+    dataset: DatasetName = "demo",
+    layout: LayoutName = None,
+    protocol: Protocols = None,
+    seeds: Seeds = None,
+    seed: Seed = None,
+    activations: StoredArrays = None,
+    trained_on: TrainedOn = None,
+    decoder: DecoderName = "ridge",
+    curves: Curves = False,
     quarantine: Apart = False,
     isolated: Isolated = None,
     time_limit: TimeLimit = 60,
     memory_limit: MemoryLimit = 8,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")
-    ] = Path("ngb-runs"),
+    job: Annotated[
+        Path | None,
+        typer.Option("--job", help="Run the jobs of this file, as `ngb plan` prints them (`-`: read them)."),
+    ] = None,
+    on: Annotated[
+        str, typer.Option("--on", help="Where jobs run: `local`, or `local:N` for N worker processes.")
+    ] = "local",
+    out: Out = Path("ngb-runs"),
     as_json: Json = False,
 ) -> Result:
     """Score models on a dataset and write the records."""
-    if seeds is not None and seed is not None:
-        raise typer.BadParameter("give one of --seeds and --seed, not both", param_hint="--seeds")
-    names = list(dict.fromkeys(model or ()))
-    if activations is not None:
-        if len(names) > 1 or isolated:
-            raise typer.BadParameter("goes with one --model, not isolated", param_hint="--activations")
-        names = names or [activations.stem.lower()]
-    if not names and not isolated:
-        raise typer.BadParameter("give a model, or activations in a file", param_hint="--model")
     from neurobench_grasp.records import record_path, to_json
-    from neurobench_grasp.run.evaluate import evaluate
+    from neurobench_grasp.run.evaluate import score as score_job
+    from neurobench_grasp.run.executors import executor_of
 
-    records, failures = [], []
-    with progress() as tell, isolation(isolated, time_limit, memory_limit, tell) as (registry, theirs):
-        for name in names or theirs:
-            try:
-                records += evaluate(
-                    name,
-                    dataset,
-                    layout=layout,
-                    protocols=protocol or (),
-                    curves=curves,
-                    seeds=tuple(range(seeds)) if seeds is not None else (seed or 0,),
-                    activations=activations,
-                    trained_on=trained_on,
-                    decoder=decoder,
-                    quarantine=quarantine,
-                    registry=registry,
-                    out=out,
-                    progress=tell,
-                )
-            except NgbError as error:
-                if len(names or theirs) == 1:
-                    raise
-                failures.append(f"{name} was not scored: {error}")
-    view = [part for r in records for part in _view(r, record_path(out / "records", r))]
-    view += ["", *failures] if failures else []
-    for failure in failures if as_json else ():
-        note(failure)
-    return Result([to_json(r) for r in records], view, exit_code=1 if failures else 0)
+    executor = executor_of(on)
+    with progress() as report:
+        if job is None:
+            chosen = choice(
+                model, dataset, layout, protocol, seeds, seed, activations, trained_on, decoder, curves,
+                quarantine, isolated, time_limit, memory_limit,
+            )  # fmt: skip
+            made = planned(chosen, out, report)
+        elif model or isolated or activations:
+            raise typer.BadParameter("names models itself; leave out those", param_hint="--job")
+        else:
+            made = stored(job, out, report)
+        with made as plan:
+            outcome = executor.map(score_job, plan.jobs, plan.workspace)
+    failures = {**plan.failures, **outcome.failures}
+    if failures and not outcome.records and len(failures) == 1:
+        raise next(iter(failures.values()))
+    reasons = [f"{name} was not scored: {error}" for name, error in failures.items()]
+    for reason in reasons if as_json else ():
+        note(reason)
+    view = [part for r in outcome.records for part in _view(r, record_path(out / "records", r))]
+    view += ["", *reasons] if reasons else []
+    return Result([to_json(r) for r in outcome.records], view, exit_code=1 if failures else 0)
 
 
 def _view(record: ScoreRecord, path: Path) -> Iterator[RenderableType]:

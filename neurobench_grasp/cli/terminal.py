@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
@@ -29,6 +30,7 @@ Apart = Annotated[
     bool,
     typer.Option("--quarantine", help="Read a stranger's file in a process of its own, with limits."),
 ]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")]
 HINTS = {
     errno.ENOSPC: "free some space and run the same command again: it continues where it stopped",
     errno.EDQUOT: "free some space and run the same command again: it continues where it stopped",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Floats
 from neurobench_grasp.plots.brain_control import (
     BASELINES,
@@ -67,7 +67,7 @@ def count_units(sessions: Sequence[AlignedSession]) -> dict[str, list[int]]:
     """Count the units of each area that are decoded from, session by session."""
     counts: dict[str, list[int]] = {area: [] for area in areas_of(sessions)}
     for session in (s for s in sessions if s.trials.joint_angles is not None):
-        areas = [session.areas[u] for u in recorded_throughout(session)[0]]
+        areas = [session.units.areas[u] for u in recorded_throughout(session)[0]]
         for area in sorted(set(areas)):
             if areas.count(area) >= BRAIN_CONTROL.min_units:
                 counts[area].append(areas.count(area))

@@ -67,8 +67,8 @@ class Example:
     def held_out(self) -> tuple[list[str], list[str], Ragged, Ragged]:
         """Ids, conditions, recorded and predicted rates, (trial, step, 1), of the unit's held-out trials."""
         session, ood = self.source.session, list(self.source.ood)
-        seen = np.flatnonzero(session.observed[ood, self.unit])
-        recorded = session.rates.select(ood)
+        seen = np.flatnonzero(session.units.observed[ood, self.unit])
+        recorded = session.units.rates.select(ood)
         predicted = Ragged(self.source.predictions[SPLIT], recorded.offsets)
         both = (r.select(seen) for r in (recorded, predicted))
         one, other = (Ragged(r.values[:, [self.unit]].astype(np.float64), r.offsets) for r in both)
@@ -100,7 +100,7 @@ def units(networks: Networks, sessions: Sequence[PredictedSession]) -> Drawing:
 def choose_examples(sessions: Sequence[PredictedSession]) -> list[Example]:
     """Choose units of each area by rank of their cross-validated score on train, and by nothing else."""
     examples = []
-    for area in sorted({a for s in sessions for a in s.session.areas}):
+    for area in sorted({a for s in sessions for a in s.session.units.areas}):
         ranked = sorted(
             (cv_ev, source.session.id, unit, k)
             for k, source in enumerate(sessions)
@@ -115,9 +115,9 @@ def choose_examples(sessions: Sequence[PredictedSession]) -> list[Example]:
 
 def _mapped(source: PredictedSession, area: str) -> Iterator[tuple[int, float]]:
     """Units of an area with a map and enough held-out trials, and their scores on train."""
-    n_seen = source.session.observed[list(source.ood)].sum(0)
+    n_seen = source.session.units.observed[list(source.ood)].sum(0)
     for unit, layer in enumerate(source.predictions[f"layer_{SPLIT}"].tolist()):
-        if source.session.areas[unit] == area and layer >= 0 and n_seen[unit] >= N_TRIALS:
+        if source.session.units.areas[unit] == area and layer >= 0 and n_seen[unit] >= N_TRIALS:
             cv_ev = float(source.predictions[f"cv_ev_{SPLIT}"][layer, unit])
             if np.isfinite(cv_ev):
                 yield unit, cv_ev
@@ -128,7 +128,7 @@ def _rows(networks: Networks, example: Example) -> Iterator[dict[str, Any]]:
     session = example.source.session
     ev = float(explained_variance(recorded.values, predicted.values)[0])
     _compare(networks, example, ev)
-    names = (example.area, example.percentile, session.id, session.units[example.unit], example.cv_ev, ev)
+    names = (example.area, example.percentile, session.id, session.units.ids[example.unit], example.cv_ev, ev)
     about = dict(zip(_EXAMPLE, names, strict=True))
     order = sorted(range(len(ids)), key=lambda k: (conditions[:k].count(conditions[k]), conditions[k]))
     for k in order[:N_TRIALS]:
@@ -169,11 +169,11 @@ def _compare(networks: Networks, example: Example, ev: float) -> None:
     session = example.source.session
     for part in networks.first.units.scores.get(Labels(example.area, SPLIT, METRIC, ""), ()):
         if part.session == session.id:
-            scored = float(part.values[part.units.index(session.units[example.unit])])
+            scored = float(part.values[part.units.index(session.units.ids[example.unit])])
             if abs(scored - ev) > TOLERANCE:
                 raise NgbError(
-                    f"Unit {session.units[example.unit]} of {session.id} is predicted otherwise than when it "
-                    f"was scored (EV {ev:.3f}, not {scored:.3f}); score the model again and then draw."
+                    f"The predictions of unit {session.units.ids[example.unit]} of {session.id} are not "
+                    f"those that were scored (EV {ev:.3f}, not {scored:.3f}); score the model again and then draw."
                 )
 
 

@@ -1,18 +1,113 @@
-"""What a protocol receives: sessions, splits, and a model's activations behind the contract."""
+"""What a protocol receives: sessions, splits, a fitted model behind the contract, and kept stages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.alignment.splits import Splits
-from neurobench_grasp.contract import Activations, DecoderSpec, Goal, Ragged, Tracking, Trials
+from neurobench_grasp.contract import (
+    Activations,
+    Controller,
+    DecoderSpec,
+    Model,
+    Progress,
+    Trials,
+    Twinned,
+)
+from neurobench_grasp.errors import UnsupportedError
 
-Stage = Callable[..., dict[str, NDArray[Any]]]
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class LazyModel:
+    """A model that is built and fitted when it is first used.
+
+    Parameters
+    ----------
+    fit : callable
+        ``fit()`` returns the fitted model.
+    moves_body : bool
+        True if it returns a :class:`~neurobench_grasp.contract.Controller`.
+    seed : int
+    """
+
+    fit: Callable[[], Model]
+    moves_body: bool
+    seed: int
+
+    @cached_property
+    def fitted(self) -> Model:
+        """The fitted model."""
+        return self.fit()
+
+    @property
+    def controller(self) -> Controller:
+        """The fitted model as a controller.
+
+        Raises
+        ------
+        UnsupportedError
+            If the model moves no body.
+        """
+        if not self.moves_body or not isinstance(self.fitted, Controller):
+            raise UnsupportedError("the model is no controller: it moves no body")
+        return self.fitted
+
+    @cached_property
+    def untrained(self) -> Controller:
+        """The controller's network with the random weights that training began with.
+
+        Raises
+        ------
+        UnsupportedError
+            If the model does not offer it.
+        """
+        controller = self.controller
+        if not isinstance(controller, Twinned):
+            raise UnsupportedError("the model does not offer its network before training")
+        return controller.untrained(seed=self.seed)
+
+    def activations(self, trials: Trials) -> Activations:
+        """Run the fitted model on trials."""
+        return self.fitted.activations(trials)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A kind of intermediate result that is kept in the run folder.
+
+    Parameters
+    ----------
+    name : str
+    settings : mapping
+        Constants that its arrays depend on.
+    model, decoder : bool
+        What else they depend on. Stages that do not depend on the model are shared by all run folders.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    model: bool = True
+    decoder: bool = False
+
+
+class StageStore(Protocol):
+    """Keeps stages under keys of everything they were made from; see :mod:`neurobench_grasp.run.stages`."""
+
+    def __call__(
+        self, stage: Stage, session: AlignedSession, make: Callable[[], Arrays], **inputs: Any
+    ) -> Arrays:
+        """Return the arrays of a stage of a session: read if they are kept, otherwise made.
+
+        Model, core, splits and settings are part of every key; ``inputs`` are what else the arrays depend on.
+        """
 
 
 @dataclass(frozen=True)
@@ -23,67 +118,26 @@ class Context:
     ----------
     sessions : tuple of AlignedSession
     splits : Splits
-    activations : callable
-        ``activations(trials)`` runs the fitted model; fitting happens at the first call.
-    track : callable, optional
-        ``track(trials)`` runs the fitted model's hand in closed loop; ``None`` if it moves none.
-    drive : callable, optional
-        ``drive(trials, goal)`` runs it with another goal in the reference's place.
-    embed : callable, optional
-        ``embed(trials)`` gives the fitted model's embedding of the reference trajectories.
-    observe : callable, optional
-        ``observe(trials)`` gives what the fitted model received in closed loop; ``None`` if it moves no hand.
-    untrained : callable, optional
-        ``untrained(observations)`` gives the activations of the same network before training, and raises
-        ``UnsupportedError`` if the model does not offer it; ``None`` if it moves no hand.
-    model_key : mapping, optional
-        What identifies the fitted model (code, settings, seed, training behaviour). ``None``: it
-        cannot be identified, so nothing that depends on it is kept.
+    model : LazyModel
+        Fitted at its first use.
     decoder : DecoderSpec
         From spikes to a command, for protocols that need one.
-    decoder_key : mapping, optional
-        What identifies the decoder; ``None``: it cannot be identified.
-    core : str, optional
-        Digest of the package's own code, ``None`` if it cannot be identified.
-    stage, shared_stage : callable
-        See :class:`neurobench_grasp.run.stages.Stages`; the second for what is the same for every model.
+    stages : callable
+        Intermediate results that are kept, see :class:`StageStore`.
     seed : int
     progress : callable
-        ``progress(text)`` tells the user what is going on.
+        Called with one-line status messages.
     """
 
     sessions: tuple[AlignedSession, ...]
     splits: Splits
-    activations: Callable[[Trials], Activations]
-    track: Callable[[Trials], Tracking] | None
-    drive: Callable[[Trials, Goal], Tracking] | None
-    embed: Callable[[Trials], Ragged] | None
-    observe: Callable[[Trials], Ragged] | None
-    untrained: Callable[[Ragged], Activations] | None
-    model_key: Mapping[str, Any] | None
+    model: LazyModel
     decoder: DecoderSpec
-    decoder_key: Mapping[str, Any] | None
-    core: str | None
-    stage: Stage
-    shared_stage: Stage
+    stages: StageStore
     seed: int
-    progress: Callable[[str], None]
-
-    def key(self, **parts: Any) -> dict[str, Any] | None:
-        """Name the inputs of a stage that depends on the model; ``None`` if it is not identified."""
-        if self.model_key is None or self.core is None:
-            return None
-        return {"model": dict(self.model_key), "core": self.core, **parts}
-
-    def decoder_stage_key(self, **parts: Any) -> dict[str, Any] | None:
-        """Name the inputs of a stage that depends on model and decoder; ``None`` if one is not identified."""
-        return None if self.decoder_key is None else self.key(decoder=dict(self.decoder_key), **parts)
-
-    def core_key(self, **parts: Any) -> dict[str, Any] | None:
-        """Name the inputs of a stage that no model takes part in."""
-        return None if self.core is None else {"core": self.core, **parts}
+    progress: Progress
 
     def index(self, session: AlignedSession, split: Mapping[str, Sequence[str]]) -> list[int]:
-        """Positions of a split's trials among the session's kept trials."""
+        """Return the positions of a split's trials among the session's kept trials."""
         place = {t: i for i, t in enumerate(session.trials.ids)}
         return [place[t] for t in split[session.id] if t in place]

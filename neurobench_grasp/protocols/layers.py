@@ -15,7 +15,7 @@ from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.encoding.predictions import Predictions, predict_units
 from neurobench_grasp.protocols.encoding.protocol import candidate_predictions
 from neurobench_grasp.protocols.encoding.reduction import LagWindow, candidate_scores
-from neurobench_grasp.protocols.encoding.table import Scored, Table
+from neurobench_grasp.protocols.encoding.table import EncodingTable, Scored
 from neurobench_grasp.protocols.settings import LAYERS
 from neurobench_grasp.threads import on_all_cores
 
@@ -44,8 +44,8 @@ def run(context: Context) -> Scores:
     names = dict.fromkeys(name for s in scored for name in s.predictions)
     context.progress("layers: scores and intervals")
     rows: list[ScoreRow] = []
-    for area in sorted({a for s in scored for a in s.session.areas}):
-        table = Table(context, scored, area, "ood")
+    for area in sorted({a for s in scored for a in s.session.units.areas}):
+        table = EncodingTable(context, scored, area, "ood")
         for name in names:
             layer, n = name.rsplit(" ", 1)
             row = table.row("single_trial_ev", reference=name)
@@ -54,12 +54,12 @@ def run(context: Context) -> Scores:
     return Scores(rows)
 
 
-def _scored(context: Context, reach: LagWindow) -> Scored:
+def _scored(context: Context, lagged: LagWindow) -> Scored:
     """Predictions of a session by every layer and number of components, named ``layer n``."""
-    scores = candidate_scores(context, reach)
+    scores = candidate_scores(context, lagged)
     with threadpool_limits(limits=1):
-        lag = candidate_predictions(context, reach, scores)["lag_ood"]
-        lags = np.rint(lag / reach.cut.trials.dt).astype(np.int64)
+        lag = candidate_predictions(context, lagged, scores)["lag_ood"]
+        lags = np.rint(lag / lagged.trials.dt).astype(np.int64)
         used = {
             (name, n): min(n, layer.values.shape[1])
             for name, layer in scores.layers.items()
@@ -70,9 +70,9 @@ def _scored(context: Context, reach: LagWindow) -> Scored:
             name, n = task
             layer = scores.layers[name]
             first = Ragged(np.ascontiguousarray(layer.values[:, :n]), layer.offsets)
-            return {"ood": predict_units(context, reach.cut, {name: first}, lags=lags)["ood"]}
+            return {"ood": predict_units(context, lagged, {name: first}, lags=lags)["ood"]}
 
         tasks = sorted({(name, n) for (name, _), n in used.items()})
         made = dict(zip(tasks, on_all_cores(predict, tasks), strict=True))
     predictions = {f"{name} {most}": [made[name, n]] for (name, most), n in used.items()}
-    return Scored(reach.cut, predictions, {}, list(scores.layers), scores.n_winsorised)
+    return Scored(lagged.session, predictions, {}, list(scores.layers), scores.n_winsorised)

@@ -126,12 +126,8 @@ class BrainControlSettings(RidgeSettings):
     latency_steps: int = 200
     min_conditions: int = MIN_GROUPS
 
-    def steps_before(self, dt: float) -> int:
-        """Count the steps before the window from which commands are decoded."""
-        return int(np.ceil(round(self.lead_s / dt, 6)))
-
     def look_ahead(self, dt: float) -> int:
-        """Count the postures of a goal."""
+        """Return the number of postures of a goal."""
         return max(round(self.look_ahead_s / dt), 1)
 
 

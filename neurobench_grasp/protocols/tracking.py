@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.bodies import KEYPOINTS, co_contraction, jerk, keypoint_distances, keypoints
 from neurobench_grasp.contract import Floats, Ragged, ScoreRow, Scores, Tracking, Trials
 from neurobench_grasp.errors import NgbError, UnsupportedError
-from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.context import Arrays, Context, Stage
 from neurobench_grasp.protocols.settings import TRACKING
 from neurobench_grasp.protocols.trial_scores import (
     PerTrial,
@@ -31,6 +29,7 @@ SPLITS = ("train", "test", "ood")
 TIPS = tuple(i for i, name in enumerate(KEYPOINTS) if name.endswith("_tip"))
 ERRORS = {"tracking_error": "mm", "tracking_error_tips": "mm", "joint_error": "deg"}
 BASELINES = ("average_posture", "average_trajectory")
+MEASURED = Stage("tracking", asdict(TRACKING))
 
 
 def run(context: Context) -> Scores:
@@ -49,7 +48,7 @@ def run(context: Context) -> Scores:
     NgbError
         If the model's hand does not have the steps of the trials, or is not finite.
     """
-    if context.track is None:
+    if not context.model.moves_body:
         raise UnsupportedError(
             "This model moves no hand, and tracking scores a moving hand; score its encoding."
         )
@@ -61,7 +60,7 @@ def run(context: Context) -> Scores:
             )
         context.progress(f"tracking {session.id}: closed loop over {len(session.trials)} trials")
         parts.append(TrialScores(session, per_trial(context, session)))
-    tables = [_Table(context, parts, split) for split in SPLITS]
+    tables = [_TrackingTable(context, parts, split) for split in SPLITS]
     units = UnitTable.of(scores for table in tables for scores in table.hand_scores())
     return Scores([row for table in tables for row in table.rows()], units.arrays())
 
@@ -71,27 +70,24 @@ def per_trial(context: Context, session: AlignedSession) -> PerTrial:
 
     Named by metric, and by metric and baseline: ``tracking_error``, ``tracking_error average_posture`` …
     """
-    key = context.key(
-        stage="tracking", session=session.sha256, splits=context.splits.sha256, settings=asdict(TRACKING)
-    )
-    return context.stage("tracking", key, lambda: _measure(context, session))
+    return context.stages(MEASURED, session, lambda: _measure(context, session))
 
 
-def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any]]:
-    trials = session.trials
-    assert context.track is not None and trials.joint_angles is not None
-    tracking = context.track(trials)
+def _measure(context: Context, session: AlignedSession) -> Arrays:
+    trials = session.scored
+    assert trials.joint_angles is not None
+    tracking = context.model.controller.track(trials)
     check_tracking(tracking, trials)
     angles, points = in_windows(trials, tracking.joint_angles), in_windows(trials, tracking.keypoints)
     recorded = in_windows(trials, trials.joint_angles)
     wanted = Ragged(keypoints(recorded.values), recorded.offsets)
-    out: dict[str, NDArray[Any]] = {**hand_errors(angles.values, points.values, recorded, wanted)}
+    out: Arrays = {**hand_errors(angles.values, points.values, recorded, wanted)}
     train = recorded.select(context.index(session, context.splits.train))
     if len(train):
         posture = train.values.mean(0)[None]
-        course = to_phase(train).mean(0)
-        courses = np.broadcast_to(course, (len(recorded), *course.shape))
-        played = at_phase(courses, recorded.lengths.tolist()).values
+        trajectory = to_phase(train).mean(0)
+        trajectories = np.broadcast_to(trajectory, (len(recorded), *trajectory.shape))
+        played = at_phase(trajectories, recorded.lengths.tolist()).values
         for name, hand in (("average_posture", posture), ("average_trajectory", played)):
             errors = hand_errors(hand, keypoints(hand), recorded, wanted)
             out |= {f"{metric} {name}": values for metric, values in errors.items()}
@@ -110,7 +106,7 @@ def _measure(context: Context, session: AlignedSession) -> dict[str, NDArray[Any
 
 
 def hand_errors(angles: Floats, points: Floats, recorded: Ragged, wanted: Ragged) -> dict[str, Floats]:
-    """Give the errors of each trial, named as in :data:`ERRORS`; one row of a hand is held at all steps."""
+    """Return the errors of each trial, named as in :data:`ERRORS`; one row of a hand is held at all steps."""
     distances = 1000 * keypoint_distances(points, wanted.values)
     of_steps = {
         "tracking_error": distances.mean(1),
@@ -127,7 +123,7 @@ def in_windows(trials: Trials, signal: Ragged) -> Ragged:
 
 
 def check_tracking(tracking: Tracking, trials: Trials) -> None:
-    """Make sure that a hand has all steps of the trials, and finite numbers."""
+    """Raise if a hand lacks steps of the trials, or has numbers that are not finite."""
     for name, signal, width in (
         ("joint_angles", tracking.joint_angles, 23),
         ("keypoints", tracking.keypoints, 3 * len(KEYPOINTS)),
@@ -141,7 +137,7 @@ def check_tracking(tracking: Tracking, trials: Trials) -> None:
             raise NgbError(f"The model's {name} hold numbers that are not finite.")
 
 
-class _Table:
+class _TrackingTable:
     """Scores on one split."""
 
     def __init__(self, context: Context, parts: Sequence[TrialScores], split: str) -> None:
@@ -150,7 +146,7 @@ class _Table:
         self.parts = [(p, t) for p in parts if (t := context.index(p.session, ids))]
 
     def rows(self) -> Iterator[ScoreRow]:
-        """Give all rows: errors with their baselines, then naturalness."""
+        """Yield all rows: errors with their baselines, then naturalness."""
         for metric in ERRORS:
             yield self.error(metric)
             yield from self.session_rows(metric)
@@ -159,7 +155,7 @@ class _Table:
         yield from self.naturalness()
 
     def hand_scores(self) -> Iterator[tuple[Labels, UnitScores]]:
-        """Give each session's errors, with each condition (or trial) left out."""
+        """Yield each session's errors, with each condition (or trial) left out."""
         by_trial = conditions_are_few(self.parts)
         for metric in ERRORS:
             for part, trials in self.parts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Floats, ScoreRow
 from neurobench_grasp.scoring.intervals import MIN_GROUPS, UnitScores, summarise
 
@@ -54,7 +54,7 @@ def row_of(scores: Sequence[UnitScores], parts: Parts) -> ScoreRow:
 
 
 def conditions_are_few(parts: Parts) -> bool:
-    """Tell whether intervals have to be over trials."""
+    """Return True if intervals have to be over trials."""
     return len(_conditions(parts)) < MIN_GROUPS
 
 
@@ -72,7 +72,7 @@ def unit_scores(part: TrialScores, trials: Sequence[int], name: str, *, by_trial
 
 
 def labels_of(session: AlignedSession, trials: Sequence[int], *, by_trial: bool) -> list[str]:
-    """Name the group that each trial is left out with."""
+    """Return the name of the group that each trial is left out with."""
     if by_trial:
         return [f"{session.id}/{session.trials.ids[i]}" for i in trials]
     return [session.trials.condition[i] for i in trials]

@@ -19,7 +19,7 @@ from neurobench_grasp.recovery.matrix import Candidate, Recovered, compare
 from neurobench_grasp.recovery.report import rows, write_report
 from neurobench_grasp.recovery.sessions import session_file
 from neurobench_grasp.recovery.teachers import KINDS, Teacher
-from neurobench_grasp.run.evaluate import load_dataset
+from neurobench_grasp.run.dataset import load_dataset
 
 __all__ = ["KINDS", "TEACHER_SEEDS", "Candidate", "Recovered", "Teacher", "recover", "rows", "write_report"]
 

@@ -12,6 +12,7 @@ from neurobench_grasp.records.record import read_units, record_path
 from neurobench_grasp.records.units import Labels
 from neurobench_grasp.recovery.sessions import AREA
 from neurobench_grasp.run.evaluate import evaluate
+from neurobench_grasp.run.job import Options
 from neurobench_grasp.scoring.intervals import UnitScores
 
 _OWN, _TWIN = (Labels(AREA, SPLIT, METRIC, reference) for reference in ("", TWIN))
@@ -41,8 +42,8 @@ def score_candidate(
             progress(f"{model} on {file.stem}: {text}")
 
         records = evaluate(
-            model, file, protocols=("encoding",), seeds=seeds, trained_on=trained_on, out=out,
-            progress=tell,
+            model, file, protocols=("encoding",), seeds=seeds, options=Options(trained_on=str(trained_on)),
+            out=out, progress=tell,
         )  # fmt: skip
         for network, twin, record in zip(networks, twins, records, strict=True):
             table = read_units(record_path(Path(out) / "records", record), record, (_OWN, _TWIN).__contains__)

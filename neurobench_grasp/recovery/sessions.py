@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neurobench_grasp.alignment.align import AlignedSession, align
+from neurobench_grasp.alignment.align import align
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.cache import content_key
 from neurobench_grasp.contract import Floats, Ints, ModelSpec, Progress, Session, Trials
 from neurobench_grasp.data import session_digest
@@ -17,9 +18,8 @@ from neurobench_grasp.demo.movements import STEP
 from neurobench_grasp.demo.neurons import AREAS, draw_drives, generate_spikes, respond
 from neurobench_grasp.demo.random_stream import Stream
 from neurobench_grasp.demo.sessions import as_rates, as_units
-from neurobench_grasp.plugins import Provided, code_digest
+from neurobench_grasp.plugins import CORE, Provided, code_digest
 from neurobench_grasp.recovery.teachers import Teacher
-from neurobench_grasp.run.evaluate import CORE
 
 AREA = "M1"
 DESCRIPTION = (

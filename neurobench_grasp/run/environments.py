@@ -47,7 +47,7 @@ def make_imitation(
     from neurobench_grasp.controllers.reference import Reference
     from neurobench_grasp.controllers.settings import ControllerSettings
     from neurobench_grasp.plugins import load_registry
-    from neurobench_grasp.run.evaluate import load_dataset
+    from neurobench_grasp.run.dataset import load_dataset
 
     trials = load_dataset(load_registry(), dataset).behaviour(split)
     chosen = ControllerSettings(**settings)

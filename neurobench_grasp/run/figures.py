@@ -22,7 +22,11 @@ from neurobench_grasp.plots.sources import Networks, NoRecordError, Row, RunFold
 from neurobench_grasp.plots.style import Drawing
 from neurobench_grasp.plots.units import units
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.run.evaluate import prepare, scored_sessions
+from neurobench_grasp.protocols.encoding.protocol import predicted_sessions
+from neurobench_grasp.run.fitted import make_context
+from neurobench_grasp.run.job import Options
+from neurobench_grasp.run.stages import shared_folder
+from neurobench_grasp.run.workspace import Workspace
 
 ADVICE = "choose another folder with --to"
 PROTOCOLS = {
@@ -93,15 +97,11 @@ def draw_figures(
     folder = RunFolder.read(out)
     try:
         _any(folder, model, {}, seeds)  # before the dataset is read, which takes longer
-        task = prepare(
-            load_registry(),
-            model,
-            dataset,
-            layout=layout,
-            activations=activations,
-            trained_on=trained_on,
-            progress=progress,
+        workspace = Workspace(load_registry(), out, progress)
+        layout, trained_on, activations = (
+            None if x is None else str(x) for x in (layout, trained_on, activations)
         )
+        task = workspace.find(model, dataset, Options(layout, trained_on, activations))
         identity = {
             "sha256": task.data.sha256,
             "splits": task.data.splits.sha256,
@@ -121,7 +121,9 @@ def draw_figures(
 
     def example_units() -> Drawing:
         scored = find("encoding")
-        return units(scored, scored_sessions(task, scored.seeds[0], out=out, progress=progress))
+        own = workspace.stages()
+        context = make_context(task, scored.seeds[0], own, shared_folder(own), progress)
+        return units(scored, list(predicted_sessions(context)))
 
     def curves_with_references() -> Drawing:
         scored = find("brain-control-curves")

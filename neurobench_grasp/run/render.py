@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
-from neurobench_grasp.alignment.align import AlignedSession, what_scores_need
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.atomic import write_whole
 from neurobench_grasp.bodies import KEYPOINTS, MUSCLES
 from neurobench_grasp.bodies.render import drawing_backend
@@ -19,7 +19,11 @@ from neurobench_grasp.plots.trajectory import Course
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols.brain_control.trial import drive_trial
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.run.evaluate import Dataset, Task, context_of, load_dataset
+from neurobench_grasp.run.dataset import Dataset
+from neurobench_grasp.run.fitted import make_context
+from neurobench_grasp.run.job import Options
+from neurobench_grasp.run.stages import Unkept
+from neurobench_grasp.run.workspace import Workspace
 
 SHOWN_FIRST = ("ood", "test", "train")
 
@@ -130,15 +134,14 @@ def render_trial(
     from neurobench_grasp.plots.video import encoder, frames
 
     registry = load_registry()
-    candidate, decodes = registry.model(model), registry.decoder(decoder)
-    if not candidate.spec.controller:
+    registry.decoder(decoder)
+    if not registry.model(model).spec.controller:
         raise UnsupportedError(f"{model} moves no hand, so there is nothing to see; `ngb score` scores it.")
     encode = encoder(to.suffix if to else ".gif")
     drawing_backend()  # before the work, since without it there is no video
-    data = load_dataset(registry, dataset, layout, progress)
-    train = data.behaviour("train")
-    if area is not None:  # hands are to move through what scores are computed from, for the same errors
-        data = replace(data, sessions=tuple(map(what_scores_need, data.sessions)))
+    options = Options(layout=None if layout is None else str(layout), decoder=decoder)
+    task = Workspace(registry, Path(), progress).find(model, dataset, options)
+    data = task.data
     session, index = _find(data, trial)
     one = session.trials.select([index])
     if one.joint_angles is None:
@@ -146,7 +149,7 @@ def render_trial(
             f"{session.id} has no joint angles of the hand, so there is no movement to imitate."
         )
     posture = _average_posture(data, session)
-    context = context_of(Task(candidate, data, train, decodes), seed, progress=progress)
+    context = make_context(task, seed, Unkept(), Unkept(), progress)
     name = one.ids[0] if len(data.sessions) == 1 else f"{session.id}/{one.ids[0]}"
     title = f"{data.id} {name}, {one.condition[0]}"
     who, by = f"{model} (seed {seed}) on {title}", f"{model}, seed {seed}"
@@ -219,7 +222,7 @@ def _driven(
     """Let the hand move with its intact goal, and with the one that is decoded from spikes."""
     driven = drive_trial(context, session, index, area, decoded)
     _check(driven.tracking, model, driven.trials)
-    whole = session.trials.select([index])
+    whole = session.scored.select([index])  # as the protocol, for the same errors
     first = int(whole.window[0, 0] - driven.trials.window[0, 0])
     intact = _cut(_tracked(context, model, whole), first, first + int(driven.trials.offsets[-1]))
     course = Course.of(driven.trials, intact, posture, driven.tracking)
@@ -239,9 +242,8 @@ def _cut(tracking: Tracking, first: int, stop: int) -> Tracking:
 
 def _tracked(context: Context, model: str, trials: Trials) -> Tracking:
     """Let the fitted controller move its hand towards what was recorded."""
-    assert context.track is not None
     context.progress(f"closed loop of {model} (seed {context.seed})")
-    tracking = context.track(trials)
+    tracking = context.model.controller.track(trials)
     _check(tracking, model, trials)
     return tracking
 

@@ -1,7 +1,7 @@
 """A run as a folder of immutable stages, each keyed by the content of all that went into it.
 
 A stage is written to a temporary name and renamed when complete, so that a killed run leaves either a
-whole stage or nothing, and the next run continues after the last whole one.
+complete stage or nothing, and the next run continues after the last complete one.
 """
 
 from __future__ import annotations
@@ -10,49 +10,33 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neurobench_grasp.cache import content_key
+from neurobench_grasp.alignment.session import AlignedSession
+from neurobench_grasp.cache import cache_folder, content_key
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.protocols.context import Arrays, Stage
 
-Arrays = dict[str, NDArray[Any]]
-
-
-def find_stage(folder: Path, name: str, wanted: Mapping[str, Any]) -> Arrays | None:
-    """Read a finished stage whose inputs hold what is wanted; ``None`` if there is none.
-
-    Parameters
-    ----------
-    folder : path
-        That stages are kept in.
-    name : str
-    wanted : mapping
-        Some of the inputs that the stage was made from.
-    """
-    for place in sorted(folder.glob(f"{name}-*")):
-        try:
-            inputs = json.loads((place / "done.json").read_text())["inputs"]
-            fits = all(inputs.get(key) == value for key, value in wanted.items())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
-        if fits and (found := Stages._read(place)) is not None:
-            return found
-    return None
+Inputs = Mapping[str, Any]
+"""JSON values that name everything an array depends on."""
+DONE, ARRAYS = "done.json", "arrays.npz"
 
 
-class Stages:
-    """The finished stages of a run folder.
+class StageFolder:
+    """The finished stages of a folder.
 
     Parameters
     ----------
     folder : path
-        Within the run folder; created if absent.
+        Created if absent.
 
     Raises
     ------
@@ -73,63 +57,161 @@ class Stages:
                 "--out."
             ) from error
 
-    def __call__(self, name: str, parts: Mapping[str, Any] | None, make: Callable[[], Arrays]) -> Arrays:
-        """Arrays of a stage: read back if it is whole and its inputs are the same, made otherwise.
+    def keep(self, name: str, inputs: Inputs | None, make: Callable[[], Arrays]) -> Arrays:
+        """Return the arrays of a stage: read if it is complete and made from these inputs, otherwise made.
 
         Parameters
         ----------
         name : str
-        parts : mapping, optional
-            Everything the result depends on. ``None``: something could not be identified, so the stage
-            is made anew and not kept.
+        inputs : mapping, optional
+            Everything the result depends on. ``None``: something could not be identified, so the stage is
+            always made and never kept.
         make : callable
             Computes the arrays. What is kept is the same to the bit, so that a continued run and an
-            unbroken one see the very same numbers.
+            unbroken one give the same numbers.
         """
-        if parts is None:
+        if inputs is None:
             return make()
-        place = self.folder / f"{name}-{content_key(parts)[:20]}"
-        found = self._read(place)
+        place = self.folder / f"{name}-{content_key(inputs)[:20]}"
+        found = _read(place, inputs)
         if found is None:
             found = make()
-            for key, array in found.items():
-                if np.asarray(array).dtype.hasobject:  # would be pickled, and pickles are never read
-                    raise NgbError(
-                        f"{key!r} of the stage {name} is not an array of numbers or text and cannot be kept; "
-                        "a model's state() must give named arrays of plain numbers."
-                    )
-            self._write(place, parts, found)
+            self._write(place, inputs, found)
         return found
 
-    @staticmethod
-    def _read(place: Path) -> Arrays | None:
-        try:
-            done = json.loads((place / "done.json").read_text())
-            raw = (place / "arrays.npz").read_bytes()
-            if hashlib.sha256(raw).hexdigest() != done["sha256"]:
-                return None
-            with np.load(place / "arrays.npz", allow_pickle=False) as arrays:
-                return {k: arrays[k] for k in arrays.files}
-        except (OSError, ValueError, KeyError):
-            return None
-
-    def _write(self, place: Path, parts: Mapping[str, Any], arrays: Arrays) -> None:
+    def _write(self, place: Path, inputs: Inputs, arrays: Arrays) -> None:
+        for key, array in arrays.items():
+            if np.asarray(array).dtype.hasobject:  # would be pickled, and pickles are never read
+                raise NgbError(
+                    f"{key!r} of the stage {place.name.rsplit('-', 1)[0]} is not an array of numbers or text "
+                    "and cannot be kept; a model's state() must give named arrays of plain numbers."
+                )
         temporary = self.folder / f".{place.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        buffer = BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        done = {"sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(), "inputs": inputs}
         try:
             temporary.mkdir()
-            np.savez(temporary / "arrays.npz", **arrays)  # type: ignore[arg-type]
-            digest = hashlib.sha256((temporary / "arrays.npz").read_bytes()).hexdigest()
-            (temporary / "done.json").write_text(json.dumps({"sha256": digest, "inputs": parts}, indent=1))
-            shutil.rmtree(place, ignore_errors=True)  # only ever a damaged stage
-            try:
+            (temporary / ARRAYS).write_bytes(buffer.getbuffer())
+            (temporary / DONE).write_text(json.dumps(done, indent=1))
+            if _read(place, inputs) is None:  # else another process was faster
+                _remove(place)
                 temporary.rename(place)
-            except OSError:
-                if self._read(place) is None:  # not merely another process that was faster
-                    raise
         except OSError as error:
-            raise NgbError(
-                f"Cannot write the stage {place} ({error.strerror}); free some space or choose another "
-                "folder with --out, then run the same command again: it continues."
-            ) from error
+            if _read(place, inputs) is None:
+                raise NgbError(
+                    f"Cannot write the stage {place} ({error.strerror}); free some space or choose another "
+                    "folder with --out, then run the same command again: it continues."
+                ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def find_stage(folder: Path, name: str, wanted: Inputs) -> Arrays | None:
+    """Read a finished stage, some of whose inputs are the wanted ones; ``None`` if there is none."""
+    for place in sorted(folder.glob(f"{name}-*")):
+        inputs = _inputs(place) or {}
+        fits = all(inputs.get(key) == value for key, value in wanted.items())
+        if fits and (found := _read(place, inputs)) is not None:
+            return found
+    return None
+
+
+class Unkept:
+    """Stages that are made whenever they are needed."""
+
+    def keep(self, name: str, inputs: Inputs | None, make: Callable[[], Arrays]) -> Arrays:
+        """Return what ``make`` computes."""
+        return make()
+
+
+Keeper = StageFolder | Unkept
+
+
+def _inputs(place: Path) -> dict[str, Any] | None:
+    """Return the inputs that a stage says it was made from; ``None`` if it does not say."""
+    try:
+        inputs = json.loads(_bytes(place / DONE))["inputs"]
+    except Exception:  # whatever is wrong with a stage, it is made again
+        return None
+    return inputs if isinstance(inputs, dict) else None
+
+
+def _read(place: Path, inputs: Inputs) -> Arrays | None:
+    """Read a stage; ``None`` if it is absent, damaged, or was made from other inputs than its name says."""
+    try:
+        done, raw = json.loads(_bytes(place / DONE)), _bytes(place / ARRAYS)
+        if done["inputs"] != json.loads(json.dumps(inputs)):
+            return None
+        if hashlib.sha256(raw).hexdigest() != done["sha256"]:
+            return None
+        with np.load(BytesIO(raw), allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except Exception:  # whatever is wrong with a stage, it is made again
+        return None
+
+
+def _bytes(path: Path) -> bytes:
+    """Read a regular file; a link or a pipe is none."""
+    if path.parent.is_symlink() or not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(f"{path} is not a regular file")
+    return path.read_bytes()
+
+
+def _remove(place: Path) -> None:
+    """Remove a damaged stage, or whatever else lies where it should be; a link, but not its target."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Stages of one network on one dataset, for protocols.
+
+    Parameters
+    ----------
+    own, shared : StageFolder or Unkept
+        The run folder's, and the one for stages that depend on no model.
+    splits : str
+        Digest of the splits.
+    core, model, decoder : JSON value
+        What identifies the package's code, the fitted model and the decoder; ``None`` if it cannot be
+        identified, and then nothing that depends on it is kept.
+    protocol : str, optional
+        Digest of the code of a protocol that does not come with the package; empty for one that does.
+    """
+
+    own: Keeper
+    shared: Keeper
+    splits: str
+    core: str | None
+    model: Inputs | None
+    decoder: Inputs | None
+    protocol: str | None = ""
+
+    def __call__(
+        self, stage: Stage, session: AlignedSession, make: Callable[[], Arrays], **inputs: Any
+    ) -> Arrays:
+        """Return the arrays of a stage of a session: read if they are kept, otherwise made."""
+        known = self.identity(model=stage.model, decoder=stage.decoder)
+        if known is not None:
+            known |= {"session": session.sha256, "settings": dict(stage.settings), **inputs}
+        return (self.own if stage.model else self.shared).keep(stage.name, known, make)
+
+    def identity(self, *, model: bool = True, decoder: bool = False) -> dict[str, Any] | None:
+        """Return what identifies code, splits, model and decoder; ``None`` if one cannot be identified."""
+        known: dict[str, Any] = {"core": self.core, "splits": self.splits}
+        known |= {"model": self.model} if model else {}
+        known |= {"decoder": self.decoder} if decoder else {}
+        known |= {} if self.protocol == "" else {"protocol": self.protocol}
+        return None if None in known.values() else known
+
+
+def shared_folder(own: StageFolder) -> StageFolder:
+    """Return the cache folder for stages that depend on no model; ``own`` if it cannot be written to."""
+    try:
+        return StageFolder(cache_folder() / "references")
+    except NgbError:
+        return own

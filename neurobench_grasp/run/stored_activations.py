@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.atomic import write_whole
 from neurobench_grasp.contract import Activations, Floats, Ints, ModelSpec, Ragged, Trials
 from neurobench_grasp.errors import NgbError

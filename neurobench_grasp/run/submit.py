@@ -16,6 +16,7 @@ from neurobench_grasp.atomic import write_whole
 from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.contract.card import ModelCard
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.plugins import CORE
 from neurobench_grasp.records.record import read_record, units_path
 from neurobench_grasp.records.submission import (
     BUNDLE,
@@ -31,7 +32,6 @@ from neurobench_grasp.records.submission import (
     splits_name,
     together,
 )
-from neurobench_grasp.run.evaluate import CORE
 from neurobench_grasp.run.stages import find_stage
 
 MOST_STATE = 20_000_000

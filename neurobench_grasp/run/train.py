@@ -11,7 +11,7 @@ from neurobench_grasp.contract import Controller, Model, Progress, Trainable, Tr
 from neurobench_grasp.controllers.checkpoints import NetworkCard, own_networks, save_network
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import Registry, load_registry
-from neurobench_grasp.run.evaluate import Dataset, load_dataset
+from neurobench_grasp.run.dataset import Dataset, load_dataset
 
 MONITORED = 30  # trials of a split that the learning curve follows
 PACKAGES = ("neurobench-grasp", "mujoco", "myosuite", "numpy", "stable-baselines3", "torch")

@@ -7,8 +7,8 @@ training run the plugin that is installed here, never code from a submission.
 from __future__ import annotations
 
 import datetime
-import functools
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import neurobench_grasp
 from neurobench_grasp.contract import Model, ModelSpec, Progress, ScoreRecord, Trainable, Trials
 from neurobench_grasp.errors import NgbError, UnsupportedError
-from neurobench_grasp.plugins import Provided, Registry, load_registry
+from neurobench_grasp.plugins import Provided, load_registry
 from neurobench_grasp.records.consistency import named
 from neurobench_grasp.records.record import read_record, write_record
 from neurobench_grasp.records.submission import (
@@ -31,9 +31,14 @@ from neurobench_grasp.records.submission import (
     check_submission,
     checkpoint_name,
 )
-from neurobench_grasp.run.evaluate import Task, prepare, score_task
+from neurobench_grasp.run.fitted import make_context
+from neurobench_grasp.run.job import Options
+from neurobench_grasp.run.record import keep_record
+from neurobench_grasp.run.scores import run_protocol
 from neurobench_grasp.run.submit import fitted_state
+from neurobench_grasp.run.task import Task
 from neurobench_grasp.run.train import some_of
+from neurobench_grasp.run.workspace import Workspace
 
 Row = Mapping[str, Any]
 State = Mapping[str, NDArray[Any]]
@@ -148,15 +153,10 @@ def verify(
     if problems or not (rescore or retrain):
         verified = [Verified(f.path, f.record, "self-reported", STATIC) for f in records]
         return Report(path, tuple(verified), tuple(problems), (*notes, *_claims(records)))
-    registry = load_registry()
-    task_of = functools.cache(  # records of one dataset are scored on the same reading of it
-        lambda *what: _prepared(registry, *what, dataset=dataset, layout=layout, progress=progress)
-    )
     with tempfile.TemporaryDirectory(prefix="ngb-verify-") as work:
+        workspace = Workspace(load_registry(), Path(work), progress)
         verified = [
-            _again(
-                folder, filed, task_of(*_what(filed.record)), Path(work), retrain=retrain, progress=progress
-            )
+            _again(folder, filed, _task(workspace, filed.record, dataset, layout), workspace, retrain=retrain)
             for filed in records
         ]
     problems = [problem for one in verified for problem in one.problems]
@@ -203,9 +203,7 @@ def _claims(records: Sequence[Filed]) -> Iterator[str]:
 # --- scoring again --------------------------------------------------------------------------------
 
 
-def _again(
-    folder: Path, filed: Filed, task: Task, work: Path, *, retrain: bool, progress: Progress
-) -> Verified:
+def _again(folder: Path, filed: Filed, task: Task, workspace: Workspace, *, retrain: bool) -> Verified:
     """Score, or fit and score, what one record is about."""
     record, name = filed.record, filed.path.name
     if found := tuple(f"{name}: {what}" for what in _other_data(record, task)):
@@ -218,9 +216,8 @@ def _again(
         task = replace(task, candidate=_restoring(task.candidate, state))
     else:
         _check_network(task, record, folder)
-    protocol = load_registry().protocol(str(record.protocol["name"]))
-    (now,) = score_task(task, [protocol], [record.seed], out=work, anew=True, progress=progress)
-    learned = bool(fitted_state(work, now))
+    now = _score(task, record, workspace)
+    learned = bool(fitted_state(workspace.out, now))
     if not retrain and not state and learned and record.provenance.get("weights") is None:
         raise NgbError(
             f"{filed.path}: the model learns, but there is no checkpoint of seed {record.seed} to score; use "
@@ -232,45 +229,39 @@ def _again(
     how = _origin(state=bool(state), learned=learned, anew=retrain and not long, record=record)
     how += f"; scored again {_where(other)}: {_agreement(record, now, exact=exact)}"
     if long:
-        trained, wrong = _train_tiny(task, record, work, progress)
+        trained, wrong = _train_tiny(task, record, workspace.out, workspace.progress)
         how, problems = f"{how}; {trained}", [*problems, *wrong]
     level = "self-reported" if problems else "re-trained" if retrain else "re-scored"
     told = tuple(f"{name}: {problem}" for problem in problems)
     return Verified(filed.path, record, level, how, _largest(record, now)[0], told)
 
 
-def _what(record: ScoreRecord) -> tuple[str, str, str | None, str]:
-    """Give model, dataset, training dataset and decoder of a record."""
-    decoder = str(record.protocol.get("settings", {}).get("decoder", "ridge")).split(" ")[0]
-    return record.model, str(record.dataset["id"]), record.dataset.get("trained_on"), decoder
+def _score(task: Task, record: ScoreRecord, workspace: Workspace) -> ScoreRecord:
+    """Score one network; nothing is taken from the user's cache of references."""
+    started, own = time.monotonic(), workspace.stages()
+    protocol = workspace.registry.protocol(str(record.protocol["name"]))
+    context = make_context(task, record.seed, own, own, workspace.progress)
+    scores = run_protocol(protocol, context, task)
+    return keep_record(workspace.out, task, context, protocol.spec, scores, time.monotonic() - started)
 
 
-def _prepared(
-    registry: Registry,
-    model: str,
-    name: str,
-    trained_on: str | None,
-    decoder: str,
-    *,
-    dataset: str | Path | None,
-    layout: str | Path | None,
-    progress: Progress,
+def _task(
+    workspace: Workspace, record: ScoreRecord, dataset: str | Path | None, layout: str | Path | None
 ) -> Task:
     """Find a record's model, dataset and decoder here."""
-    if dataset is None and name not in {p.spec.name for p in registry.datasets()}:
+    name = str(record.dataset["id"])
+    if dataset is None and name not in {p.spec.name for p in workspace.registry.datasets()}:
         raise NgbError(
             f"The dataset {name} of the record is no registered one; say with --dataset where it is: a file, "
             "or an address such as dandi:000128/sub-x/file.nwb."
         )
-    return prepare(
-        registry,
-        model,
-        dataset or name,
-        layout=layout,
-        trained_on=trained_on,
+    decoder = str(record.protocol.get("settings", {}).get("decoder", "ridge")).split(" ")[0]
+    options = Options(
+        layout=None if layout is None else str(layout),
+        trained_on=record.dataset.get("trained_on"),
         decoder=decoder,
-        progress=progress,
     )
+    return workspace.find(record.model, dataset or name, options)
 
 
 def _other_data(record: ScoreRecord, task: Task) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Floats, Ints, Ragged, ScoreRow, Scores
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.brain_control.decoders import check_decoder, decode
@@ -23,7 +23,7 @@ from neurobench_grasp.protocols.brain_control.protocol import (
     no_units,
 )
 from neurobench_grasp.protocols.brain_control.trials import KINDS, DecodingTrials, areas_of
-from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.context import Arrays, Context, Stage
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
 from neurobench_grasp.protocols.trial_scores import TrialScores, conditions_are_few, row_of, unit_scores
 from neurobench_grasp.scoring.intervals import UnitScores
@@ -31,6 +31,7 @@ from neurobench_grasp.scoring.references import generator
 from neurobench_grasp.threads import on_all_cores
 
 SPLIT = "test"
+ERRORS = Stage("curves", {**asdict(BRAIN_CONTROL), **asdict(CURVES)}, decoder=True)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def run(context: Context) -> Scores:
 
 
 def _measured(context: Context, session: AlignedSession) -> Mapping[str, NDArray[Any]]:
-    """Errors of one session, (n_commands, n_trials) by area and kind; each kept as a stage of its own."""
+    """Errors of one session, (n_commands, n_trials) by area and kind; each kept as a separate stage."""
     try:
         moves = DecodingTrials.of(context, session)
     except UnsupportedError as reason:
@@ -106,25 +107,17 @@ def _measured(context: Context, session: AlignedSession) -> Mapping[str, NDArray
 def _errors(context: Context, moves: DecodingTrials, area: str, kind: str, units: Ints) -> Floats:
     """Errors under the commands of every point, draw after draw."""
 
-    def make() -> dict[str, NDArray[Any]]:
+    def make() -> Arrays:
         context.progress(f"curves {moves.session.id}: {area}, {kind}")
         commands = _commands(context, moves, area, kind, units)
         return {"errors": driven_errors(context, moves, moves.driven[SPLIT], kind, commands)}
 
-    key = context.decoder_stage_key(
-        stage="brain_curves",
-        session=moves.session.sha256,
-        splits=context.splits.sha256,
-        settings={**asdict(BRAIN_CONTROL), **asdict(CURVES)},
-        area=area,
-        kind=kind,
-    )
-    errors: Floats = context.stage("curves", key, make)["errors"]
+    errors: Floats = context.stages(ERRORS, moves.session, make, area=area, kind=kind)["errors"]
     return errors
 
 
 def _commands(context: Context, moves: DecodingTrials, area: str, kind: str, units: Ints) -> list[Ragged]:
-    """Give the commands of every point, draw after draw."""
+    """Return the commands of every point, draw after draw."""
     label = (context.seed, moves.session.id, area)
     subsets = []
     for point in (p for p in points_of(len(units)) if not p.noise):
@@ -157,7 +150,7 @@ def _rows(
     area: str, found: Sequence[tuple[AlignedSession, Mapping[str, NDArray[Any]]]]
 ) -> Iterator[ScoreRow]:
     """Rows of one area: a curve over units and one over noise for each kind of command."""
-    mine = [(session, values) for session, values in found if area in session.areas]
+    mine = [(session, values) for session, values in found if area in session.units.areas]
     usable = [(s, v) for s, v in mine if f"n_units {area}" in v and len(v["driven"])]
     labels: ScoreRow = {"split": SPLIT, "area": area}
     if not usable:

@@ -25,7 +25,7 @@ class RidgeDecoder:
 
     Counts are standardised unit by unit. Penalties are chosen by cross-validated explained variance, with
     folds by condition (by trial if there is only one); a feature that is not predicted better than by its
-    mean is given as its mean.
+    mean is decoded as its mean.
     """
 
     def fit(self, train: DecodedTrials) -> None:
@@ -48,25 +48,25 @@ class RidgeDecoder:
         self._weights, self._intercept = weights, intercept + middle
 
     def reset(self, n_trials: int) -> None:
-        """Begin with units at their mean."""
+        """Start all trials with units at their mean."""
         self._history = np.zeros((n_trials, len(self._mean), SETTINGS.history))
 
     def observe(self, spikes: NDArray[np.int32]) -> Floats:
-        """Give the commands that belong to the newest bins."""
+        """Return the commands that belong to the newest bins."""
         self._history[:, :, :-1] = self._history[:, :, 1:]
         self._history[:, :, -1] = (spikes - self._mean) / self._scale
         commands: Floats = self._history.reshape(len(spikes), -1) @ self._weights + self._intercept
         return commands
 
     def _histories(self, counts: NDArray[np.int32], n_steps: int) -> Floats:
-        """Give the standardised counts of the last bins at each step, (n_steps, n_units · bins)."""
+        """Return the standardised counts of the last bins at each step, (n_steps, n_units · bins)."""
         before = np.zeros((SETTINGS.history, len(self._mean)))  # as `reset` leaves it
         whole = np.concatenate([before, (counts - self._mean) / self._scale])
         return sliding_window_view(whole, SETTINGS.history, axis=0)[-n_steps:].reshape(n_steps, -1)
 
 
 class Guarded:
-    """A decoder as a plugin offers it; what goes wrong in its own code is told with its name.
+    """A decoder as a plugin offers it, whose exceptions are reported with its name.
 
     Parameters
     ----------
@@ -87,11 +87,11 @@ class Guarded:
         self._call("fit", lambda: self._decoder.fit(train))
 
     def reset(self, n_trials: int) -> None:
-        """Begin that many trials anew."""
+        """Start that many trials."""
         self._call("reset", lambda: self._decoder.reset(n_trials))
 
     def observe(self, spikes: NDArray[Any]) -> Floats:
-        """Give each trial's command for its newest bin."""
+        """Return each trial's command for its newest bin."""
         command: Floats = self._call("observe", lambda: self._decoder.observe(spikes))
         return command
 
@@ -103,7 +103,7 @@ class Guarded:
         except Exception as error:
             what = str(error) or "no reason given"
             raise NgbError(
-                f"The decoder {self._name} failed in `{method}` ({type(error).__name__}: {what}); mend its "
+                f"The decoder {self._name} failed in `{method}` ({type(error).__name__}: {what}); fix its "
                 "code, or choose another with --decoder."
             ) from error
 
@@ -113,8 +113,8 @@ def _folds(conditions: Sequence[str], group: Sequence[str] = ()) -> Ints:
     if len(set(conditions)) > 1:
         return np.array(folds_by_condition(conditions, SETTINGS.n_folds, group))
     ids = [str(i) for i in range(len(conditions))]
-    together = {i: name for i, name in zip(ids, group, strict=bool(group)) if name}
-    return np.array(folds_by_trial(ids, conditions, SETTINGS.n_folds, together))
+    tied = {i: name for i, name in zip(ids, group, strict=bool(group)) if name}
+    return np.array(folds_by_trial(ids, conditions, SETTINGS.n_folds, tied))
 
 
 def decode(decoder: Decoder, counts: Ragged, lead: int) -> Ragged:
@@ -209,7 +209,7 @@ def check_decoder(decoder: Decoder, train: DecodedTrials) -> None:
     _agree(
         first, decode(decoder, trials, lead),
         "gives other commands when the same trials come again: it remembers earlier trials, or draws random "
-        "numbers; `reset` must begin anew",
+        "numbers; `reset` must start new trials",
     )  # fmt: skip
     n_same = rng.integers(1, max(trials.lengths.min() - lead, 2))  # commands
     changed = decode(decoder, _changed_from(trials, lead + n_same), lead)

@@ -9,19 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.bodies import JOINTS, keypoints
 from neurobench_grasp.contract import Decoder, Floats, Goal, Ints, Ragged, ScoreRow, Scores
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.brain_control.decoders import Guarded, check_decoder, decode
 from neurobench_grasp.protocols.brain_control.trials import KINDS, SPLITS, DecodingTrials, areas_of
-from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.context import Arrays, Context, Stage
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL as SETTINGS
 from neurobench_grasp.protocols.tracking import BASELINES, check_tracking, hand_errors, in_windows, per_trial
 from neurobench_grasp.protocols.trial_scores import (
@@ -44,7 +42,7 @@ REFERENCES = ("intact", *BASELINES, "decoded_posture", "shifted_spikes")
 GAINS = (*BASELINES, "shifted_spikes")
 """What the spikes of an area should do better than."""
 MOST_DRIVEN = 1000  # trials in one closed loop, which keeps memory small
-Arrays = dict[str, NDArray[Any]]
+MEASURED = Stage("brain", asdict(SETTINGS), decoder=True)
 
 
 def run(context: Context) -> Scores:
@@ -66,15 +64,17 @@ def run(context: Context) -> Scores:
     check_moves(context)
     measured = [(session, measure(context, session)) for session in context.sessions]
     tables = [
-        _Table(context, measured, area, split) for area in areas_of(context.sessions) for split in SPLITS
+        _BrainControlTable(context, measured, area, split)
+        for area in areas_of(context.sessions)
+        for split in SPLITS
     ]
     rows = [row for table in tables for row in table.rows()] or [no_units(context)]
     return Scores(rows, UnitTable.of(s for table in tables for s in table.hand_scores()).arrays())
 
 
 def check_moves(context: Context) -> None:
-    """Raise UnsupportedError if the model moves no hand."""
-    if context.drive is None or context.embed is None:
+    """Raise ``UnsupportedError`` if the model moves no hand."""
+    if not context.model.moves_body:
         raise UnsupportedError(
             "This model moves no hand, and brain control drives a hand; score its encoding."
         )
@@ -87,7 +87,7 @@ def no_units(context: Context) -> ScoreRow:
 
 
 def metric_of(metric: str, kind: str) -> str:
-    """Name a metric of one kind of command; that of the embedding, the headline, has the plain name."""
+    """Return the name of a metric for one kind of command; for the embedding it is the plain name."""
     return metric if kind == "embedding" else f"{metric}_{kind}"
 
 
@@ -105,13 +105,7 @@ def measure(context: Context, session: AlignedSession) -> Arrays:
         ``latency M1 embedding``;
         ``driven test`` and ``scored test`` (places of trials); ``reason M1``: why there is nothing.
     """
-    key = context.decoder_stage_key(
-        stage="brain_control",
-        session=session.sha256,
-        splits=context.splits.sha256,
-        settings=asdict(SETTINGS),
-    )
-    return context.stage("brain", key, lambda: _measure(context, session))
+    return context.stages(MEASURED, session, lambda: _measure(context, session))
 
 
 def _measure(context: Context, session: AlignedSession) -> Arrays:
@@ -176,7 +170,7 @@ def _decode(
 
 
 def fitted(context: Context, moves: DecodingTrials, kind: str, units: Ints) -> Decoder:
-    """Build a decoder and fit it on training trials; what goes wrong in it is told as its own."""
+    """Build a decoder and fit it on training trials; its own exceptions are reported with its name."""
     decoder = Guarded(context.decoder)
     decoder.fit(moves.training(kind, units))
     return decoder
@@ -242,13 +236,12 @@ def driven_errors(
     ndarray, shape (n_commands, n_trials)
         Millimetres.
     """
-    assert context.drive is not None
-    together = max(MOST_DRIVEN // len(which), 1)
+    at_once = max(MOST_DRIVEN // len(which), 1)
     errors = []
-    for first in range(0, len(commands), together):
-        some = commands[first : first + together]
+    for first in range(0, len(commands), at_once):
+        some = commands[first : first + at_once]
         trials = moves.trials.select(np.tile(which, len(some)))
-        tracking = context.drive(trials, Goal(kind, Ragged.join(some)))
+        tracking = context.model.controller.track(trials, goal=Goal(kind, Ragged.join(some)))
         check_tracking(tracking, trials)
         assert trials.joint_angles is not None
         angles, points, recorded = (
@@ -280,14 +273,14 @@ def _by_trial(moves: DecodingTrials, which: Ints, errors: Floats) -> Floats:
 # --- rows -----------------------------------------------------------------------------------------
 
 
-class _Table:
+class _BrainControlTable:
     """Scores of one area on one split."""
 
     def __init__(
         self, context: Context, measured: Sequence[tuple[AlignedSession, Arrays]], area: str, split: str
     ) -> None:
         self.area, self.split = area, split
-        mine = [(session, found) for session, found in measured if area in session.areas]
+        mine = [(session, found) for session, found in measured if area in session.units.areas]
         self.absent = [f"{s.id}: {found[f'reason {area}']}" for s, found in mine if f"reason {area}" in found]
         self.parts: list[tuple[TrialScores, Sequence[int]]] = []
         self.scored: list[tuple[TrialScores, Sequence[int]]] = []
@@ -300,7 +293,7 @@ class _Table:
                 self.scored.append((values, found[f"scored {split}"].tolist()))
 
     def rows(self) -> Iterator[ScoreRow]:
-        """Give all rows: errors with references and gains, decoding EV, latency."""
+        """Yield all rows: errors with references and gains, decoding EV, latency."""
         for kind in KINDS:
             yield self.error(kind)
             yield from self.session_rows(kind)
@@ -325,7 +318,7 @@ class _Table:
             yield labels | self._mean([part], self._name(kind))
 
     def gain(self, kind: str, reference: str) -> ScoreRow:
-        """Tell by how much the error is below a reference's, paired trial by trial."""
+        """Return by how much the error is below a reference's, paired trial by trial."""
         labels = self._labels(f"gain_over_{reference}", kind) | {"of": metric_of(ERROR, kind), "unit": "mm"}
         names = self._name(kind, reference), self._name(kind)
         parts = [
@@ -336,7 +329,7 @@ class _Table:
         return labels | self._mean(parts, "gain")
 
     def decoding(self, kind: str) -> Iterator[ScoreRow]:
-        """Give explained variance: mean over features, then feature by feature (joint by joint)."""
+        """Yield explained variance: mean over features, then feature by feature (joint by joint)."""
         labels = self._labels(EV, kind)
         groups = "trials" if conditions_are_few(self.scored) else "conditions"
         name = f"ev {self.split} {self.area} {kind} by {groups}"
@@ -369,13 +362,13 @@ class _Table:
         return self._complete(row_of(scores, parts))
 
     def latency(self, kind: str) -> ScoreRow:
-        """Give the time that a command for one hand takes, median over steps, mean over sessions."""
+        """Return the time that a command for one hand takes, median over steps, mean over sessions."""
         row: ScoreRow = {"metric": metric_of(LATENCY, kind), "area": self.area, "decoded": kind, "unit": "ms"}
         spent = [float(p.values[f"latency {self._name(kind)}"]) for p, _ in self.parts]
         return row | ({"value": float(np.mean(spent))} if spent else {"value": None, "reason": self._why()})
 
     def hand_scores(self) -> Iterator[tuple[Labels, UnitScores]]:
-        """Give each session's errors, with each condition (or trial) left out."""
+        """Yield each session's errors, with each condition (or trial) left out."""
         by_trial = conditions_are_few(self.parts)
         for kind in KINDS:
             for part, trials in self.parts:
@@ -400,7 +393,7 @@ class _Table:
         return self._complete(summary(parts, self.split, name))
 
     def _complete(self, row: ScoreRow) -> ScoreRow:
-        """Say which sessions are missing from a mean."""
+        """Add which sessions are missing from a mean."""
         if not self.absent:
             return row
         missing = f"without {'; '.join(self.absent)}"

@@ -1,4 +1,4 @@
-"""One trial, driven by spikes exactly as brain control drives it, for whoever wants to see the hand move."""
+"""One trial, controlled by spikes exactly as in the protocol ``brain-control``, to be rendered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from neurobench_grasp.alignment.align import AlignedSession, bins_before
+from neurobench_grasp.alignment.session import AlignedSession, bins_before
 from neurobench_grasp.contract import Goal, Ints, Tracking, Trials
 from neurobench_grasp.errors import UnknownNameError, UnsupportedError
 from neurobench_grasp.protocols.brain_control.decoders import check_decoder, decode
@@ -43,7 +43,6 @@ def drive_trial(context: Context, session: AlignedSession, trial: int, area: str
     ----------
     context : Context
     session : AlignedSession
-        Cut to what scores need.
     trial : int
         Its place in the session.
     area : str
@@ -78,8 +77,7 @@ def drive_trial(context: Context, session: AlignedSession, trial: int, area: str
         check_decoder(decoder, moves.training(kind, units))
         commands = decode(decoder, moves.spikes(units, which), moves.lead)
     trials = moves.trials.select(which)
-    assert context.drive is not None
-    tracking = context.drive(trials, Goal(kind, commands))
+    tracking = context.model.controller.track(trials, goal=Goal(kind, commands))
     check_tracking(tracking, trials)
     return DrivenTrial(trials, tracking, bool(np.isin(which, moves.split["train"]).all()))
 

@@ -9,7 +9,8 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
-from neurobench_grasp.alignment.align import AlignedSession, bins_before
+from neurobench_grasp.alignment.session import AlignedSession, bins_before
+from neurobench_grasp.alignment.settings import ALIGNMENT
 from neurobench_grasp.alignment.splits import hash_order
 from neurobench_grasp.bodies import CONTROL_STEP
 from neurobench_grasp.contract import Bools, DecodedTrials, Floats, Ints, Ragged, Trials
@@ -59,7 +60,6 @@ class DecodingTrials:
         UnsupportedError
             If the session has no joint angles, no units, or too few trials in which they were recorded.
         """
-        assert context.embed is not None
         if session.trials.joint_angles is None:
             raise UnsupportedError("the session has no joint angles of the hand to decode")
         if not session.units:
@@ -82,15 +82,15 @@ class DecodingTrials:
                 f"{bins_before(session.trials.dt) * session.trials.dt:.2g} s before the window on; a decoder "
                 f"needs {SETTINGS.min_trials}"
             )
-        whole = session.trials.select(index)
+        whole = session.scored.select(index)
         assert whole.joint_angles is not None
-        first = np.maximum(whole.window[:, 0] - SETTINGS.steps_before(whole.dt), 0)
+        first = np.maximum(whole.window[:, 0] - ALIGNMENT.steps_before(whole.dt), 0)
         stop = whole.window[:, 1]
         goals = {
-            "embedding": context.embed(whole),
+            "embedding": context.model.controller.embed(whole),
             "joint_angles": postures_ahead(whole.joint_angles, SETTINGS.look_ahead(whole.dt)),
         }
-        counts = session.counts.select(index)
+        counts = session.units.counts.select(index)
         skipped = bins_before(whole.dt) - (whole.window[:, 0] - first) - (SETTINGS.history - 1)
         return cls(
             session,
@@ -115,7 +115,7 @@ class DecodingTrials:
         UnsupportedError
             If there are too few.
         """
-        mine = np.flatnonzero([self.session.areas[u] == area for u in self.units])
+        mine = np.flatnonzero([self.session.units.areas[u] == area for u in self.units])
         if len(mine) < SETTINGS.min_units:
             raise UnsupportedError(
                 f"{area} has {len(mine)} unit{'' if len(mine) == 1 else 's'} recorded throughout; "
@@ -129,7 +129,7 @@ class DecodingTrials:
         return Ragged(counts.values[:, units], counts.offsets)
 
     def training(self, kind: str, units: Ints) -> DecodedTrials:
-        """Give what a decoder learns from: training trials alone."""
+        """Return what a decoder is fitted on: training trials alone."""
         train = self.split["train"]
         conditions = tuple(self.trials.condition[i] for i in train)
         groups = tuple(self.session.groups.get(self.trials.ids[i], "") for i in train)
@@ -154,14 +154,14 @@ class DecodingTrials:
 
 def recorded_throughout(session: AlignedSession) -> tuple[Ints, Ints]:
     """Units that were recorded in most trials, and the trials in which all of these were."""
-    units = np.flatnonzero(session.recorded.mean(0) >= 0.5)
-    return units, np.flatnonzero(session.recorded[:, units].all(1) & (len(units) > 0))
+    units = np.flatnonzero(session.units.recorded.mean(0) >= 0.5)
+    return units, np.flatnonzero(session.units.recorded[:, units].all(1) & (len(units) > 0))
 
 
 def _reaches_held_out(session: AlignedSession, index: Ints, split: Mapping[str, Ints]) -> Bools:
-    """Tell training trials whose bins before the window lie in the window of a held-out trial."""
+    """Return True for training trials whose bins before the window lie in the window of a held-out trial."""
     start = session.start[index]
-    stop = start + session.rates.lengths[index] * session.trials.dt
+    stop = start + session.units.rates.lengths[index] * session.trials.dt
     first = start[split["train"]] - bins_before(session.trials.dt) * session.trials.dt
     held_out = np.concatenate([split[name] for name in SPLITS])
     shared = (first[:, None] < stop[held_out]) & (start[held_out] < start[split["train"]][:, None])
@@ -170,7 +170,7 @@ def _reaches_held_out(session: AlignedSession, index: Ints, split: Mapping[str, 
 
 
 def postures_ahead(joint_angles: Ragged, n: int) -> Ragged:
-    """Give each step's goal: the next postures, held at the trial's last, (trial, step, n · n_joints)."""
+    """Return each step's goal: the next postures, held at the trial's last, (trial, step, n · n_joints)."""
     ahead: list[Floats] = []
     for trial in joint_angles:
         step = np.minimum(np.arange(len(trial))[:, None] + np.arange(1, n + 1), len(trial) - 1)
@@ -180,4 +180,4 @@ def postures_ahead(joint_angles: Ragged, n: int) -> Ragged:
 
 def areas_of(sessions: Sequence[AlignedSession]) -> list[str]:
     """List the areas of all sessions."""
-    return sorted({area for session in sessions for area in session.areas})
+    return sorted({area for session in sessions for area in session.units.areas})

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.alignment.splits import folds_by_condition, folds_by_trial
-from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, Trials
+from neurobench_grasp.contract import Bools, Floats, Ints, Ragged
 from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.encoding.reduction import LagWindow, window_rows
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 from neurobench_grasp.scoring.mapping import Training, choose, choose_lags, predict
 from neurobench_grasp.scoring.ridge import Plan
@@ -22,12 +23,6 @@ Predictions = dict[str, NDArray[Any]]
 SPLITS = ("test", "ood", "train_by_object")
 
 
-def window_rows(trials: Trials, which: Sequence[int]) -> Ints:
-    """List the steps of the scored windows of some trials, trial after trial."""
-    rows = [trials.offsets[i] + np.arange(*trials.window[i]) for i in which]
-    return np.concatenate(rows).astype(np.int64) if rows else np.zeros(0, np.int64)
-
-
 @dataclass(frozen=True)
 class PredictedSession:
     """What a model predicts of a session's units, as the protocol ``encoding`` scores it.
@@ -35,7 +30,6 @@ class PredictedSession:
     Parameters
     ----------
     session : AlignedSession
-        Without behaviour.
     ood : tuple of int
         Positions of the trials of held-out conditions, in the order of the predictions.
     predictions : dict
@@ -49,7 +43,7 @@ class PredictedSession:
 
 def predict_units(
     context: Context,
-    session: AlignedSession,
+    lagged: LagWindow,
     layers: Mapping[str, Ragged],
     *,
     candidate: bool = False,
@@ -64,12 +58,12 @@ def predict_units(
     Parameters
     ----------
     context : Context
-    session : AlignedSession
+    lagged : LagWindow
     layers : mapping of str to Ragged
         Component scores, (trial, step, n_components).
     candidate : bool
-        True: every layer's predictions are given, and train itself is predicted too, fold by fold from maps
-        that have not seen the object.
+        True: every layer is predicted from, and train itself is predicted too, fold by fold from maps that
+        have not seen the object.
     lags : ndarray of int64, shape (n_units,), optional
         Lag of each unit in steps. Default: sought on train, one for each area.
     place : ndarray of int64, shape (n_steps,), optional
@@ -81,6 +75,7 @@ def predict_units(
         ``test``, ``ood`` … (n_steps, n_units), spikes/s, of each unit's best layer; ``test_layers`` …
         (n_layers, n_steps, n_units); ``lag_test``, ``layer_test``, ``cv_ev_test``, ``alpha_test`` … by unit.
     """
+    session = lagged.session
     trials = {s: context.index(session, getattr(context.splits, s)) for s in ("train", "test", "ood")}
     n_layers, n_units = len(layers), len(session.units)
     out: Predictions = {}
@@ -94,16 +89,16 @@ def predict_units(
         out[f"layer_{mode}"] = np.full(n_units, -1)
         out[f"cv_ev_{mode}"] = np.full((n_layers, n_units), np.nan)
         out[f"alpha_{mode}"] = np.full((n_layers, n_units), np.nan)
-    place = np.arange(session.trials.offsets[-1]) if place is None else place
-    for units, seen in unit_groups(session.observed):
+    place = np.arange(lagged.trials.offsets[-1]) if place is None else place
+    for units, seen in unit_groups(session.units.observed):
         fitted = [i for i in trials["train"] if seen[i]]
         if len(fitted) >= SETTINGS.n_folds:
-            _predict_group(session, layers, place, units, fitted, trials, lags, out)
+            _predict_group(lagged, layers, place, units, fitted, trials, lags, out)
     return out
 
 
 def _predict_group(
-    session: AlignedSession,
+    lagged: LagWindow,
     layers: Mapping[str, Ragged],
     place: Ints,
     units: Ints,
@@ -113,10 +108,10 @@ def _predict_group(
     out: Predictions,
 ) -> None:
     """Fill in the predictions of units that were observed in the same trials."""
-    t, candidate = session.trials, "train_by_object" in out
-    training, plans, order = _training(session, layers, place, units, fitted)
+    session, t, candidate = lagged.session, lagged.trials, "train_by_object" in out
+    training, plans, order = _training(lagged, layers, place, units, fitted)
     inner = _nested(plans["ood"]) if candidate else {}
-    of_train = np.repeat(np.isin(trials["train"], fitted), session.rates.lengths[trials["train"]])
+    of_train = np.repeat(np.isin(trials["train"], fitted), session.units.rates.lengths[trials["train"]])
     row_of_train = np.flatnonzero(of_train)[order]
     lags = _lags(training, plans, session, units) if given is None else given[units]
     for lag in np.unique(lags).tolist():
@@ -138,17 +133,17 @@ def _predict_group(
 
 
 def _training(
-    session: AlignedSession, layers: Mapping[str, Ragged], place: Ints, units: Ints, fitted: Sequence[int]
+    lagged: LagWindow, layers: Mapping[str, Ragged], place: Ints, units: Ints, fitted: Sequence[int]
 ) -> tuple[Training, dict[str, Plan], Ints]:
     """Sort training bins into cells, object fold × trial fold: bins, folds of each split, and their order."""
-    t, n = session.trials, SETTINGS.n_folds
+    session, t, n = lagged.session, lagged.trials, SETTINGS.n_folds
     conditions = [t.condition[i] for i in fitted]
     ids = [t.ids[i] for i in fitted]
     trial_fold = np.array(folds_by_trial(ids, conditions, n, session.groups))
     object_fold = np.array(folds_by_condition(conditions, n, [session.groups.get(i, "") for i in ids]))
-    cell = np.repeat(object_fold * n + trial_fold, session.rates.lengths[list(fitted)])
+    cell = np.repeat(object_fold * n + trial_fold, session.units.rates.lengths[list(fitted)])
     order = np.argsort(cell, kind="stable")
-    rates = session.rates.select(fitted).values[:, units]
+    rates = session.units.rates.select(fitted).values[:, units]
     training = Training(
         layers={name: layer.values for name, layer in layers.items()},
         rows=place[window_rows(t, fitted)][order],
@@ -179,7 +174,7 @@ def _lags(training: Training, plans: Mapping[str, Plan], session: AlignedSession
     """Choose the lag of each area, with folds by object, or by trial if there is only one."""
     reach = round(session.max_lag / session.trials.dt)
     plan = plans["ood"] if len(plans["ood"]) > 1 else plans["test"]
-    return choose_lags(training, plan, range(-reach, reach + 1), [session.areas[u] for u in units])
+    return choose_lags(training, plan, range(-reach, reach + 1), [session.units.areas[u] for u in units])
 
 
 def _fill(out: Predictions, split: str, units: Ints, layer: Ints, prediction: Floats, rows: Ints) -> None:
@@ -200,5 +195,5 @@ def unit_groups(observed: Bools) -> Iterator[tuple[Ints, Bools]]:
 
 
 def no_predictions(session: AlignedSession, trials: Sequence[int]) -> Floats:
-    """Room for the predictions of all units in the windows of some trials, (n_steps, n_units), all NaN."""
-    return np.full((int(session.rates.lengths[list(trials)].sum()), len(session.units)), np.nan)
+    """Return an array of NaN for the predictions of all units in some windows, (n_steps, n_units)."""
+    return np.full((int(session.units.rates.lengths[list(trials)].sum()), len(session.units)), np.nan)

@@ -1,23 +1,26 @@
-"""Encoding: how much of each unit's activity a model's inner activity explains (protocol section 3).
+"""Encoding: explained variance of each unit's activity by a model's activations (protocol section 3).
 
 Reads top to bottom: component scores of each session (`reduction.py`), the map to units (`predictions.py`),
-the references through the same map (`panel.py`), then scores and gains as tidy rows (`rows.py`).
+the references through the same map (`references.py`), then scores and gains as tidy rows (`table.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from threadpoolctl import threadpool_limits
 
 from neurobench_grasp.contract import Scores
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.encoding.predictions import Predictions, predict_units
+from neurobench_grasp.protocols.context import Context, Stage
+from neurobench_grasp.protocols.encoding.predictions import PredictedSession, Predictions, predict_units
 from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores, candidate_scores
-from neurobench_grasp.protocols.encoding.references import reference_panel
+from neurobench_grasp.protocols.encoding.references import reference_predictions
 from neurobench_grasp.protocols.encoding.table import Scored, score_table
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
+
+MAP = Stage("map", asdict(SETTINGS))
 
 
 def run(context: Context) -> Scores:
@@ -43,22 +46,40 @@ def run(context: Context) -> Scores:
     scored: list[Scored] = []
     for session in context.sessions:
         context.progress(f"encoding {session.id}: activations")
-        reach = LagWindow.of(context, session)
-        scores = candidate_scores(context, reach)
+        lagged = LagWindow.of(context, session)
+        scores = candidate_scores(context, lagged)
         context.progress(f"encoding {session.id}: map to {len(session.units)} units")
         with threadpool_limits(limits=1):  # many small matrices: threads that wait for each other cost more
-            candidate = candidate_predictions(context, reach, scores)
+            candidate = candidate_predictions(context, lagged, scores)
             context.progress(f"encoding {session.id}: references")
-            panel = reference_panel(context, reach, scores)
-        predictions = {"": [candidate], **panel.predictions}
-        scored.append(Scored(reach.cut, predictions, panel.absent, list(scores.layers), scores.n_winsorised))
+            references = reference_predictions(context, lagged, scores)
+        predictions = {"": [candidate], **references.predictions}
+        scored.append(
+            Scored(session, predictions, references.absent, list(scores.layers), scores.n_winsorised)
+        )
     context.progress("encoding: scores and intervals")
     return score_table(context, scored)
 
 
-def candidate_predictions(context: Context, reach: LagWindow, scores: LayerScores) -> Predictions:
+def candidate_predictions(context: Context, lagged: LagWindow, scores: LayerScores) -> Predictions:
     """Map the candidate's layers to units; kept as a stage."""
-    key = context.key(
-        stage="map", session=reach.whole.sha256, splits=context.splits.sha256, settings=asdict(SETTINGS)
+    return context.stages(
+        MAP, lagged.session, lambda: predict_units(context, lagged, scores.layers, candidate=True)
     )
-    return context.stage("map", key, lambda: predict_units(context, reach.cut, scores.layers, candidate=True))
+
+
+def predicted_sessions(context: Context) -> Iterator[PredictedSession]:
+    """Return the candidate's predictions of every session with units: read where they are kept, else made.
+
+    Raises
+    ------
+    NgbError
+        If the model's layers do not have the steps of the trials, or are not finite.
+    """
+    for session in (s for s in context.sessions if s.units):
+        context.progress(f"{session.id}: predictions of {len(session.units)} units")
+        lagged = LagWindow.of(context, session)
+        scores = candidate_scores(context, lagged)
+        with threadpool_limits(limits=1):  # as in `run`, for the same bits
+            predictions = candidate_predictions(context, lagged, scores)
+        yield PredictedSession(session, tuple(context.index(session, context.splits.ood)), predictions)

@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, ScoreRow, Scores
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.encoding.predictions import SPLITS, Predictions, unit_groups
@@ -53,9 +53,9 @@ class Scored:
 
 def score_table(context: Context, scored: Sequence[Scored]) -> Scores:
     """All rows of the record, area by area and split by split, then bookkeeping; and the units' scores."""
-    areas = sorted({a for s in scored for a in s.session.areas})
+    areas = sorted({a for s in scored for a in s.session.units.areas})
     reliable = dict(on_all_cores(lambda s: (s.session.id, _reliable(context, s.session)), scored))
-    tables = [Table(context, scored, area, split, reliable) for area in areas for split in SPLITS]
+    tables = [EncodingTable(context, scored, area, split, reliable) for area in areas for split in SPLITS]
     rows = list(chain.from_iterable(on_all_cores(lambda table: list(table.rows()), tables)))
     rows += [{"metric": "n_winsorised", "session": s.session.id, "value": s.n_winsorised} for s in scored]
     units = UnitTable.of(chain.from_iterable(table.unit_scores() for table in tables))
@@ -63,14 +63,14 @@ def score_table(context: Context, scored: Sequence[Scored]) -> Scores:
 
 
 def _reliable(context: Context, session: AlignedSession) -> Bools:
-    """Tell which units have condition means that repeat in train, well enough to speak of a ceiling."""
+    """Return True for units whose condition means in train are reliable enough for a ceiling."""
     train, every = context.index(session, context.splits.train), np.arange(len(session.units))
-    rates = _part(session.rates, train, every)
+    rates = _part(session.units.rates, train, every)
     values, _ = _ceiling(session, train, every, rates, CEILINGS["condition_averaged_ev"])
     return np.nan_to_num(values, nan=-np.inf) >= SETTINGS.reliability_floor
 
 
-class Table:
+class EncodingTable:
     """Scores of one area on one split.
 
     Parameters
@@ -92,18 +92,20 @@ class Table:
     ) -> None:
         self.area, self.split = area, split
         ids = context.splits.train if split == "train_by_object" else getattr(context.splits, split)
-        self.parts = [(s, context.index(s.session, ids)) for s in scored if area in s.session.areas]
+        self.parts = [(s, context.index(s.session, ids)) for s in scored if area in s.session.units.areas]
         self.conditions = {s.session.trials.condition[i] for s, trials in self.parts for i in trials}
-        self._mine = {s.session.id: np.array([a == area for a in s.session.areas]) for s, _ in self.parts}
+        self._mine = {
+            s.session.id: np.array([a == area for a in s.session.units.areas]) for s, _ in self.parts
+        }
         self._rates = {
-            s.session.id: _part(s.session.rates, trials, np.flatnonzero(self._mine[s.session.id]))
+            s.session.id: _part(s.session.units.rates, trials, np.flatnonzero(self._mine[s.session.id]))
             for s, trials in self.parts
         }
         self._reliable = {key: reliable[key][mine] for key, mine in self._mine.items() if reliable}
         self._known: dict[tuple[str, str, str, int | None], UnitScores] = {}
 
     def rows(self) -> Iterator[ScoreRow]:
-        """Give all rows: headline first, then references, gains and layers."""
+        """Yield all rows: headline first, then references, gains and layers."""
         for metric in METRICS:
             yield self.row(metric)
             yield from self.session_rows(metric)
@@ -130,13 +132,13 @@ class Table:
         return labels | self._row(summarise(scores), metric)
 
     def _absent(self, reference: str) -> str | None:
-        """Why a reference is not there; it counts only if every session has it."""
+        """Return why a reference is absent; it counts only if every session has it."""
         if reference == "psth" and self.split == "ood":
             return "new objects have no condition mean in train"
         return next((s.absent[reference] for s, _ in self.parts if reference in s.absent), None)
 
     def unit_scores(self) -> Iterator[tuple[Labels, UnitScores]]:
-        """Give the scores of single units that comparisons of models need; draws are averaged."""
+        """Yield the scores of single units that comparisons of models need; draws are averaged."""
         if self.split == "train_by_object":
             return
         for metric in COMPARED:
@@ -157,7 +159,7 @@ class Table:
         return labels | self._row(summarise(scores), metric)
 
     def ceiling_rows(self) -> Iterator[ScoreRow]:
-        """Give what a perfect model would score, and the model's share of it, over the reliable units."""
+        """Yield the ceilings, and the model's share of each, over the reliable units."""
         where: ScoreRow = {"split": self.split, "area": self.area}
         poisson: Callable[..., Floats] = partial(
             poisson_ceiling, dt=self.parts[0][0].session.trials.dt, smoothing_bins=SETTINGS.smoothing_bins
@@ -174,7 +176,7 @@ class Table:
             row = self._row(summarise(bounds), "ceiling")
             yield {"metric": name, "of": "single_trial_ev", **where, **row}
         unreliable = [
-            f"{s.session.id}/{s.session.units[u]}"
+            f"{s.session.id}/{s.session.units.ids[u]}"
             for s, _ in self.parts
             for u in np.flatnonzero(self._mine[s.session.id])[~self._reliable[s.session.id]]
         ]
@@ -183,7 +185,7 @@ class Table:
     def _ceilings(self, s: Scored, trials: Sequence[int], bound: Callable[..., Floats]) -> UnitScores:
         mine = np.flatnonzero(self._mine[s.session.id])
         found = _ceiling(s.session, trials, mine, self._rates[s.session.id], bound)
-        names = tuple(s.session.units[i] for i in mine)
+        names = tuple(s.session.units.ids[i] for i in mine)
         return UnitScores(s.session.id, s.session.subject, names, *found).where(self._reliable[s.session.id])
 
     def session_rows(self, metric: str) -> Iterator[ScoreRow]:
@@ -212,7 +214,7 @@ class Table:
         return best
 
     def choices(self) -> Iterator[ScoreRow]:
-        """Give the lag of each session, chosen on train; positive: units lead the activations."""
+        """Yield the lag of each session, chosen on train; positive: units lead the activations."""
         for s, _ in self.parts:
             fitted = self._mine[s.session.id] & (s.predictions[""][0][f"layer_{self.split}"] >= 0)
             if not fitted.any():
@@ -245,7 +247,7 @@ class Table:
     ) -> UnitScores:
         by_trial = len(self.conditions) < MIN_GROUPS
         mine = np.flatnonzero(self._mine[s.session.id])
-        names = tuple(s.session.units[i] for i in mine)
+        names = tuple(s.session.units.ids[i] for i in mine)
         draws = []
         for predictions in s.predictions[reference]:
             prediction = (
@@ -352,10 +354,10 @@ def _in_groups(
     signals: Sequence[Ragged],
     table: Callable[..., tuple[Sequence[str], Floats] | None],
 ) -> tuple[Floats, dict[str, Floats]]:
-    """Put together what ``table(trials, *signals)`` gives for units that were observed in the same trials."""
+    """Combine the results of ``table(trials, *signals)`` for units that were observed in the same trials."""
     values = np.full(len(of), np.nan)
     left_out: dict[str, Floats] = {}
-    for units, seen in unit_groups(session.observed[:, of]) if len(trials) else ():
+    for units, seen in unit_groups(session.units.observed[:, of]) if len(trials) else ():
         mine = [k for k, i in enumerate(trials) if seen[i]]
         found = table([trials[k] for k in mine], *(_part(r, mine, units) for r in signals)) if mine else None
         if found is None:

@@ -16,10 +16,10 @@ def run(context):
     rows = []
     for session in context.sessions:
         held_out = context.index(session, getattr(context.splits, SPLIT))
-        trials, rates = session.trials.select(held_out), session.rates.select(held_out)
-        layers = context.activations(trials).layers
-        for area in sorted(set(session.areas)):
-            units = (np.array(session.areas) == area) & session.observed[held_out].all(0)
+        trials, rates = session.scored.select(held_out), session.units.rates.select(held_out)
+        layers = context.model.activations(trials).layers
+        for area in sorted(set(session.units.areas)):
+            units = (np.array(session.units.areas) == area) & session.units.observed[held_out].all(0)
             responses = np.array([trial[:, units].mean(0) for trial in rates])
             for name, layer in layers.items():
                 scored = layer.cut(*trials.window.T)  # without the padding before and after the window

@@ -1,0 +1,159 @@
+"""Options that choose what is scored, for ``ngb score`` and ``ngb plan``, and the jobs they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neurobench_grasp.cli.isolated import isolation
+from neurobench_grasp.contract import Progress
+from neurobench_grasp.errors import NgbError
+
+if TYPE_CHECKING:
+    from neurobench_grasp.run.job import Job, Options
+    from neurobench_grasp.run.workspace import Workspace
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them. May be repeated."),
+]
+DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="Name of a dataset, or an NWB file.")]
+LayoutName = Annotated[
+    str | None, typer.Option("--layout", help="Layout of the file (default: the one that fits best).")
+]
+Protocols = Annotated[
+    list[str] | None,
+    typer.Option("--protocol", "-p", help="Protocol; may be repeated (default: all that apply)."),
+]
+Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="Score seeds 0 … N-1.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Score this seed alone (default: 0).")]
+StoredArrays = Annotated[
+    Path | None,
+    typer.Option("--activations", help="Score activations in an npz file; --model then names them."),
+]
+TrainedOn = Annotated[
+    str | None,
+    typer.Option(
+        "--trained-on",
+        help="Dataset that trained the model (default: the scored one); the map is fitted again.",
+    ),
+]
+DecoderName = Annotated[
+    str, typer.Option("--decoder", help="Decoder of brain control; `ngb decoders` lists them.")
+]
+Curves = Annotated[
+    bool, typer.Option("--curves", help="Also score brain control with fewer units and with noise.")
+]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the options choose: models, each scored with the same seeds, protocols and options."""
+
+    models: Sequence[str]
+    dataset: str
+    protocols: Sequence[str]
+    seeds: Sequence[int]
+    curves: bool
+    options: Options
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Jobs, where they run, and why some models have none."""
+
+    jobs: list[Job]
+    workspace: Workspace
+    failures: dict[str, NgbError]
+
+
+def choice(
+    model: Sequence[str] | None,
+    dataset: str,
+    layout: str | None,
+    protocol: Sequence[str] | None,
+    seeds: int | None,
+    seed: int | None,
+    activations: Path | None,
+    trained_on: str | None,
+    decoder: str,
+    curves: bool,
+    quarantine: bool,
+    isolated: Sequence[str] | None,
+    time_limit: float,
+    memory_limit: float,
+) -> Choice:
+    """Return what the options choose.
+
+    Raises
+    ------
+    typer.BadParameter
+        If options contradict each other, or no model is named.
+    """
+    from neurobench_grasp.run.job import Options
+
+    if seeds is not None and seed is not None:
+        raise typer.BadParameter("give one of --seeds and --seed, not both", param_hint="--seeds")
+    names = list(dict.fromkeys(model or ()))
+    if activations is not None:
+        if len(names) > 1 or isolated:
+            raise typer.BadParameter("goes with one --model, not isolated", param_hint="--activations")
+        names = names or [activations.stem.lower()]
+    if not names and not isolated:
+        raise typer.BadParameter("give a model, or activations in a file", param_hint="--model")
+    numbers = tuple(range(seeds)) if seeds is not None else (seed or 0,)
+    options = Options(
+        layout, trained_on, None if activations is None else str(activations), decoder, quarantine,
+        tuple(isolated or ()), time_limit, memory_limit,
+    )  # fmt: skip
+    return Choice(names, dataset, protocol or (), numbers, curves, options)
+
+
+@contextmanager
+def planned(chosen: Choice, out: Path, progress: Progress) -> Iterator[Planned]:
+    """Plan the jobs of all models; the first model's failure is raised if there is no other."""
+    from neurobench_grasp.run.plan import plan
+
+    with _workspace(chosen.options, out, progress) as (workspace, isolated):
+        models = chosen.models or isolated
+        jobs, failures = [], {}
+        for name in models:
+            try:
+                jobs += plan(
+                    workspace, name, chosen.dataset, chosen.protocols, chosen.seeds, chosen.options,
+                    curves=chosen.curves,
+                )  # fmt: skip
+            except NgbError as error:
+                if len(models) == 1:
+                    raise
+                failures[name] = error
+        yield Planned(jobs, workspace, failures)
+
+
+@contextmanager
+def stored(path: Path, out: Path, progress: Progress) -> Iterator[Planned]:
+    """Read jobs from a file, or from standard input if the file is ``-``."""
+    from neurobench_grasp.run.job import read_jobs
+
+    jobs = read_jobs(Path("/dev/stdin") if str(path) == "-" else path)
+    if len({job.options.isolated for job in jobs}) > 1:
+        raise NgbError(
+            f"The jobs of {path} need different isolated plugins; put those of each into a separate file."
+        )
+    with _workspace(jobs[0].options, out, progress) as (workspace, _):
+        yield Planned(jobs, workspace, {})
+
+
+@contextmanager
+def _workspace(options: Options, out: Path, progress: Progress) -> Iterator[tuple[Workspace, Sequence[str]]]:
+    """Yield a workspace in which isolated models are running, and their names."""
+    from neurobench_grasp.plugins import load_registry
+    from neurobench_grasp.run.workspace import Workspace
+
+    with isolation(options.isolated, options.time_limit, options.memory_limit, progress) as (registry, names):
+        yield Workspace(registry or load_registry(), out, progress), names

@@ -1,0 +1,56 @@
+"""``ngb plan``: the jobs of a score, one on each line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit
+from neurobench_grasp.cli.jobs import (
+    Curves,
+    DatasetName,
+    DecoderName,
+    LayoutName,
+    Models,
+    Protocols,
+    Seed,
+    Seeds,
+    StoredArrays,
+    TrainedOn,
+    choice,
+    planned,
+)
+from neurobench_grasp.cli.terminal import Apart, Json, Out, Result, note, progress
+
+
+def plan(
+    model: Models = None,
+    dataset: DatasetName = "demo",
+    layout: LayoutName = None,
+    protocol: Protocols = None,
+    seeds: Seeds = None,
+    seed: Seed = None,
+    activations: StoredArrays = None,
+    trained_on: TrainedOn = None,
+    decoder: DecoderName = "ridge",
+    curves: Curves = False,
+    quarantine: Apart = False,
+    isolated: Isolated = None,
+    time_limit: TimeLimit = 60,
+    memory_limit: MemoryLimit = 8,
+    out: Out = Path("ngb-runs"),
+    as_json: Json = False,
+) -> Result:
+    """Print the jobs of a score as lines of JSON; `ngb score --job FILE` runs them.
+
+    The dataset is read only where no protocols are named, since it decides which of them apply.
+    """
+    chosen = choice(
+        model, dataset, layout, protocol, seeds, seed, activations, trained_on, decoder, curves, quarantine,
+        isolated, time_limit, memory_limit,
+    )  # fmt: skip
+    with progress() as report, planned(chosen, out, report) as made:
+        lines = [job.to_line() for job in made.jobs]
+    for name, error in made.failures.items():
+        note(f"{name} has no jobs: {error}")
+    return Result([json.loads(line) for line in lines], lines, exit_code=1 if made.failures else 0)

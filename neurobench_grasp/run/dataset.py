@@ -1,0 +1,144 @@
+"""From the name of a dataset to sessions on one step grid, split into train, test and held-out conditions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from neurobench_grasp.alignment.align import align
+from neurobench_grasp.alignment.overlap import refuse_repeats
+from neurobench_grasp.alignment.session import AlignedSession
+from neurobench_grasp.alignment.splits import Splits, make_splits
+from neurobench_grasp.contract import Progress, Trials
+from neurobench_grasp.data import load_session
+from neurobench_grasp.data.dandi import cached_files, is_address, source_of
+from neurobench_grasp.data.quarantine import Quarantine
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.plugins import Registry
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that is ready to be scored.
+
+    Parameters
+    ----------
+    id, licence : str
+    synthetic : bool
+    sessions : tuple of AlignedSession
+    splits : Splits
+    trained_on, trained_on_sha256 : str, optional
+        Dataset on which the model was fitted, if it is another one, and the digest of its content.
+    source : tuple of dict
+        Where each file came from, if it was fetched from an archive.
+    """
+
+    id: str
+    licence: str
+    synthetic: bool
+    sessions: tuple[AlignedSession, ...]
+    splits: Splits
+    trained_on: str | None = None
+    trained_on_sha256: str | None = None
+    source: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Digest over the content of all sessions."""
+        return hashlib.sha256("".join(sorted(s.sha256 for s in self.sessions)).encode()).hexdigest()
+
+    @property
+    def has_joint_angles(self) -> bool:
+        """True if a controller can move through every session."""
+        return all(s.trials.joint_angles is not None for s in self.sessions)
+
+    @property
+    def has_units(self) -> bool:
+        """True if neurons were recorded in some session."""
+        return any(s.units for s in self.sessions)
+
+    def behaviour(self, split: str) -> Trials:
+        """Trials of a split in all sessions; a model is fitted on those of ``train``."""
+        parts = []
+        for session in self.sessions:
+            wanted = set(getattr(self.splits, split)[session.id])
+            parts.append(session.trials.select([i for i, t in enumerate(session.trials.ids) if t in wanted]))
+        return Trials.join(parts)
+
+    def with_notes(self, notes: Mapping[str, str]) -> Dataset:
+        """Return the dataset with one more note on each named session."""
+        sessions = (replace(s, notes=(*s.notes, notes[s.id])) if s.id in notes else s for s in self.sessions)
+        return replace(self, sessions=tuple(sessions))
+
+
+def load_dataset(
+    registry: Registry,
+    name: str | Path,
+    layout: str | Path | None = None,
+    progress: Progress = lambda text: None,
+    *,
+    quarantine: bool = False,
+) -> Dataset:
+    """Read, align and split a registered dataset, an NWB file, or files of DANDI.
+
+    Raises
+    ------
+    NgbError
+        If there is no such dataset or file, or it cannot be read.
+    """
+    source: Sequence[Mapping[str, Any]] = ()
+    if is_address(name):
+        fetched = cached_files(str(name), progress=progress)
+        files, source = list(fetched.files), fetched.source
+        licence, dataset_id = fetched.found.licence, fetched.dataset_id
+    elif is_path(registry, name):
+        files, licence, dataset_id = [Path(name)], "as stated by its owner", Path(name).stem
+    else:
+        spec = registry.dataset(str(name)).spec
+        progress(f"dataset {spec.name}: files")
+        files, licence, dataset_id = list(spec.files()), spec.licence, spec.name
+        layout = layout or spec.layout
+    read = Quarantine(tell=progress).load_session if quarantine else load_session
+    sessions = []
+    for file in files:
+        progress(f"dataset {dataset_id}: reading {Path(file).name}")
+        sessions.append(read(file, layout))
+    aligned = tuple(align(s) for s in sessions)
+    refuse_repeats(
+        {str(file): s.fingerprints for file, s in zip(files, aligned, strict=True)},
+        "leave one of the files out",
+    )
+    ids = [s.id for s in sessions]
+    if len(set(ids)) < len(ids):
+        raise NgbError(
+            f"Dataset {dataset_id} has two sessions of the same id ({', '.join(sorted(ids))}); rename one."
+        )
+    splits = make_splits({s.id: s.conditions for s in aligned}, {s.id: s.groups for s in aligned})
+    return Dataset(
+        dataset_id,
+        licence,
+        synthetic=any(s.synthetic for s in sessions),
+        sessions=tuple(_with_trials_in_no_split(s, splits) for s in aligned),
+        splits=splits,
+        source=tuple(source or source_of([Path(file) for file in files])),
+    )
+
+
+def is_path(registry: Registry, name: str | Path) -> bool:
+    """Return True for a path, False for a name; a registered name wins over a file of that name."""
+    if isinstance(name, Path):
+        return True
+    if any(p.spec.name == name for p in registry.datasets()):
+        return False
+    return Path(name).exists() or "/" in name or "\\" in name or name.endswith(".nwb")
+
+
+def _with_trials_in_no_split(session: AlignedSession, splits: Splits) -> AlignedSession:
+    """Count trials that are in no split, because they share time with held-out ones, among the dropped."""
+    used = {t for split in (splits.train, splits.test, splits.ood) for t in split[session.id]}
+    left = [t for t in session.trials.ids if t not in used]
+    reason = "shares scored time with a trial of a held-out condition, and so is in no split"
+    return replace(session, dropped=(*session.dropped, *((t, reason) for t in left)))

@@ -1,0 +1,159 @@
+"""Jobs: what is scored, by names and options alone, so that it can be printed, stored and sent elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from neurobench_grasp.errors import NgbError
+
+MOST_BYTES = 64 << 20
+"""Of a file of jobs; a job has a few hundred."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is scored, apart from what by.
+
+    Parameters
+    ----------
+    layout : str, optional
+        Layout of the files; by default the registered dataset's own, or the one that fits best.
+    trained_on : str, optional
+        Dataset on whose training trials the model was fitted, if it is another one: the split ``session``.
+        The model is frozen, and only the map to units is fitted on the scored dataset.
+    activations : str, optional
+        Activations that were computed elsewhere, see docs/arrays.md; they take the place of a model.
+    decoder : str
+        Name of a registered decoder, for protocols that decode.
+    quarantine : bool
+        Read files in a resource-limited subprocess (:mod:`neurobench_grasp.data.quarantine`).
+    isolated : tuple of str
+        Sources of plugins that are installed in separate environments and run in subprocesses.
+    time_limit, memory_limit : float
+        Minutes that an isolated model may take at a time, and GiB of memory.
+    """
+
+    layout: str | None = None
+    trained_on: str | None = None
+    activations: str | None = None
+    decoder: str = "ridge"
+    quarantine: bool = False
+    isolated: tuple[str, ...] = ()
+    time_limit: float = 60.0
+    memory_limit: float = 8.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network of a model, scored by one protocol on one dataset.
+
+    Parameters
+    ----------
+    model, dataset, protocol : str
+        Names; the dataset may be a file or an address.
+    seed : int
+    options : Options
+    """
+
+    model: str
+    dataset: str
+    protocol: str
+    seed: int = 0
+    options: Options = field(default_factory=Options)
+
+    @property
+    def network(self) -> tuple[str, str, int, Options]:
+        """What jobs have in common that share a fitted model."""
+        return self.model, self.dataset, self.seed, self.options
+
+    def to_line(self) -> str:
+        """Return the job as one line of JSON; options with their default value are left out."""
+        given = asdict(self)
+        defaults = asdict(Options())
+        given["options"] = {k: v for k, v in given["options"].items() if v != defaults[k]}
+        return json.dumps(given, ensure_ascii=False)
+
+    @classmethod
+    def from_line(cls, line: str, where: str = "The job") -> Job:
+        """Read a job; the inverse of :meth:`to_line`.
+
+        Raises
+        ------
+        NgbError
+            If the line is no job; the message names the field.
+        """
+        try:
+            data = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise NgbError(f"{where} is not a line of JSON ({error}); `ngb plan` prints jobs.") from error
+        options = _checked(dict(data).pop("options", {}) if isinstance(data, dict) else {}, Options, where)
+        options["isolated"] = tuple(options.get("isolated", ()))
+        return cls(**{**_checked(data, cls, where), "options": Options(**options)})
+
+
+def read_jobs(path: Path) -> list[Job]:
+    """Read the jobs of a file, one on each line.
+
+    Raises
+    ------
+    NgbError
+        If the file cannot be read, or a line is no job; the message names line and field.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+        lines = raw.decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise NgbError(f"Cannot read jobs from {path} ({reason}); `ngb plan` prints them.") from error
+    if len(raw) > MOST_BYTES:
+        raise NgbError(f"{path} is larger than {MOST_BYTES >> 20} MB, so it holds other things than jobs.")
+    jobs = [Job.from_line(line, f"Line {i} of {path}") for i, line in enumerate(lines, 1) if line.strip()]
+    if not jobs:
+        raise NgbError(f"There are no jobs in {path}; `ngb plan` prints them.")
+    return jobs
+
+
+def networks(jobs: Iterable[Job]) -> list[list[Job]]:
+    """Group jobs that share a fitted model, in the order of their first."""
+    groups: dict[tuple[Any, ...], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.network, []).append(job)
+    return list(groups.values())
+
+
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "tuple[str, ...]": (list,),
+    "Options": (dict,),
+}
+"""Annotations of the fields of jobs → types of their JSON values."""
+
+
+def _checked(data: Any, kind: type, where: str) -> dict[str, Any]:
+    """Return JSON values for the fields of a dataclass, each of its type."""
+    if not isinstance(data, dict):
+        raise NgbError(f"{where} is not a JSON object; `ngb plan` prints jobs.")
+    known = {f.name: f for f in fields(kind)}
+    for name, value in data.items():
+        if name not in known:
+            raise NgbError(f"{where} has an unknown field {name!r}; a job has {', '.join(known)}.")
+        allowed = TYPES[str(known[name].type)]
+        wrong = not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)
+        if wrong or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):
+            raise NgbError(
+                f"{where} has {value!r} in the field {name!r}; it must be of type {known[name].type}."
+            )
+    if missing := [n for n in ("model", "dataset", "protocol") if n in known and n not in data]:
+        raise NgbError(f"{where} lacks the field {missing[0]!r}.")
+    if data.get("seed", 0) < 0:
+        raise NgbError(f"{where} has a negative seed.")
+    return data

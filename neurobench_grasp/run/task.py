@@ -1,0 +1,107 @@
+"""What a job stands for: the model, what it is scored on, what it was fitted on, and the decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import neurobench_grasp
+from neurobench_grasp.alignment.overlap import refuse_repeats
+from neurobench_grasp.contract import DecoderSpec, ModelSpec, Trials
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.plugins import CORE, Provided, Registry
+from neurobench_grasp.run.dataset import Dataset
+from neurobench_grasp.run.job import Options
+from neurobench_grasp.run.stored_activations import StoredActivations
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model and what it is scored on.
+
+    Parameters
+    ----------
+    candidate : Provided of ModelSpec
+    data : Dataset
+    train : Trials
+        What the model is fitted on.
+    decoder : Provided of DecoderSpec
+    """
+
+    candidate: Provided[ModelSpec]
+    data: Dataset
+    train: Trials
+    decoder: Provided[DecoderSpec]
+
+    @classmethod
+    def of(
+        cls,
+        registry: Registry,
+        model: str,
+        data: Dataset,
+        learned: Dataset,
+        options: Options = Options(),  # noqa: B008 — frozen
+    ) -> Task:
+        """Find model and decoder by name, and what the model is fitted on.
+
+        Parameters
+        ----------
+        registry : Registry
+        model : str
+            With stored activations a new name.
+        data, learned : Dataset
+            What is scored, and on whose training trials the model is fitted.
+        options : Options
+
+        Raises
+        ------
+        NgbError
+            If a name is unknown, or the model learned from what it is to be scored on.
+        """
+        if learned.sha256 != data.sha256:
+            _refuse_known_trials(data, learned)
+            data = _frozen(data, learned)
+        if options.activations is None:
+            candidate = registry.model(model)
+        else:
+            if any(known.spec.name == model for known in registry.models()):
+                raise NgbError(
+                    f"There is a model {model} already; give these activations another name with --model."
+                )
+            stored = StoredActivations.read(Path(options.activations), data.sessions)
+            candidate = Provided(stored.as_model(model), CORE, neurobench_grasp.__version__)
+            data = data.with_notes(stored.notes)
+        return cls(candidate, data, learned.behaviour("train"), registry.decoder(options.decoder))
+
+
+def _refuse_known_trials(data: Dataset, learned: Dataset) -> None:
+    """Raise if a model is to be scored on what it learned from."""
+    held = {
+        f"the training trials of {learned.id}": _fingerprints(learned, "train"),
+        f"the held-out trials of {data.id}": _fingerprints(data, "test", "ood"),
+    }
+    refuse_repeats(held, "choose another dataset with --trained-on, or leave it out")
+
+
+def _fingerprints(data: Dataset, *splits: str) -> dict[str, str]:
+    """Return the fingerprint of each trial of some splits."""
+    return {
+        f"{session.id} {trial}": session.fingerprints.get(trial, "")
+        for session in data.sessions
+        for split in splits
+        for trial in getattr(data.splits, split)[session.id]
+    }
+
+
+def _frozen(data: Dataset, learned: Dataset) -> Dataset:
+    """Dataset for a model that another trained; notes which held-out conditions are not new to the model.
+
+    Each dataset holds out a fifth of its own conditions, so that one may train what the other holds out.
+    """
+    known = sorted(set(data.splits.held_out) & set(learned.behaviour("train").condition))
+    note = (
+        f"{len(known)} of {len(data.splits.held_out)} held-out conditions are named like training conditions "
+        f"of {learned.id}, so ood is not new to the model: {', '.join(known)}"
+    )
+    sessions = tuple(replace(s, notes=(note, *s.notes)) if known else s for s in data.sessions)
+    return replace(data, trained_on=learned.id, trained_on_sha256=learned.sha256, sessions=sessions)
