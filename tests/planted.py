@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits
 from neurobench_grasp.alignment.splits import make_splits
 from neurobench_grasp.contract import Activations, DecoderSpec, Ragged, Trials
 from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder
-from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.context import Context, LazyModel
 
 PAD = 10
 DT = 0.02
+RIDGE = DecoderSpec("ridge", build=RidgeDecoder, summary="ridge")
 
 
 def smooth_latents(n_trials, n_steps, n_latents, rng, width=6):
@@ -51,41 +52,68 @@ def aligned_session(
         sha256="0" * 64,
         trials=trials,
         start=1.0 + 10.0 * np.arange(n_trials),
-        rates=measured,
-        counts=measured,
-        recorded=np.zeros((n_trials, n_units), bool),
-        observed=np.ones((n_trials, n_units), bool) if observed is None else observed,
-        units=tuple(f"u{i}" for i in range(n_units)),
-        areas=("M1",) * n_units if areas is None else tuple(areas),
+        units=AlignedUnits(
+            ids=tuple(f"u{i}" for i in range(n_units)),
+            areas=("M1",) * n_units if areas is None else tuple(areas),
+            rates=measured,
+            counts=measured,
+            recorded=np.zeros((n_trials, n_units), bool),
+            observed=np.ones((n_trials, n_units), bool) if observed is None else observed,
+        ),
         conditions=dict(zip(ids, conditions, strict=True)),
         max_lag=0.2,
-        dropped=(),
-        notes=(),
     )
 
 
-def context_of(*sessions, activations=None, seed=0, observe=None, untrained=None, stage=None):
-    """A context that scores the latents themselves, moves no hand and keeps nothing.
+def with_units(session, **changes):
+    """The session with other fields of its units."""
+    return replace(session, units=replace(session.units, **changes))
 
-    ``observe`` and ``untrained`` make the model a controller with a twin; see :class:`Context`.
-    ``stage`` may look at what every stage gives.
+
+def _absent(*arguments):
+    raise NotImplementedError
+
+
+class Planted:
+    """A model whose methods are given; those that are not cannot be called."""
+
+    def __init__(self, activations, observe=None, untrained=None, track=None, drive=None, embed=None):
+        self.activations, self.observe, self.embed = activations, observe or _absent, embed or _absent
+        self._untrained, self._track, self._drive = untrained, track, drive
+
+    def fit(self, train, *, seed):
+        pass
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
+
+    def track(self, trials, *, goal=None):
+        return self._track(trials) if goal is None else self._drive(trials, goal)
+
+    def activations_of(self, observations):
+        return self._untrained(observations)
+
+    def untrained(self, *, seed):
+        return self
+
+
+def context_of(*sessions, activations=None, seed=0, stages=None, decoder=RIDGE, **methods):
+    """A context that scores the latents themselves and keeps nothing.
+
+    ``methods`` make the model a controller, see :class:`Planted`; ``stages`` may look at what every stage
+    makes: ``stages(stage, session, make, **inputs)``.
     """
-    stage = stage or (lambda name, parts, make: make())
+    activations = activations or (lambda trials: Activations({"latents": trials.signals["latents"]}))
+    model = Planted(activations, **methods)
     return Context(
         sessions=sessions,
         splits=make_splits({s.id: s.conditions for s in sessions}),
-        activations=activations or (lambda trials: Activations({"latents": trials.signals["latents"]})),
-        track=None,
-        drive=None,
-        embed=None,
-        observe=observe,
-        untrained=untrained,
-        model_key=None,
-        decoder=DecoderSpec("ridge", build=RidgeDecoder, summary="ridge"),
-        decoder_key=None,
-        core=None,
-        stage=stage,
-        shared_stage=stage,
+        model=LazyModel(lambda: model, moves_body=bool(methods), seed=seed),
+        decoder=decoder,
+        stages=stages or (lambda stage, session, make, **inputs: make()),
         seed=seed,
         progress=lambda text: None,
     )
@@ -120,7 +148,7 @@ def repeating_population(
     rates = drive + rng.standard_normal(drive.shape) / snr**0.5
     conditions = [f"object_{i // n_repeats:02d}" for i in range(n_trials)]
     session = aligned_session(latents, rates, conditions)
-    return replace(session, true_rates=Ragged(drive.reshape(-1, n_units), session.rates.offsets))
+    return with_units(session, true_rates=Ragged(drive.reshape(-1, n_units), session.units.rates.offsets))
 
 
 def row_of(rows, metric="single_trial_ev", split="ood", **labels):

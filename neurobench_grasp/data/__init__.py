@@ -1,34 +1,52 @@
-"""NWB and DANDI sessions in, one Session out. The only code that knows pynwb and h5py."""
+"""NWB and DANDI sessions in, one Session out. The only code that knows pynwb and h5py.
 
-from neurobench_grasp.data.converters.matlab import MatFile, open_mat
-from neurobench_grasp.data.converters.matvalues import Cells, MatValue, Struct, matrices, numbers, texts
-from neurobench_grasp.data.digest import session_digest
-from neurobench_grasp.data.from_arrays import session_from_arrays, session_from_csv
-from neurobench_grasp.data.nwb.findings import Finding
-from neurobench_grasp.data.nwb.inspect import Inspection, inspect_file
-from neurobench_grasp.data.nwb.layout import Layout, layouts, load_layout
-from neurobench_grasp.data.nwb.read import load_session, validate_file
-from neurobench_grasp.data.nwb.write import write_session
+Names are imported when they are first used, so that listing datasets does not load HDF5.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurobench_grasp.data.digest import session_digest
+    from neurobench_grasp.data.from_arrays import session_from_arrays, session_from_csv
+    from neurobench_grasp.data.nwb.findings import Finding
+    from neurobench_grasp.data.nwb.inspect import Inspection, inspect_file
+    from neurobench_grasp.data.nwb.layout import Layout, layouts, load_layout
+    from neurobench_grasp.data.nwb.read import load_session, validate_file
+    from neurobench_grasp.data.nwb.write import write_session
+
+_MODULES = {
+    "Finding": "nwb.findings",
+    "Inspection": "nwb.inspect",
+    "Layout": "nwb.layout",
+    "inspect_file": "nwb.inspect",
+    "layouts": "nwb.layout",
+    "load_layout": "nwb.layout",
+    "load_session": "nwb.read",
+    "session_digest": "digest",
+    "session_from_arrays": "from_arrays",
+    "session_from_csv": "from_arrays",
+    "validate_file": "nwb.read",
+    "write_session": "nwb.write",
+}
 
 __all__ = [
-    "Cells",
     "Finding",
     "Inspection",
     "Layout",
-    "MatFile",
-    "MatValue",
-    "Struct",
     "inspect_file",
     "layouts",
     "load_layout",
     "load_session",
-    "matrices",
-    "numbers",
-    "open_mat",
     "session_digest",
     "session_from_arrays",
     "session_from_csv",
-    "texts",
     "validate_file",
     "write_session",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -14,6 +14,7 @@ from neurobench_grasp.checks.rules import Broken, Report, Row
 from neurobench_grasp.cli import app
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.records import write_record
+from neurobench_grasp.run.job import Job, Options
 
 DISTRIBUTIONS = Path(__file__).parents[1] / "plugins" / "distributions"
 
@@ -79,21 +80,35 @@ def record(model="fake_model", seed=0, *, synthetic=True, scores=None):
 
 @pytest.fixture
 def evaluated(monkeypatch):
-    """Replace the flow by one that writes a record per seed; gives the calls it received."""
+    """Replace planning and scoring by functions that write a record per seed; returns the calls of `plan`."""
     calls = []
 
-    def evaluate(model, dataset, *, seeds, activations, trained_on, out, progress, **options):
-        assert activations is None and trained_on is None
-        calls.append({"model": model, "dataset": dataset, "seeds": seeds, **options})
-        progress("encoding monday: activations")
-        print("a library prints to standard output")
-        records = [record(model, seed) for seed in seeds]
-        for made in records:
-            write_record(Path(out) / "records", made)
-        return records
+    def plan(workspace, model, dataset, protocols, seeds, options, *, curves):
+        calls.append((model, dataset, protocols, seeds, options, curves))
+        return [Job(model, dataset, "encoding", seed, options) for seed in seeds]
 
-    monkeypatch.setattr("neurobench_grasp.run.evaluate.evaluate", evaluate)
+    def score(job, workspace):
+        workspace.progress("encoding monday: activations")
+        print("a library prints to standard output")
+        made = record(job.model, job.seed)
+        write_record(workspace.out / "records", made)
+        return made
+
+    monkeypatch.setattr("neurobench_grasp.run.plan.plan", plan)
+    monkeypatch.setattr("neurobench_grasp.run.evaluate.score", score)
     return calls
+
+
+def scored_as(monkeypatch, made):
+    """Let a single job give this record, or raise this error."""
+
+    def score(job, workspace):
+        if isinstance(made, BaseException):
+            raise made
+        return made
+
+    monkeypatch.setattr("neurobench_grasp.run.plan.plan", lambda *a, **k: [Job("x", "demo", "encoding")])
+    monkeypatch.setattr("neurobench_grasp.run.evaluate.score", score)
 
 
 def test_version_and_help(ngb):
@@ -129,9 +144,7 @@ def test_wrong_usage_exits_with_2(ngb, arguments, complaint):
 def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
     result = ngb("score", "--model", "fake_model")
     assert result.exit_code == 0
-    options = {"layout": None, "protocols": (), "curves": False, "seeds": (0,), "decoder": "ridge"}
-    options |= {"quarantine": False, "registry": None}
-    assert evaluated == [{"model": "fake_model", "dataset": "demo", **options}]
+    assert evaluated == [("fake_model", "demo", (), (0,), Options(), False)]
     lines = [line.rstrip() for line in result.stdout.splitlines()]
     assert lines[0] == "fake_model (seed 0) on demo (synthetic self-test), encoding v1"
     words = [" ".join(line.split()) for line in lines]
@@ -155,11 +168,11 @@ def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
 
 @pytest.mark.parametrize("sign", ["\x1b", "\x07", "\u202e", "\u2066"])
 def test_signs_that_steer_a_terminal_or_turn_text_around_are_replaced(ngb, monkeypatch, sign):
-    def evaluate(*args, progress, **options):
-        progress(f"reading a{sign}b")
+    def plan(workspace, *arguments, **options):
+        workspace.progress(f"reading a{sign}b")
         raise NgbError(f"The file a{sign}b is none.")
 
-    monkeypatch.setattr("neurobench_grasp.run.evaluate.evaluate", evaluate)
+    monkeypatch.setattr("neurobench_grasp.run.plan.plan", plan)
     result = ngb("score", "--model", "x")
     assert sign not in result.stderr and result.stderr.count("a\ufffdb") == 2
 
@@ -182,7 +195,7 @@ def test_the_table_has_no_colour_codes_and_fits_80_columns_in_the_worst_case(ngb
             ("gain_over_condition_locked_noise", {"of": "single_trial_ev"}),
         )
     ]
-    monkeypatch.setattr("neurobench_grasp.run.evaluate.evaluate", lambda *a, **k: [record(scores=wide)])
+    scored_as(monkeypatch, record(scores=wide))
     result = ngb("score", "--model", "x")
     assert "\x1b" not in result.stdout
     table = [line.rstrip() for line in result.stdout.splitlines() if "-0.123" in line]
@@ -196,9 +209,7 @@ def test_a_protocol_of_a_plugin_is_shown_too(ngb, monkeypatch):
         {"metric": "tracking_error", "split": "test", "value": 5.1, "ci": [4.8, 5.4], "unit": "mm"},
         {"metric": "n_trials", "value": 12},
     ]
-    monkeypatch.setattr(
-        "neurobench_grasp.run.evaluate.evaluate", lambda *a, **k: [record(scores=scores, synthetic=False)]
-    )
+    scored_as(monkeypatch, record(scores=scores, synthetic=False))
     result = ngb("score", "--model", "x")
     assert re.search(r"tracking error \(mm\) +5\.10 \[4\.80, 5\.40\]", result.stdout)
     assert re.search(r"n_trials +12", result.stdout)
@@ -231,16 +242,8 @@ def test_score_options_reach_the_flow(ngb, evaluated, tmp_path):
         "--quarantine",
     ]
     assert ngb("score", "--model", "m", *arguments, "--out", "else").exit_code == 0
-    options = {
-        "layout": "mine.yaml",
-        "protocols": ["a", "b"],
-        "curves": True,
-        "seeds": (7,),
-        "decoder": "kalman",
-        "quarantine": True,
-        "registry": None,
-    }
-    assert evaluated == [{"model": "m", "dataset": "x/a.nwb", **options}]
+    options = Options(layout="mine.yaml", decoder="kalman", quarantine=True)
+    assert evaluated == [("m", "x/a.nwb", ["a", "b"], (7,), options, True)]
     assert (tmp_path / "else" / "records").is_dir()
 
 
@@ -279,10 +282,7 @@ def test_score_options_reach_the_flow(ngb, evaluated, tmp_path):
     ids=lambda x: type(x).__name__ if isinstance(x, BaseException) else "",
 )
 def test_every_failure_is_one_sentence(ngb, monkeypatch, error, sentence, exit_code):
-    def evaluate(*arguments, **options):
-        raise error
-
-    monkeypatch.setattr("neurobench_grasp.run.evaluate.evaluate", evaluate)
+    scored_as(monkeypatch, error)
     for extra in ((), ("--json",)):
         result = ngb("score", "--model", "x", *extra)
         assert result.exit_code == exit_code

@@ -47,9 +47,9 @@ def test_what_libraries_print_at_any_level_and_time_stays_out_of_standard_output
     """Even what the C library has buffered, which comes out only when the process ends."""
     code = f"""
     import atexit, ctypes, os
-    from neurobench_grasp.run import evaluate as run
+    from neurobench_grasp.run import plan as planning
 
-    def evaluate(*arguments, **options):
+    def plan(*arguments, **options):
         os.write(1, b"noise: descriptor\\n")
         ctypes.CDLL(None).printf(b"noise: buffered by C\\n")
         os.system("echo noise: child process")
@@ -57,13 +57,13 @@ def test_what_libraries_print_at_any_level_and_time_stays_out_of_standard_output
         atexit.register(print, "noise: at exit")
         return []
 
-    run.evaluate = evaluate
+    planning.plan = plan
     {RUN}
     """
     result = python(code, "score", "--model", "x", "--json", path=["noisy"])
     assert result.returncode == 0
     assert result.stdout == "[]\n"
-    assert result.stderr.count("noise") == 5
+    assert result.stderr.count("noise: ") == 5
 
 
 def test_noise_of_plugins_stays_out_of_standard_output():
@@ -75,13 +75,13 @@ def test_noise_of_plugins_stays_out_of_standard_output():
 def test_warnings_of_libraries_are_shown_with_debug_alone():
     code = f"""
     import warnings
-    from neurobench_grasp.run import evaluate as run
+    from neurobench_grasp.run import plan as planning
 
-    def evaluate(*arguments, **options):
+    def plan(*arguments, **options):
         warnings.warn("a library is unhappy", UserWarning)
         return []
 
-    run.evaluate = evaluate
+    planning.plan = plan
     {RUN}
     """
     assert python(code, "score", "--model", "x").stderr == ""
@@ -91,13 +91,13 @@ def test_warnings_of_libraries_are_shown_with_debug_alone():
 def test_ctrl_c_is_one_sentence_and_exits_with_130(tmp_path):
     code = textwrap.dedent(f"""
     import time
-    from neurobench_grasp.run import evaluate as run
+    from neurobench_grasp.run import plan as planning
 
-    def evaluate(*arguments, progress, **options):
-        progress("working")
+    def plan(workspace, *arguments, **options):
+        workspace.progress("working")
         time.sleep(60)
 
-    run.evaluate = evaluate
+    planning.plan = plan
     {RUN}
     """)
     process = subprocess.Popen(

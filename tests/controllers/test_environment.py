@@ -16,8 +16,8 @@ from neurobench_grasp.controllers.reference import Reference, mixtures
 from neurobench_grasp.controllers.settings import ControllerSettings
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.run.dataset import load_dataset
 from neurobench_grasp.run.environments import make_imitation
-from neurobench_grasp.run.evaluate import load_dataset
 
 SETTINGS = ControllerSettings()
 

@@ -12,7 +12,7 @@ from neurobench_grasp.controllers.controller import NetworkController
 from neurobench_grasp.controllers.network import Network, network_state
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.resources import resource
-from neurobench_grasp.run.evaluate import load_dataset
+from neurobench_grasp.run.dataset import load_dataset
 
 CARDS = sorted(resource(CHECKPOINTS).glob("*/*.json"))
 MODELS = ("muscle_ppo", "torque_ppo")

@@ -267,7 +267,7 @@ def small_default(monkeypatch):
 
 def test_only_training_trials_reach_the_network(demo_like, tmp_path, small_default, monkeypatch):
     from neurobench_grasp.plugins import load_registry
-    from neurobench_grasp.run.evaluate import load_dataset
+    from neurobench_grasp.run.dataset import load_dataset
 
     seen = []
     real = training.train

@@ -17,7 +17,7 @@ from neurobench_grasp.data.quarantine import Quarantine
 from neurobench_grasp.data.remote_inspection import inspect_remote
 from neurobench_grasp.errors import UnsafeFileError
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.run.evaluate import load_dataset
+from neurobench_grasp.run.dataset import load_dataset
 
 PATH = "sub-N/sub-N_ses-1.nwb"
 ADDRESS = f"dandi:{SET}@{PUBLISHED}/{PATH}"

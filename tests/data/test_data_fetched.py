@@ -25,7 +25,7 @@ from neurobench_grasp.data.catalogue.originals import originals
 from neurobench_grasp.data.converters import myodm
 from neurobench_grasp.errors import CorruptFileError, UnknownNameError
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.run.evaluate import load_dataset
+from neurobench_grasp.run.dataset import load_dataset
 
 PLACE = "myosuite/envs/myo/myodm/data"
 KILLED = """

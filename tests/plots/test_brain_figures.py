@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from pictures import assert_legible, assert_row, pick, table, the, watch
 from PIL import Image
-from planted import aligned_session, row_of
+from planted import aligned_session, row_of, with_units
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.splits import make_splits
@@ -16,11 +16,11 @@ from neurobench_grasp.bodies import JOINTS
 from neurobench_grasp.cli import app
 from neurobench_grasp.contract import ModelSpec, Ragged, ScoreRecord
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.plugins import Provided, load_registry
+from neurobench_grasp.plugins import CORE, Provided, load_registry
 from neurobench_grasp.records import Scored
 from neurobench_grasp.records.units import Labels, UnitTable
 from neurobench_grasp.run import figures
-from neurobench_grasp.run.evaluate import CORE, Dataset
+from neurobench_grasp.run.dataset import Dataset
 from neurobench_grasp.run.figures import draw_figures
 from neurobench_grasp.scoring.intervals import UnitScores, summarise
 
@@ -51,7 +51,7 @@ def session_of(name, areas):
     recorded[:11, 0] = False  # the first unit was not recorded in most trials, and is not decoded from
     angles = Ragged(np.zeros((len(session.trials.signals["latents"].values), 23)), session.trials.offsets)
     trials = replace(session.trials, joint_angles=angles)
-    return replace(session, trials=trials, recorded=recorded, sha256=f"{len(areas):064d}")
+    return replace(with_units(session, recorded=recorded), trials=trials, sha256=f"{len(areas):064d}")
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,11 @@ def patched(data, monkeypatch):
     """Planted data, and a model that is never asked to do anything."""
     known = load_registry()
     model = Provided(ModelSpec("hand", None, "", controller=True), CORE, "1.0")
-    registry = SimpleNamespace(model=lambda name: model, protocol=known.protocol, decoder=known.decoder)
-    monkeypatch.setattr("neurobench_grasp.plots.load_registry", lambda: registry)
-    monkeypatch.setattr("neurobench_grasp.run.evaluate.load_dataset", lambda *arguments, **options: data)
+    registry = SimpleNamespace(
+        model=lambda name: model, protocol=known.protocol, decoder=known.decoder, datasets=lambda: ()
+    )
+    monkeypatch.setattr("neurobench_grasp.run.figures.load_registry", lambda: registry)
+    monkeypatch.setattr("neurobench_grasp.run.workspace.load_dataset", lambda *arguments, **options: data)
     monkeypatch.setattr("neurobench_grasp.plots.style._DPI", 100)  # which takes a third of the time
 
 

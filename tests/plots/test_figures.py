@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pictures import assert_legible, assert_row, pick, table, the, watch
 from PIL import Image
-from planted import aligned_session, row_of, smooth_latents
+from planted import aligned_session, row_of, smooth_latents, with_units
 from sklearn.metrics import explained_variance_score
 from typer.testing import CliRunner
 
@@ -19,13 +19,18 @@ from neurobench_grasp.cli import app
 from neurobench_grasp.contract import Activations, ModelSpec, Ragged
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.plots.units import PERCENTILES, choose_examples
-from neurobench_grasp.plugins import Provided, load_registry
+from neurobench_grasp.plugins import CORE, Provided, load_registry
+from neurobench_grasp.protocols.encoding.predictions import PredictedSession
+from neurobench_grasp.protocols.encoding.protocol import predicted_sessions
 from neurobench_grasp.protocols.encoding.references import REFERENCES
 from neurobench_grasp.records.record import read_records, read_units, record_path
 from neurobench_grasp.records.units import Labels
 from neurobench_grasp.run import figures
-from neurobench_grasp.run.evaluate import CORE, Dataset, PredictedSession, evaluate, prepare, scored_sessions
+from neurobench_grasp.run.dataset import Dataset
+from neurobench_grasp.run.evaluate import evaluate
 from neurobench_grasp.run.figures import draw_figures
+from neurobench_grasp.run.fitted import make_context
+from neurobench_grasp.run.workspace import Workspace
 from neurobench_grasp.scoring.intervals import UnitScores, summarise
 
 N_OBJECTS, N_REPEATS, N_STEPS, PAD = 25, 3, 12, 10
@@ -106,12 +111,15 @@ def run():
     data = Dataset("planted", "", True, sessions, make_splits({s.id: s.conditions for s in sessions}))
     known = load_registry()
     registry = SimpleNamespace(
-        model=lambda name: Provided(MODELS[name], CORE, "1.0"), protocol=known.protocol, decoder=known.decoder
+        model=lambda name: Provided(MODELS[name], CORE, "1.0"),
+        protocol=known.protocol,
+        decoder=known.decoder,
+        datasets=lambda: (),
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("neurobench_grasp.run.evaluate.load_registry", lambda: registry)
-        patch.setattr("neurobench_grasp.plots.load_registry", lambda: registry)
-        patch.setattr("neurobench_grasp.run.evaluate.load_dataset", lambda *arguments, **options: data)
+        patch.setattr("neurobench_grasp.run.figures.load_registry", lambda: registry)
+        patch.setattr("neurobench_grasp.run.workspace.load_dataset", lambda *arguments, **options: data)
         yield SimpleNamespace(data=data, registry=registry, patch=patch)
 
 
@@ -283,8 +291,7 @@ def test_layers_and_components_are_those_of_the_records(drawn, one_network, out)
 def test_example_units_show_recorded_and_predicted_rates(one_network, run, out):
     data = table(one_network, "units")
     sessions = {s.id: s for s in run.data.sessions}
-    task = prepare(run.registry, "network", "planted")
-    found = {s.session.id: s for s in scored_sessions(task, 1, out=out)}
+    found = {s.session.id: s for s in predicted(run, out, seed=1)}
     held_out = set(run.data.splits.held_out)
     chosen = data.drop_duplicates(["area", "percentile"])
     assert [*zip(chosen.area, chosen.percentile, strict=True)] == [
@@ -292,12 +299,12 @@ def test_example_units_show_recorded_and_predicted_rates(one_network, run, out):
     ]
     for (name, unit), rows in data.groupby(["session", "unit"]):
         session, predicted = sessions[name], found[name]
-        u = session.units.index(unit)
-        offsets = np.cumsum([0, *session.rates.lengths[list(predicted.ood)]])
+        u = session.units.ids.index(unit)
+        offsets = np.cumsum([0, *session.units.rates.lengths[list(predicted.ood)]])
         course = {
-            i: (session.rates[i][:, u], predicted.predictions["ood"][a:z, u])
+            i: (session.units.rates[i][:, u], predicted.predictions["ood"][a:z, u])
             for i, a, z in zip(predicted.ood, offsets, offsets[1:], strict=False)
-            if session.observed[i, u]
+            if session.units.observed[i, u]
         }
         pairs = [np.concatenate(both) for both in zip(*course.values(), strict=True)]
         assert rows.ev_ood.iloc[0] == pytest.approx(explained_variance_score(*pairs))
@@ -324,30 +331,36 @@ def test_example_units_show_recorded_and_predicted_rates(one_network, run, out):
             assert panel.predicted_spikes_per_s.tolist() == pytest.approx(other.mean(0).tolist())
 
 
+def predicted(run, out, seed=0):
+    """What a network predicts, read from the run folder."""
+    workspace = Workspace(run.registry, out)
+    own = workspace.stages()
+    return list(predicted_sessions(make_context(workspace.find("network", "planted"), seed, own, own)))
+
+
 def chosen_units(sessions):
     return [(e.area, e.percentile, e.source.session.id, e.unit) for e in choose_examples(sessions)]
 
 
 def test_units_are_chosen_by_train_alone(run, out):
     """Neither recorded nor predicted rates of test and ood trials, nor the scores on them, change the choice."""
-    task = prepare(run.registry, "network", "planted")
-    sessions = scored_sessions(task, 0, out=out)
+    sessions = predicted(run, out)
     rng = np.random.default_rng(0)
 
     def shuffled(found):
-        values = found.session.rates.values.copy()
+        values = found.session.units.rates.values.copy()
         others = {
             *found.ood,
             *(found.session.trials.ids.index(t) for t in run.data.splits.test[found.session.id]),
         }
         for i in others:
-            steps = slice(*found.session.rates.offsets[i : i + 2])
+            steps = slice(*found.session.units.rates.offsets[i : i + 2])
             values[steps] = rng.permuted(values[steps], axis=1)
         predictions = dict(found.predictions)
         for name in predictions:
             if name.startswith(("test", "ood")):
                 predictions[name] = rng.permuted(predictions[name], axis=-1)
-        session = replace(found.session, rates=Ragged(values, found.session.rates.offsets))
+        session = with_units(found.session, rates=Ragged(values, found.session.units.rates.offsets))
         return PredictedSession(session, found.ood, predictions)
 
     chosen = chosen_units(sessions)
@@ -356,7 +369,7 @@ def test_units_are_chosen_by_train_alone(run, out):
         scores = {}
         for found in sessions:
             for u, layer in enumerate(found.predictions["layer_ood"]):
-                if found.session.areas[u] == area:
+                if found.session.units.areas[u] == area:
                     scores[found.session.id, u] = found.predictions["cv_ev_ood"][layer, u]
         for percentile in PERCENTILES:
             (unit,) = [(name, u) for a, p, name, u in chosen if (a, p) == (area, percentile)]
@@ -369,8 +382,8 @@ def test_units_are_chosen_by_train_alone(run, out):
 
 
 def test_an_area_of_two_units_shows_each_once(run, out):
-    found = scored_sessions(prepare(run.registry, "network", "planted"), 0, out=out)[0]
-    few = replace(found.session, areas=("PMv",) * 2 + ("M1",) * 10)
+    found = predicted(run, out)[0]
+    few = with_units(found.session, areas=("PMv",) * 2 + ("M1",) * 10)
     shown = [e.unit for e in choose_examples([replace(found, session=few)]) if e.area == "PMv"]
     assert sorted(shown) == [0, 1]
 
@@ -412,7 +425,7 @@ def test_a_model_of_one_layer_has_no_layer_figure_and_leaves_no_older_one(one_la
 def test_without_held_out_conditions_only_test_is_drawn(run, tmp_path, monkeypatch):
     session = planted_session("friday", 5, n_objects=2)
     data = Dataset("two", "", False, (session,), make_splits({session.id: session.conditions}))
-    monkeypatch.setattr("neurobench_grasp.run.evaluate.load_dataset", lambda *arguments, **options: data)
+    monkeypatch.setattr("neurobench_grasp.run.workspace.load_dataset", lambda *arguments, **options: data)
     evaluate("network", "two", protocols=("encoding", "layers"), out=tmp_path)
     drawn = draw_figures("network", "two", out=tmp_path)
     assert set(drawn.files) == {"scores"} and drawn.title == "network (seed 0) on two (recordings)"
@@ -430,7 +443,7 @@ def test_without_held_out_conditions_only_test_is_drawn(run, tmp_path, monkeypat
 def test_where_conditions_are_few_every_interval_says_so(run, written, tmp_path, monkeypatch):
     session = planted_session("friday", 5, n_objects=10)
     data = Dataset("few", "", False, (session,), make_splits({session.id: session.conditions}))
-    monkeypatch.setattr("neurobench_grasp.run.evaluate.load_dataset", lambda *arguments, **options: data)
+    monkeypatch.setattr("neurobench_grasp.run.workspace.load_dataset", lambda *arguments, **options: data)
     evaluate("network", "few", protocols=("encoding", "layers"), out=tmp_path)
     before = len(written)
     drawn = draw_figures("network", "few", out=tmp_path)
@@ -446,18 +459,16 @@ def test_where_conditions_are_few_every_interval_says_so(run, written, tmp_path,
 
 
 def test_predictions_that_are_not_those_of_the_record_are_not_shown(run, out, tmp_path, monkeypatch):
-    def otherwise(*arguments, **options):
+    def otherwise(context):
         return [
             replace(s, predictions=s.predictions | {"ood": s.predictions["ood"] * 0.5})
-            for s in scored_sessions(*arguments, **options)
+            for s in predicted_sessions(context)
         ]
 
-    monkeypatch.setattr(figures, "scored_sessions", otherwise)
+    monkeypatch.setattr(figures, "predicted_sessions", otherwise)
     for name in ("scores", "gains", "layers"):
         monkeypatch.setattr(figures, name, lambda networks: None)
-    with pytest.raises(
-        NgbError, match=r"is predicted otherwise than when it was scored .* score the model again"
-    ):
+    with pytest.raises(NgbError, match=r"are not those that were scored .* score the model again"):
         draw_figures("network", "planted", out=out, to=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -477,11 +488,11 @@ def test_without_a_record_the_command_that_makes_it_is_named(run, out, model, se
 
 def test_a_record_of_other_data_or_other_training_does_not_count(run, out, tmp_path, monkeypatch):
     other = replace(run.data, sessions=run.data.sessions[:1])
-    monkeypatch.setattr("neurobench_grasp.run.evaluate.load_dataset", lambda *arguments, **options: other)
+    monkeypatch.setattr("neurobench_grasp.run.workspace.load_dataset", lambda *arguments, **options: other)
     with pytest.raises(NgbError, match="There is no record of network on this dataset"):
         draw_figures("network", "planted", out=out)
     monkeypatch.setattr(
-        "neurobench_grasp.run.evaluate.load_dataset",
+        "neurobench_grasp.run.workspace.load_dataset",
         lambda registry, name, *rest, **options: other if name == "elsewhere" else run.data,
     )
     with pytest.raises(NgbError, match="--dataset planted --trained-on elsewhere --out"):

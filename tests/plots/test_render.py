@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from neurobench_grasp.alignment.align import bins_before, what_scores_need
+from neurobench_grasp.alignment.session import bins_before
 from neurobench_grasp.alignment.splits import make_splits
 from neurobench_grasp.bodies import JOINTS, MUSCLES, NEUTRAL, keypoint_distances, keypoints
 from neurobench_grasp.bodies import render as drawing
@@ -26,8 +26,11 @@ from neurobench_grasp.protocols import tracking
 from neurobench_grasp.protocols.brain_control import protocol as brain_control
 from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL
-from neurobench_grasp.run.evaluate import Dataset, Task, context_of
+from neurobench_grasp.run.dataset import Dataset
+from neurobench_grasp.run.fitted import make_context
 from neurobench_grasp.run.render import render_trial
+from neurobench_grasp.run.stages import Unkept
+from neurobench_grasp.run.task import Task
 
 N_STEPS, WINDOW = 6, (2, 5)
 PANEL = (112, 128)
@@ -141,9 +144,10 @@ def offer(monkeypatch, tmp_path):
         registry = SimpleNamespace(
             model=lambda name: Provided(MODELS[name], "fake", "1.0"),
             decoder=lambda name: Provided(DECODERS[name], "fake", "1.0"),
+            datasets=lambda: (),
         )
         monkeypatch.setattr("neurobench_grasp.run.render.load_registry", lambda: registry)
-        monkeypatch.setattr("neurobench_grasp.run.render.load_dataset", lambda *arguments: dataset)
+        monkeypatch.setattr("neurobench_grasp.run.workspace.load_dataset", lambda *a, **k: dataset)
         return dataset
 
     monkeypatch.setattr(video, "PANEL", PANEL)
@@ -315,7 +319,8 @@ def spiking_hand(name="monday", n_trials=40):
         joint_angles=joint_angles, events={},
     )  # fmt: skip
     recorded = np.ones((n_trials, 7), bool)
-    return replace(session, trials=trials, counts=Ragged.of(list(counts)), recorded=recorded, max_lag=0.4)
+    spiking = planted.with_units(session, counts=Ragged.of(list(counts)), recorded=recorded)
+    return replace(spiking, trials=trials, max_lag=0.4)
 
 
 @pytest.fixture
@@ -347,10 +352,9 @@ def first_of(dataset, split, session="monday"):
 @pytest.mark.parametrize("split", ["test", "ood"])
 def test_errors_are_those_of_the_record(offer, blank, decoded, split):
     whole = offer(spiking_hand())
-    cut = replace(whole, sessions=tuple(map(what_scores_need, whole.sessions)))
     known = Provided(MODELS["slow"], "fake", "1"), Provided(DECODERS["ridge"], "fake", "1")
-    context = context_of(Task(known[0], cut, whole.behaviour("train"), known[1]), 0)
-    (session,) = cut.sessions
+    context = make_context(Task(known[0], whole, whole.behaviour("train"), known[1]), 0, Unkept(), Unkept())
+    (session,) = whole.sessions
     recorded = brain_control.measure(context, session)
     hand = tracking.per_trial(context, session)
     place = int(recorded[f"driven {split}"][0])

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurobench_grasp.alignment.align import align, bins_before
+from neurobench_grasp.alignment.align import align
+from neurobench_grasp.alignment.session import bins_before
 from neurobench_grasp.contract import Ragged, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.errors import UnsupportedError
 
@@ -37,7 +38,7 @@ def test_abutting_windows_hold_every_spike_once(spikes, first_edge, n_steps):
     aligned = align(session(edges[:-1], edges[1:], spikes=[*spikes, 0.5]))
     low, high = (np.floor_divide(np.rint(edges[[0, -1]] * 1e6), 20_000) * 20_000).astype(int)
     ticks = np.rint(np.array(spikes) * 1e6)
-    windows = [trial[bins_before(0.02) :] for trial in aligned.counts]
+    windows = [trial[bins_before(0.02) :] for trial in aligned.units.counts]
     assert np.concatenate(windows).sum() == ((ticks >= low) & (ticks < high)).sum()
 
 
@@ -45,7 +46,7 @@ def test_behaviour_is_sampled_at_the_centre_of_the_bins_that_count_the_spikes():
     aligned = align(session([10.013], [10.513], spikes=[10.0, 10.021, 10.4999]))
     (a, b), clock = aligned.trials.window[0], aligned.trials.signals["clock"][0][:, 0]
     np.testing.assert_allclose(clock[a:b], np.arange(500, 525) * 0.02 + 0.01, atol=1e-9)
-    assert (np.flatnonzero(aligned.counts[0][:, 0]) - bins_before(0.02)).tolist() == [0, 1, 24]
+    assert (np.flatnonzero(aligned.units.counts[0][:, 0]) - bins_before(0.02)).tolist() == [0, 1, 24]
     assert (a, len(clock)) == (15, 15 + 25 + 15)
     assert aligned.trials.events["on"][0] == pytest.approx(0.013)
 
@@ -57,9 +58,9 @@ def test_trials_that_merely_abut_do_not_bleed_into_each_other():
     args = dict(spikes=burst, trial=(edges[:-1], edges[1:]))
     apart = align(session(edges[:-1], edges[1:], contiguous="trial", **args))
     joined = align(session(edges[:-1], edges[1:], contiguous="recording", **args))
-    assert apart.rates[1].sum() == 0
-    assert joined.rates[1][0, 0] == pytest.approx(9 / 3 / 0.02)
-    assert apart.rates[0][-1, 0] == pytest.approx(9 / 2 / 0.02)  # renormalised at the edge
+    assert apart.units.rates[1].sum() == 0
+    assert joined.units.rates[1][0, 0] == pytest.approx(9 / 3 / 0.02)
+    assert apart.units.rates[0][-1, 0] == pytest.approx(9 / 2 / 0.02)  # renormalised at the edge
     assert apart.trials.signals["clock"][1].min() >= 5.0  # padding holds the trial's first value
     assert any("last value held" in note for note in apart.notes)
 
@@ -92,19 +93,19 @@ def test_a_gap_in_a_signal_drops_the_trial_and_nothing_is_interpolated_across_it
 def test_a_unit_counts_only_in_trials_within_its_observed_intervals():
     observed = Ragged.of([np.array([[4.0, 6.0], [10.2, 12.0]])])
     aligned = align(session([5.0, 10.0], [5.5, 10.6], spikes=[5.1, 10.3], observed=observed))
-    assert aligned.observed.tolist() == [[True], [False]]
-    assert aligned.recorded.tolist() == [[True], [False]]
+    assert aligned.units.observed.tolist() == [[True], [False]]
+    assert aligned.units.recorded.tolist() == [[True], [False]]
 
 
 def test_counts_begin_before_the_window_and_are_recorded_only_if_all_of_them_are():
     observed = Ragged.of([np.array([[4.6, 6.0], [9.6, 12.0]])])
     aligned = align(session([5.0, 10.0], [5.5, 10.6], spikes=[4.53, 5.1], observed=observed))
-    assert aligned.observed.all() and aligned.recorded.tolist() == [[False], [False]]
+    assert aligned.units.observed.all() and aligned.units.recorded.tolist() == [[False], [False]]
     earlier = Ragged.of([np.array([[4.5, 6.0], [9.6, 12.0]])])
     aligned = align(session([5.0, 10.0], [5.5, 10.6], spikes=[4.53, 5.1], observed=earlier))
-    assert aligned.recorded.tolist() == [[True], [False]]
+    assert aligned.units.recorded.tolist() == [[True], [False]]
     first = 250 - bins_before(0.02)
-    assert (np.flatnonzero(aligned.counts[0][:, 0]) + first).tolist() == [226, 255]
+    assert (np.flatnonzero(aligned.units.counts[0][:, 0]) + first).tolist() == [226, 255]
 
 
 def test_stored_counts_keep_their_bins_and_a_missing_bin_drops_the_trial():
@@ -115,7 +116,7 @@ def test_stored_counts_keep_their_bins_and_a_missing_bin_drops_the_trial():
     units = dict(counts=counts[keep], count_times=times[keep] + 1e-9, bin_width=0.05)
     aligned = align(session([5.02, 10.0], [6.0, 11.0], **units))
     assert aligned.trials.dt == 0.05
-    assert aligned.counts[0][:, 0].tolist() == counts[100 - bins_before(0.05) : 120, 0].tolist()
+    assert aligned.units.counts[0][:, 0].tolist() == counts[100 - bins_before(0.05) : 120, 0].tolist()
     assert aligned.dropped[0][0] == "1" and "contiguous" in aligned.dropped[0][1]
 
 

@@ -9,7 +9,8 @@ from movements import grasp_trials
 from planted import context_of
 from scipy.special import stdtrit
 
-from neurobench_grasp.alignment.align import AlignedSession, bins_before
+from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits, bins_before
+from neurobench_grasp.alignment.settings import ALIGNMENT
 from neurobench_grasp.bodies import JOINTS, keypoints
 from neurobench_grasp.contract import DecoderSpec, Ragged, Tracking
 from neurobench_grasp.errors import NgbError, UnsupportedError
@@ -65,10 +66,13 @@ def session_of(counts_of, areas, trials=None, name="planted", recorded=None):
         counts.append(counts_of(goals[step]))
     windows = Ragged(np.zeros((lengths.sum(), len(areas))), np.concatenate([[0], np.cumsum(lengths)]))
     return AlignedSession(
-        id=name, subject="monkey", sha256="0" * 64, trials=trials, start=10.0 * np.arange(n), rates=windows,
-        counts=Ragged.of(counts), recorded=np.ones((n, len(areas)), bool) if recorded is None else recorded,
-        observed=np.ones((n, len(areas)), bool), units=tuple(f"u{i}" for i in range(len(areas))), areas=tuple(areas),
-        conditions=dict(zip(trials.ids, trials.condition, strict=True)), max_lag=0.2, dropped=(), notes=(),
+        id=name, subject="monkey", sha256="0" * 64, trials=trials, start=10.0 * np.arange(n),
+        units=AlignedUnits(
+            ids=tuple(f"u{i}" for i in range(len(areas))), areas=tuple(areas), rates=windows, counts=Ragged.of(counts),
+            recorded=np.ones((n, len(areas)), bool) if recorded is None else recorded,
+            observed=np.ones((n, len(areas)), bool),
+        ),
+        conditions=dict(zip(trials.ids, trials.condition, strict=True)), max_lag=0.2,
     )  # fmt: skip
 
 
@@ -86,7 +90,7 @@ def linear(n_units, noise=0.0, seed=1):
 
 def context(*sessions, **changes):
     moving = {"track": track, "drive": drive, "embed": embed}
-    return dataclasses.replace(context_of(*sessions), **(moving | changes))
+    return context_of(*sessions, **(moving | changes))
 
 
 def pick(rows, metric="brain_control_error", *, split="ood", area="M1", **labels):
@@ -267,7 +271,7 @@ def test_counts_line_up_with_commands():
         session = session_of(lambda goals: np.arange(len(goals))[:, None] + [0.0, 0.0], ["M1"] * 2, trials)
         moves = DecodingTrials.of(context(session), session)
         for i, (first, _) in enumerate(moves.trials.window):
-            assert first == min(pad, BRAIN_CONTROL.steps_before(trials.dt))
+            assert first == min(pad, ALIGNMENT.steps_before(trials.dt))
             assert moves.counts[i][moves.lead + first, 0] == bins_before(trials.dt)
             assert len(moves.counts[i]) == moves.lead + len(moves.goals["embedding"][i])
 
@@ -353,7 +357,7 @@ def test_intervals_of_decoding_ev_are_over_conditions_though_one_session_has_few
 def test_training_trials_whose_lead_lies_in_a_held_out_window_teach_nothing():
     """Windows that abut: the bins before a window are those of the window before."""
     session = session_of(linear(4), ["M1"] * 4)
-    length = session.rates.lengths.max() * 0.02
+    length = session.units.rates.lengths.max() * 0.02
     abutting = dataclasses.replace(session, start=1 + length * np.arange(N_TRIALS))
     apart, close = (DecodingTrials.of(context(s), s) for s in (session, abutting))
     held_out = {int(i) for split in ("test", "ood") for i in close.split[split]}
@@ -382,7 +386,7 @@ def test_a_model_without_a_hand_is_refused():
     session = session_of(linear(4), ["M1"] * 4)
     for protocol in (brain_control, brain_curves):
         with pytest.raises(UnsupportedError, match="moves no hand"):
-            protocol.run(context(session, drive=None, embed=None))
+            protocol.run(context_of(session))
 
 
 def test_curves_of_a_model_without_a_hand_are_refused_before_anything_is_scored(tmp_path):

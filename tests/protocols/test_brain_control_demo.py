@@ -10,6 +10,7 @@ from neurobench_grasp.protocols.settings import CurvesSettings
 from neurobench_grasp.records.record import read_scored
 from neurobench_grasp.records.units import Labels
 from neurobench_grasp.run.evaluate import evaluate
+from neurobench_grasp.run.job import Options
 from neurobench_grasp.scoring.intervals import summarise
 
 pytestmark = pytest.mark.slow(seconds=120)
@@ -25,7 +26,7 @@ def run(tmp_path_factory):
         records = evaluate(
             "muscle_ppo",
             demo_files()[0],
-            trained_on="demo",
+            options=Options(trained_on="demo"),
             protocols=["brain-control"],
             curves=True,
             out=out,

@@ -467,7 +467,7 @@ def test_one_of_single_precision_passes(train, ready):
         (Oracle, "it remembers earlier trials"),
         (SmallFeature, "it remembers earlier trials"),
         (Forgetful, "it remembers earlier trials"),
-        (Drawn, "or draws random numbers; `reset` must begin anew"),
+        (Drawn, "or draws random numbers; `reset` must start new trials"),
         (PatientOracle, "looks ahead: commands before a bin depend on the spikes in it"),
         (Rewriter, "changes a command after giving it"),
         (OneBuffer, "changes a command after giving it"),

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from planted import PAD, aligned_session, context_of, population, smooth_latents
+from planted import PAD, aligned_session, context_of, population, smooth_latents, with_units
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.metrics import explained_variance_score
@@ -35,8 +35,8 @@ def score(rows, metric="single_trial_ev", split="ood", reference=None, area="M1"
 
 def mapped(context, session):
     """What the map is fitted on: context, session within reach, component scores."""
-    reach = LagWindow.of(context, session)
-    return context, reach.cut, candidate_scores(context, reach).layers
+    lagged = LagWindow.of(context, session)
+    return context, lagged, candidate_scores(context, lagged).layers
 
 
 @pytest.mark.parametrize("snr", [0.1, 0.3, 1.0, 3.0])
@@ -74,9 +74,9 @@ def test_each_area_has_one_lag_of_its_own_in_all_splits(snr):
         population(np.random.default_rng(4), snr=snr, lag=lag, n_objects=8, n_repeats=5, n_units=6)[0]
         for lag in (5, -5)
     )
-    values = np.hstack([session.rates.values[:, :3], other.rates.values[:, 3:]])
-    both = dataclasses.replace(
-        session, rates=Ragged(values, session.rates.offsets), areas=("M1",) * 3 + ("S1",) * 3
+    values = np.hstack([session.units.rates.values[:, :3], other.units.rates.values[:, 3:]])
+    both = with_units(
+        session, rates=Ragged(values, session.units.rates.offsets), areas=("M1",) * 3 + ("S1",) * 3
     )
     out = predictions.predict_units(*mapped(context_of(both), both), candidate=True)
     np.testing.assert_array_equal(out["lag_test"], out["lag_ood"])
@@ -114,8 +114,8 @@ def test_the_whole_map_equals_plain_scikit_learn():
         return np.concatenate([layer[i][np.arange(*session.trials.window[i]) + lag] for i in trials])
 
     for mode, trials in (("test", test), ("ood", context.index(session, context.splits.ood))):
-        y = np.concatenate([session.rates[i] for i in train])
-        fold = np.repeat(fold_of[mode], session.rates.lengths[train])
+        y = np.concatenate([session.units.rates[i] for i in train])
+        fold = np.repeat(fold_of[mode], session.units.rates.lengths[train])
         lag = round(out[f"lag_{mode}"][0] / 0.02)
         best_by_lag = {}
         for candidate in (lag - 1, lag, lag + 1) if mode == "ood" else (lag,):  # sought by object
@@ -135,7 +135,7 @@ def test_the_whole_map_equals_plain_scikit_learn():
             x = list(reduced.values())[layer_choice[u]]
             model = Ridge(alpha[u]).fit(rows_of(x, train, lag), y[:, u])
             prediction = model.predict(rows_of(x, trials, lag))
-            measured = np.concatenate([session.rates[i][:, u] for i in trials])
+            measured = np.concatenate([session.units.rates[i][:, u] for i in trials])
             expected = explained_variance_score(measured, prediction)
             assert explained_variance_score(measured, out[mode][:, u]) == pytest.approx(expected, abs=1e-8)
 
@@ -147,12 +147,13 @@ def test_nothing_of_test_or_ood_reaches_the_map():
     train = set(context.index(session, context.splits.train))
     rng = np.random.default_rng(6)
     rates = Ragged.of(
-        [y if i in train else rng.standard_normal(y.shape) for i, y in enumerate(session.rates)]
+        [y if i in train else rng.standard_normal(y.shape) for i, y in enumerate(session.units.rates)]
     )
     latents = session.trials.signals["latents"]
     wild = Ragged.of([x if i in train else 100 * rng.standard_normal(x.shape) for i, x in enumerate(latents)])
     other = dataclasses.replace(
-        session, rates=rates, trials=dataclasses.replace(session.trials, signals={"latents": wild})
+        with_units(session, rates=rates),
+        trials=dataclasses.replace(session.trials, signals={"latents": wild}),
     )
     a, b = (
         predictions.predict_units(*mapped(c, s), candidate=True)
@@ -176,8 +177,8 @@ def test_sign_flipped_predictions_score_below_zero():
     context = context_of(session)
     predicted = predictions.predict_units(*mapped(context, session), candidate=False)
     ood = context.index(session, context.splits.ood)
-    mean = session.rates.values.mean(0)
-    units, rates = np.arange(len(session.units)), session.rates.select(ood)
+    mean = session.units.rates.values.mean(0)
+    units, rates = np.arange(len(session.units)), session.units.rates.select(ood)
     flipped = Ragged(2 * mean - predicted["ood"], rates.offsets)
     values, _ = score_units(session, ood, units, rates, flipped, "single_trial_ev", by_trial=False)
     assert (values < 0).all()
@@ -230,12 +231,12 @@ def test_units_observed_in_some_trials_are_scored_on_those():
     observed = np.ones((len(session.trials), 6), bool)
     observed[::2, 0] = False
     observed[1::2, 1] = False
-    rates = session.rates.values.copy()
+    rates = session.units.rates.values.copy()
     for i in range(len(session.trials)):
-        rates[session.rates.offsets[i] : session.rates.offsets[i + 1], ~observed[i]] = (
+        rates[session.units.rates.offsets[i] : session.units.rates.offsets[i + 1], ~observed[i]] = (
             1e6  # must not be looked at
         )
-    partial = dataclasses.replace(session, rates=Ragged(rates, session.rates.offsets), observed=observed)
+    partial = with_units(session, rates=Ragged(rates, session.units.rates.offsets), observed=observed)
     row = score(encoding.run(context_of(partial)).rows)
     assert row["n_units"] == 6
     assert row["value"] == pytest.approx(0.5, abs=0.03)
@@ -243,9 +244,9 @@ def test_units_observed_in_some_trials_are_scored_on_those():
 
 def test_a_silent_unit_has_no_score_and_the_others_keep_theirs():
     session, _ = population(np.random.default_rng(14), snr=1.0, n_units=4)
-    rates = session.rates.values.copy()
+    rates = session.units.rates.values.copy()
     rates[:, 2] = 0.0
-    silent = dataclasses.replace(session, rates=Ragged(rates, session.rates.offsets))
+    silent = with_units(session, rates=Ragged(rates, session.units.rates.offsets))
     row = score(encoding.run(context_of(silent)).rows)
     assert row["n_units"] == 3 and row["value"] == pytest.approx(0.5, abs=0.03)
 
@@ -300,9 +301,9 @@ def test_the_best_layer_is_chosen_per_unit_and_every_layer_is_reported():
 
 def test_a_session_without_units_is_refused_with_the_reason():
     session, _ = population(np.random.default_rng(20), n_objects=3, n_repeats=3, n_units=1)
-    rates = Ragged(session.rates.values[:, :0], session.rates.offsets)
-    behaviour_alone = dataclasses.replace(
-        session, units=(), areas=(), rates=rates, observed=session.observed[:, :0]
+    rates = Ragged(session.units.rates.values[:, :0], session.units.rates.offsets)
+    behaviour_alone = with_units(
+        session, ids=(), areas=(), rates=rates, observed=session.units.observed[:, :0]
     )
     with pytest.raises(UnsupportedError, match="planted holds no units"):
         encoding.run(context_of(behaviour_alone))

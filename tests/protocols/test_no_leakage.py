@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted import PAD, context_of, repeating_population, row_of
+from planted import PAD, context_of, repeating_population, row_of, with_units
 from recorded import write_planted
 
 from neurobench_grasp.contract import Activations, ModelSpec, Ragged
-from neurobench_grasp.plugins import Provided, load_registry
+from neurobench_grasp.plugins import CORE, Provided, load_registry
 from neurobench_grasp.protocols.encoding import predictions, reduction
 from neurobench_grasp.protocols.encoding import protocol as encoding
 from neurobench_grasp.protocols.encoding.predictions import window_rows
 from neurobench_grasp.run import evaluate as run
+from neurobench_grasp.run.dataset import load_dataset
 
 MIX = np.random.default_rng(0).standard_normal((5, 20))
 
@@ -34,10 +35,10 @@ def planted(n_units=9):
     """Units with a lag; the last third have no tuning, and fire differently in every trial."""
     rng = np.random.default_rng(1)
     session = repeating_population(rng, n_objects=15, n_repeats=8, n_steps=20, n_units=n_units, lag=2)
-    rates = session.rates.values.copy()
+    rates = session.units.rates.values.copy()
     untuned = n_units - n_units // 3
     rates[:, untuned:] = 10 + 3 * rng.standard_normal((len(rates), n_units // 3))
-    return replace(session, rates=Ragged(rates, session.rates.offsets))
+    return with_units(session, rates=Ragged(rates, session.units.rates.offsets))
 
 
 def spoilt(session, context):
@@ -48,10 +49,13 @@ def spoilt(session, context):
     rng = np.random.default_rng(2)
     outside = sorted(context.index(session, context.splits.test) + context.index(session, context.splits.ood))
     spoil = set(outside[::2])
-    shape = session.rates[0].shape
+    shape = session.units.rates[0].shape
     by_object = {c: 1e6 * rng.standard_normal(shape) for c in sorted(set(session.trials.condition))}
     rates = Ragged.of(
-        [by_object[session.trials.condition[i]] if i in outside else y for i, y in enumerate(session.rates)]
+        [
+            by_object[session.trials.condition[i]] if i in outside else y
+            for i, y in enumerate(session.units.rates)
+        ]
     )
     latents = Ragged.of(
         [
@@ -60,7 +64,7 @@ def spoilt(session, context):
         ]
     )
     trials = replace(session.trials, signals={"latents": latents})
-    return replace(session, rates=rates, counts=rates, trials=trials), spoil
+    return replace(with_units(session, rates=rates, counts=rates), trials=trials), spoil
 
 
 class World:
@@ -78,9 +82,9 @@ class World:
             (self.scored,) = scored
             return table(context, scored)
 
-        def stage(name, parts, make):
-            self.stages[name] = make()
-            return self.stages[name]
+        def stages(stage, session, make, **inputs):
+            self.stages[stage.name] = make()
+            return self.stages[stage.name]
 
         monkeypatch.setattr(reduction, "fit_components", spy_fit)
         monkeypatch.setattr(encoding, "score_table", spy_table)
@@ -90,7 +94,7 @@ class World:
             activations=lambda trials: network(observe(trials)),
             observe=observe,
             untrained=lambda seen: Activations({"twin": Ragged(np.tanh(seen.values / 9), seen.offsets)}),
-            stage=stage,
+            stages=stages,
         )
         self.rows = encoding.run(self.context).rows
 
@@ -149,7 +153,7 @@ def test_trials_of_equal_behaviour_are_predicted_alike_by_everything_that_is_fit
         for mine, other in zip(a.scored.predictions[name], b.scored.predictions[name], strict=True):
             for split in ("test", "ood"):
                 trials = a.context.index(a.session, getattr(a.context.splits, split))
-                same = np.repeat([i not in spoil for i in trials], a.session.rates.lengths[trials])
+                same = np.repeat([i not in spoil for i in trials], a.session.units.rates.lengths[trials])
                 assert 0 < same.sum() < len(same)
                 np.testing.assert_array_equal(mine[split][same], other[split][same])
                 if name in ("", "linear_kinematic", "linear_inputs", "untrained"):
@@ -188,9 +192,9 @@ def test_what_is_fitted_receives_the_rows_of_training_trials(monkeypatch):
 
     monkeypatch.setattr(reduction, "fit_components", spy_fit)
     monkeypatch.setattr(predictions, "Training", spy_training)
-    reach = reduction.LagWindow.of(context, session)
-    scores = reduction.candidate_scores(context, reach)
-    predictions.predict_units(context, reach.cut, scores.layers, candidate=True)
+    lagged = reduction.LagWindow.of(context, session)
+    scores = reduction.candidate_scores(context, lagged)
+    predictions.predict_units(context, lagged, scores.layers, candidate=True)
     layers = network(observe(session.trials)).layers
     windows = [
         np.concatenate([layer[i][slice(*session.trials.window[i])] for i in train])
@@ -200,8 +204,8 @@ def test_what_is_fitted_receives_the_rows_of_training_trials(monkeypatch):
     for rows in fitted_on:
         assert any(np.array_equal(rows, expected) for expected in windows)
     (fields,) = trained_on
-    assert sorted(fields["rows"]) == sorted(window_rows(reach.cut.trials, train).tolist())
-    measured = session.rates.select(train).values
+    assert sorted(fields["rows"]) == sorted(window_rows(lagged.trials, train).tolist())
+    measured = session.units.rates.select(train).values
     np.testing.assert_allclose(fields["mean"], measured.mean(0))
     np.testing.assert_allclose(
         np.sort(fields["rates"] + fields["mean"], axis=0), np.sort(measured, axis=0), atol=1e-9
@@ -212,8 +216,8 @@ def test_lags_stay_within_the_padding_of_the_training_trial():
     session = planted()
     assert round(session.max_lag / session.trials.dt) <= PAD
     context = context_of(session)
-    reach = reduction.LagWindow.of(context, session)
-    cut, longest = reach.cut.trials, round(session.max_lag / session.trials.dt)
+    lagged = reduction.LagWindow.of(context, session)
+    cut, longest = lagged.trials, round(session.max_lag / session.trials.dt)
     for i in context.index(session, context.splits.train):
         first, stop = cut.offsets[i] + cut.window[i]
         assert cut.offsets[i] <= first - longest and stop + longest <= cut.offsets[i + 1]
@@ -275,12 +279,12 @@ def test_the_controller_and_its_twin_are_given_the_training_trials_alone(tmp_pat
     monkeypatch.setattr(
         type(registry),
         "model",
-        lambda self, name: Provided(spec, run.CORE, "0") if name == "spy" else known(self, name),
+        lambda self, name: Provided(spec, CORE, "0") if name == "spy" else known(self, name),
     )
     monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
     path = write_planted(tmp_path / "planted.nwb")
     records = run.evaluate("spy", path, protocols=["encoding"], seeds=(3, 4), out=tmp_path / "run")
-    data = run.load_dataset(registry, path)
+    data = load_dataset(registry, path)
     (session,) = data.sessions
     train, outside = data.splits.train["planted"], {*data.splits.test["planted"], *data.splits.ood["planted"]}
     assert train and outside and not set(train) & outside

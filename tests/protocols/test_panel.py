@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from planted import context_of, repeating_population, row_of
+from planted import context_of, repeating_population, row_of, with_units
 from sklearn.metrics import explained_variance_score
 from threadpoolctl import threadpool_limits
 
@@ -15,7 +15,7 @@ from neurobench_grasp.contract import Activations, Ragged, Session, Signal, Tria
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.encoding import protocol as encoding
 from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores
-from neurobench_grasp.protocols.encoding.references import REFERENCES, reference_panel
+from neurobench_grasp.protocols.encoding.references import REFERENCES, reference_predictions
 from neurobench_grasp.protocols.encoding.table import COMPARED, GAINS
 from neurobench_grasp.records.units import UnitTable
 
@@ -45,9 +45,7 @@ def controller(session, untrained, **options):
     return context_of(
         session,
         activations=lambda trials: network(observe(trials)),
-        observe=observe,
-        untrained=untrained,
-        **options,
+        **{"observe": observe, "untrained": untrained} | options,
     )
 
 
@@ -107,10 +105,10 @@ def test_a_model_of_recorded_kinematics_scores_as_the_reference_does(session):
 
 
 def panel(context, session):
-    reach = LagWindow.of(context, session)
-    candidate = LayerScores(reach.reduce(context.activations(session.trials)).layers, 0)
+    lagged = LagWindow.of(context, session)
+    candidate = LayerScores(lagged.reduce(context.model.activations(session.scored)).layers, 0)
     with threadpool_limits(limits=1):
-        return reference_panel(context, reach, candidate)
+        return reference_predictions(context, lagged, candidate)
 
 
 def test_the_twin_receives_the_very_observations_of_the_trained_network(session):
@@ -124,8 +122,8 @@ def test_the_twin_receives_the_very_observations_of_the_trained_network(session)
         received.append(seen)
         return network(seen)
 
-    panel(replace(controller(session, spy_untrained), observe=spy_observe), session)
-    assert all(trials is session.trials for trials, _ in asked)
+    panel(controller(session, spy_untrained, observe=spy_observe), session)
+    assert all(trials is session.scored for trials, _ in asked)
     (seen,) = received
     assert any(seen is observed for _, observed in asked)
 
@@ -140,14 +138,14 @@ def ragged_session():
     lengths = rng.integers(12, 31, len(session.trials))
     rates, true = (
         Ragged.of([y[:n] for y, n in zip(values, lengths, strict=True)])
-        for values in (session.rates, session.true_rates)
+        for values in (session.units.rates, session.units.true_rates)
     )
     window = session.trials.window.copy()
     window[:, 1] = window[:, 0] + lengths
     observed = np.ones((len(lengths), 3), bool)
     observed[::4, 1] = False
     trials = replace(session.trials, window=window)
-    return replace(session, rates=rates, true_rates=true, trials=trials, observed=observed)
+    return replace(with_units(session, rates=rates, true_rates=true, observed=observed), trials=trials)
 
 
 def played_mean(rates, lengths):
@@ -167,11 +165,13 @@ def test_the_psth_is_a_plain_loop_over_training_trials_of_the_same_object():
     for u in range(3):
         played = []
         for i in test:
-            mine = [k for k in train if condition[k] == condition[i] and session.observed[k, u]]
-            played += played_mean([session.rates[k][:, u] for k in mine], [session.rates.lengths[i]])
+            mine = [k for k in train if condition[k] == condition[i] and session.units.observed[k, u]]
+            played += played_mean(
+                [session.units.rates[k][:, u] for k in mine], [session.units.rates.lengths[i]]
+            )
         np.testing.assert_allclose(prediction["test"][:, u], np.concatenate(played), atol=1e-10)
-        seen = np.repeat(session.observed[test, u], session.rates.lengths[test])
-        measured = session.rates.select(test).values[seen, u]
+        seen = np.repeat(session.units.observed[test, u], session.units.rates.lengths[test])
+        measured = session.units.rates.select(test).values[seen, u]
         expected_ev.append(explained_variance_score(measured, np.concatenate(played)[seen]))
     assert row_of(rows, split="test", reference="psth")["value"] == pytest.approx(np.mean(expected_ev))
 
@@ -224,9 +224,9 @@ def test_true_rates_are_integrals_over_bins_smoothed_as_measured_rates_are():
             for step, k in enumerate(range(low, high)):
                 near = [count[j] for j in (k - 1, k, k + 1) if j in count]
                 expected = np.mean(near) / 0.02 if near else 0.0
-                assert aligned.true_rates[trial][step, unit] == pytest.approx(expected, abs=1e-6)
-    assert aligned.observed.tolist() == [[True, True], [True, True], [True, False]]
-    np.testing.assert_array_equal(aligned.true_rates.offsets, aligned.rates.offsets)
+                assert aligned.units.true_rates[trial][step, unit] == pytest.approx(expected, abs=1e-6)
+    assert aligned.units.observed.tolist() == [[True, True], [True, True], [True, False]]
+    np.testing.assert_array_equal(aligned.units.true_rates.offsets, aligned.units.rates.offsets)
 
 
 def test_true_rates_explain_what_no_behaviour_tells(session):
@@ -236,7 +236,7 @@ def test_true_rates_explain_what_no_behaviour_tells(session):
         true, own = row_of(rows, split=split, reference="true_rate"), row_of(rows, split=split)
         assert true["value"] > own["value"] + 0.1
         trials = context_of(session).index(session, getattr(context_of(session).splits, split))
-        measured, known = (r.select(trials).values for r in (session.rates, session.true_rates))
+        measured, known = (r.select(trials).values for r in (session.units.rates, session.units.true_rates))
         by_unit = explained_variance_score(measured, known, multioutput="raw_values")
         assert true["value"] == pytest.approx(by_unit.mean())
 
@@ -246,7 +246,7 @@ def test_true_rates_explain_what_no_behaviour_tells(session):
 
 def test_what_does_not_apply_carries_its_reason(session):
     """A model that is no controller, on a recording whose true rates nobody knows."""
-    rows = encoding.run(context_of(replace(session, true_rates=None))).rows
+    rows = encoding.run(context_of(with_units(session, true_rates=None))).rows
     reasons = {
         "linear_inputs": "the model is no controller, so it has no observations",
         "untrained": "the model is no controller, so it has no network before training",
@@ -281,9 +281,8 @@ def test_without_a_recorded_movement_there_is_no_linear_kinematic(session):
 
 def test_a_reference_that_one_session_lacks_is_absent_from_the_aggregate(session):
     other = replace(
-        session,
+        with_units(session, true_rates=None),
         id="other",
-        true_rates=None,
         trials=replace(session.trials, sessions=("other",) * len(session.trials)),
     )
     rows = encoding.run(context_of(session, other)).rows

@@ -1,14 +1,13 @@
 """Scores and their intervals on sessions whose truth is known: ceilings, coverage, width, time course."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from planted import PAD, aligned_session, context_of, repeating_population, row_of, smooth_latents
+from planted import PAD, aligned_session, context_of, repeating_population, row_of, smooth_latents, with_units
 
 from neurobench_grasp.contract import Activations, Ragged
 from neurobench_grasp.protocols.encoding import predictions
 from neurobench_grasp.protocols.encoding import protocol as encoding
+from neurobench_grasp.protocols.encoding.reduction import LagWindow
 from neurobench_grasp.protocols.encoding.table import CEILINGS, score_units
 from neurobench_grasp.scoring.intervals import UnitScores, summarise, summarise_ratio
 
@@ -27,8 +26,8 @@ def snr(request):
 def scored(snr):
     """Rows of a model that knows the drives; what is called the true rates has its sign flipped."""
     session = repeating_population(np.random.default_rng(0), snr=snr)
-    flipped = Ragged(20 - session.true_rates.values, session.true_rates.offsets)
-    return encoding.run(context_of(replace(session, true_rates=flipped))).rows
+    flipped = Ragged(20 - session.units.true_rates.values, session.units.true_rates.offsets)
+    return encoding.run(context_of(with_units(session, true_rates=flipped))).rows
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -74,7 +73,7 @@ def draw_session(rng, n_objects=7, n_units=30):
     conditions = [f"o{i // N_REPEATS}" for i in range(len(rates))]
     session = aligned_session(np.zeros((len(rates), N_STEPS + 2 * PAD, 1)), rates, conditions)
     predicted = (np.repeat(p, N_REPEATS, axis=0).reshape(-1, n_units) for p in (model, poorer))
-    return session, [Ragged(p, session.rates.offsets) for p in predicted], factors
+    return session, [Ragged(p, session.units.rates.offsets) for p in predicted], factors
 
 
 def expected(metric):
@@ -89,16 +88,16 @@ def expected(metric):
 
 
 def unit_scores(session, prediction, metric, trials):
-    units, rates = np.arange(len(session.units)), session.rates.select(trials)
+    units, rates = np.arange(len(session.units)), session.units.rates.select(trials)
     scores = score_units(session, trials, units, rates, prediction, metric, by_trial=False)
-    return UnitScores(session.id, session.subject, session.units, *scores)
+    return UnitScores(session.id, session.subject, session.units.ids, *scores)
 
 
 def ceilings(session, metric):
     labels = sorted(set(session.trials.condition))
-    table = CEILINGS[metric](session.rates, session.trials.condition, labels)
+    table = CEILINGS[metric](session.units.rates, session.trials.condition, labels)
     left_out = dict(zip(labels, table[1:], strict=True))
-    return UnitScores(session.id, session.subject, session.units, table[0], left_out)
+    return UnitScores(session.id, session.subject, session.units.ids, table[0], left_out)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -129,9 +128,9 @@ def test_intervals_cover_the_truth_of_the_whole_map():
         layers = {"factors": Ragged(layer.reshape(-1, N_FACTORS), session.trials.offsets)}
         context = context_of(session)
         ood = context.index(session, context.splits.ood)
-        at_zero = np.zeros(20, np.int64)
-        out = predictions.predict_units(context, session, layers, lags=at_zero)["ood"]
-        predicted = Ragged(out, session.rates.select(ood).offsets)
+        at_zero, lagged = np.zeros(20, np.int64), LagWindow.of(context, session)
+        out = predictions.predict_units(context, lagged, layers, lags=at_zero)["ood"]
+        predicted = Ragged(out, session.units.rates.select(ood).offsets)
         summaries.append(summarise([unit_scores(session, predicted, "single_trial_ev", ood)]))
     truth = np.mean([s.value for s in summaries])
     covered = np.mean([s.ci[0] <= truth <= s.ci[1] for s in summaries])
@@ -167,10 +166,12 @@ def test_a_model_that_knows_only_the_time_course_has_no_object_tuning():
     session = repeating_population(np.random.default_rng(2), n_units=10)
     n_trials, n_steps = len(session.trials), session.trials.offsets[1]
     course = np.sin(np.linspace(0, 3, 25))[:, None] * np.random.default_rng(3).standard_normal(10)
-    rates = Ragged(session.rates.values + 3 * np.tile(course, (n_trials, 1)), session.rates.offsets)
+    rates = Ragged(
+        session.units.rates.values + 3 * np.tile(course, (n_trials, 1)), session.units.rates.offsets
+    )
     clock = np.exp(-((np.arange(n_steps)[:, None] - np.arange(0, n_steps, 4)) ** 2) / 18)
     time = Activations({"time": Ragged(np.tile(clock, (n_trials, 1)), session.trials.offsets)})
-    rows = encoding.run(context_of(replace(session, rates=rates), activations=lambda trials: time)).rows
+    rows = encoding.run(context_of(with_units(session, rates=rates), activations=lambda trials: time)).rows
     assert row_of(rows, "condition_averaged_ev")["ci"][0] > 0.05
     tuning = row_of(rows, "object_tuning_ev")
     assert tuning["value"] == pytest.approx(0, abs=1e-9) and tuning["ci"] == pytest.approx((0, 0), abs=1e-9)

@@ -7,7 +7,7 @@ import pytest
 from movements import grasp_trials
 from planted import context_of
 
-from neurobench_grasp.alignment.align import AlignedSession
+from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits
 from neurobench_grasp.bodies import KEYPOINTS, keypoints
 from neurobench_grasp.contract import Ragged, Tracking
 from neurobench_grasp.errors import NgbError, UnsupportedError
@@ -21,9 +21,9 @@ def session_of(trials, name="planted"):
     lengths = np.diff(trials.window, axis=1).ravel()
     empty = Ragged(np.zeros((lengths.sum(), 0)), np.concatenate([[0], np.cumsum(lengths)]))
     return AlignedSession(
-        id=name, subject="monkey", sha256="0" * 64, trials=trials, start=10.0 * np.arange(n), rates=empty, counts=empty,
-        recorded=np.ones((n, 0), bool), observed=np.ones((n, 0), bool), units=(), areas=(), conditions=dict(zip(trials.ids, trials.condition, strict=True)),
-        max_lag=0.2, dropped=(), notes=(),
+        id=name, subject="monkey", sha256="0" * 64, trials=trials, start=10.0 * np.arange(n),
+        units=AlignedUnits((), (), empty, empty, np.ones((n, 0), bool), np.ones((n, 0), bool)),
+        conditions=dict(zip(trials.ids, trials.condition, strict=True)), max_lag=0.2,
     )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def hand(angles, activation=None):
 
 
 def rows_of(session, track):
-    return tracking.run(dataclasses.replace(context_of(session), track=track)).rows
+    return tracking.run(context_of(session, **({} if track is None else {"track": track}))).rows
 
 
 def pick(rows, **labels):

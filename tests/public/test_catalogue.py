@@ -19,6 +19,7 @@ from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.resources import resource
 from neurobench_grasp.run import evaluate as run
+from neurobench_grasp.run.dataset import load_dataset
 
 ENTRIES = {p.stem: p for p in resource("registry/datasets").glob("*.yaml")}
 DANDISETS = {"000941", "001209", "000953", "000954", "001201", "000128", "000138", "000139", "000140", "000129",
@@ -76,7 +77,7 @@ def test_every_public_dandiset_is_there_and_says_that_it_was_not_checked():
 
 def test_what_an_entry_can_be_scored_on_is_true_of_its_files(public):
     for name, layout in public_files.LAYOUTS.items():
-        data = run.load_dataset(load_registry(), public(name))
+        data = load_dataset(load_registry(), public(name))
         for entry in (e for e in catalogue().values() if e.dandi and e.layout == layout):
             hand = all(s.trials.joint_angles is not None for s in data.sessions)
             assert entry.scores["encoding"] == "yes"
@@ -114,7 +115,7 @@ def test_a_dataset_is_fetched_once_and_scored_by_its_name(dandi, tmp_path):
     with pytest.raises(
         NgbError, match="falcon-m2 has not been fetched yet; run `ngb data fetch falcon-m2` first"
     ):
-        run.load_dataset(load_registry(), "falcon-m2")
+        load_dataset(load_registry(), "falcon-m2")
     (file,) = fetch("falcon-m2")
     assert "held-in-calib" in file.name
     asked = dandi.count()

@@ -18,6 +18,7 @@ from neurobench_grasp.errors import LayoutError, NgbError, UnsupportedError
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.resources import resource
 from neurobench_grasp.run import evaluate as run
+from neurobench_grasp.run.dataset import load_dataset
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_trials_that_share_scored_time_are_in_one_split(public, tmp_path):
     layout = with_window(
         tmp_path, "falcon-m1", start_event="go_cue", start_offset=-1.0, stop_event="reward", stop_offset=1.0
     )
-    data = run.load_dataset(load_registry(), public("falcon-m1"), layout)
+    data = load_dataset(load_registry(), public("falcon-m1"), layout)
     (session,) = data.sessions
     table = load_session(public("falcon-m1"), layout).trials
     pairs = [
@@ -273,7 +274,7 @@ def test_units_without_behaviour_are_no_session_for_a_model(edited, tmp_path):
 
 
 def test_pseudo_trials_of_one_block_stay_together(public):
-    data = run.load_dataset(load_registry(), public("nlb-mc-rtt"))
+    data = load_dataset(load_registry(), public("nlb-mc-rtt"))
     (session,) = data.sessions
     assert len(set(session.groups.values())) == 12 and len(session.groups) == 120
     split = {t: s for s in ("train", "test") for t in getattr(data.splits, s)[session.id]}

@@ -15,6 +15,7 @@ from neurobench_grasp.alignment.align import align
 from neurobench_grasp.data import load_session
 from neurobench_grasp.resources import resource
 from neurobench_grasp.run import evaluate as run
+from neurobench_grasp.run.job import Options
 from neurobench_grasp.run.stored_activations import write_steps
 
 ROUNDING = 1e-9
@@ -137,7 +138,8 @@ def test_grasps_as_centre_out_reaches_of_perich_and_miller(real_file, tmp_path):
     same_input(one, other)
     layer = activations(tmp_path, one)
     records = [
-        run.evaluate("phase", file, activations=layer, out=tmp_path / file.stem)[0] for file in (path, relaid)
+        run.evaluate("phase", file, options=Options(activations=str(layer)), out=tmp_path / file.stem)[0]
+        for file in (path, relaid)
     ]
     assert same_scores(*records) > 0.05
 
@@ -168,7 +170,7 @@ def test_grasps_as_falcon_reach_to_grasp(real_file, tmp_path):
     assert set(other.areas) == {"M1"}  # as FALCON's layout has it; scores are compared by area, so by S1
     layer = activations(tmp_path, one)
     records = [
-        run.evaluate("phase", file, layout=layout, activations=layer, out=tmp_path / file.stem)[0]
+        run.evaluate("phase", file, options=Options(layout=layout, activations=str(layer)), out=tmp_path / file.stem)[0]
         for file, layout in ((path, own), (relaid, own_layout(tmp_path, "falcon-m1", units=layout_part("s1-grasp35", "units"))))
     ]  # fmt: skip
     assert same_scores(*records) > 0.05
@@ -232,7 +234,7 @@ def test_reaches_as_finger_movements_of_link(real_file, tmp_path):
         one.trials.joint_angles.values, other.trials.joint_angles.values, atol=ROUNDING
     )
     records = [
-        run.evaluate("linear_kinematic", file, layout=layout, out=tmp_path / file.stem)[0]
+        run.evaluate("linear_kinematic", file, options=Options(layout=layout), out=tmp_path / file.stem)[0]
         for file, layout in ((path, own), (relaid, None))
     ]
     assert same_scores(*records) > 0.0

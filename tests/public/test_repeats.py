@@ -9,8 +9,10 @@ from neurobench_grasp.alignment.align import align
 from neurobench_grasp.contract import DatasetSpec
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.plugins import Provided, Registry, load_registry
+from neurobench_grasp.plugins import CORE, Provided, Registry, load_registry
 from neurobench_grasp.run import evaluate as run
+from neurobench_grasp.run.dataset import load_dataset
+from neurobench_grasp.run.job import Options
 
 
 @pytest.fixture
@@ -35,10 +37,10 @@ def load(monkeypatch):
     known = Registry.datasets
 
     def load(*files):
-        mine = Provided(DatasetSpec("mine", lambda: files, ""), run.CORE, "0")
+        mine = Provided(DatasetSpec("mine", lambda: files, ""), CORE, "0")
         monkeypatch.setattr(Registry, "datasets", lambda self: (*known(self), mine))
         monkeypatch.setattr(Registry, "dataset", lambda self, name: mine)
-        return run.load_dataset(load_registry(), "mine")
+        return load_dataset(load_registry(), "mine")
 
     return load
 
@@ -78,7 +80,12 @@ def test_a_model_that_learned_from_the_trials_is_not_scored_on_them(day, tmp_pat
     recorded = public_files.reach_to_grasp(9)
     part = public_files.falcon_m1(tmp_path / "part.nwb", recorded, split="part", first=30, stop=64)
     with pytest.raises(NgbError) as caught:
-        run.evaluate("linear_kinematic", part, trained_on=day["held-in-calib"], out=tmp_path / "run")
+        run.evaluate(
+            "linear_kinematic",
+            part,
+            options=Options(trained_on=str(day["held-in-calib"])),
+            out=tmp_path / "run",
+        )
     message = str(caught.value)
     assert "the training trials of held-in-calib and the held-out trials of part hold the same" in message
     assert "--trained-on" in message

@@ -17,11 +17,10 @@ from neurobench_grasp.data import load_session, validate_file, write_session
 from neurobench_grasp.demo.files import write_synthetic
 from neurobench_grasp.demo.movements import ANGLE_QUANTUM
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.plugins import Provided, Registry
+from neurobench_grasp.plugins import CORE, Provided, Registry
 from neurobench_grasp.recovery import Candidate, Teacher, recover, rows, write_report
 from neurobench_grasp.recovery.matrix import compare
 from neurobench_grasp.recovery.sessions import taught_session
-from neurobench_grasp.run import evaluate as run
 
 KINEMATICS = Teacher("linear_kinematic", "kinematics", 101)
 
@@ -150,7 +149,7 @@ def models(monkeypatch, tmp_path):
 
     def model(self, name):
         if name == "one_joint":
-            return Provided(ModelSpec(name, build=lambda seed: OneJoint(), summary=""), run.CORE, "0")
+            return Provided(ModelSpec(name, build=lambda seed: OneJoint(), summary=""), CORE, "0")
         if name == "copy":
             original = known(self, "linear_kinematic")
             return replace(original, spec=replace(original.spec, name="copy"))

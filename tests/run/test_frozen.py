@@ -5,14 +5,15 @@ import pytest
 from planted import context_of
 from recorded import write_planted
 
-from neurobench_grasp.alignment.align import what_scores_need
 from neurobench_grasp.bodies import recorded_kinematics
 from neurobench_grasp.contract import Activations, ModelSpec, ProtocolSpec
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.plugins import Provided, Registry, load_registry
+from neurobench_grasp.plugins import CORE, Provided, Registry, load_registry
 from neurobench_grasp.protocols.encoding.reduction import LagWindow
 from neurobench_grasp.records import read_records
 from neurobench_grasp.run import evaluate as run
+from neurobench_grasp.run.dataset import load_dataset
+from neurobench_grasp.run.job import Options
 
 
 class Spy:
@@ -38,7 +39,7 @@ class Spy:
 def seen(monkeypatch, tmp_path):
     """Register the model ``spy``; gives the list of what it was fitted on."""
     fitted, known = [], Registry.model
-    spec = Provided(ModelSpec("spy", build=lambda seed: Spy(fitted), summary=""), run.CORE, "0")
+    spec = Provided(ModelSpec("spy", build=lambda seed: Spy(fitted), summary=""), CORE, "0")
     monkeypatch.setattr(Registry, "model", lambda self, name: spec if name == "spy" else known(self, name))
     monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
     return fitted
@@ -47,13 +48,13 @@ def seen(monkeypatch, tmp_path):
 def test_a_frozen_model_is_fitted_elsewhere_and_only_the_map_here(seen, tmp_path):
     here, there = (write_planted(tmp_path / f"{n}.nwb", seed=s) for n, s in (("here", 0), ("there", 1)))
     registry = load_registry()
-    (record,) = run.evaluate("spy", here, trained_on=there, out=tmp_path / "run")
-    assert [t.sha256 for t in seen] == [run.load_dataset(registry, there).behaviour("train").sha256]
+    (record,) = run.evaluate("spy", here, options=Options(trained_on=str(there)), out=tmp_path / "run")
+    assert [t.sha256 for t in seen] == [load_dataset(registry, there).behaviour("train").sha256]
     assert record.dataset["id"] == "here" and record.dataset["trained_on"] == "there"
     row = next(r for r in record.scores if r["metric"] == "single_trial_ev" and r["split"] == "ood")
     assert row["value"] > 0.1
     run.evaluate("spy", here, out=tmp_path / "run")
-    assert [t.sha256 for t in seen[1:]] == [run.load_dataset(registry, here).behaviour("train").sha256]
+    assert [t.sha256 for t in seen[1:]] == [load_dataset(registry, here).behaviour("train").sha256]
     records, _ = read_records([tmp_path / "run"])
     assert sorted(r.dataset.get("trained_on", "") for r in records) == ["", "there"]
 
@@ -63,7 +64,7 @@ def test_models_trained_on_files_of_one_name_have_records_of_their_own(seen, tmp
     for seed, folder in enumerate(("x", "y"), start=1):
         (tmp_path / folder).mkdir()
         there = write_planted(tmp_path / folder / "there.nwb", seed=seed)
-        run.evaluate("spy", here, trained_on=there, out=tmp_path / "run")
+        run.evaluate("spy", here, options=Options(trained_on=str(there)), out=tmp_path / "run")
     records, _ = read_records([tmp_path / "run"])
     assert [r.dataset["trained_on"] for r in records] == ["there", "there"]
     assert len({r.dataset["trained_on_sha256"] for r in records}) == 2
@@ -73,7 +74,7 @@ def test_models_trained_on_files_of_one_name_have_records_of_their_own(seen, tmp
 def test_held_out_conditions_that_trained_a_frozen_model_are_named(seen, tmp_path, n_elsewhere, known):
     here = write_planted(tmp_path / "here.nwb")
     there = write_planted(tmp_path / "there.nwb", n_objects=n_elsewhere, seed=1)
-    (record,) = run.evaluate("spy", here, trained_on=there, out=tmp_path / "run")
+    (record,) = run.evaluate("spy", here, options=Options(trained_on=str(there)), out=tmp_path / "run")
     assert record.dataset["held_out_conditions"] == ["object_0", "object_6"]
     assert ({"object_0", "object_6"} & set(seen[0].condition)) == set(filter(None, [known]))
     told = [row["reason"] for row in record.dropped if "held-out conditions" in row["reason"]]
@@ -83,21 +84,21 @@ def test_held_out_conditions_that_trained_a_frozen_model_are_named(seen, tmp_pat
 
 def test_a_model_that_was_trained_on_the_scored_data_is_not_called_frozen(seen, tmp_path):
     here = write_planted(tmp_path / "here.nwb")
-    (record,) = run.evaluate("spy", here, trained_on=here, out=tmp_path / "run")
+    (record,) = run.evaluate("spy", here, options=Options(trained_on=str(here)), out=tmp_path / "run")
     assert "trained_on" not in record.dataset
 
 
-def test_cut_padding_changes_no_feature_within_reach(tmp_path):
+def test_what_is_scored_has_every_feature_within_reach(tmp_path):
     """The features of recorded movement at every step that a lag reaches are those of the whole padding."""
-    data = run.load_dataset(load_registry(), write_planted(tmp_path / "long.nwb"))
+    data = load_dataset(load_registry(), write_planted(tmp_path / "long.nwb"))
     (session,) = data.sessions
-    cut = what_scores_need(session)
-    assert cut.trials.offsets[-1] < session.trials.offsets[-1]
-    np.testing.assert_array_equal(np.diff(cut.trials.window), np.diff(session.trials.window))
-    reach, dt = round(session.max_lag / session.trials.dt), session.trials.dt
-    assert (cut.trials.window[:, 0] * dt >= 0.3 - 1e-9).all()
+    whole, scored = session.trials, session.scored
+    assert scored.offsets[-1] < whole.offsets[-1]
+    np.testing.assert_array_equal(np.diff(scored.window), np.diff(whole.window))
+    reach, dt = round(session.max_lag / whole.dt), whole.dt
+    assert (scored.window[:, 0] * dt >= 0.3 - 1e-9).all()
     rows = []
-    for trials in (session.trials, cut.trials):
+    for trials in (whole, scored):
         _, features = recorded_kinematics(trials)
         spans = trials.window + np.array([-reach, reach])
         rows.append(np.concatenate([f[a:z] for f, (a, z) in zip(features, spans, strict=True)]))
@@ -105,21 +106,22 @@ def test_cut_padding_changes_no_feature_within_reach(tmp_path):
     assert one_sided.mean() > 1 - 2 / (2 * reach + 20)
 
 
-def test_reach_keeps_windows_and_rates(tmp_path):
-    """Cutting for models and cutting for the map end at the same steps."""
-    data = run.load_dataset(load_registry(), write_planted(tmp_path / "long.nwb"))
+def test_a_lag_window_is_the_window_and_what_a_lag_reaches(tmp_path):
+    data = load_dataset(load_registry(), write_planted(tmp_path / "long.nwb"))
     (session,) = data.sessions
-    context = context_of(session)
-    whole, cut = LagWindow.of(context, session), LagWindow.of(context, what_scores_need(session))
-    for a, b in ((whole.cut.trials.offsets, cut.cut.trials.offsets), (whole.train, cut.train)):
-        np.testing.assert_array_equal(a, b)
-    position = session.trials.signals["position"].values
-    shown = what_scores_need(session).trials.signals["position"].values
-    np.testing.assert_array_equal(position[whole.rows], shown[cut.rows])
+    lagged = LagWindow.of(context_of(session), session)
+    reach, whole = round(session.max_lag / session.trials.dt), session.trials
+    steps = [
+        o + np.arange(a - reach, z + reach)
+        for o, (a, z) in zip(whole.offsets[:-1], whole.window, strict=True)
+    ]
+    position = whole.signals["position"].values[np.concatenate(steps)]
+    np.testing.assert_array_equal(session.scored.signals["position"].values[lagged.rows], position)
+    np.testing.assert_array_equal(np.diff(lagged.trials.window), np.diff(whole.window))
 
 
 def test_a_protocol_that_gives_bare_rows_is_told_what_to_give(seen, tmp_path, monkeypatch):
     spec = ProtocolSpec("bare", version=1, run=lambda context: [{"metric": "n", "value": 1}], summary="")
-    monkeypatch.setattr(Registry, "protocol", lambda self, name: Provided(spec, run.CORE, "0"))
+    monkeypatch.setattr(Registry, "protocol", lambda self, name: Provided(spec, CORE, "0"))
     with pytest.raises(NgbError, match=r"gives a list as the result of the protocol bare.*Scores\(rows\)"):
         run.evaluate("spy", write_planted(tmp_path / "here.nwb"), protocols=["bare"], out=tmp_path / "run")

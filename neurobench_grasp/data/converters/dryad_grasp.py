@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.contract import Floats, Window
-from neurobench_grasp.data import MatFile, Struct, matrices, numbers, open_mat
 from neurobench_grasp.data.converters.binned import (
     NARROWEST_S,
     WIDEST_S,
@@ -28,6 +27,8 @@ from neurobench_grasp.data.converters.binned import (
     check_width,
     lay_end_to_end,
 )
+from neurobench_grasp.data.converters.matlab import MatFile, open_mat
+from neurobench_grasp.data.converters.matvalues import Struct, matrices, numbers
 from neurobench_grasp.errors import LayoutError, UnsupportedError
 
 AREAS = {"M1": "M1", "SCx": "S1"}

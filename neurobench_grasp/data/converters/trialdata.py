@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.contract import Window
-from neurobench_grasp.data import Cells, MatFile, MatValue, Struct, numbers, open_mat, texts
 from neurobench_grasp.data.converters.binned import (
     NOMINAL_DATE,
     BinnedTrial,
@@ -26,6 +25,8 @@ from neurobench_grasp.data.converters.binned import (
     check_width,
     lay_end_to_end,
 )
+from neurobench_grasp.data.converters.matlab import MatFile, open_mat
+from neurobench_grasp.data.converters.matvalues import Cells, MatValue, Struct, numbers, texts
 from neurobench_grasp.errors import LayoutError
 
 SPIKES, EVENT, GUIDE = "_spikes", "idx_", "_unit_guide"
