@@ -173,7 +173,7 @@ def _compare(networks: Networks, example: Example, ev: float) -> None:
             if abs(scored - ev) > TOLERANCE:
                 raise NgbError(
                     f"The predictions of unit {session.units.ids[example.unit]} of {session.id} are not "
-                    f"those that were scored (EV {ev:.3f}, not {scored:.3f}); score the model again, then draw."
+                    f"those that were scored (EV {ev:.3f}, not {scored:.3f}); score again, then draw."
                 )
 
 

@@ -90,9 +90,10 @@ class Job:
             data = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise NgbError(f"{where} is not a line of JSON ({error}); `ngb plan` prints jobs.") from error
-        options = _checked(dict(data).pop("options", {}) if isinstance(data, dict) else {}, Options, where)
+        given = _checked(data, cls, where)
+        options = _checked(given.pop("options", {}), Options, where)
         options["isolated"] = tuple(options.get("isolated", ()))
-        return cls(**{**_checked(data, cls, where), "options": Options(**options)})
+        return cls(**given, options=Options(**options))
 
 
 def read_jobs(path: Path) -> list[Job]:

@@ -27,14 +27,14 @@ KEYS = {
     "n_steps": ("iu", "whole numbers"),
     "time": ("fiu", "numbers"),
 }
-"""Arrays that say where the rows of the layers belong, and what they hold (kinds of numpy's, in words)."""
+"""Arrays that state where the rows of the layers belong → kinds of numpy that they may be, and as text."""
 LAYER = "layer_"
 """How the name of a layer's array begins; other arrays are left alone."""
 Key = tuple[str, str]
 
 
 def write_steps(path: Path, sessions: Sequence[AlignedSession]) -> None:
-    """Write what a model is given: the steps of every trial, and the behaviour at each.
+    """Write the inputs of a model: the steps of every trial, and the behaviour at each.
 
     Parameters
     ----------
@@ -52,7 +52,9 @@ def write_steps(path: Path, sessions: Sequence[AlignedSession]) -> None:
         "session": np.array(trials.sessions),
         "trial": np.array(trials.ids),
         "n_steps": np.diff(trials.offsets),
-        "time": np.concatenate([_times(s, i) for s in sessions for i in range(len(s.trials))]),
+        "time": np.concatenate(
+            [_times(s.trials, s.start, i) for s in sessions for i in range(len(s.trials))]
+        ),
         "condition": np.array(trials.condition),
         "window": trials.window,
         **{f"signal {name}": signal.values for name, signal in trials.signals.items()},
@@ -64,11 +66,10 @@ def write_steps(path: Path, sessions: Sequence[AlignedSession]) -> None:
     write_whole(path, buffer.getvalue(), what="the steps", advice="choose another file with --to")
 
 
-def _times(session: AlignedSession, trial: int) -> Floats:
-    """Centre of each step of a trial, seconds on the session's clock."""
-    t = session.trials
-    step = np.arange(t.offsets[trial + 1] - t.offsets[trial]) - t.window[trial, 0]
-    times: Floats = session.start[trial] + (step + 0.5) * t.dt
+def _times(trials: Trials, start: Floats, trial: int) -> Floats:
+    """Return the centre of each step of a trial, seconds on the session's clock."""
+    step = np.arange(trials.offsets[trial + 1] - trials.offsets[trial]) - trials.window[trial, 0]
+    times: Floats = start[trial] + (step + 0.5) * trials.dt
     return times
 
 
@@ -81,7 +82,7 @@ class StoredActivations:
     layers : mapping of str to mapping
         Layer → (session, trial) → array (n_steps, n_features) at the steps of the trial.
     notes : mapping of str to str
-        Session → what was filled in, in words.
+        Session → what was filled in, a sentence.
     sha256 : str
         Digest of the file.
     """
@@ -92,7 +93,7 @@ class StoredActivations:
 
     @classmethod
     def read(cls, path: Path, sessions: Sequence[AlignedSession]) -> StoredActivations:
-        """Read a file and bring its layers to the steps of the sessions' trials.
+        """Read a file and interpolate its layers at the steps of the sessions' scored trials.
 
         Values between two rows are interpolated linearly; beyond a trial's first and last row they are held,
         which is noted and must not happen within a scored window.
@@ -122,7 +123,7 @@ class StoredActivations:
             n_held = 0
             for i, trial in enumerate(session.trials.ids):
                 mine = rows[session.id, trial]
-                at, times = _times(session, i), arrays["time"][mine]
+                at, times = _times(session.scored, session.start, i), arrays["time"][mine]
                 n_held += _check_times(path, session, i, at, times)
                 for name in layers:
                     found[name][session.id, trial] = _between(arrays[name][mine], times, at)
@@ -150,7 +151,7 @@ class StoredActivations:
         """Nothing is left to learn."""
 
     def activations(self, trials: Trials) -> Activations:
-        """Give the layers of the trials."""
+        """Return the layers of the trials."""
         keys = list(zip(trials.sessions, trials.ids, strict=True))
         return Activations(
             {
@@ -220,8 +221,8 @@ def _what(array: NDArray[Any]) -> str:
 
 
 def _check_times(path: Path, session: AlignedSession, trial: int, at: Floats, times: Floats) -> bool:
-    """Refuse rows that do not cover a trial's window; tell whether a lag reaches beyond them."""
-    t = session.trials
+    """Refuse rows that do not cover a trial's window; return True if a lag reaches beyond them."""
+    t = session.scored
     first, last = at[t.window[trial, 0]], at[t.window[trial, 1] - 1]
     where = f"The activations of trial {t.ids[trial]!r} of {session.id} in {path}"
     steps = np.diff(times)

@@ -343,7 +343,7 @@ def test_a_real_recording_comes_through_as_it_was(tmp_path, real_file):
     assert ours.trials.condition == theirs.trials.condition
     mine, original = align(ours), align(theirs)
     assert mine.trials.ids == original.trials.ids
-    np.testing.assert_array_equal(mine.rates.values, original.rates.values)
+    np.testing.assert_array_equal(mine.units.rates.values, original.units.rates.values)
     hand = [a.trials.signals[n].cut(*a.trials.window.T) for a, n in ((mine, "vel"), (original, "hand_vel"))]
     np.testing.assert_allclose(hand[0].values, hand[1].values, atol=1e-9)
 

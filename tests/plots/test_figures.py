@@ -291,7 +291,7 @@ def test_layers_and_components_are_those_of_the_records(drawn, one_network, out)
 def test_example_units_show_recorded_and_predicted_rates(one_network, run, out):
     data = table(one_network, "units")
     sessions = {s.id: s for s in run.data.sessions}
-    found = {s.session.id: s for s in predicted(run, out, seed=1)}
+    found = {s.session.id: s for s in predictions_of(run, out, seed=1)}
     held_out = set(run.data.splits.held_out)
     chosen = data.drop_duplicates(["area", "percentile"])
     assert [*zip(chosen.area, chosen.percentile, strict=True)] == [
@@ -331,7 +331,7 @@ def test_example_units_show_recorded_and_predicted_rates(one_network, run, out):
             assert panel.predicted_spikes_per_s.tolist() == pytest.approx(other.mean(0).tolist())
 
 
-def predicted(run, out, seed=0):
+def predictions_of(run, out, seed=0):
     """What a network predicts, read from the run folder."""
     workspace = Workspace(run.registry, out)
     own = workspace.stages()
@@ -344,7 +344,7 @@ def chosen_units(sessions):
 
 def test_units_are_chosen_by_train_alone(run, out):
     """Neither recorded nor predicted rates of test and ood trials, nor the scores on them, change the choice."""
-    sessions = predicted(run, out)
+    sessions = predictions_of(run, out)
     rng = np.random.default_rng(0)
 
     def shuffled(found):
@@ -382,7 +382,7 @@ def test_units_are_chosen_by_train_alone(run, out):
 
 
 def test_an_area_of_two_units_shows_each_once(run, out):
-    found = predicted(run, out)[0]
+    found = predictions_of(run, out)[0]
     few = with_units(found.session, areas=("PMv",) * 2 + ("M1",) * 10)
     shown = [e.unit for e in choose_examples([replace(found, session=few)]) if e.area == "PMv"]
     assert sorted(shown) == [0, 1]
@@ -468,7 +468,7 @@ def test_predictions_that_are_not_those_of_the_record_are_not_shown(run, out, tm
     monkeypatch.setattr(figures, "predicted_sessions", otherwise)
     for name in ("scores", "gains", "layers"):
         monkeypatch.setattr(figures, name, lambda networks: None)
-    with pytest.raises(NgbError, match=r"are not those that were scored .* score the model again"):
+    with pytest.raises(NgbError, match=r"are not those that were scored .* score again"):
         draw_figures("network", "planted", out=out, to=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.session import bins_before
+from neurobench_grasp.alignment.settings import ALIGNMENT
 from neurobench_grasp.alignment.splits import make_splits
 from neurobench_grasp.bodies import JOINTS, MUSCLES, NEUTRAL, keypoint_distances, keypoints
 from neurobench_grasp.bodies import render as drawing
@@ -25,7 +26,6 @@ from neurobench_grasp.plugins import Provided
 from neurobench_grasp.protocols import tracking
 from neurobench_grasp.protocols.brain_control import protocol as brain_control
 from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder
-from neurobench_grasp.protocols.settings import BRAIN_CONTROL
 from neurobench_grasp.run.dataset import Dataset
 from neurobench_grasp.run.fitted import make_context
 from neurobench_grasp.run.render import render_trial
@@ -388,7 +388,7 @@ def test_three_hands_stand_side_by_side_from_the_first_command_to_the_end_of_the
     assert {k: v for k, v in found["driven"].items() if k != "error_mm"} == {
         "area": "M1", "decoded": "embedding", "decoder": "ridge", "fitted_on_trial": False
     }  # fmt: skip
-    shown = BRAIN_CONTROL.steps_before(planted.DT) + N_WINDOW
+    shown = ALIGNMENT.steps_before(planted.DT) + N_WINDOW
     frames = list(gif_frames(found["video"]))
     table = pd.read_csv(found["data"])
     assert len(frames) == len(table) == shown
@@ -438,7 +438,7 @@ def test_another_decoder_drives_another_hand(offer, blank):
     [
         ({"area": "V1"}, {}, UnknownNameError, r"^monday has no area 'V1'; it has M1, S1\.$"),
         ({"area": "S1"}, {}, UnsupportedError, r"^Spikes of monday cannot drive a hand: S1 has 1 unit .*needs 2\.$"),
-        ({}, {"units": (), "areas": ()}, UnsupportedError, r"cannot drive a hand: .*no units to decode from\.$"),
+        ({}, {"ids": (), "areas": ()}, UnsupportedError, r"cannot drive a hand: .*no units to decode from\.$"),
         ({}, {"recorded": np.zeros((40, 7), bool)}, UnsupportedError, r"cannot drive a hand: 0 training trials"),
         ({"trial": "t0000"}, {"recorded": np.arange(40)[:, None] + np.zeros(7) > 0}, UnsupportedError,
          r"^Spikes cannot drive trial 't0000' of monday, .* from 0\.48 s before .*; the first .* is 't0001'\.$"),
@@ -449,7 +449,7 @@ def test_another_decoder_drives_another_hand(offer, blank):
 def test_spikes_that_cannot_drive_are_one_sentence(
     offer, blank, tmp_path, arguments, change, error, sentence
 ):
-    offer(replace(spiking_hand(), **change))
+    offer(planted.with_units(spiking_hand(), **change))
     with pytest.raises(error, match=sentence):
         render_trial(**({"model": "stiff", "dataset": "hands", "area": "M1"} | arguments))
     assert list(tmp_path.iterdir()) == []

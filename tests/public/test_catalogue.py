@@ -86,7 +86,7 @@ def test_what_an_entry_can_be_scored_on_is_true_of_its_files(public):
                 == entry.scores["brain-control"].startswith("yes")
                 == hand
             )
-            assert set(data.sessions[0].areas) <= set(entry.areas)
+            assert set(data.sessions[0].units.areas) <= set(entry.areas)
 
 
 def test_the_table_in_the_documentation_has_every_entry():

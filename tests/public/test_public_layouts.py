@@ -151,7 +151,7 @@ def test_binned_behaviour_lies_over_the_spikes_it_belongs_to(edited, name, serie
     for i in range(len(aligned.trials)):
         a, z = aligned.trials.window[i]
         behaviour = aligned.trials.signals[column][i][a:z, 0]
-        ours = aligned.counts[i][-(z - a) :].sum(1)
+        ours = aligned.units.counts[i][-(z - a) :].sum(1)
         if name != "falcon-m2" or i == 0:  # later trials of M2 lie off the grid of 20 ms
             same, steps = same + int(np.isclose(behaviour, ours, atol=1e-6).sum()), steps + len(ours)
         lags = [np.corrcoef(behaviour[2 + k : len(ours) - 2 + k], ours[2:-2])[0, 1] for k in (-1, 0, 1)]
@@ -173,7 +173,7 @@ def test_behaviour_that_is_stored_with_the_counts_is_sampled_in_their_bins(publi
         np.testing.assert_allclose(
             aligned.trials.signals["finger_pos"][i][a:z, 0], position[first : first + z - a], atol=1e-9
         )
-        np.testing.assert_array_equal(aligned.counts[i][-(z - a) :], counts[first : first + z - a])
+        np.testing.assert_array_equal(aligned.units.counts[i][-(z - a) :], counts[first : first + z - a])
 
 
 # -- FALCON H1 -------------------------------------------------------------------------------------------

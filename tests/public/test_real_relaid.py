@@ -67,8 +67,8 @@ def same_scores(own, relaid, *, split="test"):
 
 def same_input(own, relaid):
     """Whether scores start from the same rates, counts and windows."""
-    np.testing.assert_array_equal(own.rates.values, relaid.rates.values)
-    np.testing.assert_array_equal(own.observed, relaid.observed)
+    np.testing.assert_array_equal(own.units.rates.values, relaid.units.rates.values)
+    np.testing.assert_array_equal(own.units.observed, relaid.units.observed)
     np.testing.assert_array_equal(own.trials.window, relaid.trials.window)
     assert own.trials.condition == relaid.trials.condition and own.trials.ids == relaid.trials.ids
 
@@ -167,7 +167,9 @@ def test_grasps_as_falcon_reach_to_grasp(real_file, tmp_path):
     assert load_session(relaid).layout == "falcon-m1@1"
     one, other = align(load_session(path, own)), align(load_session(relaid))
     same_input(one, other)
-    assert set(other.areas) == {"M1"}  # as FALCON's layout has it; scores are compared by area, so by S1
+    assert set(other.units.areas) == {
+        "M1"
+    }  # as FALCON's layout has it; scores are compared by area, so by S1
     layer = activations(tmp_path, one)
     records = [
         run.evaluate("phase", file, options=Options(layout=layout, activations=str(layer)), out=tmp_path / file.stem)[0]

@@ -1,10 +1,19 @@
+"""Stages: made once, read bit for bit, and made again whatever is wrong with them."""
+
+import hashlib
 import json
+import os
+import shutil
+import threading
 
 import numpy as np
 import pytest
+from planted import population
 
+from neurobench_grasp.cache import content_key
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.run.stages import Stages, content_key
+from neurobench_grasp.protocols.context import Stage
+from neurobench_grasp.run.stages import ARRAYS, DONE, StageFolder, Stages, find_stage
 
 
 def counter(value=1.0):
@@ -18,54 +27,158 @@ def counter(value=1.0):
 
 
 def test_a_stage_is_made_once_and_again_when_its_inputs_change(tmp_path):
-    stages = Stages(tmp_path)
+    stages = StageFolder(tmp_path)
     make, calls = counter()
-    for parts in ({"a": 1}, {"a": 1}, {"a": 2}, {"a": 1}):
-        assert stages("fit", parts, make)["x"] == 1.0
+    for inputs in ({"a": 1}, {"a": 1}, {"a": 2}, {"a": 1}):
+        assert stages.keep("fit", inputs, make)["x"] == 1.0
     assert len(calls) == 2
 
 
 def test_what_cannot_be_identified_is_not_kept(tmp_path):
     make, calls = counter()
-    Stages(tmp_path)("fit", None, make)
-    Stages(tmp_path)("fit", None, make)
+    for _ in range(2):
+        StageFolder(tmp_path).keep("fit", None, make)
     assert len(calls) == 2 and not list(tmp_path.iterdir())
 
 
-def test_a_damaged_stage_is_made_anew(tmp_path):
-    make, calls = counter()
-    Stages(tmp_path)("fit", {"a": 1}, make)
-    (arrays,) = tmp_path.glob("*/arrays.npz")
-    raw = bytearray(arrays.read_bytes())
+# --- damage -----------------------------------------------------------------------------------------
+
+
+def rewrite(place, **changes):
+    """Change entries of the stage's own description."""
+    done = json.loads((place / DONE).read_text()) | changes
+    (place / DONE).write_text(json.dumps(done))
+
+
+def sealed(place, arrays):
+    """Put an archive in place, with its right digest."""
+    np.savez(place / ARRAYS, **arrays)
+    rewrite(place, sha256=hashlib.sha256((place / ARRAYS).read_bytes()).hexdigest())
+
+
+def flip(path):
+    raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
-    arrays.write_bytes(raw)
-    assert Stages(tmp_path)("fit", {"a": 1}, make)["x"] == 1.0
-    assert len(calls) == 2
+    path.write_bytes(raw)
 
 
-def test_a_pickle_in_a_stage_is_never_loaded(tmp_path):
+def no_archive(place):
+    (place / ARRAYS).write_bytes(b"PK\x03\x04 but nothing else")
+    rewrite(place, sha256=hashlib.sha256((place / ARRAYS).read_bytes()).hexdigest())
+
+
+def elsewhere(place):
+    """Put the whole stage somewhere else, and a link in its place."""
+    shutil.move(place, place.parent / "elsewhere")
+    place.symlink_to(place.parent / "elsewhere")
+
+
+def file_link(place):
+    (place / ARRAYS).rename(place / "other.npz")
+    (place / ARRAYS).symlink_to(place / "other.npz")
+
+
+def a_file(place):
+    shutil.rmtree(place)
+    place.write_text("not a folder")
+
+
+def a_pipe(place):
+    (place / DONE).unlink()
+    os.mkfifo(place / DONE)
+
+
+DAMAGE = {
+    "a bit of the arrays": lambda p: flip(p / ARRAYS),
+    "arrays cut short": lambda p: os.truncate(p / ARRAYS, 40),
+    "arrays empty": lambda p: (p / ARRAYS).write_bytes(b""),
+    "arrays absent": lambda p: (p / ARRAYS).unlink(),
+    "arrays a folder": lambda p: ((p / ARRAYS).unlink(), (p / ARRAYS).mkdir()),
+    "arrays a link": file_link,
+    "no archive, but its right digest": no_archive,
+    "a pickle with its right digest": lambda p: sealed(p, {"x": np.array([object()], dtype=object)}),
+    "description absent": lambda p: (p / DONE).unlink(),
+    "description empty": lambda p: (p / DONE).write_text(""),
+    "description not JSON": lambda p: (p / DONE).write_text("{"),
+    "description not text": lambda p: (p / DONE).write_bytes(b"\xff\xfe\x00"),
+    "description a list": lambda p: (p / DONE).write_text("[1, 2]"),
+    "description without end": lambda p: (p / DONE).write_text("[" * 100_000),
+    "description a pipe": a_pipe,
+    "digest a number": lambda p: rewrite(p, sha256=7),
+    "inputs of another stage": lambda p: rewrite(p, inputs={"a": 2}),
+    "a file in its place": a_file,
+    "a link in its place": elsewhere,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_stage_is_made_again(tmp_path, damage):
     make, calls = counter()
-    Stages(tmp_path)("fit", {"a": 1}, make)
-    (arrays,) = tmp_path.glob("*/arrays.npz")
-    np.savez(arrays, x=np.array([object()], dtype=object))
-    import hashlib
+    stages = StageFolder(tmp_path)
+    stages.keep("fit", {"a": 1}, make)
+    (place,) = tmp_path.iterdir()
+    damage(place)
+    found = []
+    worker = threading.Thread(target=lambda: found.append(stages.keep("fit", {"a": 1}, make)), daemon=True)
+    worker.start()
+    worker.join(20)  # never a run that is stuck
+    assert [x["x"].tolist() for x in found] == [[1.0]] and len(calls) == 2
+    assert stages.keep("fit", {"a": 1}, make)["x"] == 1.0
+    assert len(calls) == 2, "what was made again is kept"
 
-    done = arrays.with_name("done.json")
-    done.write_text(json.dumps({"sha256": hashlib.sha256(arrays.read_bytes()).hexdigest(), "inputs": {}}))
-    assert Stages(tmp_path)("fit", {"a": 1}, make)["x"] == 1.0
-    assert len(calls) == 2
+
+def test_a_stage_copied_from_other_inputs_is_made_again(tmp_path):
+    stages = StageFolder(tmp_path)
+    stages.keep("fit", {"a": 1}, counter(1.0)[0])
+    (one,) = tmp_path.iterdir()
+    stages.keep("fit", {"a": 2}, counter(2.0)[0])
+    (other,) = set(tmp_path.iterdir()) - {one}
+    shutil.rmtree(other)
+    shutil.copytree(one, other)
+    assert stages.keep("fit", {"a": 2}, counter(2.0)[0])["x"] == 2.0
+    assert find_stage(tmp_path, "fit", {"a": 2})["x"] == 2.0
+    assert find_stage(tmp_path, "fit", {"a": 3}) is None
+
+
+def test_what_lies_behind_a_link_is_not_touched(tmp_path):
+    stages = StageFolder(tmp_path / "stages")
+    stages.keep("fit", {"a": 1}, counter()[0])
+    (place,) = (tmp_path / "stages").iterdir()
+    shutil.rmtree(place)
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("mine")
+    place.symlink_to(tmp_path / "precious")
+    stages.keep("fit", {"a": 1}, counter()[0])
+    assert (tmp_path / "precious" / "file").read_text() == "mine" and not place.is_symlink()
+
+
+def test_a_faster_process_wins_and_its_stage_stays(tmp_path):
+    stages = StageFolder(tmp_path)
+
+    def make():
+        stages.keep("fit", {"a": 1}, counter(1.0)[0])  # the other process finishes first
+        (place,) = tmp_path.glob("fit-*")
+        make.written = place.stat().st_ino
+        return {"x": np.array([1.0])}
+
+    stages.keep("fit", {"a": 1}, make)
+    (place,) = tmp_path.glob("fit-*")
+    assert place.stat().st_ino == make.written and len(list(tmp_path.iterdir())) == 1
+
+
+# --- what is kept -----------------------------------------------------------------------------------
 
 
 def test_a_state_of_python_objects_is_refused_and_not_pickled(tmp_path):
     with pytest.raises(NgbError, match="'x' of the stage fit is not an array of numbers"):
-        Stages(tmp_path)("fit", {"a": 1}, lambda: {"x": np.array([{}], dtype=object)})
+        StageFolder(tmp_path).keep("fit", {"a": 1}, lambda: {"x": np.array([{}], dtype=object)})
     assert not list(tmp_path.iterdir())
 
 
-def test_a_stage_gives_the_same_bits_when_made_and_when_read(tmp_path):
+def test_a_stage_has_the_same_bits_when_made_and_when_read(tmp_path):
     made = {"x": np.random.default_rng(0).standard_normal(7), "name": np.array(["a", "bc"]), "n": np.array(3)}
-    first = Stages(tmp_path)("map", {"a": 1}, lambda: made)
-    again = Stages(tmp_path)("map", {"a": 1}, lambda: pytest.fail("made again"))
+    first = StageFolder(tmp_path).keep("map", {"a": 1}, lambda: made)
+    again = StageFolder(tmp_path).keep("map", {"a": 1}, lambda: pytest.fail("made again"))
     for arrays in (first, again):
         for name, array in made.items():
             np.testing.assert_array_equal(arrays[name], array)
@@ -77,7 +190,7 @@ def test_a_failing_computation_leaves_nothing(tmp_path):
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        Stages(tmp_path)("fit", {"a": 1}, make)
+        StageFolder(tmp_path).keep("fit", {"a": 1}, make)
     assert not list(tmp_path.iterdir())
 
 
@@ -85,7 +198,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(NgbError, match=r"Cannot write to the output folder .*choose another with --out"):
-        Stages(blocked / "stages")
+        StageFolder(blocked / "stages")
 
 
 def test_the_key_is_a_function_of_content_alone():
@@ -94,3 +207,58 @@ def test_the_key_is_a_function_of_content_alone():
         == content_key({"b": [1, 2], "a": 1})
         != content_key({"a": 1, "b": [2, 1]})
     )
+
+
+# --- keys of protocols ------------------------------------------------------------------------------
+
+PARTS = {"splits": "s", "core": "c", "model": {"m": 1}, "decoder": {"d": 1}, "protocol": ""}
+
+
+@pytest.fixture(scope="module")
+def session():
+    return population(np.random.default_rng(0), n_objects=3, n_repeats=2, n_units=1)[0]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("decoder", [False, True])
+def test_a_stage_is_made_again_when_anything_it_depends_on_changes(tmp_path, session, part, decoder):
+    """And is not when something changes on which it does not depend."""
+    make, calls = counter()
+    stage = Stage("map", {"n": 1}, decoder=decoder)
+    own, shared = StageFolder(tmp_path / "own"), StageFolder(tmp_path / "shared")
+    for parts in (PARTS, PARTS, PARTS | {part: "other"}):
+        Stages(own, shared, **parts)(stage, session, make)
+    assert len(calls) == (1 if part == "decoder" and not decoder else 2)
+    assert not list((tmp_path / "shared").iterdir())
+
+
+def test_settings_session_and_further_inputs_are_part_of_the_key(tmp_path, session):
+    import dataclasses
+
+    make, calls = counter()
+    folder = StageFolder(tmp_path)
+    stages = Stages(folder, folder, **PARTS)
+    stages(Stage("map", {"n": 1}), session, make)
+    stages(Stage("map", {"n": 2}), session, make)
+    stages(Stage("map", {"n": 1}), dataclasses.replace(session, sha256="other"), make)
+    stages(Stage("map", {"n": 1}), session, make, area="M1")
+    stages(Stage("map", {"n": 1}), session, make)
+    assert len(calls) == 4
+
+
+def test_a_stage_without_a_model_is_shared_by_models_and_run_folders(tmp_path, session):
+    make, calls = counter()
+    shared = StageFolder(tmp_path / "shared")
+    for name in ("one", "two"):
+        own = StageFolder(tmp_path / name)
+        Stages(own, shared, **PARTS | {"model": {"m": name}})(Stage("noise", model=False), session, make)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("part", ["core", "model", "protocol"])
+def test_nothing_is_kept_of_what_cannot_be_identified(tmp_path, session, part):
+    make, calls = counter()
+    folder = StageFolder(tmp_path)
+    for _ in range(2):
+        Stages(folder, folder, **PARTS | {part: None})(Stage("map"), session, make)
+    assert len(calls) == 2 and not list(tmp_path.iterdir())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Thread
@@ -36,6 +37,7 @@ class InProcess:
 
 
 IN_PROCESS = InProcess()
+COMMAND = (sys.executable, "-m", "neurobench_grasp", "score", "--job", "-", "--json")
 
 
 @dataclass(frozen=True)
@@ -79,46 +81,34 @@ def _run(
     """Score the jobs of one network in a worker process."""
     name = f"{jobs[0].model} (seed {jobs[0].seed})"
     _take_cores(place % n, n)
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "neurobench_grasp",
-            "score",
-            "--job",
-            "-",
-            "--json",
-            "--out",
-            str(workspace.out),
-        ],
+    last = [""]
+    with subprocess.Popen(
+        [*COMMAND, "--out", str(workspace.out)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    running.append(process)
-    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    said = [""]
+    ) as process:
+        running.append(process)
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
 
-    def forward() -> None:
-        assert process.stderr is not None
-        for line in filter(None, map(str.strip, process.stderr)):
-            said.append(line)
-            workspace.progress(f"{name}: {line}")
+        def forward(lines: Iterable[str]) -> None:
+            for line in filter(None, map(str.strip, lines)):
+                last.append(line)
+                workspace.progress(f"{name}: {line}")
 
-    listener = Thread(target=forward, daemon=True)
-    listener.start()
-    process.stdin.write("".join(f"{job.to_line()}\n" for job in jobs))
-    process.stdin.close()
-    answer = process.stdout.read()
-    code = process.wait()
-    listener.join()
+        listener = Thread(target=forward, args=(process.stderr,), daemon=True)
+        listener.start()
+        with contextlib.suppress(BrokenPipeError), process.stdin as jobs_in:  # its end is reported below
+            jobs_in.write("".join(f"{job.to_line()}\n" for job in jobs))
+        answer = process.stdout.read()
+        listener.join()
     running.remove(process)
     records = [from_json(data) for data in json.loads(answer)] if answer.strip() else []
-    if code == 0 and len(records) == len(jobs):
+    if process.returncode == 0 and len(records) == len(jobs):
         return records, None
-    reason = said[-1] if code > 0 else f"its worker process was ended by signal {-code}"
-    return records, NgbError(reason)
+    ended = f"its worker process was ended by signal {-process.returncode}"
+    return records, NgbError(ended if process.returncode < 0 else last[-1])
 
 
 def _take_cores(place: int, n: int) -> None:
