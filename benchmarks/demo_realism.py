@@ -183,7 +183,7 @@ def count(session: Session, unit: int, start: np.ndarray) -> tuple[np.ndarray, n
 
 
 def describe_drives(session: Session) -> dict[str, object]:
-    """Give what a linear model of muscles or goal explains at its best lag, and planted and found leads.
+    """Return what a linear model of muscles or goal explains at its best lag, and planted and found leads.
 
     Explained variance of rates in 20 ms bins under a 3-bin boxcar, on every fifth object, from a ridge
     regression on the other objects.

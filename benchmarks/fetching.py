@@ -2,7 +2,7 @@
 
     python benchmarks/fetching.py [--pairs 5] [--megabytes 1000] [--json]
 
-One file from an archive on 127.0.0.1, in a process of its own: by ``fetch_files`` into an empty cache, which
+One file from an archive on 127.0.0.1, in a subprocess: by ``fetch_files`` into an empty cache, which
 asks the archive, downloads, compares SHA-256 and etag and waits until all is on the disk; and by curl from
 the same address to the same disk, which checks nothing and does not wait. Medians over pairs that alternate
 in one run.

@@ -47,7 +47,7 @@ def drawing_backend() -> str:
 
 @cache
 def _working(asked: str) -> str:
-    """Try each way in a process of its own, since OpenGL that fails to load spoils the process for others."""
+    """Try each way in a subprocess, since OpenGL that fails to load spoils the process for others."""
     for name in (asked,) if asked else BACKENDS:
         tried = subprocess.run([sys.executable, "-c", _PROBE.format(name)], capture_output=True)
         if tried.returncode == 0:
@@ -128,7 +128,7 @@ class HandPainter:
         return self._pixels()
 
     def project(self, keypoints: Floats) -> Floats:
-        """Say where in the picture keypoints are.
+        """Report where in the picture keypoints are.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class HandPainter:
         return np.stack([width / 2 + scale * x, height / 2 - scale * y], axis=1)
 
     def close(self) -> None:
-        """Give back what OpenGL holds."""
+        """Return back what OpenGL holds."""
         self._pencil.free()
         self._gl.free()
 

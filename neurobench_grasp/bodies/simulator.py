@@ -92,7 +92,7 @@ def torque_limits() -> Floats:
 
 @cache
 def moved_parts(action: str) -> Bools:
-    """Tell which parts of the hand each action moves.
+    """Report which parts of the hand each action moves.
 
     A muscle moves every part with a joint on which it has a moment arm of more than 0.1 mm in the posture
     :data:`NEUTRAL`: a digit's long muscles move the wrist too. A motor moves the part of its joint.

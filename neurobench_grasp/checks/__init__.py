@@ -1,6 +1,6 @@
 """The contract of plugins as small named checks; ``ngb check`` shows what came of them.
 
-A plugin is only ever loaded in a process of its own (:mod:`neurobench_grasp.checks.worker`). The checks are
+A plugin is only ever loaded in a subprocess (:mod:`neurobench_grasp.checks.worker`). The checks are
 in ``plugin.py``, ``model.py``, ``controller.py``, ``conduct.py`` and ``others.py``, one function each.
 """
 

@@ -99,7 +99,7 @@ class Fences:
             self._watching = before
 
     def seen(self, *kinds: str) -> list[Event]:
-        """Give what was done so far, each thing once."""
+        """Return what was done so far, each thing once."""
         if "neurons" in kinds and self._tripwire.touched() and not self._of("neurons"):
             self.events.append(Event("neurons", "opens a recording in the cache folder", ""))
         if "neurons" in kinds and GENERATOR in sys.modules:
@@ -154,7 +154,7 @@ class Fences:
         self._tell("network", f"uses the network: {event.removeprefix('socket.')} {address!r}")
 
     def _started(self, event: str, args: tuple[Any, ...]) -> None:
-        """Tell of processes that the plugin's own code starts; libraries ask the system for many things."""
+        """Report of processes that the plugin's own code starts; libraries ask the system for many things."""
         frame = next(_frames(), None)
         if frame is not None and frame.f_code.co_filename in self._code:
             self._tell("process", f"starts {args[0]!r}" if args else f"starts a process ({event})")
@@ -181,7 +181,7 @@ class Fences:
         self.events.append(Event(kind, self._shown(what), self._place()))
 
     def _place(self) -> str:
-        """Give the plugin's innermost line that led here, or else the innermost outside Python's library."""
+        """Return the plugin's innermost line that led here, or else the innermost outside the library."""
         frames = list(_frames())
         own = [f for f in frames if f.f_code.co_filename in self._code]
         found = (own or frames)[:1]
@@ -189,7 +189,7 @@ class Fences:
 
 
 def _frames() -> Iterator[FrameType]:
-    """Give the calls that led here, the innermost first, without this file's and Python's library's."""
+    """Return the calls that led here, the innermost first, without this file's and Python's library's."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         name = frame.f_code.co_filename

@@ -95,7 +95,7 @@ def outcome(one: Check, case: Any, statuses: Mapping[str, str]) -> tuple[str, st
 
 
 def why_not(one: Check, statuses: Mapping[str, str]) -> str:
-    """Say why a check would say nothing, after what came of those before it; empty if it would."""
+    """Report why a check would say nothing, after what came of those before it; empty if it would."""
     blamed = _blamed(one, statuses)
     return f"Not run, because {blamed} did not pass." if blamed else ""
 

@@ -68,11 +68,13 @@ def tracks_repeatably(case: ModelCase) -> None:
     if apart(first.values, track(case, case.probe).keypoints.values, SAME).any():
         raise Broken(
             "The hand moves differently when the same trials come again: sample no actions in `track`, and "
-            "begin every trial anew."
+            "begin every trial again."
         )
     alone = track(case, case.probe.select([1])).keypoints
     if apart(first[1], alone[0], ROUNDING).any():
-        raise Broken("A trial's hand moves differently without the trials beside it; begin every trial anew.")
+        raise Broken(
+            "A trial's hand moves differently without the trials beside it; begin every trial again."
+        )
 
 
 @check("controller", "tracks")
@@ -156,7 +158,7 @@ def untrained_twin(case: ModelCase) -> None:
 
 
 def _other(signal: Ragged) -> Ragged:
-    """Give each trial the signal of the next, backwards."""
+    """Return each trial the signal of the next, backwards."""
     n = len(signal)
     return Ragged.of([np.resize(signal[(i + 1) % n][::-1], trial.shape) for i, trial in enumerate(signal)])
 

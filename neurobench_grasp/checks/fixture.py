@@ -70,7 +70,7 @@ class ModelCase(Guarded):
         self.edited: dict[str, str] = {}
 
     def build(self) -> Any:
-        """Give an unfitted model with its smoke settings."""
+        """Return an unfitted model with its smoke settings."""
         return self.call("build", lambda: self.spec.build(SEED, **self.spec.smoke))
 
     def fitted_among(self, others: int) -> Any:
@@ -86,7 +86,7 @@ class ModelCase(Guarded):
         return self.fitted_among(1)
 
     def layers_of(self, trials: Trials, model: Any = None) -> Mapping[str, Ragged]:
-        """Give the layers of trials, by the fitted model unless another is given."""
+        """Return the layers of trials, by the fitted model unless another is given."""
         model = self.fitted if model is None else model
         return layers_in(self._with_copy("activations", trials, model.activations), "activations")
 
@@ -116,7 +116,7 @@ class ModelCase(Guarded):
 
 
 def layers_in(given: Any, method: str) -> Mapping[str, Ragged]:
-    """Give the layers of what a model gave.
+    """Return the layers of what a model gave.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def copied(layers: Mapping[str, Ragged]) -> dict[str, Ragged]:
 
 
 def apart(one: NDArray[Any], other: NDArray[Any], tolerance: float) -> Bools:
-    """Tell the rows in which two arrays differ, beyond a share of the largest value; equal NaN are equal."""
+    """Return which rows differ by more than a share of the largest value; equal NaN count as equal."""
     a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
     size = max(np.abs(x[np.isfinite(x)]).max(initial=0.0) for x in (a, b))
     close = np.isclose(a, b, rtol=0.0, atol=tolerance * size, equal_nan=True)
@@ -202,4 +202,4 @@ def _told(error: BaseException) -> str:
         )
     if isinstance(error, SystemExit):
         return f"SystemExit{place}; a plugin must not end the program: raise an error instead."
-    return f"{type(error).__name__}: {text}{place}; mend that line."
+    return f"{type(error).__name__}: {text}{place}; fix that line."

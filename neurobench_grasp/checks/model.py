@@ -115,7 +115,7 @@ def varies(case: ModelCase) -> None:
     for name, layer in case.layers.items():
         if layer.values.size == 0 or not apart(layer.values, layer.values[:1], SAME).any():
             raise Broken(
-                f"The layer {name} never changes, so nothing can be read from it; leave it out, or mend it."
+                f"The layer {name} never changes, so nothing can be read from it; leave it out, or fix it."
             )
 
 
@@ -265,7 +265,7 @@ def restores(case: ModelCase) -> None:
 
 
 def later_changed(trials: Trials, change: Ints) -> Trials:
-    """Give each trial another's behaviour from a step on, and move what happens later."""
+    """Return each trial another's behaviour from a step on, and move what happens later."""
 
     def changed(signal: Ragged) -> Ragged:
         donors = [signal[(i + 1) % len(signal)][::-1] for i in range(len(signal))]
@@ -313,7 +313,7 @@ def furthest(
 
 
 def _later(trials: Trials, change: Ints) -> dict[str, Bools]:
-    """Tell which events of a trial happen after a step."""
+    """Report which events of a trial happen after a step."""
     since = (change - trials.window[:, 0]) * trials.dt
     return {name: times > since for name, times in trials.events.items()}
 

@@ -198,7 +198,7 @@ def same_scores_again(case: ProtocolCase) -> None:
 
 
 def as_text(scores: Scores) -> str:
-    """Give rows as text, but for measured times."""
+    """Return rows as text, but for measured times."""
     rows = [row for row in scores.rows if row.get("unit") not in TIMES]
     return json.dumps(rows, default=repr, sort_keys=True)
 
@@ -248,7 +248,7 @@ def decodes(case: DecoderCase) -> None:
     except NgbError as error:
         raise Broken(str(error)) from error
     except Exception as error:
-        raise Broken(f"`observe` or `reset` raises {type(error).__name__}: {error}; mend it.") from error
+        raise Broken(f"`observe` or `reset` raises {type(error).__name__}: {error}; fix it.") from error
 
 
 @check("decoder", "learns")

@@ -14,7 +14,7 @@ from neurobench_grasp.plugins import HOOKS
 
 @dataclass(frozen=True)
 class Loaded:
-    """What is known of a plugin after it was loaded in a process of its own.
+    """What is known of a plugin after it was loaded in a subprocess.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def unique_names(loaded: Loaded) -> None:
 
 
 def _advice(reason: str) -> str:
-    """Say what to change where the reason itself does not."""
+    """Report what to change where the reason itself does not."""
     if unknown := re.search(r"unknown hook '(\w+)'", reason):
         near = difflib.get_close_matches(unknown[1], HOOKS, n=1, cutoff=0.0)
         return f"The hooks are {', '.join(HOOKS)}: rename {unknown[1]} to {near[0]}."

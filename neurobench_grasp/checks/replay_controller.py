@@ -29,11 +29,11 @@ class Puppet:
     """A controller that sets the joints of the hand to what it is told; its layer are the joint angles."""
 
     def activations_of(self, observations: Ragged) -> Activations:
-        """Give what it observes."""
+        """Return what it observes."""
         return Activations({"posture": observations})
 
     def embed(self, trials: Trials) -> Ragged:
-        """Give the recorded posture."""
+        """Return the recorded posture."""
         assert trials.joint_angles is not None
         return trials.joint_angles
 
@@ -50,7 +50,7 @@ class Puppet:
 
 
 def context_of(session: AlignedSession, seed: int) -> Context:
-    """Give a protocol a session and a puppet; nothing is kept from stage to stage."""
+    """Return a protocol a session and a puppet; nothing is kept from stage to stage."""
     from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder
 
     def stage(name: str, parts: Mapping[str, Any] | None, make: Any) -> dict[str, NDArray[Any]]:

@@ -82,7 +82,7 @@ class Report:
         return all(row.status in ("pass", "skip") for row in self.rows)
 
     def row(self, subject: str, check: str) -> Row:
-        """Give what came of one check."""
+        """Return what came of one check."""
         return next(row for row in self.rows if (row.subject, row.check) == (subject, check))
 
     def to_json(self) -> dict[str, Any]:

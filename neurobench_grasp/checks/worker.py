@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _results_alone() -> Tell:
-    """Give a function that says something; all else that prints goes to standard error."""
+    """Return a function that says something; all else that prints goes to standard error."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -48,7 +48,7 @@ def _results_alone() -> Tell:
 
 
 def survey(order: Mapping[str, Any], tell: Tell) -> None:
-    """Tell what every plugin offers but those in ``without``."""
+    """Report what every plugin offers but those in ``without``."""
     for info, entry_point in plugins.found_plugins():
         if [info.distribution, info.name] in order["without"]:
             continue
@@ -97,7 +97,7 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], Tell], None]] = {
 
 
 def _loaded(entry_point: importlib.metadata.EntryPoint | None) -> dict[str, Any]:
-    """Give what a plugin offers, or why it cannot be loaded."""
+    """Return what a plugin offers, or why it cannot be loaded."""
     try:
         specs = plugins.specs_of(entry_point)
     except (Exception, SystemExit) as error:

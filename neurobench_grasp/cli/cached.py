@@ -134,7 +134,7 @@ class Content:
             yield UNFINISHED, sum(path.stat().st_size for path in self.unfinished)
 
     def as_json(self) -> dict[str, Any]:
-        """Give JSON values."""
+        """Return JSON values."""
         return {
             "datasets": [
                 {"name": k.name, "size": _folder_size(k.place), "path": str(k.place)} for k in self.datasets
@@ -164,7 +164,7 @@ def show(as_json: Json = False) -> Result:
 
 
 def verify(names: Names = None, as_json: Json = False) -> Result:
-    """Compare what is in the cache with its digests; what is damaged is removed, to be fetched anew."""
+    """Compare what is in the cache with its digests; what is damaged is removed, to be fetched again."""
     from neurobench_grasp.data.dandi import Store
 
     content = _meant(names) if names else _content()

@@ -35,7 +35,7 @@ def check(
 
 
 def _cells(rows: list[Row]) -> list[tuple[str, str, str]]:
-    """Give a line for each check; those that were not run, for one reason, share a line."""
+    """Return a line for each check; those that were not run, for one reason, share a line."""
     lines = [(row.check, row.status, row.message or row.rule) for row in rows if row.status != "not run"]
     left = [row for row in rows if row.status == "not run"]
     for why in dict.fromkeys(row.message for row in left):

@@ -134,7 +134,7 @@ def layouts(as_json: Json = False) -> Result:
 
 
 def _reading(quarantine: bool) -> Any:
-    """Give what reads files: this process, or one of its own."""
+    """Return what reads files: this process, or one of its own."""
     from neurobench_grasp import data
     from neurobench_grasp.data.quarantine import Quarantine
 
@@ -172,7 +172,7 @@ def _contents(found: Inspection, layout: str | None) -> Iterator[RenderableType]
 
 
 def _misses(fits: Sequence[LayoutFit], asked: str | None) -> Iterator[str]:
-    """Say what the layout that was asked for, or else the nearest one, does not find; count the rest."""
+    """Report what the layout that was asked for, or else the nearest one, does not find; count the rest."""
     first, *others = sorted(fits, key=lambda f: (f.layout != asked, len(f.missing)))
     yield f"{first.layout} misses"
     yield from (f"  {part}" for part in first.missing)

@@ -16,7 +16,7 @@ def doctor(as_json: Json = False) -> Result:
     rows = [(f.item, f.found, f.status, f.advice) for f in findings]
     counts = Counter(f.status for f in findings)
     summary = (
-        f"`ngb score` will not work before this is mended: {', '.join(failing)}."
+        f"`ngb score` will not work before this is fixed: {', '.join(failing)}."
         if failing
         else "`ngb score` has all that it needs"
         + (f"; {counts[examination.MISSING]} missing" if counts[examination.MISSING] else "")

@@ -1,4 +1,4 @@
-"""Options of commands that take models from plugins in environments of their own."""
+"""Options of commands that take models from plugins in separate environments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Isolated = Annotated[
     typer.Option(
         "--isolated",
         metavar="SOURCE",
-        help="Folder of a plugin, or a requirement for pip: installed into an environment of its own, run "
+        help="Folder of a plugin, or a requirement for pip: installed into a separate environment, run "
         "in a process with limits. May be repeated.",
     ),
 ]
@@ -35,7 +35,7 @@ MemoryLimit = Annotated[
 def isolation(
     sources: Sequence[str] | None, minutes: float, gib: float, tell: Progress
 ) -> Iterator[tuple[Registry | None, list[str]]]:
-    """Give the registry with isolated models added, and their names; ``None`` if there are no sources."""
+    """Return the registry with isolated models added, and their names; ``None`` if there are no sources."""
     if not sources:
         yield None, []
         return

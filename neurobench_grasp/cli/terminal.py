@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Apart = Annotated[
     bool,
-    typer.Option("--quarantine", help="Read a stranger's file in a process of its own, with limits."),
+    typer.Option("--quarantine", help="Read an untrusted file in a subprocess, with limits."),
 ]
 HINTS = {
     errno.ENOSPC: "free some space and run the same command again: it continues where it stopped",
@@ -85,7 +85,7 @@ class Command(TyperCommand):
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Give a function that tells the user what is being done: a live line on a terminal, else plain lines."""
+    """Yield a function that shows status messages: a live line on a terminal, else plain lines."""
     if not sys.stderr.isatty():
         yield note
         return
@@ -100,7 +100,7 @@ def progress() -> Iterator[Progress]:
 
 
 def note(text: str) -> None:
-    """Tell the user something that is not a result."""
+    """Report the user something that is not a result."""
     print(_harmless(text), file=sys.stderr, flush=True)
 
 
@@ -171,7 +171,7 @@ def _finite(data: Any) -> Any:
 
 @contextmanager
 def _results_only() -> Iterator[TextIO]:
-    """Give the stream of results; all else that prints, in Python or in C, goes to standard error."""
+    """Return the stream of results; all else that prints, in Python or in C, goes to standard error."""
     stdout = sys.stdout
     with ExitStack() as stack:
         if _is_descriptor_1(stdout):

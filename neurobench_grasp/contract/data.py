@@ -256,7 +256,7 @@ class Session:
     true_rates : Signal, optional
         The generator's rates in spikes/s, one column per unit, where the dataset knows them.
     notes : tuple of str
-        What the reader changed or left out, in words.
+        What the reader changed or left out, one sentence each.
     """
 
     id: str
@@ -275,7 +275,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Trials:
-    """The behaviour of some trials: all that a model ever sees. No neurons.
+    """The behaviour of some trials: everything a model receives; never neural data.
 
     Parameters
     ----------
@@ -355,7 +355,7 @@ class Trials:
         )
 
     def cut(self, first: Ints, stop: Ints) -> Trials:
-        """Take the steps ``first`` … ``stop`` − 1 of each trial, which hold its window."""
+        """Take the steps ``first`` … ``stop`` − 1 of each trial, which contain its window."""
         return replace(
             self,
             window=self.window - first[:, None],
@@ -392,7 +392,7 @@ class Trials:
 
 @dataclass(frozen=True)
 class Activations:
-    """What a model computed while it saw the trials.
+    """What a model computed from the trials.
 
     Parameters
     ----------
@@ -424,7 +424,7 @@ class Tracking:
 
 @dataclass(frozen=True)
 class Goal:
-    """A signal that takes the place of the reference in closed loop.
+    """A signal that replaces the reference in closed loop.
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ class NetworkCard:
         return card
 
     def controller_settings(self) -> ControllerSettings:
-        """Give the settings as the controller takes them."""
+        """Return the settings as the controller takes them."""
         return ControllerSettings(**self.settings)
 
     @property

@@ -140,7 +140,7 @@ class NetworkController:
         return Activations({name: Ragged(layer, observations.offsets) for name, layer in layers.items()})
 
     def untrained(self, *, seed: int) -> NetworkController:
-        """Give the network before training; see :class:`neurobench_grasp.contract.Twinned`."""
+        """Return the network before training; see :class:`neurobench_grasp.contract.Twinned`."""
         twin = NetworkController(self.model, self.action, self.settings)
         normalised = (self._network.towers.centre.numpy(), self._network.towers.scale.numpy())
         twin._network = random_network(self.action, self.settings, seed, *normalised).double().eval()
@@ -218,7 +218,7 @@ class UntrainedController(NetworkController):
         raise UnsupportedError("This is the network before training; train the model that it is the twin of.")
 
     def observe(self, trials: Trials) -> Ragged:
-        """Give what the trained network observed in its closed loop."""
+        """Return what the trained network observed in its closed loop."""
         return self._trained.observe(trials)
 
     def state(self) -> dict[str, NDArray[Any]]:

@@ -163,7 +163,7 @@ class ImitationVecEnv(VecEnv):
         self._action: Floats = task.last_action
 
     def reset(self) -> NDArray[np.float32]:
-        """Start all episodes anew."""
+        """Start all episodes again."""
         self.task.begin(np.arange(self.num_envs))
         return self.task.observe().astype(np.float32)
 
@@ -172,7 +172,7 @@ class ImitationVecEnv(VecEnv):
         self._action = actions
 
     def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], Bools, list[dict[str, Any]]]:
-        """Advance; episodes that ended begin anew, their last observation is in ``infos``."""
+        """Advance; episodes that ended begin again, their last observation is in ``infos``."""
         reward, terminated, truncated = self.task.step(self._action)
         observed = self.task.observe().astype(np.float32)
         done = terminated | truncated
@@ -202,10 +202,10 @@ class ImitationVecEnv(VecEnv):
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         """Refuse: a batch has no environments of its own."""
-        raise NotImplementedError("The hands of a batch are no environments of their own.")
+        raise NotImplementedError("The hands of a batch are no separate environments.")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """Tell that no environment is wrapped."""
+        """Report that no environment is wrapped."""
         return [False] * len(list(self._get_indices(indices)))
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:

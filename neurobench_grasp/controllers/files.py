@@ -1,4 +1,4 @@
-"""Named arrays in one file: safetensors, written whole or not at all, and never a pickle."""
+"""Named arrays in one file: safetensors, written atomically, and never a pickle."""
 
 from __future__ import annotations
 

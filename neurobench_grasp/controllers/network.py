@@ -53,7 +53,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def observation(hands: Hands, goals: Floats, action: Floats) -> Floats:
-    """Give what a controller senses: trajectory, proprioception and efference copy side by side.
+    """Return what a controller senses: trajectory, proprioception and efference copy side by side.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ class Tower(nn.Module):
         self.decoder = nn.Linear(s.integration_units, s.decoder_units)
 
     def forward(self, observed: Tensor) -> Tensor:
-        """Give the decoder's activity, (n, decoder_units), for normalised observations."""
+        """Return the decoder's activity, (n, decoder_units), for normalised observations."""
         return self.layers(observed)["decoder"]
 
     def layers(self, observed: Tensor, embedding: Tensor | None = None) -> dict[str, Tensor]:
-        """Give the activity of every layer; ``embedding`` takes the trajectory encoder's place."""
+        """Return the activity of every layer; ``embedding`` takes the trajectory encoder's place."""
         streams = torch.split(observed, list(self.sizes.values()), dim=1)
         out = {
             name: nn.functional.elu(self.encoders[name](stream))
@@ -136,7 +136,7 @@ class Towers(nn.Module):
         return torch.clamp((observed - self.centre) / self.scale, -CLIP, CLIP)
 
     def forward(self, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the decoder's activity of actor and critic."""
+        """Return the decoder's activity of actor and critic."""
         normalised = self.normalise(observed)
         return self.actor(normalised), self.critic(normalised)
 
@@ -158,27 +158,27 @@ class Network(nn.Module):
         self.value = nn.Linear(settings.decoder_units, len(PARTS))
 
     def forward(self, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the mean action, not cut, and the value of each part of the hand; for training."""
+        """Return the mean action, not cut, and the value of each part of the hand; for training."""
         actor, critic = self.towers(observed)
         return self.action(actor), self.value(critic)
 
     def values(self, observed: Tensor) -> Tensor:
-        """Give the value of each part of the hand, (n, 6)."""
+        """Return the value of each part of the hand, (n, 6)."""
         out: Tensor = self.value(self.towers.critic(self.towers.normalise(observed)))
         return out
 
     def act(self, observed: Tensor, embedding: Tensor | None = None) -> Tensor:
-        """Give the mean action, cut to [−1, 1], (n, n_actions)."""
+        """Return the mean action, cut to [−1, 1], (n, n_actions)."""
         decoder = self.towers.actor.layers(self.towers.normalise(observed), embedding)["decoder"]
         out: Tensor = torch.clamp(self.action(decoder), -1.0, 1.0)
         return out
 
     def embed(self, observed: Tensor) -> Tensor:
-        """Give the actor's embedding of the trajectory, (n, encoder_units)."""
+        """Return the actor's embedding of the trajectory, (n, encoder_units)."""
         return self.towers.actor.layers(self.towers.normalise(observed))["trajectory"]
 
     def layers(self, observed: Tensor) -> dict[str, Tensor]:
-        """Give every layer of both networks by name: ``actor/trajectory`` … ``critic/value``."""
+        """Return every layer of both networks by name: ``actor/trajectory`` … ``critic/value``."""
         normalised = self.towers.normalise(observed)
         actor, critic = self.towers.actor.layers(normalised), self.towers.critic.layers(normalised)
         return {

@@ -76,7 +76,7 @@ class Reference:
         return cls(angles.values, velocity, angles.offsets)
 
     def goals(self, frame: Ints, end: Ints, look_ahead: int) -> Floats:
-        """Give the postures that follow each frame, held at the trial's last.
+        """Return the postures that follow each frame, held at the trial's last.
 
         Parameters
         ----------

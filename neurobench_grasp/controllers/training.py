@@ -58,7 +58,7 @@ class _Policy(ActorCriticPolicy):
         return actions, values, self._log_prob(actions, mean)
 
     def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give values, log-probabilities and the entropy, which is constant and so left at zero."""
+        """Return values, log-probabilities and the entropy, which is constant and so left at zero."""
         mean, values = self.network(obs)
         return values, self._log_prob(actions, mean), mean.new_zeros(1)
 

@@ -285,7 +285,7 @@ class _Csv:
         return dict(zip(names.tolist(), np.split(numbers, np.cumsum(np.bincount(group))[:-1]), strict=True))
 
     def one_each(self, column: str, of: str) -> dict[str, str]:
-        """Give the one word of a column that belongs to each word of another."""
+        """Return the one word of a column that belongs to each word of another."""
         found: dict[str, str] = {}
         for line, name, word in zip(self.lines, self.columns[of], self.columns[column], strict=True):
             if found.setdefault(name, word) != word:

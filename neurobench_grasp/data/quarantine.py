@@ -1,4 +1,4 @@
-"""Read a stranger's file in a process of its own, with limits, so that it can do no harm to this one.
+"""Read an untrusted file in a subprocess, with limits, so that it can do no harm to this one.
 
 HDF5 is a large library in C, and the pre-scan itself runs on it. Whatever a file does to it, this process
 only sees an answer of plain numbers and text, which it checks, or a process that ended.
@@ -72,7 +72,7 @@ class Quarantine:
         return replace(session, notes=tuple(plain(n, MOST_TEXT) for n in session.notes))
 
     def inspect_file(self, path: str | os.PathLike[str], layout: str | Path | None = None) -> Inspection:
-        """Tell what is inside a file; errors as of :meth:`load_session`."""
+        """Report what is inside a file; errors as of :meth:`load_session`."""
         found: Inspection = self._read("inspection", path, layout, Inspection)
         return replace(found, path=str(path))
 
@@ -129,7 +129,7 @@ class Quarantine:
         return kind(message)
 
     def _ended(self, path: str | os.PathLike[str], code: int | None) -> NgbError:
-        """Say how a process ended that gave no answer; ``None``: it was stopped after all its time."""
+        """Report how a process ended that gave no answer; ``None``: it was stopped after all its time."""
         if code is None:
             return self._beyond(path, f"takes more than {self.wall:g} s")
         if code == -signal.SIGXCPU:

@@ -1,4 +1,4 @@
-"""The process in which a stranger's file is read; :mod:`neurobench_grasp.data.quarantine` starts it.
+"""The process in which an untrusted file is read; :mod:`neurobench_grasp.data.quarantine` starts it.
 
 It confines itself before the file is opened, reads, writes its answer into the current folder, and ends.
 """

@@ -48,7 +48,7 @@ class Place:
 
 
 def check_remfile() -> None:
-    """Say what to install where remfile is missing."""
+    """Report what to install where remfile is missing."""
     if importlib.util.find_spec("remfile") is None or importlib.util.find_spec("requests") is None:
         raise NgbError(
             "Files are looked into without downloading them by means of remfile, which is not installed; run "
@@ -91,7 +91,7 @@ def place_of_url(url: str, patience: Patience) -> Place:
             if response.status_code >= 400:
                 response.close()
                 raise NgbError(
-                    f"{shown(url)} cannot be had, because the server answers {response.status_code} "
+                    f"{shown(url)} is not available, because the server answers {response.status_code} "
                     f"{words(response)}; is the address right, and the file public?"
                 )
 
@@ -149,7 +149,7 @@ class Ranges:
         self.n_bytes = 0
 
     def get(self, url: str, headers: dict[str, str]) -> requests.Response:
-        """Give a range, whole and of the right place, or give up."""
+        """Return a range, whole and of the right place, or give up."""
         first, last = map(int, headers["Range"].removeprefix("bytes=").split("-"))
         wanted = last - first + 1
         name = self.place.name
@@ -193,11 +193,11 @@ class RemoteFile(io.RawIOBase):
         self.pieces.session = self.ranges
 
     def readable(self) -> bool:
-        """Say that it can be read, which is all."""
+        """Report that it can be read, which is all."""
         return True
 
     def seekable(self) -> bool:
-        """Say that any byte can be reached."""
+        """Report that any byte can be reached."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -207,7 +207,7 @@ class RemoteFile(io.RawIOBase):
         return self.position
 
     def tell(self) -> int:
-        """Give the byte that is next."""
+        """Return the byte that is next."""
         return self.position
 
     def readinto(self, buffer: Any) -> int:
@@ -220,7 +220,7 @@ class RemoteFile(io.RawIOBase):
         return len(data)
 
     def bytes_at(self, start: int, n_bytes: int) -> bytes:
-        """Give bytes from a place, fewer at the end of the file."""
+        """Return bytes from a place, fewer at the end of the file."""
         n_bytes = max(0, min(n_bytes, self.place.size - start))
         if not n_bytes:
             return b""

@@ -1,4 +1,4 @@
-"""Tell what is inside a file on DANDI or at a web address without downloading it."""
+"""Report what is inside a file on DANDI or at a web address without downloading it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from neurobench_grasp.errors import NgbError
 
 
 def is_remote(name: str) -> bool:
-    """Tell what lies on a server from a file's path."""
+    """Report what lies on a server from a file's path."""
     return is_address(name) or name.lower().startswith(("http://", "https://"))
 
 
@@ -29,7 +29,7 @@ def inspect_remote(
     patience: Patience | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Inspection:
-    """Tell what is inside an NWB file on a server; only the bytes that this needs are transferred.
+    """Report what is inside an NWB file on a server; only the bytes that this needs are transferred.
 
     Rates are those that show without reading spikes, and events that a layout would find in signals are
     left out. A file of DANDI that is in the cache is read there.

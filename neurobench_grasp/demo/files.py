@@ -37,7 +37,7 @@ def demo_files() -> list[Path]:
 def make_demo(
     folder: str | Path | None = None, progress: Callable[[str], None] = lambda text: None
 ) -> list[Path]:
-    """Make the demo's files; their folder appears whole or not at all.
+    """Make the demo's files; their folder appears atomically.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ GROUPS = ("wrist",) * 3 + ("thumb",) * 4 + ("mcp", "mcp", "pm", "md") * 4
 
 
 def _fingers(each_finger: list[float], each_joint: list[float]) -> Floats:
-    """Give a direction in posture that moves the fingers alone, shape (23,)."""
+    """Return a direction in posture that moves the fingers alone, shape (23,)."""
     return np.concatenate([np.zeros(7), np.outer(each_finger, each_joint).ravel()])
 
 

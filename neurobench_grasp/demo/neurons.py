@@ -145,7 +145,7 @@ def generate_spikes(session: str, areas: Mapping[str, Responses]) -> Population:
 
 
 def _features(movements: DecodingTrials) -> dict[str, Floats]:
-    """Give what each kind of drive is made of, (n_steps, n_features) each."""
+    """Return what each kind of drive is made of, (n_steps, n_features) each."""
     muscles = muscle_kinematics(movements.joint_angles, STEP)
     angles = movements.joint_angles
     since_onset = _time_since(movements.times, movements.ticks["move_onset"] / TICK_RATE)

@@ -50,7 +50,7 @@ def _unit_names(population: Population) -> tuple[str, ...]:
 
 
 def as_units(population: Population) -> Units:
-    """Give the spikes as a session holds them."""
+    """Return the spikes as a session holds them."""
     counts = [len(ticks) for ticks in population.spikes]
     return Units(
         ids=_unit_names(population),
@@ -77,6 +77,6 @@ def _signals(movements: DecodingTrials) -> Mapping[str, Signal]:
 
 
 def as_rates(population: Population, times: Floats) -> Signal:
-    """Give the rates that generated the spikes as a session holds them."""
+    """Return the rates that generated the spikes as a session holds them."""
     names = _unit_names(population)
     return Signal("true_rates", "other", names, "spikes/s", times, population.rates)

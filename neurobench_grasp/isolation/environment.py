@@ -72,9 +72,9 @@ class Environment:
 
 
 def environment_of(source: str, progress: Progress = lambda text: None) -> Environment:
-    """Give the environment of a plugin; it is made if there is none of this content yet.
+    """Return the environment of a plugin; it is made if there is none of this content yet.
 
-    It appears whole or not at all, whatever stops the making.
+    It appears atomically, whatever stops the making.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def environment_of(source: str, progress: Progress = lambda text: None) -> Envir
 
 
 def _identified(source: str) -> tuple[str, str]:
-    """Say what pip is given, and what identifies its content."""
+    """Report what pip is given, and what identifies its content."""
     path = Path(source)
     if source and path.is_dir():
         if not any((path / name).exists() for name in ("pyproject.toml", "setup.py")):
@@ -226,7 +226,7 @@ def _pip(environment: Path, target: str, *arguments: str) -> None:
     if run.returncode:
         named = target if os.path.isabs(target) else f"There is no folder {target}, and as a requirement it"
         raise NgbError(
-            f"{named} could not be installed into an environment of its own: {_said(run.stdout)}. Try "
+            f"{named} could not be installed into a separate environment: {_said(run.stdout)}. Try "
             "`pip install` with the same words in an empty environment to see all that pip says."
         )
 

@@ -34,7 +34,7 @@ from neurobench_grasp.plugins import NAME, Isolated, Provided
 def isolated_models(
     sources: Sequence[str], *, limits: Limits | None = None, progress: Progress = lambda text: None
 ) -> Iterator[tuple[Provided[ModelSpec], ...]]:
-    """Give the models that plugins offer, each plugin in an environment and a process of its own.
+    """Return the models that plugins offer, each plugin in an environment and a subprocess.
 
     The processes end with the context.
 
@@ -140,12 +140,12 @@ class IsolatedModel:
         self._ask("fit", trials=train, seed=seed)
 
     def activations(self, trials: Trials) -> Activations:
-        """Give every layer, for every step."""
+        """Return every layer, for every step."""
         found: Activations = self._ask("activations", kind=Activations, trials=trials)
         return found
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """Give all that was learned."""
+        """Return all that was learned."""
         state: State = self._ask("state", kind=State)
         return state.arrays
 
@@ -169,7 +169,7 @@ class IsolatedController(IsolatedModel):
         return embedding
 
     def observe(self, trials: Trials) -> Ragged:
-        """Give what the network received."""
+        """Return what the network received."""
         observations: Ragged = self._ask("observe", kind=Ragged, trials=trials)
         return observations
 
@@ -185,7 +185,7 @@ class IsolatedTwinned(IsolatedController):
     """A controller with a twin before training; see :class:`neurobench_grasp.contract.Twinned`."""
 
     def untrained(self, *, seed: int) -> IsolatedController:
-        """Give the network before training."""
+        """Return the network before training."""
         twin = _model(self._process, self._name, self._ask("untrained", seed=seed))
         if not isinstance(twin, IsolatedController):
             raise NgbError(

@@ -296,7 +296,7 @@ class PluginProcess:
         return error
 
     def _ended(self, subject: str) -> NgbError:
-        """Say how a process ended that gave no answer."""
+        """Report how a process ended that gave no answer."""
         assert self._child is not None
         try:
             code = self._child.wait(10)

@@ -96,7 +96,7 @@ def _leave(scratch: str) -> None:
 
 
 class Worker:
-    """What a plugin does on request; each ``do_…`` gives words (JSON) and a value for :func:`write_packed`.
+    """What a plugin does on request; each ``do_…`` returns words (JSON) and a value for :func:`write_packed`.
 
     Parameters
     ----------
@@ -146,11 +146,11 @@ class Worker:
         return None, None
 
     def do_state(self, model: int) -> tuple[None, State]:
-        """Give all that a model has learned."""
+        """Return all that a model has learned."""
         return None, State(_arrays(self.models[model].state(), "state()"))
 
     def do_restore(self, model: int, state: str) -> tuple[None, None]:
-        """Give it back to a model."""
+        """Return it back to a model."""
         self.models[model].restore(read_packed(Path(state), State).arrays)
         return None, None
 
@@ -170,7 +170,7 @@ class Worker:
         return None, _expect(self.models[model].embed(self.trials[trials]), Ragged, "embed()")
 
     def do_observe(self, model: int, trials: int) -> tuple[None, Ragged]:
-        """Give what the network received."""
+        """Return what the network received."""
         return None, _expect(self.models[model].observe(self.trials[trials]), Ragged, "observe()")
 
     def do_activations_of(self, model: int, observations: str) -> tuple[None, Activations]:

@@ -79,7 +79,7 @@ def session_file(
 def taught_session(
     name: str, base: Session, aligned: AlignedSession, drives: Mapping[str, Floats], n_units: int
 ) -> Session:
-    """Give a session's movements units that follow a teacher; all random numbers follow from the name.
+    """Return a session's movements units that follow a teacher; all random numbers follow from the name.
 
     They behave as the demo's units of M1 but for what drives them: saturating rates, a lead, gains that vary
     from trial to trial, spikes on an integer clock. Outside the teacher's trials their drive is 0.

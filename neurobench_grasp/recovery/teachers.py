@@ -38,7 +38,7 @@ class Teacher:
         return f"{self.model}-{self.seed}"
 
     def drives(self, spec: ModelSpec, train: Trials, trials: Trials) -> dict[str, Floats]:
-        """Give what the teacher computes during some trials.
+        """Return what the teacher computes during some trials.
 
         Parameters
         ----------

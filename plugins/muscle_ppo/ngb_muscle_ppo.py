@@ -11,7 +11,7 @@ NAME = "muscle_ppo"
 
 
 def build(seed, *, fit_steps=None):
-    """Give an unfitted controller; the seed counts when it is fitted or trained.
+    """Return an unfitted controller; the seed counts when it is fitted or trained.
 
     Fitting takes the network that was trained on the same trials, or trains one for a few steps.
     """

@@ -11,7 +11,7 @@ TRAINED = "muscle_ppo"
 
 
 def build(seed, *, fit_steps=None):
-    """Give an unfitted controller; the seed names the trained twin and draws the weights.
+    """Return an unfitted controller; the seed names the trained twin and draws the weights.
 
     The twin is the network that was trained on the same trials, or one trained for a few steps.
     """

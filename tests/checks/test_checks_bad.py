@@ -61,7 +61,7 @@ def failed(report, subject):
         ("unseeded", "deterministic", "np.random.default_rng(seed)"),
         ("objectstate", "plain_state", "give arrays of numbers"),
         ("forgets", "restores", "put everything that `fit` learned into `state`"),
-        ("constant", "varies", "leave it out, or mend it"),
+        ("constant", "varies", "leave it out, or fix it"),
         ("raises", "fits", "`fit` raises ValueError: the matrix is singular (fake_zoo.py:"),
         ("missinglater", "fits", "`pip install a_module_that_nobody_has`"),
         ("incomplete", "builds", "It lacks restore, state of a Model"),

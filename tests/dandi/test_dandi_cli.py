@@ -124,7 +124,7 @@ def test_what_is_damaged_in_the_cache_is_fetched_anew_and_never_scored(ngb, serv
         else:
             assert path.read_bytes() == content
         assert (
-            "sub-P/sub-P_ses-1.nwb in the cache is damaged, so it was removed, to be fetched anew"
+            "sub-P/sub-P_ses-1.nwb in the cache is damaged, so it was removed, to be fetched again"
             in result.stderr
         )
 

@@ -133,7 +133,7 @@ def test_a_stall_ends_after_the_timeout(server, fetch):
 
 def test_a_stall_before_the_answer_ends_after_the_timeout(server, fetch):
     server.blob_faults = [Fault("stall", 0, times=ALWAYS)]
-    with pytest.raises(NgbError, match=r"cannot be had, because nothing came for 0\.3 s") as error:
+    with pytest.raises(NgbError, match=r"is not available, because nothing came for 0\.3 s") as error:
         fetch()
     assert sentence(error) and nothing_left()
 

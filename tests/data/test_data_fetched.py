@@ -1,4 +1,4 @@
-"""Datasets that are fetched: only pinned content, whole or not at all, converted as a plain loop would."""
+"""Datasets that are fetched: only pinned content, atomically, converted as a plain loop would."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""A stranger's file is read in a process of its own: the same result, or one sentence, and no harm."""
+"""A untrusted file is read in a subprocess: the same result, or one sentence, and no harm."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Making the demo's files: the same content everywhere, whole or not at all, labelled synthetic."""
+"""Making the demo's files: the same content everywhere, atomically, labelled synthetic."""
 
 import json
 import os
@@ -113,7 +113,7 @@ def test_two_at_once_do_no_harm(small, tmp_path):
 def test_other_content_than_the_published_is_refused(small, monkeypatch, tmp_path):
     other = replace(small, sha256="f" * 64)
     monkeypatch.setattr(sessions, "make_session", lambda name: other)
-    with pytest.raises(NgbError, match=r"is not the published one .* constraints.txt"):
+    with pytest.raises(NgbError, match=r"differs from the published one .* constraints.txt"):
         make_demo(tmp_path / "demo")
     assert list(tmp_path.iterdir()) == []
 

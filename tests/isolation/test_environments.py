@@ -153,7 +153,7 @@ def test_a_folder_without_a_project_is_refused(own_cache, tmp_path):
         (lambda p: write_plugin(p, "test-odd", ODD, dependencies=["no-such-package-at-all"]),
          r"No matching distribution found for no-such-package-at-all"),
         (lambda p: (p / "builder.py").write_text("raise OSError('the builder is broken')"),
-         r"could not be installed into an environment of its own: "),
+         r"could not be installed into a separate environment: "),
         (lambda p: (p / "pyproject.toml").write_text("[project"), r"could not be installed"),
     ],
     ids=["missing", "builder", "toml"],

@@ -65,7 +65,7 @@ def models(odd, told):
 
 @pytest.fixture
 def odd_model(odd):
-    """Build a model that runs some code, in a process of its own, of which nothing is left afterwards."""
+    """Build a model that runs some code, in a subprocess, of which nothing is left afterwards."""
     before = children()
     with isolated_models([str(odd)], limits=replace(LIMITS, seconds=30)) as found:
         (spec,) = [p.spec for p in found if p.spec.name == "odd"]

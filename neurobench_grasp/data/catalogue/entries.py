@@ -104,7 +104,7 @@ class Entry:
 
 @cache
 def catalogue() -> Mapping[str, Entry]:
-    """Give the datasets that can be fetched, by name."""
+    """Return the datasets that can be fetched, by name."""
     paths = sorted(resource("registry/datasets").glob("*.yaml"))
     entries = [_entry(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in paths]
     return {entry.name: entry for entry in entries}

@@ -1,4 +1,4 @@
-"""Fetch a dataset of the catalogue into the cache, whole or not at all."""
+"""Fetch a dataset of the catalogue into the cache, atomically."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fetch(name: str, source: str | Path | None = None, progress: Progress = lamb
     Raises
     ------
     NgbError
-        If they cannot be had, or are not the pinned ones.
+        If they is not available, or are not the pinned ones.
     """
     entry = find_entry(name)
     if entry.dandi:
@@ -48,7 +48,7 @@ def fetch(name: str, source: str | Path | None = None, progress: Progress = lamb
         if kept.is_sound() is not False:
             progress(f"{entry.name} is in the cache already")
             return files
-        progress(f"{entry.name} in the cache is damaged, so it was removed, to be fetched anew")
+        progress(f"{entry.name} in the cache is damaged, so it was removed, to be fetched again")
         shutil.rmtree(kept.place)
     return kept.make(lambda new: _fill(entry, path, new, progress))
 
@@ -103,7 +103,7 @@ def _fetch_from_dandi(
 
 
 def _cached_from_dandi(place: OnDandi) -> list[Path] | None:
-    """Give the files of all addresses, if they are in the cache; the archive is not asked."""
+    """Return the files of all addresses, if they are in the cache; the archive is not asked."""
     from neurobench_grasp.data.dandi import Store, parse_address
     from neurobench_grasp.data.dandi.instances import instance_url
 

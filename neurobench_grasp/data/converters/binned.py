@@ -176,7 +176,7 @@ def lay_end_to_end(
 def _events(
     trials: Sequence[BinnedTrial], first: NDArray[Any], lengths: NDArray[Any], width: float
 ) -> tuple[dict[str, Floats], list[str]]:
-    """Give the times of events on the session's clock, and words on those outside their trial."""
+    """Return the times of events on the session's clock, and words on those outside their trial."""
     found, notes = {}, []
     for name in trials[0].events:
         within = np.array([t.events[name] for t in trials])

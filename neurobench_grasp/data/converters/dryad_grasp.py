@@ -146,7 +146,7 @@ def _name(path: Path) -> _Name:
 
 
 def _objects(mat: MatFile) -> NDArray[np.int64]:
-    """Give the object of each trial, (n_trials,)."""
+    """Return the object of each trial, (n_trials,)."""
     place = f"{mat.path.name}: 'ObjectInd'"
     objects = numbers(mat.get("ObjectInd"), place)
     wrong = np.flatnonzero(~np.isin(objects, np.arange(1, N_OBJECTS + 1)))
@@ -159,7 +159,7 @@ def _objects(mat: MatFile) -> NDArray[np.int64]:
 
 
 def _counts(mat: MatFile) -> dict[str, list[NDArray[Any]]]:
-    """Give the matrices of counts of each area, trial by trial."""
+    """Return the matrices of counts of each area, trial by trial."""
     counts = _struct(mat, "SpikeCounts")
     return {
         area: [
@@ -171,7 +171,7 @@ def _counts(mat: MatFile) -> dict[str, list[NDArray[Any]]]:
 
 
 def _events(mat: MatFile, n_trials: int) -> dict[str, Floats]:
-    """Give the times of each event, (n_trials,), in the unit of ``TimeBins``."""
+    """Return the times of each event, (n_trials,), in the unit of ``TimeBins``."""
     times = _struct(mat, "EventTimes")
     wanted = [e for e in EVENTS if e != OPTIONAL or e in times.fields]
     found = {e: numbers(times.get(e), f"{times.place} field {e!r}") for e in wanted}
@@ -191,7 +191,7 @@ def _struct(mat: MatFile, variable: str) -> Struct:
 
 
 def _bin(clocks: Sequence[NDArray[Any]], name: str) -> tuple[float, float]:
-    """Give seconds per unit of ``TimeBins``, and the width of a bin in seconds; bins must be regular."""
+    """Return seconds per unit of ``TimeBins``, and the width of a bin in seconds; bins must be regular."""
     steps = np.concatenate([np.empty(0), *(np.diff(c.ravel().astype(np.float64)) for c in clocks)])
     if not steps.size:
         raise LayoutError(f"{name} holds no trial with counts.")
@@ -215,7 +215,7 @@ def _trial(counts: NDArray[Any], clock: NDArray[Any], place: str, trial: int) ->
 
 
 def _n_units(counts: Sequence[NDArray[Any]], place: str) -> int:
-    """Give the number of units, the same in every trial."""
+    """Return the number of units, the same in every trial."""
     n = {int(c.shape[1]) for c in counts}
     if len(n) > 1:
         raise LayoutError(f"{place} has {min(n)} units in one trial and {max(n)} in another.")

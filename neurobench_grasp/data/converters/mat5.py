@@ -97,7 +97,7 @@ class _Reader:
     # -- variables -------------------------------------------------------------------------------------
 
     def variables(self) -> Iterator[tuple[int, str]]:
-        """Give the place of every variable in the file, and its name."""
+        """Return the place of every variable in the file, and its name."""
         at = HEADER
         while at < self.size:
             kind, n = self.tag(at)
@@ -249,7 +249,7 @@ class _Reader:
         return Struct(where, fields, n, read)
 
     def children(self, body: bytes, at: int, stop: int, n: int, where: str) -> list[tuple[int, int]]:
-        """Give where the arrays in a cell or struct array begin and end; there must be as many as it says."""
+        """Return where the arrays of a cell or struct array begin and end; their number must match."""
         if n > MAX_CELLS:
             raise UnsafeFileError(f"{where} has {n} cells, more than {MAX_CELLS}.")
         inside: list[tuple[int, int]] = []

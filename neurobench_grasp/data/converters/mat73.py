@@ -60,7 +60,7 @@ class _Reader:
         return lines(values, self.place(path)) if kind == "char" else values.T
 
     def struct(self, group: h5py.Group, path: str) -> Struct:
-        """Give a struct or, where its fields are references and not cells, a struct array."""
+        """Return a struct or, where its fields are references and not cells, a struct array."""
         fields = tuple(group)
         refs = {f: group[f] for f in fields if isinstance(group[f], h5py.Dataset)}
         rows = {f: d for f, d in refs.items() if _holds_references(d) and "MATLAB_class" not in d.attrs}
@@ -75,12 +75,12 @@ class _Reader:
         )
 
     def cells(self, dataset: h5py.Dataset, path: str) -> Cells:
-        """Give a cell array."""
+        """Return a cell array."""
         refs = self.references(dataset, path)
         return Cells(self.place(path), len(refs), lambda i: self.follow(refs[i], path))
 
     def empty(self, dataset: h5py.Dataset, path: str, kind: str) -> MatValue:
-        """Give an empty value, of which the file holds the shape."""
+        """Return an empty value, of which the file holds the shape."""
         if kind == "char":
             return ""
         if kind == "cell":

@@ -27,7 +27,7 @@ class MatFile:
     path : pathlib.Path
     variables : tuple of str
     read : callable
-        ``read(variable)`` gives its value.
+        ``read(variable)`` returns its value.
     """
 
     path: Path

@@ -30,7 +30,7 @@ class Struct:
     n : int
         Elements.
     read : callable
-        ``read(field, element)`` gives the value of a field, the element counted from 0.
+        ``read(field, element)`` returns the value of a field, the element counted from 0.
     """
 
     place: str
@@ -62,7 +62,7 @@ class Cells:
     place : str
     n : int
     read : callable
-        ``read(cell)`` gives the value of a cell, counted from 0.
+        ``read(cell)`` returns the value of a cell, counted from 0.
     """
 
     place: str
@@ -70,7 +70,7 @@ class Cells:
     read: Callable[[int], MatValue]
 
     def flat(self) -> Iterator[MatValue]:
-        """Give the contents of all cells; cells within cells take the place of their cell.
+        """Return the contents of all cells; cells within cells take the place of their cell.
 
         Raises
         ------
@@ -104,7 +104,7 @@ MatValue = Struct | Cells | str | NDArray[Any]
 
 
 def numbers(value: MatValue, place: str) -> NDArray[np.float64]:
-    """Give a vector of numbers, from an array or from cells of one number each; empty cells are NaN.
+    """Return a vector of numbers, from an array or from cells of one number each; empty cells are NaN.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def numbers(value: MatValue, place: str) -> NDArray[np.float64]:
 
 
 def matrices(value: MatValue, place: str) -> Iterator[NDArray[Any]]:
-    """Give the matrices in the cells of a cell array, one after the other.
+    """Return the matrices in the cells of a cell array, one after the other.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def matrices(value: MatValue, place: str) -> Iterator[NDArray[Any]]:
 
 
 def texts(value: MatValue) -> tuple[str, ...]:
-    """Give the lines of text in a value, none where it holds anything else."""
+    """Return the lines of text in a value, none where it holds anything else."""
     if isinstance(value, str):
         return (value,)
     parts = list(value.flat()) if isinstance(value, Cells) else []

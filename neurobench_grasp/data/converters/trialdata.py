@@ -204,7 +204,7 @@ class _Table:
         return f"{self.data.place}, field {field!r}{where},"
 
     def ending(self, end: str) -> list[str]:
-        """Give what stands before an ending of fields."""
+        """Return what stands before an ending of fields."""
         return [f.removesuffix(end) for f in self.fields if f.endswith(end) and f != end]
 
     def number(self, field: str, trial: int) -> float:
@@ -220,7 +220,7 @@ class _Table:
     # -- trials --------------------------------------------------------------------------------------
 
     def chosen(self, condition: str | None) -> tuple[list[int], list[str]]:
-        """Give the trials that are kept: rewarded, and of a known condition; and words on the others."""
+        """Return the trials that are kept: rewarded, and of a known condition; and words on the others."""
         every = range(self.data.n)
         kept, notes = list(every), []
         if "result" in self.fields:
@@ -237,7 +237,7 @@ class _Table:
         return labelled, notes
 
     def conditions(self, field: str | None, chosen: Sequence[int]) -> list[str | None]:
-        """Give the condition of each trial; directions in whole degrees."""
+        """Return the condition of each trial; directions in whole degrees."""
         wanted = field or next((f for f in ANGLES if f in self.fields), None)
         if wanted is None:
             raise LayoutError(
@@ -254,7 +254,7 @@ class _Table:
         return [None if np.isnan(x) else f"{x:g}" for x in labels]
 
     def ids(self, chosen: Sequence[int]) -> list[str]:
-        """Give the names of trials: their ``trial_id``, or where these repeat, their place in the file."""
+        """Return the names of trials: their ``trial_id``, or where these repeat, their place in the file."""
         if "trial_id" in self.fields:
             names = [f"{self.number('trial_id', i):g}" for i in chosen]
             if len(set(names)) == len(names):
@@ -262,7 +262,7 @@ class _Table:
         return [str(i + 1) for i in chosen]
 
     def date(self) -> datetime:
-        """Give the date of the recording, a nominal one where none is stated."""
+        """Return the date of the recording, a nominal one where none is stated."""
         for word in (self.word(f).split(" ")[0] for f in ("date", "date_time")):
             for form in DATES:
                 try:
@@ -272,7 +272,7 @@ class _Table:
         return NOMINAL_DATE
 
     def bin_size(self, chosen: Sequence[int]) -> float:
-        """Give the width of a bin, s."""
+        """Return the width of a bin, s."""
         widths = {self.number("bin_size", i) for i in chosen}
         if len(widths) > 1:
             raise LayoutError(f"{self.place('bin_size')} differs between trials: {sorted(widths)}.")
@@ -291,7 +291,7 @@ class _Table:
         return value
 
     def lengths(self, spikes: dict[str, list[NDArray[Any]]], chosen: Sequence[int]) -> list[int]:
-        """Give the bins of each trial, in which areas must agree; and units must agree between trials."""
+        """Return the bins of each trial, in which areas must agree; and units must agree between trials."""
         first, lengths = next(iter(spikes)), [len(c) for c in next(iter(spikes.values()))]
         for area, counts in spikes.items():
             for i, n, matrix in zip(chosen, lengths, counts, strict=True):
@@ -307,7 +307,7 @@ class _Table:
         return lengths
 
     def units(self, area: str, n: int) -> list[str]:
-        """Give the names of an area's units: channel and number from the unit guide, or else their place."""
+        """Return the names of an area's units: channel and number from the unit guide, or else the index."""
         guide = self.data.get(area + GUIDE) if area + GUIDE in self.fields else None
         if isinstance(guide, np.ndarray) and guide.shape == (n, 2):
             names = [f"{area} {channel:g}.{unit:g}" for channel, unit in guide]
@@ -335,7 +335,7 @@ class _Table:
         return kinds, found, notes
 
     def columns(self, field: str, n: int) -> tuple[str, ...]:
-        """Give the names of a signal's columns."""
+        """Return the names of a signal's columns."""
         named = NAMES.get(field, f"{field}_names")
         value: MatValue = self.data.get(named) if named in self.fields else Cells("", 0, lambda i: "")
         words = texts(value)
@@ -348,7 +348,7 @@ class _Table:
     # -- events --------------------------------------------------------------------------------------
 
     def event_names(self) -> dict[str, str]:
-        """Give the name of each event by its field; of two of the same name the second keeps its own."""
+        """Return the name of each event by its field; of two of the same name the second keeps its own."""
         names: dict[str, str] = {}
         for field in (f for f in self.fields if f.startswith(EVENT) and f != EVENT):
             own = field.removeprefix(EVENT)
@@ -358,7 +358,7 @@ class _Table:
         return names
 
     def events(self, chosen: Sequence[int]) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
-        """Give the bin of each event, counted from 1, NaN where missing; and words on what was chosen."""
+        """Return the bin of each event, counted from 1, NaN where missing; and words on what was chosen."""
         found: dict[str, NDArray[np.float64]] = {}
         notes = []
         for field, name in self.event_names().items():
@@ -375,7 +375,7 @@ class _Table:
         return found, notes
 
     def window(self, start: str | None, stop: str | None) -> Window:
-        """Give the window that is scored, from the fields that are asked for or the usual ones."""
+        """Return the window that is scored, from the fields that are asked for or the usual ones."""
         return Window(
             self.end(start, STARTS, "--start-event"),
             self.end(stop, STOPS, "--stop-event"),
@@ -383,7 +383,7 @@ class _Table:
         )
 
     def end(self, asked: str | None, usual: Sequence[str], option: str) -> str:
-        """Give the event of one end of the window."""
+        """Return the event of one end of the window."""
         fields = [f"{EVENT}{asked.removeprefix(EVENT)}"] if asked else usual
         names = self.event_names()
         found = next((names[f] for f in fields if f in names), None)

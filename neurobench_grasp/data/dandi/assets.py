@@ -59,7 +59,7 @@ class Found:
     assets: tuple[Asset, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Give JSON values."""
+        """Return JSON values."""
         return asdict(self)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Digests of a file while it arrives: SHA-256 and DANDI's etag, each on a thread of its own."""
+"""Digests of a file while it arrives: SHA-256 and DANDI's etag, each on a separate thread."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Etag:
         self.current, self.room = hashlib.md5(usedforsecurity=False), self.part
 
     def result(self) -> str:
-        """Give the etag of all bytes so far."""
+        """Return the etag of all bytes so far."""
         if self.room < self.part:
             self._next_part()
         whole = hashlib.md5(b"".join(self.parts), usedforsecurity=False)
@@ -102,7 +102,7 @@ class Digests:
             lane.thread.join()
 
     def result(self) -> tuple[str, str | None]:
-        """Give SHA-256 and etag, unless it was left out; to be called when the context has been left."""
+        """Return SHA-256 and etag, unless it was left out; to be called when the context has been left."""
         return self.sha256.hexdigest(), None if self.etag is None else self.etag.result()
 
 

@@ -51,7 +51,7 @@ def download(
     Raises
     ------
     NgbError
-        If they cannot be had; what came so far stays for the next time, unless the disk is full.
+        If they is not available; what came so far stays for the next time, unless the disk is full.
     CorruptFileError
         If they are not those that the archive announces; nothing stays.
     """
@@ -95,7 +95,7 @@ class _Download:
     def fetch(self, digests: Digests) -> None:
         """Ask for the rest until all is there, again after connections that break off.
 
-        How often is counted anew only when one has brought something worth it.
+        How often is counted again only when one has brought something worth it.
         """
         failures = 0
         with open_session(self.instance, self.patience) as session:
@@ -148,7 +148,7 @@ class _Download:
         status, have = response.status_code, self.part.size
         if status == 404:
             raise NgbError(
-                f"{self.asset.path} is not at {shown(self.url)} any more; fetch its dandiset anew, or ask "
+                f"{self.asset.path} is not at {shown(self.url)} any more; fetch its dandiset again, or ask "
                 "for another version."
             )
         first, total = 0, response.headers.get("Content-Length", "")
@@ -166,7 +166,7 @@ class _Download:
         return bool(self.asset.sha256) and response.headers.get("ETag") == f'"{self.asset.dandi_etag}"'
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
-        """Give the body as it was sent, without waiting for whole chunks: what has come is kept."""
+        """Return the body as it was sent, without waiting for whole chunks: what has come is kept."""
         pace = Pace(self.patience)
         try:
             while data := response.raw.read1(CHUNK, decode_content=False):
@@ -184,7 +184,7 @@ class _Download:
             raise NgbError(self.unfinished("it was stopped"))
 
     def unfinished(self, why: str) -> str:
-        """Say how far the file came."""
+        """Report how far the file came."""
         done = f"{self.part.size / 1e6:.1f} of {self.asset.size / 1e6:.1f} MB"
         return (
             f"{self.asset.path} is not complete ({done}), because {why}; the same command continues where it "
@@ -211,7 +211,7 @@ class _Download:
 
     @contextmanager
     def disk(self) -> Iterator[None]:
-        """Say that a disk is full, or what else is wrong with it; what came is given up for the space."""
+        """Report that a disk is full, or what else is wrong with it; what came is given up for the space."""
         try:
             yield
         except OSError as error:

@@ -84,7 +84,7 @@ def fetch_files(
     Raises
     ------
     NgbError
-        If they cannot be had; files that are complete stay, and the others are continued next time.
+        If they is not available; files that are complete stay, and the others are continued next time.
     CorruptFileError
         If a file is not what the archive announces, or not the pinned one.
     """
@@ -101,7 +101,7 @@ def cached_files(
     progress: Progress = lambda text: None,
     patience: Patience | None = None,
 ) -> Fetched:
-    """Give the files that an address stood for when it was last fetched; fetch them if there are none.
+    """Return the files that an address stood for when it was last fetched; fetch them if there are none.
 
     What is in the cache, and still has its digest, is used without asking the archive anything, drafts and
     newest versions too; parameters and errors as of :func:`fetch_files`.
@@ -162,7 +162,7 @@ def _fetch(
 
 
 def _one(store: Store, found: Found, asset: Asset, patience: Patience, meter: Meter) -> tuple[Asset, Path]:
-    """Give a file's place in the cache, and its SHA-256."""
+    """Return a file's place in the cache, and its SHA-256."""
     from neurobench_grasp.data.dandi.download import download
 
     def waiting() -> None:
@@ -248,6 +248,6 @@ class Meter:
                 self.progress(f"{self.what}: {self.done / 1e6:.1f} of {self.size / 1e6:.1f} MB")
 
     def say(self, text: str) -> None:
-        """Tell something else."""
+        """Report something else."""
         with self.lock:
             self.progress(text)

@@ -81,7 +81,7 @@ class Guard(HTTPAdapter):
             if attempt + 1 < self.patience.tries:
                 self.patience.wait(attempt, asked)
         raise NgbError(
-            f"{shown(url)} cannot be had, because {failure}; look to the network connection, or try again "
+            f"{shown(url)} is not available, because {failure}; look to the network connection, or try again "
             "later: what is in the cache stays usable."
         ) from None
 
@@ -96,7 +96,7 @@ class Guard(HTTPAdapter):
             )
 
     def _refused(self, response: requests.Response, url: str) -> None:
-        """Say why a server does not answer; a missing thing is left to whoever asked for it."""
+        """Report why a server does not answer; a missing thing is left to whoever asked for it."""
         status = response.status_code
         if status < 400 or status in (404, 416):
             return
@@ -109,15 +109,15 @@ class Guard(HTTPAdapter):
                 else f"gives it only to those it knows ({status}); put your token there into the variable "
                 f"{variable}"
             )
-            raise NgbError(f"{shown(url)} cannot be had: the archive {wanted}.")
+            raise NgbError(f"{shown(url)} is not available: the archive {wanted}.")
         raise NgbError(
-            f"{shown(url)} cannot be had, because the server answers {status} {words(response)}; try again "
-            "later, or tell those who run the archive."
+            f"Could not download {shown(url)}: the server answers {status} {words(response)}; try again "
+            "later, or report it to the archive."
         )
 
 
 def reason(error: requests.RequestException, patience: Patience) -> str:
-    """Say what went wrong; the error's own text may hold a signed URL."""
+    """Report what went wrong; the error's own text may hold a signed URL."""
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate cannot be trusted"
     if isinstance(error, requests.ConnectTimeout):
@@ -152,10 +152,10 @@ def _read(response: requests.Response, url: str, pace: Pace) -> None:
                     f"{shown(url)} gives more than {MOST_BYTES >> 20} MB where a list is expected."
                 )
             if not pace.is_kept(len(chunk)):
-                raise NgbError(f"{shown(url)} cannot be had, because {pace.words}; try again later.")
+                raise NgbError(f"{shown(url)} is not available, because {pace.words}; try again later.")
     except urllib3.exceptions.HTTPError:
         raise NgbError(
-            f"{shown(url)} cannot be had, because its answer breaks off; try again later."
+            f"{shown(url)} is not available, because its answer breaks off; try again later."
         ) from None
     finally:
         response.close()

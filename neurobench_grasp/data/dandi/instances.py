@@ -99,6 +99,6 @@ def shown(url: str) -> str:
 
 
 def plain(text: object, longest: int = 500) -> str:
-    """Text of a stranger's server on one line, without signs that would steer a terminal."""
+    """Text of an untrusted server on one line, without signs that would steer a terminal."""
     line = " ".join(text.split()) if isinstance(text, str) else ""
     return "".join(c for c in line if c.isprintable())[:longest]

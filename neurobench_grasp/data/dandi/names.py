@@ -57,7 +57,7 @@ class Address:
 
 
 def is_address(name: object) -> bool:
-    """Tell an address from a dataset's name and from a file's path."""
+    """Report an address from a dataset's name and from a file's path."""
     return isinstance(name, str) and name.lower().startswith(PREFIX)
 
 

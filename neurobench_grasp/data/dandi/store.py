@@ -111,7 +111,7 @@ class Store:
         cached = self.find(asset)
         if cached is None or cached.is_sound():
             return cached
-        tell(f"{asset.path} in the cache is damaged, so it was removed, to be fetched anew")
+        tell(f"{asset.path} in the cache is damaged, so it was removed, to be fetched again")
         self.discard(cached)
         return None
 
@@ -159,7 +159,7 @@ class Store:
     def recall(
         self, instance: str, address: Address, tell: Callable[[str], None] = lambda text: None
     ) -> Fetched | None:
-        """Give what an address stood for last, if all its files are in the cache and sound.
+        """Return what an address stood for last, if all its files are in the cache and sound.
 
         Needs no network; damaged files are removed, which is told in words.
         """

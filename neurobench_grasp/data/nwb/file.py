@@ -179,7 +179,7 @@ def _opened(path: Path, source: Path | io.RawIOBase) -> Iterator[NwbFile]:
 
 
 def check_regular(path: Path, kind: str) -> None:
-    """Say plainly what a path is when it is no readable file of a kind."""
+    """Report plainly what a path is when it is no readable file of a kind."""
     if path.is_dir():
         raise NgbError(f"{path} is a folder; name one of the {kind} files in it.")
     if not path.exists():

@@ -44,7 +44,7 @@ def broken_heap(path: Path, bulk: Sequence[tuple[int, int]]) -> int | None:
 
 
 def _gaps(bulk: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
-    """Give what the ranges leave uncovered."""
+    """Return what the ranges leave uncovered."""
     done = 0
     for start, stop in sorted(bulk):
         if start > done:

@@ -85,7 +85,7 @@ class LayoutFit:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is inside a file. ``dataclasses.asdict`` gives plain values for JSON.
+    """What is inside a file. ``dataclasses.asdict`` returns plain values for JSON.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class Inspection:
 
 
 def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None) -> Inspection:
-    """Tell what is inside an NWB file, even where no layout fits.
+    """Report what is inside an NWB file, even where no layout fits.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None)
 
 
 def inspect_open(nwb: NwbFile, path: str, size: int, layout: str | Path | None = None) -> Inspection:
-    """Tell what is inside an open file, which messages call ``path``; of a far one, little is read."""
+    """Report what is inside an open file, which messages call ``path``; of a far one, little is read."""
     stamp = read_stamp(nwb)
     fits = _fits(nwb, layout, stamp)
     chosen = _fitting(nwb, layout, stamp)
@@ -202,7 +202,7 @@ def inspect_open(nwb: NwbFile, path: str, size: int, layout: str | Path | None =
 
 
 def _scores(nwb: NwbFile, layout: Layout | None, n_units: int) -> dict[str, str]:
-    """Tell by which protocols the file can be scored, and why not by the others."""
+    """Report by which protocols the file can be scored, and why not by the others."""
     if layout is None:
         return dict.fromkeys(("encoding", "tracking", "brain-control"), "no layout fits")
     units = "yes" if n_units else "it holds no units"
@@ -214,7 +214,7 @@ def _scores(nwb: NwbFile, layout: Layout | None, n_units: int) -> dict[str, str]
 
 
 def _hand(nwb: NwbFile, layout: Layout) -> str:
-    """Tell whether postures of the hand are known, and how."""
+    """Return whether postures of the hand are known, and how."""
     there = {s.name for s in layout.signals if locate_signals(nwb, s)}
     if any(part.signal in there for part in layout.posture):
         drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in layout.posture)

@@ -295,7 +295,7 @@ def _shipped() -> Mapping[str, Layout]:
 
 
 def layouts() -> dict[str, Layout]:
-    """Give the layouts that ship with the package, by name."""
+    """Return the layouts that ship with the package, by name."""
     return dict(_shipped())
 
 

@@ -150,7 +150,7 @@ def locate_signals(nwb: NwbFile, signal: SignalLayout) -> list[str]:
 
 
 def locate_column(nwb: NwbFile, table: str, column: str) -> str:
-    """Give the first spelling of a column, ``one|other``, that a table has, or else the first."""
+    """Return the first spelling of a column, ``one|other``, that a table has, or else the first."""
     spellings = [c.strip() for c in column.split("|")]
     return next((c for c in spellings if nwb.has_dataset(f"{table}/{c}")), spellings[0])
 
@@ -165,7 +165,7 @@ def separate_series(nwb: NwbFile, signal: SignalLayout, folder: str) -> list[str
 
 
 def units_tables(nwb: NwbFile) -> tuple[str, ...]:
-    """Give every units table, wherever it lies."""
+    """Return every units table, wherever it lies."""
     return tuple(sorted(g for g in nwb.tree.groups if nwb.type_of(g) == "Units"))
 
 
@@ -231,7 +231,7 @@ class _Search:
             self.lack(f"the signal {signal.name!r}", signal.paths, self.around(signal.paths[0]))
 
     def around(self, path: str) -> list[str]:
-        """Give what the nearest existing folder on the way to a path holds."""
+        """Return what the nearest existing folder on the way to a path holds."""
         parent = path.rpartition("/")[0]
         while parent and not self.nwb.has_group(parent):
             parent = parent.rpartition("/")[0]

@@ -243,7 +243,7 @@ def _split(path: str) -> list[str]:
 
 
 def address(item: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> tuple[int, int]:
-    """Give what identifies an object of a file, by whatever path it is reached."""
+    """Return what identifies an object of a file, by whatever path it is reached."""
     info = h5py.h5g.get_objinfo(item, b".")  # h5o.get_info walks over the chunks of a dataset
     low, high = info.objno
     return info.fileno[0], low | high << 32

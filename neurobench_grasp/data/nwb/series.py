@@ -126,7 +126,7 @@ class Parts:
         return None if times is None else (values, times, unit or stated)
 
     def times(self, path: str, shape: tuple[int, ...], rate: float | None = None) -> Floats | None:
-        """Give the sample times of a series of the given shape, (n_samples,), in seconds."""
+        """Return the sample times of a series of the given shape, (n_samples,), in seconds."""
         place = f"{path}/timestamps"
         if self.nwb.has_dataset(place):
             times = self.numbers(place)
@@ -141,7 +141,7 @@ class Parts:
         return None if clock is None else regular_times(clock[0], rate or clock[1], shape[0])
 
     def regular_clock(self, path: str) -> tuple[float, float] | None:
-        """Give starting time (s) and rate (Hz) of a series without timestamps."""
+        """Return starting time (s) and rate (Hz) of a series without timestamps."""
         place = f"{path}/starting_time"
         start = self.numbers(place) if self.nwb.has_dataset(place) else None
         rate = self.nwb.attribute(place, "rate") if start is not None else None

@@ -299,7 +299,7 @@ def _signal_series(signal: Signal, step: float | None) -> TimeSeries:
 
 
 def _whole_steps(signal: Signal, step: float) -> NDArray[Any]:
-    """Values as integers, so that ``integer * step`` gives them back bit by bit."""
+    """Values as integers, so that ``integer * step`` returns them back bit by bit."""
     with np.errstate(all="ignore"):
         whole = np.rint(signal.values / step)
     if (

@@ -40,19 +40,19 @@ class Babbler:
         self.weights["torque"] = np.linalg.solve(hidden.T @ hidden + penalty, hidden.T @ torque)
 
     def activations(self, trials):
-        """Give every layer by name, as it was in closed loop."""
+        """Return every layer by name, as it was in closed loop."""
         return self.activations_of(self.observe(trials))
 
     def track(self, trials, *, goal=None):
-        """Imitate; ``goal`` gives, step by step, the next five postures or the embedding instead."""
+        """Imitate; ``goal`` returns, step by step, the next five postures or the embedding instead."""
         return self._loop(trials, goal)[0]
 
     def observe(self, trials):
-        """Give what the network received in closed loop."""
+        """Return what the network received in closed loop."""
         return self._loop(trials, None)[1]
 
     def embed(self, trials):
-        """Give the embedding of the goal."""
+        """Return the embedding of the goal."""
         return self.activations(trials).layers["goal"]
 
     def activations_of(self, observations):
@@ -61,7 +61,7 @@ class Babbler:
         return Activations({name: Ragged(x, observations.offsets) for name, x in layers.items()})
 
     def state(self):
-        """Give all that was drawn and learned, as named arrays."""
+        """Return all that was drawn and learned, as named arrays."""
         return self.weights
 
     def restore(self, state):

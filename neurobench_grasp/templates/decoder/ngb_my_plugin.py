@@ -25,11 +25,11 @@ class LeakyLinear:
         self.weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (commands - self.middle))
 
     def reset(self, n_trials):
-        """Begin that many trials anew, with empty integrators."""
+        """Begin that many trials again, with empty integrators."""
         self.integrators = np.zeros((n_trials, len(TIME_CONSTANTS), self.n_units))
 
     def observe(self, spikes):
-        """Give each trial's command, (n_trials, n_features), for its newest bin, (n_trials, n_units)."""
+        """Return each trial's command, (n_trials, n_features), for its newest bin, (n_trials, n_units)."""
         traces = (self._integrate(spikes) - self.mean) / self.scale
         return traces @ self.weights + self.middle
 

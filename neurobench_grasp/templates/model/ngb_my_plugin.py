@@ -38,13 +38,13 @@ class Forecaster:
         self.weights["readout"] = np.linalg.solve(memory.T @ memory + penalty, memory.T @ future)
 
     def activations(self, trials):
-        """Give every layer by name, with exactly the steps of the trials."""
+        """Return every layer by name, with exactly the steps of the trials."""
         hidden = self._hidden(trials)
         forecast = Ragged.of([trial @ self.weights["readout"] for trial in hidden])
         return Activations({"hidden": hidden, "forecast": forecast})
 
     def state(self):
-        """Give all that was drawn and learned, as named arrays."""
+        """Return all that was drawn and learned, as named arrays."""
         return self.weights
 
     def restore(self, state):

@@ -12,7 +12,7 @@ METRIC, SPLIT, MIN_OBJECTS, MIN_UNITS = "object_similarity", "test", 4, 2
 
 
 def run(context):
-    """Give one row per session, area and layer; the model was fitted on training trials before."""
+    """Return one row per session, area and layer; the model was fitted on training trials before."""
     rows = []
     for session in context.sessions:
         held_out = context.index(session, getattr(context.splits, SPLIT))
@@ -31,7 +31,7 @@ def run(context):
 
 
 def overall(rows):
-    """Give the mean over sessions and layers for each area; rows without a session are what is printed."""
+    """Return the mean over sessions and layers for each area; rows without a session are what is printed."""
     for area in dict.fromkeys(row["area"] for row in rows):
         values = [row["value"] for row in rows if row["area"] == area and row["value"] is not None]
         found = (

@@ -9,7 +9,7 @@ from neurobench_grasp import ModelCard, ModelSpec, hookimpl
 
 
 def build(seed, **settings):
-    """Give an unfitted controller; torch is imported here, because listing models must stay quick."""
+    """Return an unfitted controller; torch is imported here, because listing models must stay quick."""
     from ngb_example_controller.controller import ExampleController
 
     return ExampleController(**settings)

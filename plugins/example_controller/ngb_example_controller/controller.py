@@ -58,11 +58,11 @@ class ExampleController:
         return self.activations_of(self.observe(trials))
 
     def track(self, trials, *, goal=None):
-        """Imitate; ``goal`` gives, step by step, the next five postures or the embedding instead."""
+        """Imitate; ``goal`` returns, step by step, the next five postures or the embedding instead."""
         return self._loop(trials, goal)[0]
 
     def observe(self, trials):
-        """Give what the network received in closed loop."""
+        """Return what the network received in closed loop."""
         return self._loop(trials, None)[1]
 
     def embed(self, trials):
