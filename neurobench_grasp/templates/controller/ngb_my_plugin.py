@@ -1,7 +1,7 @@
-"""A controller of the hand that learns by motor babbling, as infants are thought to.
+"""A controller of the hand that learns by motor babbling, as is thought of infants.
 
-The hand moves at random. From that the network learns which torques took it from where it was to where it is
-60 ms later. To imitate a movement it is asked for the torques that lead to the posture 60 ms ahead.
+The hand moves at random, and the network learns which torques moved it from one posture to that
+60 ms later. To imitate a movement, it predicts the torques that lead to the posture 60 ms ahead.
 """
 
 import numpy as np
@@ -9,22 +9,22 @@ from neurobench_grasp import Activations, ModelCard, ModelSpec, NgbError, Ragged
 
 AHEAD = 3  # steps of 20 ms
 N_JOINTS, N_MUSCLE_SIGNALS = 23, 78
-GOAL = slice((AHEAD - 1) * N_JOINTS, AHEAD * N_JOINTS)  # where that posture is among the next five
+GOAL = slice((AHEAD - 1) * N_JOINTS, AHEAD * N_JOINTS)  # its columns among the next five postures
 N_GOAL, N_STATE, N_HIDDEN = 50, 100, 200
-GAIN = 0.2  # of the random weights: units stay where they are nearly linear, so that small errors show
+GAIN = 0.2  # of the random weights: units stay nearly linear, so that small errors are visible
 N_HANDS, N_STEPS = 128, 60  # of babbling
 RIDGE = 1e-7
 
 
 class Babbler:
-    """Fixed random weights up to the hidden layer, learned ones from there to the torques."""
+    """Fixed random weights up to the hidden layer, fitted weights from there to the torques."""
 
     def __init__(self, n_steps):
         self.n_steps = n_steps
         self.weights = {}
 
     def fit(self, train, *, seed):
-        """Babble around the postures of the training trials, and learn the torques by ridge regression."""
+        """Babble around the postures of the training trials, and fit the torques by ridge regression."""
         rng = np.random.default_rng(seed)
         observed, torque = babble(postures(train).values, self.n_steps, rng)
         self.weights = {
@@ -40,7 +40,7 @@ class Babbler:
         self.weights["torque"] = np.linalg.solve(hidden.T @ hidden + penalty, hidden.T @ torque)
 
     def activations(self, trials):
-        """Return every layer by name, as it was in closed loop."""
+        """Return every layer by name, in closed loop."""
         return self.activations_of(self.observe(trials))
 
     def track(self, trials, *, goal=None):
