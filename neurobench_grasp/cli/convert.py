@@ -58,10 +58,10 @@ def trialdata(
     as_json: Json = False,
 ) -> Result:
     """Convert files of the TrialData convention: M1_spikes, pos, vel, bin_size, idx_… (unverified)."""
-    from neurobench_grasp.data.converters.trialdata import Wishes, convert
+    from neurobench_grasp.data.converters.trialdata import Options, convert
 
-    wishes = Wishes(variable, condition, start, stop, tuple(signals or ()), licence)
-    return _converted(files, to, lambda path: convert(path, wishes))
+    options = Options(variable, condition, start, stop, tuple(signals or ()), licence)
+    return _converted(files, to, lambda path: convert(path, options))
 
 
 def _converted(files: Sequence[Path], to: Path, convert: Callable[[Path], Converted]) -> Result:

@@ -64,7 +64,7 @@ def inspect(
     elif quarantine:
         raise typer.BadParameter("only for files on disk; fetch this one first", param_hint="--quarantine")
     else:
-        found = inspect_remote(file, layout, instance=instance, tell=note)
+        found = inspect_remote(file, layout, instance=instance, progress=note)
     return Result(
         {**asdict(found), "event_tuning": tuning}, [*_contents(found, layout), *_tuning_table(tuning)]
     )

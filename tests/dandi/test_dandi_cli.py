@@ -228,8 +228,8 @@ def test_datasets_of_the_catalogue_are_listed_with_their_sizes(ngb, tmp_path):
 def test_errors_are_one_sentence(ngb, server, arguments):
     result = ngb("data", *arguments, server=server)
     assert result.exit_code == 1 and result.stdout == ""
-    told = [line for line in result.stderr.splitlines() if "asking the archive" not in line]
-    assert len(told) == 1 and told[0].endswith(".")
+    messages = [line for line in result.stderr.splitlines() if "querying the archive" not in line]
+    assert len(messages) == 1 and messages[0].endswith(".")
 
 
 def test_score_fetches_what_is_absent_and_then_needs_no_network(ngb, server, tmp_path):

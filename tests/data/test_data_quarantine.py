@@ -1,4 +1,4 @@
-"""A untrusted file is read in a subprocess: the same result, or one sentence, and no harm."""
+"""An untrusted file is read in a subprocess: the same result, or one sentence, and no harm."""
 
 import json
 import os
@@ -16,9 +16,9 @@ from data_sessions import small_session, write_foreign, write_small
 from neurobench_grasp.contract import Ragged, Session
 from neurobench_grasp.data import inspect_file, load_session, quarantine, validate_file
 from neurobench_grasp.data.quarantine import Quarantine
-from neurobench_grasp.data.validate import is_whole
+from neurobench_grasp.data.validate import is_consistent
 from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, UnsafeFileError
-from neurobench_grasp.sandbox import limits as confine
+from neurobench_grasp.sandbox import limits as sandbox_limits
 from neurobench_grasp.sandbox.wire import PackedError, _pack, read_packed, write_packed
 
 
@@ -36,9 +36,9 @@ def child(monkeypatch):
         begin = (
             "import ctypes, json, os, socket, sys, time\n"
             "from pathlib import Path\n"
-            "from neurobench_grasp.sandbox.limits import confine\n"
+            "from neurobench_grasp.sandbox.limits import apply_limits\n"
             "order = json.loads(sys.argv[1])\n"
-            "Path('unsupported_limits.json').write_text(json.dumps(confine(**order['limits'])))\n"
+            "Path('unsupported_limits.json').write_text(json.dumps(apply_limits(**order['limits'])))\n"
         )
         monkeypatch.setattr(
             quarantine,
@@ -105,16 +105,16 @@ def test_a_layout_of_ones_own_is_found_from_the_current_folder(path, tmp_path, m
     [
         ("ctypes.string_at(0)", {}, r"crashed \(SIGSEGV\)"),
         ("os.abort()", {}, r"crashed \(SIGABRT\)"),
-        ("sys.exit(3)", {}, r"broke off \(exit code 3\)"),
-        ("raise MemoryError", {}, "broke off"),
-        ("while True: pass", {"cpu": 1}, "takes more than 1 s of computing"),
-        ("time.sleep(60)", {"wall": 1.0}, "takes more than 1 s, the most"),
-        ("", {}, "handed back what is no sound answer"),
-        ("Path('refused.json').write_text('{}')", {}, "handed back what is no sound answer"),
+        ("sys.exit(3)", {}, r"stopped \(exit code 3\)"),
+        ("raise MemoryError", {}, "stopped"),
+        ("while True: pass", {"cpu": 1}, "takes more than 1 s of processor time"),
+        ("time.sleep(60)", {"wall": 1.0}, "takes more than 1 s, the limit"),
+        ("", {}, "returned an invalid response"),
+        ("Path('refused.json').write_text('{}')", {}, "returned an invalid response"),
         (
             "Path('refused.json').write_text(json.dumps({'kind': 'OSError', 'message': 'x'}))",
             {},
-            "handed back what is no sound answer",
+            "returned an invalid response",
         ),
     ],
 )
@@ -138,13 +138,13 @@ def test_more_memory_than_allowed(tmp_path):
         file["units/spike_times"][::3_000_000] = 1.0
         file["units/spike_times_index"] = np.full(n_units, 30_000_000)
     with pytest.raises(
-        UnsafeFileError, match=r"takes more than 0\.244 GiB of memory, the most that quarantine"
+        UnsafeFileError, match=r"needs more than 0\.244 GiB of memory, the limit of quarantine"
     ):
         Quarantine(memory=250 << 20).load_session(path)
 
 
 def test_more_output_than_allowed(path):
-    with pytest.raises(UnsafeFileError, match=r"gives more than .* GiB of data, the most that quarantine"):
+    with pytest.raises(UnsafeFileError, match=r"yields more than .* GiB of data, the limit of quarantine"):
         Quarantine(disk=5000).load_session(path)
 
 
@@ -177,7 +177,7 @@ def test_there_is_no_network_or_it_is_said(path, child):
             reached = True
         except TimeoutError:
             reached = False
-    assert reached == any("no network" in line for line in told)
+    assert reached == any("network isolation" in line for line in told)
 
 
 def test_limits_that_a_system_does_not_have_are_named(path, monkeypatch):
@@ -190,7 +190,7 @@ def test_limits_that_a_system_does_not_have_are_named(path, monkeypatch):
 
     monkeypatch.setattr(resource, "setrlimit", refuse)
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert confine.confine(1, 1, 1) == ["a limit on memory", "no network"]
+    assert sandbox_limits.apply_limits(1, 1, 1) == ["memory limit", "network isolation"]
     monkeypatch.setattr(os, "name", "nt")
     with pytest.raises(NgbError, match="only Linux and macOS have"):
         Quarantine().load_session(str(path))
@@ -312,8 +312,8 @@ def _change_trials(session, **changes):
     ],
 )
 def test_sessions_that_do_not_hold_together_are_told(change):
-    assert is_whole(small_session())
-    assert not is_whole(change(small_session()))
+    assert is_consistent(small_session())
+    assert not is_consistent(change(small_session()))
 
 
 FALSE = "replace(s, sha256='0' * 64)"
@@ -329,5 +329,5 @@ def test_sessions_that_do_not_hold_together_are_refused(path, child, changed):
         "s = load_session(order['path'])\n"
         f"write_packed(Path(), {changed})\n"
     )
-    with pytest.raises(UnsafeFileError, match="handed back what is no sound answer"):
+    with pytest.raises(UnsafeFileError, match="returned an invalid response"):
         Quarantine().load_session(path)

@@ -125,9 +125,7 @@ def test_a_dataset_is_fetched_once_and_scored_by_its_name(dandi, tmp_path):
 
 
 def test_a_folder_instead_of_the_archive_is_answered_with_the_way_to_score_files(tmp_path):
-    with pytest.raises(
-        NgbError, match="falcon-m2 comes from DANDI alone; score files of your own by their path"
-    ):
+    with pytest.raises(NgbError, match="falcon-m2 is only on DANDI; score your own files by their path"):
         fetch("falcon-m2", tmp_path)
 
 
