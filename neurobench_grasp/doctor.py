@@ -229,7 +229,7 @@ def _rendering() -> Iterator[Finding]:
         return
     libraries = {"libEGL": find_library("EGL"), "libOSMesa": find_library("OSMesa")}
     absent = [name for name, place in libraries.items() if not place]
-    if "no OpenGL" in output and absent:
+    if "No OpenGL" in output and absent:
         yield Finding("rendering", f"no {' and no '.join(absent)}", MISSING, advice)
     else:
         yield Finding("rendering", f"a picture fails: {output or f'exit code {code}'}", PROBLEM, advice)

@@ -1,4 +1,4 @@
-"""What a protocol is tried with: a hand that plays movements as they were recorded."""
+"""Fixture for protocols: a controller that replays recorded movements."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from neurobench_grasp.protocols.context import Context
 N_JOINTS = 23
 
 
-class Puppet:
-    """A controller that sets the joints of the hand to what it is told; its layer are the joint angles."""
+class ReplayController:
+    """A controller that sets the joints to given postures; its layer is the joint angles."""
 
     def activations_of(self, observations: Ragged) -> Activations:
-        """Return what it observes."""
+        """Return the observations."""
         return Activations({"posture": observations})
 
     def embed(self, trials: Trials) -> Ragged:
@@ -45,19 +45,19 @@ class Puppet:
         return Tracking(Ragged(angles, trials.offsets), Ragged(keypoints(angles), trials.offsets))
 
     def track(self, trials: Trials) -> Tracking:
-        """Play the recorded movement."""
+        """Replay the recorded movement."""
         return self.drive(trials, Goal("joint_angles", self.embed(trials)))
 
 
 def context_of(session: AlignedSession, seed: int) -> Context:
-    """Return a protocol a session and a puppet; nothing is kept from stage to stage."""
+    """Return a protocol's context with a session and a replay controller; stages are not stored."""
     from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder
 
     def stage(name: str, parts: Mapping[str, Any] | None, make: Any) -> dict[str, NDArray[Any]]:
         made: dict[str, NDArray[Any]] = make()
         return made
 
-    puppet = Puppet()
+    puppet = ReplayController()
     return Context(
         sessions=(session,),
         splits=make_splits({session.id: session.conditions}),
@@ -79,7 +79,7 @@ def context_of(session: AlignedSession, seed: int) -> Context:
 
 
 def record_of(spec: ProtocolSpec, scores: Scores) -> ScoreRecord:
-    """Put scores into a record, as they would be kept."""
+    """Return scores as a record."""
     nothing = "0" * 64
     return ScoreRecord(
         model="puppet",

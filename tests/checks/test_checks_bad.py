@@ -39,11 +39,11 @@ def failed(report, subject):
 @pytest.mark.parametrize(
     ("model", "check", "advice"),
     [
-        ("bidirectional", "causal", "Networks that run backwards in time"),
+        ("bidirectional", "causal", "Bidirectional networks"),
         ("phase", "causal", "depends on how long the trial goes on"),
         ("noisy", "repeatable", "draw no noise in `activations`"),
         ("nan", "finite", "look for divisions by zero"),
-        ("lastrow", "every_step", "Give all steps, with the trials' own offsets"),
+        ("lastrow", "every_step", "Return all steps, with the trials' offsets"),
         ("laststep", "every_step", "give what the model computed at every step"),
         ("batch", "batch_invariant", "take means and scales from training trials"),
         ("carriesover", "batch_invariant", "reset the state for each trial"),
@@ -59,9 +59,9 @@ def failed(report, subject):
         ("editsinputs", "inputs_unchanged", "Copy before you change"),
         ("sharedrandom", "own_random_numbers", "np.random.default_rng(seed)"),
         ("unseeded", "deterministic", "np.random.default_rng(seed)"),
-        ("objectstate", "plain_state", "give arrays of numbers"),
-        ("forgets", "restores", "put everything that `fit` learned into `state`"),
-        ("constant", "varies", "leave it out, or fix it"),
+        ("objectstate", "plain_state", "return the fitted parameters as arrays of numbers"),
+        ("forgets", "restores", "put everything that `fit` computed into `state`"),
+        ("constant", "varies", "omit it, or fix it"),
         ("raises", "fits", "`fit` raises ValueError: the matrix is singular (fake_zoo.py:"),
         ("missinglater", "fits", "`pip install a_module_that_nobody_has`"),
         ("incomplete", "builds", "It lacks restore, state of a Model"),
@@ -69,11 +69,11 @@ def failed(report, subject):
         ("callsexit", "gives_layers", "must not end the program"),
         ("quits", "gives_layers", "ended the process (exit code 3)"),
         ("crashes", "plain_state", "crashed the process (SIGSEGV)"),
-        ("hangs", "plain_state", "was not done after 15 s and was stopped"),
+        ("hangs", "plain_state", "did not finish within 15 s and was stopped"),
         ("ignoresgoals", "takes_goals", "The hand ignores `goal`"),
         ("ignorespostures", "takes_postures", "The hand ignores goals of the kind 'joint_angles'"),
-        ("readsoneposture", "takes_postures", "side by side: 115 columns"),
-        ("no_card", "card", "give `card=ModelCard(licence=…"),
+        ("readsoneposture", "takes_postures", "concatenated: 115 columns"),
+        ("no_card", "card", "add `card=ModelCard(licence=…"),
     ],
 )
 def test_a_broken_rule_is_caught_by_its_own_check_and_by_no_other(zoo, model, check, advice):
@@ -160,9 +160,9 @@ def test_two_plugins_with_one_name_are_both_named(install):
 def test_pickled_weights_in_a_distribution_are_told(install):
     install("fake_weights", plugin("weighty"), files=("weights.pt", "more.safetensors", "notes.txt"))
     found = failed(run_checks("weighty"), "model weighty")
-    assert "It brings weights.pt" in found["no_pickle"]
+    assert "It contains weights.pt" in found["no_pickle"]
     assert (
-        "It brings more.safetensors" in found["names_its_weights"]
+        "It contains more.safetensors" in found["names_its_weights"]
         and "depends_on" in found["names_its_weights"]
     )
 
@@ -185,13 +185,13 @@ def others(install):
 @pytest.mark.parametrize(
     ("subject", "check", "advice"),
     [
-        ("dataset no_licence", "licence", "give `licence`"),
+        ("dataset no_licence", "licence", "set `licence`"),
         ("dataset no_file", "files_exist", "none.nwb, which are not there"),
         ("dataset no_nwb", "readable", "bad.nwb"),
-        ("dataset not_told", "synthetic_is_told", "give `synthetic=True`"),
+        ("dataset undeclared", "declares_synthetic", "set `synthetic=True`"),
         ("dataset twice", "own_ids", "rename one"),
         ("dataset small", "enough_conditions", "It has 4 conditions"),
-        ("protocol version_0", "version", "give 1"),
+        ("protocol version_0", "version", "use 1"),
         ("protocol gives_list", "gives_scores", "gives a list"),
         ("protocol bad_row", "follows_schema", "metric"),
         ("protocol draws", "same_scores_again", "np.random.default_rng(context.seed)"),

@@ -86,7 +86,7 @@ def test_list_verify_and_remove(ngb, server):
     ]
     for command in ("remove", "verify"):
         missing = ngb("data", command, f"dandi:{SET}", "nothing")
-        assert missing.exit_code == 1 and missing.stderr.startswith("The cache holds nothing of nothing; ")
+        assert missing.exit_code == 1 and missing.stderr.startswith("The cache has no nothing; ")
         assert missing.stderr.count("\n") == 1
     assert found(ngb("data", "list", "--json"))["assets"]
 
@@ -209,7 +209,7 @@ def test_datasets_of_the_catalogue_are_listed_with_their_sizes(ngb, tmp_path):
     (dataset,) = found(ngb("data", "list", "--json"))["datasets"]
     assert dataset["name"] == "small" and dataset["size"] > 1000
     (state,) = found(ngb("data", "verify", "small", "--json"))
-    assert state == {"name": "small", "state": "complete by its sizes; its digests were not kept"}
+    assert state == {"name": "small", "state": "complete by file sizes; no digests were stored"}
     (folder / "a.nwb").write_bytes(b"x")
     assert ngb("data", "verify", "small").exit_code == 1
     assert ngb("data", "remove", "small").exit_code == 0 and not folder.exists()

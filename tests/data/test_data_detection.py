@@ -1,4 +1,4 @@
-"""DecodingTrials that are found by their speed: planted ones with a closed form, and what is none."""
+"""Movements that are found by their speed: planted ones with a closed form, and what is none."""
 
 from dataclasses import replace
 

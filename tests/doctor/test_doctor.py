@@ -154,7 +154,7 @@ def test_a_network_that_cannot_be_read_is_named(own_cache):
     ("code", "output", "status", "expected"),
     [
         (0, "osmesa", OK, "OpenGL through osmesa"),
-        (1, "neurobench_grasp.errors.NgbError: There is no OpenGL here to draw", MISSING, "no libEGL and no libOSMesa"),
+        (1, "neurobench_grasp.errors.NgbError: No OpenGL is available to draw", MISSING, "no libEGL and no libOSMesa"),
         (-11, "it crashed (signal 11)", PROBLEM, "signal 11"),
         (0, "a white picture", PROBLEM, "a white picture"),
         (None, "no answer in 7 s", PROBLEM, "no answer"),

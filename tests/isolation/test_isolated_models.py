@@ -202,7 +202,7 @@ def test_after_a_crash_a_new_model_gets_a_new_process_and_the_old_one_says_what_
 @pytest.mark.parametrize(
     ("gives", "says"),
     [
-        ("{'a': 1}", r"activations\(\) gives a dict; it must give Activations"),
+        ("{'a': 1}", r"activations\(\) returned a dict; it must return Activations"),
         (
             "Activations({'a': Ragged(np.array([[{}]] * trials.offsets[-1]), trials.offsets)})",
             "holds objects",
@@ -225,12 +225,12 @@ def test_a_pickle_is_never_loaded(odd_model, trials, tmp_path):
     """Not even if the plugin takes the place of what writes the answer."""
     trap = tmp_path / "trap"
     code = (
-        "from neurobench_grasp.isolation import child\n"
+        "from neurobench_grasp.isolation import worker\n"
         "def write(folder, value):\n"
         f"    array = np.array([Trap({str(trap)!r})], object)\n"
         "    np.savez(folder / 'arrays.npz', a0=array, a1=np.array([0, 1]))\n"
         '    (folder / \'values.json\').write_text(\'{"layers": {"a": {"values": "a0", "offsets": "a1"}}}\')\n'
-        "child.write_packed = write"
+        "worker.write_packed = write"
     )
     model = odd_model(code=code, gives="Activations({})")
     model.fit(trials, seed=0)

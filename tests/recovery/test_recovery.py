@@ -251,8 +251,8 @@ def test_table_and_picture_hold_every_cell(tmp_path):
     ("options", "message"),
     [
         ({"teacher_seeds": (4,)}, "seed 4 is among the candidates' \\(0 … 4\\)"),
-        ({"networks": 1}, "take at least two"),
-        ({"teachers": ["psth"]}, "'psth' is no teacher; choose among muscle_ppo"),
+        ({"networks": 1}, "use at least two"),
+        ({"teachers": ["psth"]}, "'psth' is not a teacher; choose among muscle_ppo"),
         ({"teachers": ["torque_ppo"], "candidates": {"muscle_ppo": "muscle"}}, "No candidate is of the kind"),
     ],
 )
