@@ -156,7 +156,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--commands", type=int, default=4, help="commands driven side by side")
+    parser.add_argument("--commands", type=int, default=4, help="commands simulated in parallel")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     result = measure(Bench(options.commands), options.pairs)

@@ -62,7 +62,7 @@ def tracks(case: ModelCase) -> None:
 
 @check("controller", "tracks")
 def tracks_repeatably(case: ModelCase) -> None:
-    """The same trials give the same movement again."""
+    """Repeated calls with the same trials return the same movement."""
     first = track(case, case.probe).keypoints
     disturb(5)
     if apart(first.values, track(case, case.probe).keypoints.values, SAME).any():
@@ -126,7 +126,7 @@ def takes_postures(case: ModelCase) -> None:
 
 @check("controller", "gives_layers", "tracks_repeatably")
 def observes(case: ModelCase) -> None:
-    """An open pass over its observations gives the same layers."""
+    """An open pass over its observations returns the same layers."""
     found = layers_in(
         case.call("activations_of", lambda: case.fitted.activations_of(_observations(case))), "activations_of"
     )

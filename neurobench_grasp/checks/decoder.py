@@ -52,7 +52,7 @@ def learns(case: DecoderCase) -> None:
 
 @check("decoder", "learns")
 def decodes(case: DecoderCase) -> None:
-    """Commands depend on past spikes of their own trial only."""
+    """Commands depend on past spikes of the same trial only."""
     from neurobench_grasp.protocols.brain_control.decoders import check_decoder
 
     try:

@@ -1,4 +1,4 @@
-"""Checks of a model: what it returns, and that this depends on past behaviour of its own trial only."""
+"""Checks of a model: what it returns, and that this depends on past behaviour of the same trial only."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def card(case: ModelCase) -> None:
     if not isinstance(found, ModelCard):
         raise Broken("It has no card; add `card=ModelCard(licence=…, authors=…, …)` to its ModelSpec.")
     if case.spec.controller and found.action_space == "none":
-        raise Broken("Its card says action_space='none', but it is a controller; name what moves the hand.")
+        raise Broken("Its card has action_space='none', but it is a controller; state its action space.")
 
 
 @check("model")
@@ -119,7 +119,7 @@ def varies(case: ModelCase) -> None:
 
 @check("model", "gives_layers")
 def repeatable(case: ModelCase) -> None:
-    """The same trials give the same activations again."""
+    """Repeated calls with the same trials return the same activations."""
     disturb(3)
     again = case.layers_of(case.probe)
     if name := differing(case.layers, again, SAME):
@@ -247,7 +247,7 @@ def plain_state(case: ModelCase) -> None:
 
 @check("model", "plain_state", "every_step", "repeatable", fresh=True)
 def restores(case: ModelCase) -> None:
-    """Restored in another process, it gives the same activations."""
+    """Restored in another process, it returns the same activations."""
     with np.load(case.scratch / STATE) as stored:
         state = {name: stored[name] for name in stored.files}
     with np.load(case.scratch / REFERENCE) as stored:

@@ -57,16 +57,16 @@ def context_of(session: AlignedSession, seed: int) -> Context:
         made: dict[str, NDArray[Any]] = make()
         return made
 
-    puppet = ReplayController()
+    controller = ReplayController()
     return Context(
         sessions=(session,),
         splits=make_splits({session.id: session.conditions}),
-        activations=lambda trials: puppet.activations_of(puppet.embed(trials)),
-        track=puppet.track,
-        drive=puppet.drive,
-        embed=puppet.embed,
-        observe=puppet.embed,
-        untrained=puppet.activations_of,
+        activations=lambda trials: controller.activations_of(controller.embed(trials)),
+        track=controller.track,
+        drive=controller.drive,
+        embed=controller.embed,
+        observe=controller.embed,
+        untrained=controller.activations_of,
         model_key=None,
         decoder=DecoderSpec("ridge", build=RidgeDecoder, summary="ridge regression"),
         decoder_key=None,
@@ -82,7 +82,7 @@ def record_of(spec: ProtocolSpec, scores: Scores) -> ScoreRecord:
     """Return scores as a record."""
     nothing = "0" * 64
     return ScoreRecord(
-        model="puppet",
+        model="replay",
         seed=0,
         dataset={"id": "sample", "sha256": nothing, "splits": nothing, "synthetic": True},
         protocol={"name": spec.name, "version": spec.version, "settings": dict(spec.settings)},

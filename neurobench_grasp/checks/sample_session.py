@@ -36,7 +36,7 @@ def sample_session(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Ses
     angles = _grasping(times, onset, contact, np.arange(n) % n_objects, rng)
     session = session_from_arrays(
         id=f"sample_{seed}",
-        subject="nobody",
+        subject="sample",
         spike_times={str(unit): _spikes(angles[:, 3 + 3 * unit], times, rng) for unit in range(len(AREAS))},
         areas={str(unit): area for unit, area in enumerate(AREAS)},
         trials={

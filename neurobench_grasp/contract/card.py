@@ -1,4 +1,4 @@
-"""The model card: what a model is and what it learned from, as typed facts."""
+"""The model card: description and training data of a model, as typed fields."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What a model is, who made it, and what it learned from.
+    """Description, authors and training data of a model.
 
     Parameters
     ----------

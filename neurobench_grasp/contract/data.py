@@ -41,7 +41,7 @@ class Ragged:
     values : ndarray, shape (n_total_steps, n_features)
         The steps of all trials, one trial after the other.
     offsets : ndarray of int64, shape (n_trials + 1,)
-        Trial ``i`` holds rows ``offsets[i]:offsets[i + 1]``.
+        Trial ``i`` is rows ``offsets[i]:offsets[i + 1]``.
 
     Raises
     ------
@@ -138,7 +138,7 @@ class Units:
     ----------
     ids : tuple of str, length n_units
     areas : tuple of str, length n_units
-        Cortical area of each unit (``M1``, ``S1`` …), ``unknown`` where the file does not say.
+        Cortical area of each unit (``M1``, ``S1`` …), ``unknown`` if the file does not state it.
     spike_times : ndarray, shape (n_spikes,), optional
         Seconds, unit after unit, ascending within a unit.
     spike_offsets : ndarray of int64, shape (n_units + 1,), optional

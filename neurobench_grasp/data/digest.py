@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from neurobench_grasp.contract import Session, Signal, Units
 
 BLOCK = 16 << 20
-"""Block size in bytes. Part of the digest's definition: another size gives other digests."""
+"""Block size in bytes. Part of the digest's definition: another size yields other digests."""
 
 THREADS = 2
 """Blocks are hashed in parallel; hashing and reading HDF5 release the GIL."""

@@ -208,9 +208,9 @@ def _angles(angles: Mapping[str, ArrayLike], times: ArrayLike | None, unit: str)
     if times is None:
         raise NgbError("Joint angles need angle_times, the time of each sample in seconds.")
     if unit not in ("rad", "deg"):
-        raise NgbError(f"The angle unit {unit!r} is unknown; give 'rad' or 'deg'.")
+        raise NgbError(f"The angle unit {unit!r} is unknown; use 'rad' or 'deg'.")
     if not angles:
-        raise NgbError("The joint angles have no columns; give one per hand joint.")
+        raise NgbError("The joint angles have no columns; add one per hand joint.")
     clock = _vector(times, "angle_times")
     columns = {joint: _vector(values, f"joint_angles[{joint!r}]") for joint, values in angles.items()}
     for joint, values in columns.items():

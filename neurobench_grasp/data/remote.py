@@ -82,7 +82,7 @@ def place_of_url(url: str, retry: RetryPolicy) -> Place:
 
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise NgbError(f"{shown(url)} is not encrypted; give an https address, or download the file.")
+        raise NgbError(f"{shown(url)} is not encrypted; use an https address, or download the file.")
 
     class UrlGuard(Guard):
         def _refused(self, response: requests.Response, url: str) -> None:

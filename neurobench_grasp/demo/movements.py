@@ -29,7 +29,7 @@ PHASES = {
     "md": (0.25, 1.0),
 }
 
-# Variability from trial to trial: standard deviations, in free coordinates unless said otherwise
+# Variability from trial to trial: standard deviations, in free coordinates unless stated otherwise
 VARY_DURATION = 0.4  # of the argument of a squashing function that keeps it within 0.4 … 1.0 s
 VARY_OPENING = 0.25  # as a fraction of the opening
 VARY_SYNERGY = 0.17  # along each of a few directions common to many joints

@@ -24,7 +24,7 @@ _NOTE = (
     "by how much the candidate of the teacher's kind (framed) is above it, paired unit by unit. Recovered: "
     "the interval of that margin lies above 0 for every other kind of input or action; untrained networks "
     "do not enter the verdict. Shades go from the lowest to the highest score of a row.\n"
-    "Synthetic sessions: a self-test of the benchmark, which says nothing about brains."
+    "Synthetic sessions: a self-test of the benchmark, no evidence about brains."
 )
 
 

@@ -24,7 +24,7 @@ from neurobench_grasp.run.evaluate import CORE
 AREA = "M1"
 DESCRIPTION = (
     "Synthetic, a self-test: movements and spikes were generated, not recorded. Units follow {}, "
-    "to test whether a benchmark identifies them; scores say nothing about brains."
+    "to test whether a benchmark identifies them; scores are no evidence about brains."
 )
 
 

@@ -12,7 +12,7 @@ CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 
 
 def apply_limits(memory: int, cpu: int | None, disk: int, *, mapped: bool = True) -> list[str]:
-    """Give up, irrevocably, resources that reading a file or running a model does not need.
+    """Limit or disable, irrevocably, resources that reading a file or running a model does not need.
 
     Parameters
     ----------

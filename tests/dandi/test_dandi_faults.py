@@ -315,7 +315,7 @@ def test_an_answer_without_end_is_not_read(server, fetch, monkeypatch):
 
 def test_a_list_without_end_is_not_followed(server, quick, monkeypatch):
     monkeypatch.setattr("neurobench_grasp.data.dandi.client.MOST_FILES", 4)
-    with pytest.raises(NgbError, match="lists more than 4 files; give a narrower pattern"):
+    with pytest.raises(NgbError, match="lists more than 4 files; use a narrower pattern"):
         list_files(f"dandi:{SET}", instance=server.api, retry=quick)
 
 

@@ -131,7 +131,7 @@ def _trials(**changes):
         ),
         ({"angle_times": np.arange(100) / 10}, "has 200 samples, but angle_times 100"),
         ({"angle_times": np.zeros(200)}, "sample times do not rise"),
-        ({"angle_unit": "degrees"}, "The angle unit 'degrees' is unknown; give 'rad' or 'deg'"),
+        ({"angle_unit": "degrees"}, "The angle unit 'degrees' is unknown; use 'rad' or 'deg'"),
         ({"joint_angles": {}}, "The joint angles have no columns"),
         ({"spike_times": {"1": [np.nan], "2": []}}, "are NaN or infinite"),
         ({"spike_times": {"1": [[0.5]], "2": []}}, r"Expected one dimension in spike_times\['1'\]"),

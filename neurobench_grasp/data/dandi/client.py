@@ -122,7 +122,7 @@ class Archive:
         if not address.version and newest is None:
             raise NgbError(
                 f"Dandiset {address.dandiset} has no published version; write "
-                f"dandi:{address.dandiset}@{DRAFT}/… for its draft, which may change: a record holds the "
+                f"dandi:{address.dandiset}@{DRAFT}/… for its draft, which may change: a record contains the "
                 "digests of its files."
             )
         try:
@@ -206,7 +206,7 @@ def _client(instance: str, retry: RetryPolicy) -> Any:
                 yield from page["results"]
                 n_listed += max(len(page["results"]), 1)
                 if n_listed > MOST_FILES:
-                    raise NgbError(f"{instance} lists more than {MOST_FILES} files; give a narrower pattern.")
+                    raise NgbError(f"{instance} lists more than {MOST_FILES} files; use a narrower pattern.")
                 if not page["next"]:
                     return
                 page = self.get(page["next"])

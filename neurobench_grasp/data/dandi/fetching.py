@@ -133,7 +133,7 @@ def _one_path(text: str) -> Address:
     address = parse_address(text)
     if not address.pattern:
         raise NgbError(
-            f"{text} is a whole dandiset; give a file of it, or write {text}/* for all "
+            f"{text} is a whole dandiset; name a file in it, or write {text}/* for all "
             f"(`ngb data files {text}` lists them)."
         )
     return address

@@ -131,7 +131,7 @@ class ConditionLayout:
     constant : str, optional
         The condition of all trials, if the file states none; no condition can then be held out.
     scale : float
-        Factor for numeric labels (rad to degrees, say).
+        Factor for numeric labels (for example, rad to degrees).
     decimals : int, optional
         Decimals of numeric labels; ``None`` writes them in full.
     """
@@ -264,7 +264,7 @@ class Layout:
     signals : tuple of SignalLayout
     joint_map : mapping of str to tuple, optional
         Column of the joint angles → (hand joint, sign, offset in rad); ``None`` maps each column to the
-        hand joint of its own name.
+        hand joint of the same name.
     posture : tuple of PostureLayout
         Columns that drive several joints each.
     true_rates : str, optional

@@ -445,7 +445,7 @@ class Reader:
                 name = path.rpartition("/")[2] if layout.name == "*" else layout.name
                 if path in taken:
                     continue
-                if layout.container != "separate_timeseries":  # a folder may hold several such signals
+                if layout.container != "separate_timeseries":  # a folder may contain several such signals
                     taken.add(path)
                 signal = self.signal(replace(layout, name=name), path)
                 if signal is not None:

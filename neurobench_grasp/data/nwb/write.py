@@ -166,7 +166,7 @@ def _when(time: datetime | str) -> datetime:
             time = datetime.fromisoformat(time)
         except ValueError:
             raise NgbError(
-                f"The session start time {time!r} is not ISO 8601; give '2024-05-31T09:30:00'."
+                f"The session start time {time!r} is not ISO 8601; write it like '2024-05-31T09:30:00'."
             ) from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 

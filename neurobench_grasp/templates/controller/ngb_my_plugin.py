@@ -44,11 +44,11 @@ class Babbler:
         return self.activations_of(self.observe(trials))
 
     def track(self, trials, *, goal=None):
-        """Imitate; ``goal`` returns, step by step, the next five postures or the embedding instead."""
+        """Imitate; ``goal`` replaces the reference: the next five postures at each step, or the embedding."""
         return self._loop(trials, goal)[0]
 
     def observe(self, trials):
-        """Return what the network received in closed loop."""
+        """Return the observations of the network in closed loop."""
         return self._loop(trials, None)[1]
 
     def embed(self, trials):
@@ -56,20 +56,20 @@ class Babbler:
         return self.activations(trials).layers["goal"]
 
     def activations_of(self, observations):
-        """Run the network openly."""
+        """Run an open pass of the network."""
         layers = self._layers(observations.values)
         return Activations({name: Ragged(x, observations.offsets) for name, x in layers.items()})
 
     def state(self):
-        """Return all that was drawn and learned, as named arrays."""
+        """Return all weights as named arrays."""
         return self.weights
 
     def restore(self, state):
-        """Take back what ``state`` gave."""
+        """Load what ``state`` returned."""
         self.weights = dict(state)
 
     def _layers(self, observed, embedding=None):
-        """Activity of each layer, (n_rows, n_features); ``embedding`` takes the place of the goal's."""
+        """Activity of each layer, (n_rows, n_features); ``embedding`` replaces that of the goal."""
         w = self.weights
         goal, state = np.split((observed - w["mean"]) / w["scale"], [N_JOINTS], axis=1)
         goal = np.tanh(goal @ w["goal"]) if embedding is None else embedding
@@ -83,7 +83,7 @@ class Babbler:
         }
 
     def _loop(self, trials, goal):
-        """Run all trials side by side, one hand each, until the longest is over."""
+        """Simulate all trials in parallel, one hand each, until the longest has ended."""
         from neurobench_grasp.bodies import Hands  # MuJoCo; listing models must stay quick
 
         if goal is not None and goal.kind not in ("joint_angles", "embedding"):
@@ -110,24 +110,24 @@ class Babbler:
 
 
 def postures(trials):
-    """Joint angles in steps of the hand, if they are there."""
+    """Return the joint angles if they were recorded in steps of the hand."""
     if trials.joint_angles is None or round(1000 * trials.dt) != 20:
         raise NgbError("my_plugin needs joint angles in steps of 20 ms.")
     return trials.joint_angles
 
 
 def random_weights(n_inputs, n_outputs, rng):
-    """Weights that give outputs of the size of the gain for inputs of size one."""
+    """Return random weights that map unit-size inputs to outputs of the size of the gain."""
     return GAIN * rng.standard_normal((n_inputs, n_outputs)) / n_inputs**0.5
 
 
 def at_step(trials, step):
-    """One row per trial: its row at that step, its last where it has ended."""
+    """Return one row per trial: that of the step, or its last one if it has ended."""
     return np.stack([trial[min(step, len(trial) - 1)] for trial in trials])
 
 
 def babble(start, n_steps, rng):
-    """Move at random from given postures; give what was wanted and sensed, and the torques that did it."""
+    """Move at random from given postures; return the observations and the torques."""
     from neurobench_grasp.bodies import Hands
 
     hands, torque = Hands("torque", N_HANDS), np.zeros((N_HANDS, N_JOINTS))
