@@ -40,11 +40,11 @@ def failed(report, subject):
     ("model", "check", "advice"),
     [
         ("bidirectional", "causal", "Bidirectional networks"),
-        ("phase", "causal", "depends on how long the trial goes on"),
+        ("phase", "causal", "depends on the trial's duration"),
         ("noisy", "repeatable", "draw no noise in `activations`"),
-        ("nan", "finite", "look for divisions by zero"),
+        ("nan", "finite", "check for divisions by zero"),
         ("lastrow", "every_step", "Return all steps, with the trials' offsets"),
-        ("laststep", "every_step", "give what the model computed at every step"),
+        ("laststep", "every_step", "return what was computed at every step"),
         ("batch", "batch_invariant", "take means and scales from training trials"),
         ("carriesover", "batch_invariant", "reset the state for each trial"),
         ("readsnwb", "no_neurons", "fake_zoo.py"),
@@ -82,7 +82,7 @@ def test_a_broken_rule_is_caught_by_its_own_check_and_by_no_other(zoo, model, ch
     assert advice in found[check]
 
 
-def test_what_depends_on_a_broken_rule_is_told_as_not_run(zoo):
+def test_what_depends_on_a_broken_rule_is_reported_as_not_run(zoo):
     assert not zoo.passed
     rows = {row.check: row for row in zoo.rows if row.subject == "model raises"}
     assert rows["causal"].status == "not run"
@@ -111,7 +111,7 @@ def test_a_good_controller_passes(zoo):
     assert set(rows.values()) == {"pass", "skip"}
 
 
-def test_a_controller_without_a_hand_is_told_which_methods_it_lacks(zoo):
+def test_a_controller_without_a_hand_fails_with_its_missing_methods(zoo):
     assert "activations_of, embed, observe, track" in failed(zoo, "model no_hand")["builds"]
 
 
@@ -157,7 +157,7 @@ def test_two_plugins_with_one_name_are_both_named(install):
     }
 
 
-def test_pickled_weights_in_a_distribution_are_told(install):
+def test_pickled_weights_in_a_distribution_are_reported(install):
     install("fake_weights", plugin("weighty"), files=("weights.pt", "more.safetensors", "notes.txt"))
     found = failed(run_checks("weighty"), "model weighty")
     assert "It contains weights.pt" in found["no_pickle"]
@@ -186,13 +186,13 @@ def others(install):
     ("subject", "check", "advice"),
     [
         ("dataset no_licence", "licence", "set `licence`"),
-        ("dataset no_file", "files_exist", "none.nwb, which are not there"),
+        ("dataset no_file", "files_exist", "none.nwb, which do not exist"),
         ("dataset no_nwb", "readable", "bad.nwb"),
         ("dataset undeclared", "declares_synthetic", "set `synthetic=True`"),
-        ("dataset twice", "own_ids", "rename one"),
+        ("dataset twice", "unique_ids", "rename one"),
         ("dataset small", "enough_conditions", "It has 4 conditions"),
         ("protocol version_0", "version", "use 1"),
-        ("protocol gives_list", "gives_scores", "gives a list"),
+        ("protocol gives_list", "gives_scores", "returns a list"),
         ("protocol bad_row", "follows_schema", "metric"),
         ("protocol draws", "same_scores_again", "np.random.default_rng(context.seed)"),
         ("protocol odd", "plain_settings", "not plain JSON values"),

@@ -437,7 +437,7 @@ def test_checks_that_were_not_run_are_counted_one_by_its_name(ngb, monkeypatch):
     assert not any(line[:2] == ["1", "others"] for line in lines)
 
 
-def test_what_gives_no_layers_is_told_the_form_as_it_is_typed():
+def test_a_missing_layer_mapping_is_reported_with_the_required_form():
     with pytest.raises(Broken, match=r"must return Activations\(\{name: Ragged\}\)\.$"):
         layers_in({"hidden": 0}, "activations")
 

@@ -1,4 +1,4 @@
-"""An archive with a few small files, a cache of its own, and no way to any other machine."""
+"""An archive with a few small files, a separate cache, and no way to any other machine."""
 
 import random
 import socket

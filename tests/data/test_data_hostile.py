@@ -57,7 +57,7 @@ def test_hostile_files_are_refused_before_any_data_is_read(attack, function, val
 
 
 def test_no_other_file_is_opened(valid, tmp_path):
-    """The other files are pipes: whoever opened one would wait for ever."""
+    """The other files are pipes: opening one would block forever."""
     os.mkfifo(tmp_path / "pipe")
     with h5py.File(valid, "r+") as file:
         file.create_dataset("acquisition/x", (8,), "u1", external=[(str(tmp_path / "pipe"), 0, 8)])

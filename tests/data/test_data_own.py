@@ -95,7 +95,7 @@ def test_the_caller_keeps_its_arrays():
     times[0] = 0.25  # a session's own arrays are read-only, the caller's are not
 
 
-def test_unsorted_spikes_are_sorted_and_told():
+def test_unsorted_spikes_are_sorted_and_reported():
     session = session_from_arrays(**arrays(spike_times={"1": [1.5, 0.5], "2": [2.5]}))
     assert session.units.spike_times.tolist() == [0.5, 1.5, 2.5]
     assert "out of order and have been sorted" in session.notes[0]

@@ -149,35 +149,35 @@ def test_more_output_than_allowed(path):
 
 
 def test_what_the_child_may_not_do(path, child, tmp_path, monkeypatch):
-    """No core dumps, no tokens, no plugins, no files of its own but in its scratch folder, which is removed."""
+    """No core dumps, no tokens, no plugins, files only in its scratch folder, which is removed."""
     monkeypatch.setenv("NGB_DANDI_TOKEN", "5ecret")
     monkeypatch.setenv("HDF5_PLUGIN_PATH", str(tmp_path))
     child(
         "import resource\n"
-        "told = {'core': resource.getrlimit(resource.RLIMIT_CORE), 'environment': dict(os.environ), 'at': os.getcwd()}\n"
-        f"Path({str(tmp_path / 'told.json')!r}).write_text(json.dumps(told))\n"
+        "reported = {'core': resource.getrlimit(resource.RLIMIT_CORE), 'environment': dict(os.environ), 'at': os.getcwd()}\n"
+        f"Path({str(tmp_path / 'reported.json')!r}).write_text(json.dumps(reported))\n"
     )
     with pytest.raises(UnsafeFileError):
         Quarantine().load_session(path)
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["core"] == [0, 0]
-    assert "5ecret" not in str(told) and "HDF5_PLUGIN_PATH" not in told["environment"]
-    assert "ngb-quarantine-" in told["at"] and not os.path.exists(told["at"])
+    reported = json.loads((tmp_path / "reported.json").read_text())
+    assert reported["core"] == [0, 0]
+    assert "5ecret" not in str(reported) and "HDF5_PLUGIN_PATH" not in reported["environment"]
+    assert "ngb-quarantine-" in reported["at"] and not os.path.exists(reported["at"])
 
 
 def test_there_is_no_network_or_it_is_said(path, child):
-    told = []
+    reported = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         child(f"socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5)")
         with pytest.raises(UnsafeFileError):
-            Quarantine(tell=told.append).load_session(path)
+            Quarantine(tell=reported.append).load_session(path)
         try:
             server.accept()[0].close()
             reached = True
         except TimeoutError:
             reached = False
-    assert reached == any("network isolation" in line for line in told)
+    assert reached == any("network isolation" in line for line in reported)
 
 
 def test_limits_that_a_system_does_not_have_are_named(path, monkeypatch):
@@ -311,7 +311,7 @@ def _change_trials(session, **changes):
         lambda s: replace(s, true_rates=replace(s.signals["joint_angles"], columns=("a",))),
     ],
 )
-def test_sessions_that_do_not_hold_together_are_told(change):
+def test_sessions_that_do_not_hold_together_are_reported(change):
     assert is_consistent(small_session())
     assert not is_consistent(change(small_session()))
 

@@ -327,7 +327,7 @@ def test_bad_counts_are_refused(tmp_path, times, counts, words):
     assert any(words in f.message for f in validate_file(path, "ngb-grasp-1") if f.severity == "error")
 
 
-def test_gaps_between_bins_are_told(tmp_path):
+def test_gaps_between_bins_are_reported(tmp_path):
     path = tmp_path / "f.nwb"
     _counts_file(path, np.r_[np.arange(50), np.arange(90, 140)] * 0.02)
     assert any("1 gaps between bins, the longest of 0.820 s" in note for note in load_session(path).notes)

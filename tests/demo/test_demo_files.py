@@ -26,7 +26,7 @@ make_demo(sys.argv[1], lambda text: print(text, flush=True))
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """A demo of one small session, in a cache of its own."""
+    """A demo of one small session, in a separate cache."""
     monkeypatch.setattr(movements, "REPEATS", 1)
     session = sessions.make_session("demo_a_1")
     monkeypatch.setattr(sessions, "SESSIONS", (session.id,))

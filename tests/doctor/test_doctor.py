@@ -1,4 +1,4 @@
-"""``ngb doctor``: it found what is wrong and what to do, and a fault of its own probes is only a finding."""
+"""``ngb doctor``: reports faults and what to do; a failing probe is only a finding."""
 
 import importlib.metadata
 import json
@@ -74,8 +74,8 @@ def test_the_command_prints_a_table_that_fits_or_json(finished):
     assert result.exit_code == 0
     assert "`ngb score` has all that it needs" in result.stdout and "what to do" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
-    told = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
-    assert set(told[0]) == {"item", "found", "status", "advice", "needed"}
+    reported = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    assert set(reported[0]) == {"item", "found", "status", "advice", "needed"}
 
 
 def test_a_missing_package_fails_and_one_that_does_not_fit_too(absent, finished):
@@ -103,7 +103,7 @@ def test_another_python_than_is_required(monkeypatch):
     assert found.status == PROBLEM and found.needed and "Python >=3.11" in found.advice
 
 
-def test_broken_plugins_are_told_with_their_reason(monkeypatch):
+def test_broken_plugins_are_reported_with_their_reason(monkeypatch):
     for name in ("importerror", "twin_a", "twin_b"):
         monkeypatch.syspath_prepend(str(DISTRIBUTIONS / name))
     load_registry.cache_clear()

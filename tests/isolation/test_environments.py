@@ -118,7 +118,7 @@ def test_of_two_that_are_made_at_once_one_stays(own_cache, plugin, monkeypatch):
     assert len(times) == 2 and list(own_cache.iterdir()) == [made]
 
 
-def test_an_environment_that_nobody_used_for_a_month_is_removed(own_cache, plugin, no_pip):
+def test_an_environment_unused_for_a_month_is_removed(own_cache, plugin, no_pip):
     old, used = environment_of(str(plugin)).folder, environment_of(str(plugin)).folder
     assert old == used
     os.utime(old / "environment.json", (1, 1))

@@ -178,7 +178,7 @@ def test_kinematics_are_recovered_against_less_and_not_against_their_like(models
     assert file.stat().st_mtime_ns == made
     assert rows([again]) == rows([first])
     tied = found({**kinds, "copy": "copied"})
-    assert not tied.recovered and tied.why_not == "linear_kinematic cannot be told from copy"
+    assert not tied.recovered and tied.why_not == "linear_kinematic does not differ from copy"
     assert tied.margins["copy"].value == 0
 
 
@@ -193,7 +193,7 @@ MUSCLE = Teacher("muscle_ppo", "muscle", 101)
     ("torque", "kinematics", "why_not"),
     [
         (0.15, 0.10, ""),
-        (0.20, 0.10, "muscle_ppo cannot be told from torque_ppo"),
+        (0.20, 0.10, "muscle_ppo does not differ from torque_ppo"),
         (0.15, 0.25, "muscle_ppo is below linear_kinematic"),
     ],
 )

@@ -101,7 +101,7 @@ def test_the_new_decoder_finds_a_planted_command(made):
     weights = rng.standard_normal((30, 2))
     kept = np.exp(-0.02 / 0.12)
 
-    def command(bins):  # a leaky sum, in a loop of its own
+    def command(bins):  # a leaky sum, as a plain loop
         total, rows = np.zeros(30), []
         for row in bins:
             total = kept * total + row
@@ -262,12 +262,12 @@ def test_a_folder_that_is_not_there_or_not_writable_is_one_sentence(tmp_path):
 
 def test_the_command_tells_what_is_there_and_what_comes_next(tmp_path):
     done = ngb("new", "model", "our_hand", "--controller", "--to", tmp_path, "--json")
-    told = json.loads(done.stdout)
+    reported = json.loads(done.stdout)
     assert done.exit_code == 0
-    assert {str(path.relative_to(told["folder"])) for path in Path(told["folder"]).rglob("*.*")} <= {
-        *told["files"]
+    assert {str(path.relative_to(reported["folder"])) for path in Path(reported["folder"]).rglob("*.*")} <= {
+        *reported["files"]
     }
-    assert told["next"][1:] == ["ngb check our_hand", "ngb score --model our_hand"]
+    assert reported["next"][1:] == ["ngb check our_hand", "ngb score --model our_hand"]
     assert "controller=True" in (tmp_path / "our_hand/ngb_our_hand.py").read_text()
     words = ngb("new", "decoder", "our_decoder", "--to", tmp_path).stdout
     assert f"pip install -e '{tmp_path}/our_decoder[test]'" in words

@@ -31,7 +31,7 @@ def there(server, small):
     return server.add(SET, PUBLISHED, File(PATH, small.read_bytes()))
 
 
-def peek(server, quick, name=ADDRESS, **more):
+def inspect(server, quick, name=ADDRESS, **more):
     return inspect_remote(name, instance=server.api, retry=quick, **more)
 
 
@@ -48,7 +48,7 @@ def test_it_shows_what_a_direct_look_shows(server, quick, there, small):
     direct = inspect_file(small)
     for name in (ADDRESS, url_of(server, there)):
         messages = []
-        found = peek(server, quick, name, progress=messages.append)
+        found = inspect(server, quick, name, progress=messages.append)
         assert without_rates(found) == without_rates(direct)
         for one, other in zip(found.areas, direct.areas, strict=True):
             assert one.median_rate == pytest.approx(other.median_rate, rel=0.05)
@@ -61,7 +61,7 @@ def test_it_shows_what_a_direct_look_shows(server, quick, there, small):
 def test_counts_have_no_rates_from_afar(server, quick, real_file):
     path = real_file("real/m1_center_out.nwb")
     server.add(SET, PUBLISHED, File(PATH, path.read_bytes()))
-    found = peek(server, quick)
+    found = inspect(server, quick)
     assert [a.median_rate for a in found.areas] == [None]
     assert found.n_units == inspect_file(path).n_units == 84
 
@@ -83,7 +83,7 @@ def test_little_of_a_large_file_is_transferred(server, quick, tmp_path, chunks):
         lfp.create_dataset("timestamps", data=np.arange(500_000) / 1000, chunks=chunks)
     assert 95e6 < path.stat().st_size < 125e6
     server.add(SET, PUBLISHED, File(PATH, path.read_bytes()))
-    found = peek(server, quick)
+    found = inspect(server, quick)
     assert server.n_sent < 5e6
     assert server.count("blob") < 40
     direct = inspect_file(path)
@@ -99,8 +99,8 @@ def test_the_token_goes_to_the_api_alone(quick, small, monkeypatch):
     messages = []
     with archive(token="5ecret") as closed:
         file = closed.add(SET, PUBLISHED, File(PATH, small.read_bytes()))
-        found = peek(closed, quick, progress=messages.append)
-        peek(closed, quick, url_of(closed, file))
+        found = inspect(closed, quick, progress=messages.append)
+        inspect(closed, quick, url_of(closed, file))
         headers = {port: [h for p, _, _, h in closed.seen if p == port] for port in ("api", "blob")}
     assert all(h["Authorization"] == "token 5ecret" for h in headers["api"])
     assert headers["blob"] and not any("Authorization" in h for h in headers["blob"])
@@ -108,7 +108,7 @@ def test_the_token_goes_to_the_api_alone(quick, small, monkeypatch):
 
 
 def test_the_api_is_asked_for_the_signed_address_once(server, quick, there):
-    peek(server, quick)
+    inspect(server, quick)
     assert sum("/download/" in path for _, _, path, _ in server.seen) == 1
 
 
@@ -116,7 +116,7 @@ def test_a_file_in_the_cache_makes_no_request(server, quick, there, small):
     fetch_files(ADDRESS, instance=server.api)
     server.seen.clear()
     messages = []
-    assert replace(peek(server, quick, progress=messages.append), path="") == replace(
+    assert replace(inspect(server, quick, progress=messages.append), path="") == replace(
         inspect_file(small), path=""
     )
     assert server.seen == [] and messages == [f"{ADDRESS} is read from the cache"]
@@ -140,7 +140,7 @@ def test_what_goes_wrong_on_the_way_is_one_sentence(server, quick, there, kind, 
     """From the second request to the store on, every one fails."""
     server.blob_faults.extend([Fault("none"), Fault(kind, value, times=1e9)])
     with pytest.raises(NgbError, match=says) as caught:
-        peek(server, quick)
+        inspect(server, quick)
     assert "\n" not in str(caught.value) and SIGNATURE not in str(caught.value)
     assert server.count("blob") < 8  # remfile would try nine times more
 
@@ -156,13 +156,13 @@ def test_what_goes_wrong_on_the_way_is_one_sentence(server, quick, there, kind, 
 def test_a_store_that_cannot_be_used(server, quick, there, fault, says):
     server.blob_faults.append(fault)
     with pytest.raises(NgbError, match=says):
-        peek(server, quick)
+        inspect(server, quick)
 
 
 def test_a_size_that_lies(server, quick, there):
     there.size += 1
     with pytest.raises(CorruptFileError, match=r"has \d+ bytes instead of the announced \d+"):
-        peek(server, quick)
+        inspect(server, quick)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_size_that_lies(server, quick, there):
 def test_what_is_no_nwb_file(server, quick, small, edit, says):
     server.add(SET, PUBLISHED, File(PATH, edit(small.read_bytes())))
     with pytest.raises(NgbError, match=says):
-        peek(server, quick)
+        inspect(server, quick)
 
 
 def test_a_heap_that_would_hang_the_library_is_refused(server, quick, small):
@@ -187,20 +187,20 @@ def test_a_heap_that_would_hang_the_library_is_refused(server, quick, small):
         data[at + 16 : at + 18], data[at + 24 : at + 32] = bytes(2), bytes(8)
     server.add(SET, PUBLISHED, File(PATH, bytes(data)))
     with pytest.raises(CorruptFileError, match=r"its text heap at byte \d+ is broken"):
-        peek(server, quick)
+        inspect(server, quick)
 
 
 def test_one_file_is_looked_into_at_a_time(server, quick):
     with pytest.raises(
         NgbError, match=r"matches 2 files, but only one can be inspected at a time; `ngb data files"
     ):
-        peek(server, quick, f"dandi:{SET}@{PUBLISHED}/sub-A/*")
+        inspect(server, quick, f"dandi:{SET}@{PUBLISHED}/sub-A/*")
 
 
 def test_a_file_that_would_need_too_much_is_given_up(server, quick, there, monkeypatch):
     monkeypatch.setattr("neurobench_grasp.data.remote.MOST_BYTES", 150_000)
     with pytest.raises(NgbError, match="download the file"):
-        peek(server, quick)
+        inspect(server, quick)
     assert server.n_sent <= 150_000
 
 
@@ -213,13 +213,13 @@ def test_an_address_must_be_encrypted(name, quick):
 
 def test_an_address_that_is_not_there(server, quick):
     with pytest.raises(NgbError, match=r"answers 403 .*check the address, and that the file is public"):
-        peek(server, quick, f"{server.blob_root}/blobs/nothing")
+        inspect(server, quick, f"{server.blob_root}/blobs/nothing")
 
 
 def test_without_remfile_it_is_said_what_to_install(server, quick, monkeypatch):
     monkeypatch.setitem(sys.modules, "remfile", None)
     with pytest.raises(NgbError, match=r"pip install 'neurobench-grasp\[stream\]'"):
-        peek(server, quick)
+        inspect(server, quick)
     assert server.seen == []
 
 
