@@ -1,4 +1,4 @@
-"""A model that is being checked, and how its answers are compared."""
+"""Fixture for checks of a model, and comparison of its results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from neurobench_grasp.errors import NgbError
 
 SEED = 0
 SAME = 1e-6
-"""Of a layer's largest value: what is computed twice in the same way."""
+"""Tolerance relative to a layer's largest value, for identical computations."""
 ROUNDING = 1e-4
 """Relative to a layer's largest value: matrix products of other heights differ in their last bits."""
 Answer = TypeVar("Answer")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 UNFINISHED = "unfinished"
 COMPLETE = "complete by file sizes; no digests were stored"
 INCOMPLETE = "incomplete, make or fetch it again"
-SOUND, DAMAGED = "intact", "damaged, so it was removed; fetch it again"
+SOUND, DAMAGED = "sound", "damaged, so it was removed; fetch it again"
 Instance = Annotated[
     str | None,
     typer.Option(
