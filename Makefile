@@ -1,6 +1,6 @@
-# make install: into .venv, make the built-in dataset and score the linear model on it, which stands beside every
-# other as a reference; nothing needs the network afterwards.
-# make score: the same if need be, then score the default model on the built-in dataset.
+# make install: install into .venv, make the built-in dataset and score the linear model on it, which is shown with
+# every other model as a reference; nothing needs the network afterwards.
+# make score: install if needed, then score the default model on the built-in dataset.
 # make test: the same installation, then style, types, import contracts and all tests.
 
 PYTHON ?= python3

@@ -1,8 +1,8 @@
-"""Time to build the board of many models, its size, and the ranking against the plain loop; prints JSON.
+"""Time to build the board of many models, its size, and the ranking against a plain loop; prints JSON.
 
-Records and scores of single units are planted: models of all strengths, networks, sessions of two areas. They
-are written as ``ngb score`` writes them, then the site is built from the files as ``ngb leaderboard --html``
-builds it. The plain loop compares pair by pair (a sample of the pairs, scaled up), in the same process.
+Records and scores of single units are synthetic: models of graded strength, networks, sessions of two
+areas. They are written as by ``ngb score``, then the site is built from the files as by ``ngb leaderboard
+--html``. The plain loop compares pair by pair (a sample of the pairs, scaled up), in the same process.
 
     python benchmarks/board.py [--models 200] [--seeds 5] [--sessions 10] [--units 30] [--keep DIR]
 """
@@ -43,14 +43,14 @@ PLANTED = (
 
 @functools.cache
 def shared_part(session, seed, n_units, n_groups):
-    """Draw what all models have in common: units, conditions, and units in conditions differ."""
+    """Draw what all models share: differences between units, conditions, and units in conditions."""
     rng = np.random.default_rng([*session.encode(), seed])
     groups = 0.03 * rng.standard_normal((n_groups, 1)) + 0.05 * rng.standard_normal((n_groups, n_units))
     return 0.1 * rng.standard_normal(n_units) + groups
 
 
 def planted_part(rng, session, seed, n_units, n_groups, mean):
-    """Scores of one session: what all models have in common, and a little of the model's own."""
+    """Scores of one session: the part shared by all models, and a part specific to the model."""
     data = (
         shared_part(session, seed, n_units, n_groups) + mean + 0.02 * rng.standard_normal((n_groups, n_units))
     )
@@ -62,7 +62,7 @@ def planted_part(rng, session, seed, n_units, n_groups, mean):
 
 
 def planted(rng, model, seed, strength, n_sessions, n_units):
-    """One record of a network and the scores of its units."""
+    """Return a record of a network and the scores of its units."""
     parts, rows = [], []
     sessions = [f"session_{s}_{s % 2}" for s in range(n_sessions)]
     for area in AREAS:
@@ -89,13 +89,13 @@ def planted(rng, model, seed, strength, n_sessions, n_units):
 
 
 def numbers(parts):
-    """Value and interval as a record has them."""
+    """Return value and interval as in a record."""
     total = summarise(parts)
     return {"value": total.value, "ci": total.ci, "n_units": total.n_units, "median": total.median}
 
 
 def write_planted(folder, n_models, n_seeds, n_sessions, n_units):
-    """Write records of models of all strengths, some of which nothing tells apart."""
+    """Write records of models of graded strength, some of which do not differ."""
     strengths = np.random.default_rng(0).uniform(0.05, 0.35, n_models)
     for k, strength in enumerate(strengths):
         for seed in range(n_seeds):
@@ -106,7 +106,7 @@ def write_planted(folder, n_models, n_seeds, n_sessions, n_units):
 
 
 def plain_loop(models, n_sample):
-    """Seconds that comparing pair by pair takes, from a sample of the pairs."""
+    """Return the seconds that comparing pair by pair takes, from a sample of the pairs."""
     pairs = list(combinations(models, 2))
     sample = random.Random(0).sample(pairs, min(n_sample, len(pairs)))
     start = time.perf_counter()
@@ -149,7 +149,7 @@ def main():
     for name, default in {"models": 200, "seeds": 5, "sessions": 10, "units": 30}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument(
-        "--keep", type=Path, help="folder for records and site; records there are taken as they are"
+        "--keep", type=Path, help="folder for records and site; existing records there are used"
     )
     parser.add_argument("--json", action="store_true", help="the default, for symmetry with ngb")
     given = parser.parse_args()

@@ -1,8 +1,8 @@
-"""How fast a brain-driven hand is simulated here, beside one trial at a time.
+"""Speed of brain-control simulation compared with simulating one trial at a time.
 
     python benchmarks/brain_control.py [--pairs 5] [--commands 4] [--json]
 
-``muscle_ppo`` on the first session of ``demo``: the trials that the protocol drives, under several commands
+``muscle_ppo`` on the first session of ``demo``: the trials that the protocol runs, under several commands
 decoded from M1, in one closed loop; medians over pairs that alternate in one run, on the same cores.
 
     loop_over_raw    control steps per second of the closed loop, over those of bare ``mujoco.rollout`` of
@@ -50,7 +50,7 @@ class Bench:
     Parameters
     ----------
     n_commands : int
-        How often the trials are driven side by side.
+        Number of simulated copies of each trial.
     """
 
     def __init__(self, n_commands: int) -> None:
@@ -71,17 +71,17 @@ class Bench:
         self.network, self.settings = model._network, model.settings
 
     def steps(self, offsets: Floats) -> int:
-        """Control steps of trials, those included in which the hand settles."""
+        """Return the control steps of trials, including settling."""
         return int(offsets[-1] + (len(offsets) - 1) * self.settings.settle_steps)
 
     def closed_loop(self) -> float:
-        """Control steps per second of the closed loop."""
+        """Return control steps per second of the closed loop."""
         start = time.perf_counter()
         run_closed_loop(self.network, "muscle", self.reference, self.settings, goal=self.goal)
         return self.steps(self.reference.offsets) / (time.perf_counter() - start)
 
     def raw(self) -> float:
-        """Control steps per second of bare rollouts in batches like those of the closed loop."""
+        """Return control steps per second of bare rollouts in batches like those of the closed loop."""
         lengths = np.sort(np.diff(self.reference.offsets))[::-1] + self.settings.settle_steps
         threads = usable_cores()
         start = time.perf_counter()
@@ -90,7 +90,7 @@ class Bench:
         return self.steps(self.reference.offsets) / (time.perf_counter() - start)
 
     def one_at_a_time(self) -> float:
-        """Control steps per second of a plain loop over trials and steps."""
+        """Return control steps per second of a plain loop over trials and steps."""
         torch.set_num_threads(1)
         reference = Reference.of(self.single)
         start = time.perf_counter()
@@ -123,7 +123,7 @@ class Bench:
 
 
 def _bare_rollout(lengths: Floats) -> None:
-    """Step hands with fixed controls as long as each trial lasts, state handed back."""
+    """Step hands with fixed controls for the duration of each trial, returning states."""
     model = body_model("muscle", PHYSICS_STEPS)
     data = [mujoco.MjData(model)]
     rng = np.random.default_rng(0)
@@ -143,7 +143,7 @@ def measure(bench: Bench, pairs: int) -> dict[str, object]:
         "raw": bench.raw,
         "single": bench.one_at_a_time,
     }
-    bench.closed_loop()  # warm
+    bench.closed_loop()  # warm up
     rows = [{name: side() for name, side in sides.items()} for _ in range(pairs)]
     return {
         "loop_over_raw": round(statistics.median(r["loop"] / r["raw"] for r in rows), 3),
@@ -159,7 +159,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--commands", type=int, default=4, help="commands driven side by side")
+    parser.add_argument("--commands", type=int, default=4, help="commands simulated in parallel")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     result = measure(Bench(options.commands), options.pairs)

@@ -1,12 +1,12 @@
-"""Compare the built-in dataset with recordings, in numbers: hand movements and neurons.
+"""Compare the built-in dataset quantitatively with recordings: hand movements and neurons.
 
     python benchmarks/demo_realism.py DATA_FOLDER
 
-DATA_FOLDER/real holds human reaching to grasp with a glove (``hand_reach_to_grasp_sub*.nwb``; West and Hogan,
+DATA_FOLDER/real has human reaching to grasp with a glove (``hand_reach_to_grasp_sub*.nwb``; West and Hogan,
 doi:10.5281/zenodo.14532969), macaque S1 during grasping (``s1_grasp35_*.nwb``) and macaque M1 during reaching
-(``m1_center_out.nwb``); DATA_FOLDER/myodm holds MyoDM clips of hands and objects. Prints JSON.
+(``m1_center_out.nwb``); DATA_FOLDER/myodm contains MyoDM clips of hands and objects. Prints JSON.
 
-All movements go through one path (50 Hz, 100 ms boxcar, one movement at a time), and so do all neurons.
+All movements are processed alike (50 Hz, 100 ms boxcar, one movement at a time), and so are all neurons.
 """
 
 import argparse
@@ -28,7 +28,7 @@ DT = 0.02
 FANO_WINDOW = 0.2  # s
 LAGS = np.arange(-10, 11)  # steps of 20 ms
 
-# Signs of the glove's angles, read off from hands that open and close; those of the thumb are rough.
+# Signs of the glove's angles, inferred from hands that open and close; those of the thumb are approximate.
 GLOVE = {
     f"{finger}_{glove}": (f"{joint}{i}_flexion", -1.0, 0.0)
     for i, finger in zip((2, 3, 4, 5), ("index", "middle", "ring", "little"), strict=True)
@@ -77,7 +77,7 @@ def myodm_movements(folder: Path) -> Iterator[Movement]:
         place = clip["object"][:, :3]
         last = int(np.argmax(np.linalg.norm(place - place[0], axis=1) > 0.005))
         if last >= 8:
-            # by position: the clips' order of joints is ours, two of their names are not
+            # by position: the clips have the same order of joints, but swap two names
             angles = smooth(posture(clip["robot"][:, 6:].astype(float), JOINTS).joint_angles)[:last]
             yield Movement("all", file.stem.split("_")[1], angles, aperture(angles))
 
@@ -183,7 +183,7 @@ def count(session: Session, unit: int, start: np.ndarray) -> tuple[np.ndarray, n
 
 
 def describe_drives(session: Session) -> dict[str, object]:
-    """Give what a linear model of muscles or goal explains at its best lag, and planted and found leads.
+    """Return the EV of a linear model of muscles or goal at its best lag, and planted and estimated leads.
 
     Explained variance of rates in 20 ms bins under a 3-bin boxcar, on every fifth object, from a ridge
     regression on the other objects.

@@ -1,4 +1,4 @@
-"""Encoding speed against what a user would write instead; prints JSON.
+"""Encoding speed compared with common alternatives; prints JSON.
 
 Candidates choose one ridge penalty per unit by 5-fold cross-validated explained variance and refit: ours on
 all layers, scikit-learn's ``GridSearchCV(Ridge)`` unit by unit (a sample of units on the first layer, scaled

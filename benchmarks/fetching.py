@@ -1,14 +1,14 @@
-"""How fast a file of DANDI is fetched, digests, disk and cache included, beside plain ``curl``.
+"""Download speed of a file of DANDI, including digests, disk and cache, compared with ``curl``.
 
     python benchmarks/fetching.py [--pairs 5] [--megabytes 1000] [--json]
 
-One file from an archive on 127.0.0.1, in a process of its own: by ``fetch_files`` into an empty cache, which
-asks the archive, downloads, compares SHA-256 and etag and waits until all is on the disk; and by curl from
+One file from an archive on 127.0.0.1, in a subprocess: by ``fetch_files`` into an empty cache, which
+queries the archive, downloads, compares SHA-256 and etag and waits until all is on disk; and by curl from
 the same address to the same disk, which checks nothing and does not wait. Medians over pairs that alternate
 in one run.
 
     ratio       throughput of ``fetch_files`` over that of curl
-    with_sync   the same, if curl's file is brought to the disk, too
+    with_sync   the same, if curl's file is synced to disk, too
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far a coarser physics step takes the hand from MuJoCo's Euler integration at 2 ms.
+"""Deviation of coarser physics steps from MuJoCo's Euler integration at 2 ms.
 
     python benchmarks/physics.py [--trials 40] [--seconds 0.5] [--json]
 

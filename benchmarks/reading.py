@@ -1,8 +1,8 @@
 """Time of ``load_session`` (validation included) over raw h5py reading the same arrays.
 
 Prints JSON. The session has 200 units, 10 million spikes, 2000 trials and 24 joint angles at 100 Hz over
-one hour (gzip, float32). Two files hold it: as ``write_session`` makes it (spikes compressed, with
-checksums), and with plain spikes, the harder case, as raw reading then has nothing to unpack.
+one hour (gzip, float32). Two files contain it: as written by ``write_session`` (spikes compressed, with
+checksums), and with plain spikes, the harder case, as raw reading then has nothing to decompress.
 Both ways of reading alternate, after one unmeasured round; the ratio is the median over the pairs.
 """
 

@@ -1,4 +1,4 @@
-"""How fast controllers train here, beside stable-baselines3 on MyoSuite's own hand environment.
+"""Training speed of controllers compared with stable-baselines3 on MyoSuite's hand environment.
 
     python benchmarks/training.py [--pairs 3] [--seconds 20] [--json]
 
@@ -7,10 +7,10 @@ cores, in one run, in alternating pairs; medians of the pairs' ratios. The other
 ``myoHandPoseRandom-v0`` in ``SubprocVecEnv``, with the number of workers (at most 16) that trains fastest.
 Needs the dataset myodm (``ngb data fetch myodm``).
 
-    train_ratio                 training steps per second, ours over theirs
-    train_ratio_equal_physics   the same with our physics at their 2 ms
-    env_ratio                   environment steps per second without learning, ours over theirs
-    env_over_raw                our environment's steps per second over bare mujoco.rollout of the same model
+    train_ratio                 training steps per second, this package over the other
+    train_ratio_equal_physics   the same with this package's physics at 2 ms
+    env_ratio                   environment steps per second without learning, this package over the other
+    env_over_raw                the environment's steps per second over bare mujoco.rollout of the same model
     steps_to_9mm                training steps until the error on held-out objects was 9 mm, and how long that
                                 took, from the learning curve in the card of the trained network for myodm
 """
@@ -89,7 +89,7 @@ def our_ppo(trials: Trials, settings: ControllerSettings, folder: Path) -> PPO:
 
 
 class Clock(BaseCallback):
-    """Notes the time at the start of each iteration and ends the training when it is over."""
+    """Records the time at the start of each iteration and ends the training after the given time."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Clock(BaseCallback):
 
 
 def training_rate(ppo: PPO, seconds: float) -> float:
-    """Training steps per second over whole iterations, after one to warm up."""
+    """Return training steps per second over whole iterations, after one to warm up."""
     ppo.learn(BATCH, reset_num_timesteps=True)
     clock = Clock(seconds)
     ppo.learn(10**9, callback=clock, log_interval=LOGGED, reset_num_timesteps=False)
@@ -113,7 +113,7 @@ def training_rate(ppo: PPO, seconds: float) -> float:
 
 
 def stepping_rate(env: VecEnv, seconds: float) -> float:
-    """Environment steps per second with random actions."""
+    """Return environment steps per second with random actions."""
     rng = np.random.default_rng(0)
     actions = np.clip(0.4 * rng.standard_normal((16, env.num_envs, *env.action_space.shape)), -1, 1)
     env.reset()
@@ -121,7 +121,7 @@ def stepping_rate(env: VecEnv, seconds: float) -> float:
 
 
 def raw_rate(env: ImitationVecEnv, seconds: float) -> float:
-    """Control steps per second of bare ``mujoco.rollout`` with random actions, state handed back."""
+    """Return control steps per second of bare ``mujoco.rollout`` with random actions, returning states."""
     import mujoco
 
     model = body_model("muscle", OURS.physics_steps)
@@ -151,7 +151,7 @@ def rate(step: Callable[[int], object], n: int, seconds: float) -> float:
 
 
 def steps_to(error_mm: float) -> dict[str, object]:
-    """First point of the learning curve of the network for myodm at which held-out objects reach an error."""
+    """Return the first point of the learning curve of the network for myodm with an error below a limit."""
     for path, card in trained_networks("muscle_ppo"):
         if card.dataset["id"] == "myodm":
             reached = [p for p in card.curve if p["ood"] <= error_mm]

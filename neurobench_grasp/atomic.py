@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Atomic file writes."""
 
 import os
 import uuid
@@ -10,20 +10,20 @@ from neurobench_grasp.errors import NgbError
 def write_whole(
     path: Path, raw: bytes, *, what: str = "", advice: str = "free some space or choose another folder"
 ) -> None:
-    """Write a file by way of a temporary one beside it: whatever stops it, the old file or the new is there.
+    """Write a file atomically, through a temporary file in the same folder.
 
     Parameters
     ----------
     path : path
-        Its folder is made if need be.
+        Its folder is created if needed.
     raw : bytes
     what, advice : str
-        Words for the error: what could not be written, and what to do.
+        For the error message: what was being written, and what to do.
 
     Raises
     ------
     NgbError
-        If the disk or the folder does not allow it.
+        If the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:

@@ -1,4 +1,4 @@
-"""The user's cache: folders of a dataset's files that appear whole or not at all."""
+"""The user's cache: folders of dataset files, written atomically."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from typing import Any
 from neurobench_grasp.errors import NgbError
 
 MANIFEST = "manifest.json"
-_STALE = 24 * 3600  # s after which an unfinished folder of another process is taken for abandoned
+_STALE = 24 * 3600  # s after which an unfinished folder of another process counts as abandoned
 
 
 def content_key(parts: Mapping[str, Any]) -> str:
-    """Digest of JSON-able parts, the same in every process."""
+    """Return a digest of JSON-serialisable parts, the same in every process."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def cache_folder() -> Path:
-    """Folder for what can be made or fetched again; ``NGB_CACHE`` sets another."""
+    """Return the cache folder; the environment variable ``NGB_CACHE`` overrides it."""
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("NGB_CACHE") or user_cache_path("neurobench_grasp"))
 
 
 def combined_digest(digests: Mapping[str, str]) -> str:
-    """Digest of a dataset from those of its sessions or files."""
+    """Return a dataset's digest, computed from those of its sessions or files."""
     return hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()
 
 
@@ -46,7 +46,7 @@ class CachedDataset:
     sha256 : str
         :func:`combined_digest` of its published content.
     folder : path, optional
-        Another place than the cache.
+        Overrides the place in the cache.
     """
 
     name: str
@@ -55,11 +55,11 @@ class CachedDataset:
 
     @property
     def place(self) -> Path:
-        """Where the folder is, or will be."""
+        """Path of the folder, which may not exist yet."""
         return self.folder or cache_folder() / f"{self.name}-{self.sha256[:12]}"
 
     def files(self) -> list[Path] | None:
-        """Files of a complete folder of this content, by their sizes; see :meth:`is_sound`."""
+        """Return the files if the folder is complete, judged by their sizes; see :meth:`is_sound`."""
         manifest = self._manifest()
         sizes = manifest.get("sizes")
         if not isinstance(sizes, dict) or manifest.get("sha256") != self.sha256:
@@ -68,7 +68,7 @@ class CachedDataset:
         return files if all(f.is_file() and f.stat().st_size == sizes[f.name] for f in files) else None
 
     def is_sound(self) -> bool | None:
-        """Whether all files are what they were when the folder was made; ``None`` if it does not tell."""
+        """Return whether all files match their digests; ``None`` if the manifest has no digests."""
         digests = self._manifest().get("files")
         if not isinstance(digests, dict):
             return None
@@ -82,16 +82,15 @@ class CachedDataset:
         return content if isinstance(content, dict) else {}
 
     def make(self, fill: Callable[[Path], Mapping[str, str]]) -> list[Path]:
-        """Make the folder.
+        """Create the folder.
 
-        It appears whole or not at all, whatever stops the making; if another process makes the same folder
-        at the same time, whoever is first wins.
+        It appears atomically; if two processes create it at the same time, the first one wins.
 
         Parameters
         ----------
         fill : callable
-            ``fill(new)`` writes the NWB files into an empty folder and gives the digest of each session
-            (or file); what it leaves beside that folder is thrown away.
+            ``fill(new)`` writes the NWB files into an empty folder and returns the digest of each session
+            (or file); other files in its parent folder are discarded.
 
         Returns
         -------
@@ -101,7 +100,7 @@ class CachedDataset:
         Raises
         ------
         NgbError
-            If the folder holds something else, or the content is not the published one.
+            If the folder contains something else, or the content is not the published one.
         """
         target = self.place
         ours = (target / MANIFEST).exists()
@@ -125,9 +124,9 @@ class CachedDataset:
         made = combined_digest(digests)
         if made != self.sha256:
             raise NgbError(
-                f"The dataset {self.name} made here (sha256 {made}) is not the published one "
-                f"({self.sha256[:12]}…), so its scores could not be compared; install the packages as in "
-                "constraints.txt."
+                f"The dataset {self.name} made here (sha256 {made}) differs from the published one "
+                f"({self.sha256[:12]}…), so its scores would not be comparable; install the package versions "
+                "of constraints.txt."
             )
         files = sorted(new.glob("*.nwb"))
         content = {
@@ -165,7 +164,7 @@ def kept_in_cache() -> list[CachedDataset]:
 
 
 def sweep(folder: Path, name: str) -> None:
-    """Remove what killed processes left behind."""
+    """Remove unfinished folders that killed processes left behind."""
     for old in folder.glob(f".{name}-*"):
         if old.stat().st_mtime < time.time() - _STALE:
             shutil.rmtree(old, ignore_errors=True)

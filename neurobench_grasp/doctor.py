@@ -1,4 +1,4 @@
-"""What this machine and installation have of what is needed: each part examined by itself, none raises."""
+"""Diagnose the installation and the machine: each part is examined separately, none raises."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from neurobench_grasp.threads import usable_cores
 CORE = "neurobench-grasp"
 OK, MISSING, PROBLEM = "ok", "missing", "problem"
 EXTRAS = {
-    "control": "to train and score the controllers that came with it",
+    "control": "to train and score the controllers that are included",
     "models": "for the reference models",
     "decoders": "for the Kalman filter",
     "dandi": "to fetch from the DANDI archive",
-    "stream": "to look into files of the archive without fetching them",
+    "stream": "to inspect files of the archive without downloading them",
 }
-"""The extras of the installation that add something for users, and what."""
+"""Optional extras of the installation, and their purpose."""
 GIB = 1 << 30
 MEMORY, DISK = 2 * GIB, GIB
-"""Bytes that scoring the built-in dataset needs, and that its files, stages and records need."""
-PATIENCE = 7.0  # s for what is tried in a process of its own
+"""Bytes that scoring the built-in dataset needs, in memory and on disk."""
+TIMEOUT = 7.0  # s for a subprocess
 LATER = "run `ngb doctor` again when this machine is less busy"
-LOOKING = 1.0  # s for counting a folder
+SIZE_TIME = 1.0  # s for summing the sizes of a folder's files
 
 _DRAW = """
 import numpy as np
@@ -55,7 +55,7 @@ print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else "")
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one part.
+    """Result of one probe.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Finding:
     advice : str
         What to do; empty if there is nothing to do.
     needed : bool
-        Whether `ngb score` on the built-in dataset needs it.
+        Whether ``ngb score`` on the built-in dataset needs it.
     """
 
     item: str
@@ -79,12 +79,12 @@ Probe = Callable[[], Iterator[Finding]]
 
 
 def examine() -> list[Finding]:
-    """Examine everything; what cannot be examined is a finding, too, and never an error."""
-    with ThreadPoolExecutor(len(PROBES)) as pool:  # some wait for processes of their own
-        return [finding for found in pool.map(_fenced, PROBES, PROBES.values()) for finding in found]
+    """Run all probes; a probe that fails is itself a finding, never an error."""
+    with ThreadPoolExecutor(len(PROBES)) as pool:  # some wait for subprocesses
+        return [finding for found in pool.map(_run_probe, PROBES, PROBES.values()) for finding in found]
 
 
-def _fenced(item: str, probe: Probe) -> list[Finding]:
+def _run_probe(item: str, probe: Probe) -> list[Finding]:
     found: list[Finding] = []
     try:
         for finding in probe():
@@ -101,17 +101,17 @@ def _python() -> Iterator[Finding]:
     wanted = importlib.metadata.metadata(CORE)["Requires-Python"] or ""
     fits = SpecifierSet(wanted).contains(platform.python_version(), prereleases=True)
     advice = "" if fits else f"install into an environment with Python {wanted}"
-    words = f"{platform.python_version()} in {_short(Path(sys.prefix))}"
+    text = f"{platform.python_version()} in {_short(Path(sys.prefix))}"
     yield Finding("ngb", importlib.metadata.version(CORE), needed=True)
-    yield Finding("Python", words, OK if fits else PROBLEM, advice, needed=True)
+    yield Finding("Python", text, OK if fits else PROBLEM, advice, needed=True)
 
 
 def _packages() -> Iterator[Finding]:
-    """Each package that every command may need, against what is asked of it."""
+    """Compare each required package with what is installed."""
     wanted = needs(importlib.metadata.requires(CORE))
     wrong = dict(unmet(wanted))
     if not wrong:
-        yield Finding("packages", f"{len(wanted)} that are needed, all fit", needed=True)
+        yield Finding("packages", f"{len(wanted)} required, all of a suitable version", needed=True)
     for requirement, there in wrong.items():
         what = f"{there} instead of {requirement.specifier}" if there else "not installed"
         status = PROBLEM if there else MISSING
@@ -155,9 +155,9 @@ def _plugins() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    """Place of the cache, whether it can be written to, what it holds and what is free."""
+    """Report the cache folder, whether it is writable, its size and the free space."""
     folder = cache_folder()
-    advice = "set NGB_CACHE to a folder that can be written to"
+    advice = "set NGB_CACHE to a writable folder"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -166,16 +166,16 @@ def _cache() -> Iterator[Finding]:
         yield Finding("cache", f"{_short(folder)}: {error.strerror}", PROBLEM, advice, needed=True)
         return
     free = shutil.disk_usage(folder).free
-    words = f"{_short(folder)}: {_size(folder)}, {free / GIB:.1f} GiB free"
+    text = f"{_short(folder)}: {_size(folder)}, {free / GIB:.1f} GiB free"
     if free < DISK:
-        yield Finding("cache", words, PROBLEM, "free some space, or set NGB_CACHE", needed=True)
+        yield Finding("cache", text, PROBLEM, "free some space, or set NGB_CACHE", needed=True)
     else:
-        yield Finding("cache", words, needed=True)
+        yield Finding("cache", text, needed=True)
 
 
 def _size(folder: Path) -> str:
-    """Size of a folder in words; large ones are not counted to the end."""
-    end, size = time.monotonic() + LOOKING, 0
+    """Return a folder's size as text; counting stops after one second."""
+    end, size = time.monotonic() + SIZE_TIME, 0
     for place, _, names in os.walk(folder):
         size += sum(os.lstat(os.path.join(place, name)).st_size for name in names)
         if time.monotonic() > end:
@@ -184,7 +184,7 @@ def _size(folder: Path) -> str:
 
 
 def _short(path: Path) -> str:
-    """Write a path with ``~`` for the user's own folder."""
+    """Shorten the home folder in a path to ``~``."""
     return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
 
 
@@ -212,27 +212,27 @@ def _checkpoints() -> Iterator[Finding]:
             yield Finding("network", f"{_short(path)}: {error}", PROBLEM, "train it again, or remove it")
             continue
         found[str(card.dataset.get("id"))] += 1
-    words = ", ".join(f"{n} for {dataset}" for dataset, n in sorted(found.items()))
+    text = ", ".join(f"{n} for {dataset}" for dataset, n in sorted(found.items()))
     status, advice = (OK, "") if found else (MISSING, "`ngb train`")
-    yield Finding("trained networks", words or "none", status, advice)
+    yield Finding("trained networks", text or "none", status, advice)
 
 
 def _rendering() -> Iterator[Finding]:
-    """Draw one tiny picture, in a process of its own, since OpenGL can crash."""
+    """Draw one small picture, in a subprocess, since OpenGL can crash."""
     advice = "for pictures, on Debian and Ubuntu: apt-get install libegl1 libgl1-mesa-dri (or libosmesa6)"
-    code, said = _apart(_DRAW)
-    if code == 0 and said in ("egl", "osmesa", "cgl", "glfw"):
-        yield Finding("rendering", f"draws by {said}")
+    code, output = _run_separately(_DRAW)
+    if code == 0 and output in ("egl", "osmesa", "cgl", "glfw"):
+        yield Finding("rendering", f"OpenGL through {output}")
         return
     if code is None:
-        yield Finding("rendering", said, PROBLEM, LATER)
+        yield Finding("rendering", output, PROBLEM, LATER)
         return
     libraries = {"libEGL": find_library("EGL"), "libOSMesa": find_library("OSMesa")}
     absent = [name for name, place in libraries.items() if not place]
-    if "no OpenGL" in said and absent:
+    if "No OpenGL" in output and absent:
         yield Finding("rendering", f"no {' and no '.join(absent)}", MISSING, advice)
     else:
-        yield Finding("rendering", f"a picture fails: {said or f'exit code {code}'}", PROBLEM, advice)
+        yield Finding("rendering", f"a picture fails: {output or f'exit code {code}'}", PROBLEM, advice)
 
 
 def _video() -> Iterator[Finding]:
@@ -240,7 +240,7 @@ def _video() -> Iterator[Finding]:
 
     try:
         place = get_ffmpeg_exe()
-        subprocess.run([place, "-version"], capture_output=True, check=True, timeout=PATIENCE)
+        subprocess.run([place, "-version"], capture_output=True, check=True, timeout=TIMEOUT)
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         advice = "pip install --force-reinstall imageio-ffmpeg; .gif files work without"
         yield Finding("video", f"no ffmpeg: {reason_of(error)}", MISSING, advice)
@@ -249,27 +249,27 @@ def _video() -> Iterator[Finding]:
 
 
 def _threads() -> Iterator[Finding]:
-    """Threads of linear algebra against cores: more of them than cores make everything slower."""
+    """Compare threads of linear algebra with cores: more threads than cores slow everything down."""
     import numpy  # noqa: F401 -- so that its library is loaded
     import threadpoolctl
 
     cores = usable_cores()
     pools = threadpoolctl.threadpool_info()
-    words = ", ".join(dict.fromkeys(f"{p['internal_api']} {p['num_threads']}" for p in pools)) or "none found"
+    text = ", ".join(dict.fromkeys(f"{p['internal_api']} {p['num_threads']}" for p in pools)) or "none found"
     most = max((p["num_threads"] for p in pools), default=1)
     advice = f"set OMP_NUM_THREADS={cores} and OPENBLAS_NUM_THREADS={cores}" if most > cores else ""
-    yield Finding("threads", f"{cores} usable cores; {words}", PROBLEM if advice else OK, advice)
+    yield Finding("threads", f"{cores} usable cores; {text}", PROBLEM if advice else OK, advice)
 
 
 def _memory() -> Iterator[Finding]:
-    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-    found = {words[0]: int(words[1]) * 1024 for words in lines}
+    rows = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    found = {row[0]: int(row[1]) * 1024 for row in rows}
     free, total = found["MemAvailable:"], found["MemTotal:"]
-    words = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
+    text = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
     if free < MEMORY:
-        yield Finding("memory", words, PROBLEM, f"close other programs: scoring takes {MEMORY / GIB:.0f} GiB")
+        yield Finding("memory", text, PROBLEM, f"close other programs: scoring takes {MEMORY / GIB:.0f} GiB")
     else:
-        yield Finding("memory", words)
+        yield Finding("memory", text)
 
 
 def _gpu() -> Iterator[Finding]:
@@ -278,25 +278,25 @@ def _gpu() -> Iterator[Finding]:
     except importlib.metadata.PackageNotFoundError:
         yield Finding("GPU", "no torch to use one with; none is needed")
         return
-    code, said = _apart(_TORCH)
+    code, output = _run_separately(_TORCH)
     if code == 0:
-        yield Finding("GPU", f"{said or 'none'} (torch {version}); none is needed")
+        yield Finding("GPU", f"{output or 'none'} (torch {version}); none is needed")
     elif code is None:
-        yield Finding("GPU", f"torch {version}: {said}", PROBLEM, LATER)
+        yield Finding("GPU", f"torch {version}: {output}", PROBLEM, LATER)
     else:
         advice = f"pip install --force-reinstall torch=={version}"
-        yield Finding("GPU", f"torch {version} cannot be loaded: {said}", PROBLEM, advice)
+        yield Finding("GPU", f"torch {version} cannot be loaded: {output}", PROBLEM, advice)
 
 
-def _apart(code: str) -> tuple[int | None, str]:
-    """Run some code in a process of its own; gives its exit code and its last line."""
+def _run_separately(code: str) -> tuple[int | None, str]:
+    """Run code in a subprocess; return its exit code and its last line of output."""
     try:
         run = subprocess.run(
             [sys.executable, "-P", "-c", code], capture_output=True, text=True, errors="replace",
-            timeout=PATIENCE, stdin=subprocess.DEVNULL, cwd=tempfile.gettempdir(),
+            timeout=TIMEOUT, stdin=subprocess.DEVNULL, cwd=tempfile.gettempdir(),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return None, f"no answer in {PATIENCE:.0f} s"
+        return None, f"no answer in {TIMEOUT:.0f} s"
     if run.returncode < 0:
         return run.returncode, f"it crashed (signal {-run.returncode})"
     lines = (run.stderr if run.returncode else run.stdout).strip().splitlines()
@@ -318,9 +318,9 @@ PROBES: dict[str, Probe] = {
     "GPU": _gpu,
 }
 NEEDED = ("Python", "packages", "plugins", "cache")
-"""Probes whose own failure means that the main job may fail, too."""
+"""Probes whose failure means that scoring may fail, too."""
 
 
 def as_json(findings: list[Finding]) -> list[dict[str, Any]]:
-    """Give findings as JSON values."""
+    """Return findings as JSON values."""
     return [dict(vars(finding)) for finding in findings]

@@ -1,4 +1,4 @@
-"""Errors a user can act on: each message says what happened, where, and what to do next."""
+"""Errors that users can act on: each message states what happened, where, and what to do next."""
 
 
 class NgbError(Exception):
@@ -6,7 +6,7 @@ class NgbError(Exception):
 
 
 class CorruptFileError(NgbError):
-    """A file is damaged, truncated or not what its name says."""
+    """A file is damaged, truncated or not of the type its name implies."""
 
 
 class UnsafeFileError(NgbError):
@@ -26,4 +26,4 @@ class UnknownNameError(NgbError):
 
 
 class UnsupportedError(NgbError):
-    """Model, dataset and protocol do not go together; the message says why."""
+    """Model, dataset and protocol are incompatible; the message states why."""

@@ -1,4 +1,4 @@
-"""Every place where a plugin can join in.
+"""The hooks that a plugin can implement.
 
 A plugin is a module (or object) with functions marked ``@hookimpl``, named in the entry-point group
 ``neurobench_grasp`` of its distribution::

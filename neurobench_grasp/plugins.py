@@ -1,7 +1,7 @@
-"""Find plugins, keep the broken ones in view, and say who provides what.
+"""Find plugins, report broken ones, and record which distribution provides what.
 
-pluggy's own loader lets one broken plugin stop the program and silently drops a second plugin of the
-same name. This one loads each entry point by itself, keeps every failure, and refuses a name that two
+pluggy's own loader aborts on one broken plugin and silently drops a second plugin of the
+same name. This one loads each entry point separately, records every failure, and rejects a name that two
 plugins offer.
 """
 
@@ -54,14 +54,14 @@ Spec = TypeVar("Spec")
 
 @dataclass(frozen=True)
 class Isolated:
-    """The environment of a plugin that is not installed in this one.
+    """A plugin installed in a separate environment.
 
     Parameters
     ----------
     code : str, optional
-        Digest of the plugin's code, ``None`` if it cannot be told.
+        Digest of the plugin's code, ``None`` if unknown.
     packages : mapping of str to str
-        Name and version of what is installed there and hides what is installed here.
+        Name and version of each package installed there that shadows one installed here.
     """
 
     code: str | None
@@ -70,7 +70,7 @@ class Isolated:
 
 @dataclass(frozen=True)
 class Provided(Generic[Spec]):
-    """Something a plugin offers, and who offers it.
+    """A spec and the distribution that provides it.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Provided(Generic[Spec]):
     distribution, version : str
         The distribution that the plugin belongs to.
     isolated : Isolated, optional
-        Given if it is installed in an environment of its own, not in this one.
+        Set if it is installed in a separate environment, not in this one.
     """
 
     spec: Spec
@@ -88,7 +88,7 @@ class Provided(Generic[Spec]):
 
     @property
     def provider(self) -> str:
-        """Distribution and version, in words."""
+        """Distribution and version as text."""
         return f"{self.distribution} {self.version}"
 
     @property
@@ -127,13 +127,13 @@ class PluginInfo:
 
 @dataclass(frozen=True)
 class Registry:
-    """What all plugins offer together; see :func:`load_registry`."""
+    """Everything that the plugins offer; see :func:`load_registry`."""
 
     _plugins: tuple[PluginInfo, ...]
     _provided: Mapping[type, tuple[Provided[Any], ...]]
 
     def plugins(self) -> tuple[PluginInfo, ...]:
-        """Every plugin that was found, the broken ones too."""
+        """Every plugin that was found, including broken ones."""
         return self._plugins
 
     def models(self) -> tuple[Provided[ModelSpec], ...]:
@@ -153,7 +153,7 @@ class Registry:
         return self._provided[DecoderSpec]
 
     def model(self, name: str) -> Provided[ModelSpec]:
-        """Give the model of that name.
+        """Return the model of that name.
 
         Raises
         ------
@@ -165,19 +165,19 @@ class Registry:
         return self._one(ModelSpec, name)
 
     def dataset(self, name: str) -> Provided[DatasetSpec]:
-        """Give the dataset of that name; raises like :meth:`model`."""
+        """Return the dataset of that name; raises like :meth:`model`."""
         return self._one(DatasetSpec, name)
 
     def protocol(self, name: str) -> Provided[ProtocolSpec]:
-        """Give the protocol of that name; raises like :meth:`model`."""
+        """Return the protocol of that name; raises like :meth:`model`."""
         return self._one(ProtocolSpec, name)
 
     def decoder(self, name: str) -> Provided[DecoderSpec]:
-        """Give the decoder of that name; raises like :meth:`model`."""
+        """Return the decoder of that name; raises like :meth:`model`."""
         return self._one(DecoderSpec, name)
 
     def with_isolated(self, models: Sequence[Provided[ModelSpec]]) -> Registry:
-        """Add isolated models; they take the place of those that the same distribution offers here."""
+        """Add isolated models; they replace those of the same distribution and name installed here."""
         instead = {(p.spec.name, canonical(p.distribution)) for p in models}
         kept = [p for p in self.models() if (p.spec.name, canonical(p.distribution)) not in instead]
         return Registry(self._plugins, {**self._provided, ModelSpec: _by_name([*kept, *models])})
@@ -205,7 +205,7 @@ def load_registry() -> Registry:
     """Load every installed plugin once per process.
 
     The environment variable ``NGB_DISABLE_PLUGINS`` (entry-point names, separated by commas) leaves
-    plugins out. A plugin that fails is kept with its reason and does not stop the others.
+    plugins out. A plugin that fails is listed with the reason and does not stop the others.
     """
     disabled = {n.strip() for n in os.environ.get("NGB_DISABLE_PLUGINS", "").split(",")}
     plugins: list[PluginInfo] = []
@@ -216,7 +216,7 @@ def load_registry() -> Registry:
             continue
         try:
             specs = specs_of(entry_point)
-        except (Exception, SystemExit) as error:  # a plugin may fail in any way; none may stop the tool
+        except (Exception, SystemExit) as error:  # whatever a plugin raises must not stop the program
             plugins.append(replace(info, status="broken", reason=reason_of(error)))
             continue
         plugins.append(replace(info, offers=tuple(f"{KINDS[type(s)]} {s.name}" for s in specs)))
@@ -246,13 +246,13 @@ def offered_by(distribution: str) -> tuple[Provided[Any], ...]:
         provided += [Provided(s, info.distribution, info.version) for s in specs]
     if not provided:
         raise PluginError(
-            f"{distribution} is no plugin: its pyproject.toml has no entry point in the group {GROUP}."
+            f"{distribution} is not a plugin: its pyproject.toml has no entry point in the group {GROUP}."
         )
     return tuple(provided)
 
 
 def canonical(distribution: str) -> str:
-    """Name of a distribution as pip compares it."""
+    """Return a distribution's name in pip's canonical form."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
@@ -268,7 +268,7 @@ def code_digest(distribution_or_module: str) -> str | None:
     str or None
         SHA-256 over the relative paths and contents of its files, uncommitted edits included; for an
         editable install, over the source files below its project folder, tests and nested projects
-        left out. ``None`` when the files cannot be told, so nothing that depends on them may be cached.
+        left out. ``None`` when the files are unknown, so nothing that depends on them may be cached.
     """
     try:
         return files_digest(files_of(distribution_or_module))
@@ -277,7 +277,7 @@ def code_digest(distribution_or_module: str) -> str | None:
 
 
 def files_digest(files: Mapping[str, Path]) -> str | None:
-    """Digest over names and contents of files; ``None`` if there are none.
+    """Return a digest over file names and contents; ``None`` if there are no files.
 
     Raises
     ------
@@ -291,7 +291,7 @@ def files_digest(files: Mapping[str, Path]) -> str | None:
 
 
 def installed_files(distribution: importlib.metadata.Distribution) -> dict[str, Path]:
-    """Files that an installed distribution brought with it, by relative path; not its metadata."""
+    """Return the files of an installed distribution by relative path, without its metadata."""
     return {
         str(f): Path(str(distribution.locate_file(f)))
         for f in distribution.files or ()
@@ -309,7 +309,7 @@ def found_plugins() -> Iterator[tuple[PluginInfo, importlib.metadata.EntryPoint 
             if GROUP not in (distribution.read_text("entry_points.txt") or ""):
                 continue
             entry_points = distribution.entry_points.select(group=GROUP)
-        except Exception:  # metadata can be damaged in any way; None reports it
+        except Exception:  # metadata can be damaged in any way; reported by yielding None
             entry_points = None
         name, version = distribution.metadata["Name"] or "unknown", distribution.metadata["Version"] or "?"
         if name in seen:  # a second copy later on the path; Python imports the first
@@ -328,12 +328,12 @@ def specs_of(entry_point: importlib.metadata.EntryPoint | None) -> list[Any]:
     Raises
     ------
     PluginError
-        If it is no plugin; and whatever its own code raises.
+        If it is not a plugin; exceptions of its code pass through.
     """
     if entry_point is None:
         raise PluginError("its entry_points.txt cannot be read")
     plugin = entry_point.load()
-    manager = pluggy.PluginManager(GROUP)  # one each, so that a bad plugin never meets the others
+    manager = pluggy.PluginManager(GROUP)  # one manager per plugin, so that a bad one cannot affect others
     manager.add_hookspecs(hookspecs)
     manager.register(plugin, entry_point.name)
     manager.check_pending()
@@ -362,13 +362,13 @@ def _check(spec: Any, kind: type, hook: str) -> None:
     name = getattr(spec, "name", None)
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise PluginError(
-            f"{hook} yielded the name {name!r}; names have lower-case letters, digits, '_', '.' and '-' "
-            "and begin with a letter or digit"
+            f"{hook} yielded the name {name!r}; a name consists of lower-case letters, digits, '_', '.' and "
+            "'-' and begins with a letter or digit"
         )
 
 
 def reason_of(error: BaseException) -> str:
-    """Exception, message and place, on one line."""
+    """Return exception, message and place as one line."""
     message = " ".join(str(error).split())
     if isinstance(error, PluginError):
         return message
@@ -400,7 +400,7 @@ def _mark_clashes(
 
 
 def files_of(name: str) -> dict[str, Path]:
-    """Files of a distribution's code (or of a module that belongs to none), by relative path."""
+    """Return the source files of a distribution (or of a module outside any), by relative path."""
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
@@ -410,7 +410,7 @@ def files_of(name: str) -> dict[str, Path]:
 
 
 def project_folder(distribution: importlib.metadata.Distribution) -> Path | None:
-    """Folder that a distribution was installed from in place (editable); ``None`` for all others."""
+    """Return the project folder of an editable install; ``None`` for all others."""
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     if not origin.get("dir_info", {}).get("editable"):
         return None
@@ -438,7 +438,7 @@ def _source_files(root: Path) -> dict[str, Path]:
 
 
 def _belongs(folder: Path) -> bool:
-    """Whether a subfolder is part of its project: not tests, build output, or a project of its own."""
+    """Return whether a subfolder is part of its project: not tests, build output or a nested project."""
     if folder.name.startswith(".") or folder.name in {"tests", "build", "dist", "__pycache__"}:
         return False
     return not any((folder / mark).exists() for mark in ("pyproject.toml", "pyvenv.cfg"))

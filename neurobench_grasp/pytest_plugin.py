@@ -1,6 +1,6 @@
-"""The contract of a plugin as test items of its own suite, one for each check of ``ngb check``.
+"""Contract checks of a plugin as pytest items, one per check of ``ngb check``.
 
-pytest loads this with neurobench_grasp. A plugin's whole test file::
+pytest loads this with neurobench_grasp. A complete test file of a plugin::
 
     import pytest
 
@@ -10,8 +10,8 @@ pytest loads this with neurobench_grasp. A plugin's whole test file::
     def test_contract(ngb_check):
         ngb_check()
 
-The name is that of an entry point, a distribution, or a model, dataset, protocol or decoder, as for
-``ngb check``. All checks run once, in processes of their own, when the first item asks for its result.
+The argument names an entry point, a distribution, or a model, dataset, protocol or decoder, as for
+``ngb check``. All checks run once, in subprocesses, when the first item needs its result.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _reports: dict[str, Report] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
+    """Register the mark."""
     config.addinivalue_line("markers", f"{MARK}(name): the plugin, or what it offers, that ngb_check checks")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one item of each check that applies to the plugin."""
+    """Create one item per check that applies to the plugin."""
     if "ngb_check" not in metafunc.fixturenames:
         return
     from neurobench_grasp.checks import planned
@@ -51,17 +51,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def ngb_check(request: pytest.FixtureRequest) -> Callable[[], None]:
-    """Give a function that passes, fails or skips as the check of this item did."""
+    """Return a function that passes, fails or skips like the check of this item."""
     name, subject, check = request.param
 
-    def tell() -> None:
+    def report() -> None:
         row = _report(name).row(subject, check)
-        if row.status in ("skip", "not run"):  # what it was not run for is a failure of its own
+        if row.status in ("skip", "not run"):  # the failure that prevented it is reported by its own item
             pytest.skip(row.message)
         if row.status != "pass":
             pytest.fail(f"{check}: {row.message}", pytrace=False)
 
-    return tell
+    return report
 
 
 def _report(name: str) -> Report:
@@ -76,7 +76,7 @@ def _marked(definition: Any) -> str:
     mark = definition.get_closest_marker(MARK)
     if mark is None or len(mark.args) != 1:
         raise pytest.UsageError(
-            f"{definition.nodeid} uses ngb_check, but does not say what to check: add "
+            f"{definition.nodeid} uses ngb_check, but names no plugin: add "
             f'`pytestmark = pytest.mark.{MARK}("my_model")` to its file.'
         )
     return str(mark.args[0])

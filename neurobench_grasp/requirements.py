@@ -1,4 +1,4 @@
-"""What a distribution needs, against what is installed here."""
+"""Requirements of a distribution compared with the installed packages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def needs(lines: Iterable[str] | None, extra: str = "") -> list[Requirement]:
-    """Choose the requirements that apply here.
+    """Return the requirements that apply to this environment.
 
     Parameters
     ----------
     lines : iterable of str, optional
-        As the metadata of a distribution lists them.
+        ``Requires-Dist`` lines of a distribution's metadata.
     extra : str
-        An extra of the distribution: its own requirements, without those that always apply.
+        An extra of the distribution; returns its requirements, without those that always apply.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def needs(lines: Iterable[str] | None, extra: str = "") -> list[Requirement]:
 
 
 def unmet(requirements: Iterable[Requirement]) -> Iterator[tuple[Requirement, str]]:
-    """Give requirements that are not met, with the version that is there instead, if any."""
+    """Yield unmet requirements with the installed version, empty if there is none."""
     for requirement in requirements:
         try:
             there = importlib.metadata.version(requirement.name)

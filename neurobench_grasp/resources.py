@@ -1,4 +1,4 @@
-"""The one way to the data files that belong to the project: layouts, catalogue, checkpoints, results."""
+"""Locate the project's data files: layouts, catalogue, checkpoints, results."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def resource(name: str) -> Path:
-    """Path of a project data file or folder.
+    """Return the path of a project data file or folder.
 
     Parameters
     ----------
@@ -18,12 +18,12 @@ def resource(name: str) -> Path:
     Returns
     -------
     pathlib.Path
-        Inside an installed wheel, or the checkout when the package is installed in place.
+        In the installed wheel, or in the checkout when the package is installed in place.
 
     Raises
     ------
     NgbError
-        If neither holds it.
+        If it is in neither.
     """
     for root in (_PACKAGE / "_resources", _PACKAGE.parent):
         if (root / name).exists():

@@ -1,4 +1,4 @@
-"""New plugins: a folder with a small example of its kind that works, ready to be installed and changed."""
+"""Create the folder of a new plugin: a small working example, ready to be installed and edited."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import load_registry
 
 TEMPLATES = Path(__file__).parent / "templates"
-"""A folder for each kind, and ``common`` for what all have; each is a plugin itself, called ``my_plugin``."""
+"""One folder per kind, and ``common`` for files that all share; each is a plugin called ``my_plugin``."""
 NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
-"""Narrower than what the loader takes, for it becomes the names of a module and of a distribution, too."""
+"""Stricter than what the loader accepts, because it also names a module and a distribution."""
 MOST_LETTERS = 40
 
 
@@ -28,28 +28,28 @@ def new_plugin(kind: str, name: str, to: str | Path = ".") -> Path:
     kind : str
         ``model``, ``controller``, ``dataset``, ``protocol`` or ``decoder``.
     name : str
-        Of what it offers, of its entry point and of its folder.
+        Name of the model, dataset …, of its entry point and of its folder.
     to : path
-        Folder in which the plugin's folder is made.
+        Parent folder of the plugin's folder.
 
     Returns
     -------
     pathlib.Path
-        The plugin's folder: it is there as a whole, or not at all.
+        The plugin's folder, created atomically.
 
     Raises
     ------
     NgbError
         If the name cannot be used, the folder exists, or it cannot be written.
     """
-    words = _words(kind, name)
+    replacements = _replacements(kind, name)
     folder = Path(to) / name
     if folder.exists() or folder.is_symlink():
-        raise NgbError(
-            f"There is something called {folder} already; choose another name, or another folder with --to."
-        )
+        raise NgbError(f"{folder} exists already; choose another name, or another folder with --to.")
     files = {
-        _filled(str(path.relative_to(root)), words): _filled(path.read_text(encoding="utf-8"), words)
+        _filled(str(path.relative_to(root)), replacements): _filled(
+            path.read_text(encoding="utf-8"), replacements
+        )
         for root in (TEMPLATES / "common", TEMPLATES / kind)
         for path in sorted(root.rglob("*"))
         if path.is_file() and path.suffix != ".pyc"
@@ -58,8 +58,8 @@ def new_plugin(kind: str, name: str, to: str | Path = ".") -> Path:
     return folder
 
 
-def _words(kind: str, name: str) -> dict[str, str]:
-    """Give what stands in place of the template's own names.
+def _replacements(kind: str, name: str) -> dict[str, str]:
+    """Return the replacements of the template's placeholder names.
 
     Raises
     ------
@@ -70,8 +70,8 @@ def _words(kind: str, name: str) -> dict[str, str]:
         near = re.sub(r"[^a-z0-9]+", "_", name.lower())[:MOST_LETTERS].strip("_")
         hint = f", such as {near!r}" if near else ""
         raise NgbError(
-            f"{name!r} cannot be a plugin's name; take lower-case letters, digits, '_' and '-', at most "
-            f"{MOST_LETTERS}, the first and the last a letter or digit{hint}."
+            f"{name!r} cannot be a plugin's name; use lower-case letters, digits, '_' and '-', at most "
+            f"{MOST_LETTERS} characters, the first and the last a letter or digit{hint}."
         )
     module = f"ngb_{name.replace('-', '_')}"
     distribution = re.sub(r"[-_]+", "-", module)
@@ -85,16 +85,16 @@ def _words(kind: str, name: str) -> dict[str, str]:
 
 
 def _refuse_taken(kind: str, name: str, module: str, distribution: str) -> None:
-    """Make sure that the new plugin can be installed beside what is there."""
+    """Raise if a name is taken by an installed plugin, module or distribution."""
     for plugin in load_registry().plugins():
         if plugin.name == name or f"{kind} {name}" in plugin.offers:
             what = "plugin" if plugin.name == name else kind
             raise NgbError(
-                f"{plugin.distribution} {plugin.version} has a {what} called {name} already; choose another "
-                "name, or uninstall it."
+                f"{plugin.distribution} {plugin.version} already provides a {what} called {name}; choose "
+                "another name, or uninstall it."
             )
     if importlib.util.find_spec(module) is not None:
-        raise NgbError(f"There is a Python module {module} already; choose another name.")
+        raise NgbError(f"The Python module {module} exists already; choose another name.")
     try:
         importlib.metadata.distribution(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -102,12 +102,12 @@ def _refuse_taken(kind: str, name: str, module: str, distribution: str) -> None:
     raise NgbError(f"A distribution {distribution} is installed already; choose another name.")
 
 
-def _filled(text: str, words: Mapping[str, str]) -> str:
-    return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text)
+def _filled(text: str, replacements: Mapping[str, str]) -> str:
+    return re.sub("|".join(map(re.escape, replacements)), lambda found: replacements[found[0]], text)
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
-    """Write beside the folder's place, and only then give it its name."""
+    """Write to a temporary folder, then rename it into place."""
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
         part.mkdir()
@@ -118,7 +118,7 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
         part.rename(folder)
     except OSError as error:
         raise NgbError(
-            f"Cannot write {folder} ({error.strerror}); make room there, or choose another folder with --to."
+            f"Cannot write {folder} ({error.strerror}); free some space, or choose another folder with --to."
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

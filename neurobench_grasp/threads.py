@@ -1,4 +1,4 @@
-"""What this machine offers."""
+"""Usable cores and a thread pool over them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def usable_cores() -> int:
 
 
 def on_all_cores(task: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do a task for each item on as many threads as there are cores.
+    """Map a function over items on one thread per core.
 
-    Worth it for what releases the interpreter's lock: linear algebra, large arrays, networks, simulation.
+    Useful for work that releases the GIL: linear algebra, large arrays, networks, simulation.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def on_all_cores(task: Callable[[Item], Result], items: Iterable[Item]) -> list[
     Returns
     -------
     list
-        What the task returned for each item, in order.
+        The results, in order.
     """
     with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(task, items))

@@ -1,4 +1,4 @@
-"""Put the project's data folders into the wheel; a checkout installed in place reads them where they are."""
+"""Put the project's data folders into the wheel; an editable install reads them in place."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a posture means for muscles and keypoints: MuJoCo's kinematics, many steps at once, no dynamics."""
+"""Muscle and keypoint kinematics of postures: MuJoCo's kinematics for many steps at once, no dynamics."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from neurobench_grasp.bodies.myohand import JOINTS, KEYPOINTS, build_hand
 from neurobench_grasp.contract import Floats, Ints
 from neurobench_grasp.errors import NgbError
 
-_MIN_STEPS_PER_THREAD = 200  # below, a thread costs more than it gives
-_MAX_THREADS = 4  # the loop holds the interpreter's lock for a good quarter of its time
+_MIN_STEPS_PER_THREAD = 200  # below, threads do not pay off
+_MAX_THREADS = 4  # the loop holds the GIL for a quarter of its time
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class MuscleKinematics:
 
 
 def muscle_kinematics(joint_angles: Floats, dt: float, offsets: Ints | None = None) -> MuscleKinematics:
-    """Lengths and velocities of the muscles along recorded joint angles.
+    """Return lengths and velocities of the muscles along recorded joint angles.
 
     Joint velocities are central differences (one-sided at a trial's ends) and become muscle velocities
-    through the moment arms at each step. Every step is computed on its own, so neither the other steps in
+    through the moment arms at each step. Every step is computed independently, so neither the other steps in
     the call nor the number of threads changes a bit of the result.
 
     Parameters
@@ -47,7 +47,7 @@ def muscle_kinematics(joint_angles: Floats, dt: float, offsets: Ints | None = No
     dt : float
         Seconds between steps.
     offsets : ndarray of int64, shape (n_trials + 1,), optional
-        Where trials that lie end to end begin; differences do not reach across. Default: one trial.
+        Start of each trial; differences do not extend across trials. Default: one trial.
 
     Returns
     -------
@@ -70,13 +70,13 @@ def muscle_kinematics(joint_angles: Floats, dt: float, offsets: Ints | None = No
     )
     row, joint = _moment_pattern()
     velocity = np.zeros_like(length)
-    for entry in range(moments.shape[1]):  # in a fixed order, for the same bits everywhere
+    for entry in range(moments.shape[1]):  # in a fixed order, for bit-identical results
         velocity[:, row[entry]] += moments[:, entry] * joint_velocity[:, joint[entry]]
     return MuscleKinematics(length, velocity)
 
 
 def muscle_capacity(joint_angles: Floats) -> tuple[Floats, Floats]:
-    """Moment arms of the muscles, and the greatest force that each adds when fully active, isometric.
+    """Return moment arms of the muscles, and the isometric force of each when fully active.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def muscle_capacity(joint_angles: Floats) -> tuple[Floats, Floats]:
 
 
 def keypoints(joint_angles: Floats) -> Floats:
-    """Where the keypoints are, seen from the wrist.
+    """Return the keypoints in the wrist's frame.
 
     Parameters
     ----------
@@ -129,12 +129,12 @@ def _check(joint_angles: Floats) -> None:
     if joint_angles.ndim != 2 or joint_angles.shape[1] != len(JOINTS):
         raise NgbError(
             f"Joint angles have shape {joint_angles.shape}; the hand needs (n_steps, {len(JOINTS)}), "
-            "as neurobench_grasp.bodies.posture gives them."
+            "as returned by neurobench_grasp.bodies.posture."
         )
 
 
 def _moment_pattern() -> tuple[Ints, Ints]:
-    """Muscle and joint of each stored entry of MuJoCo's sparse matrix of moment arms."""
+    """Return muscle and joint of each stored entry of MuJoCo's sparse matrix of moment arms."""
     import mujoco
 
     model, _ = build_hand()
@@ -146,7 +146,7 @@ def _moment_pattern() -> tuple[Ints, Ints]:
 def _at_each_step(
     joint_angles: Floats, stages: Sequence[str], fields: Sequence[str], *, activation: float = 0.0
 ) -> list[Floats]:
-    """Put the hand into each posture, compute some stages and copy some fields, on a few threads."""
+    """Set each posture, run some stages of MuJoCo's pipeline and copy some fields, on a few threads."""
     import mujoco
 
     model, _ = build_hand()
@@ -159,7 +159,7 @@ def _at_each_step(
         results = [np.empty((len(angles), len(view))) for view in views]
         for step, posture in enumerate(angles):
             data.qpos[:] = posture
-            for call in calls:  # releases the interpreter's lock
+            for call in calls:  # releases the GIL
                 call(model, data)
             for result, view in zip(results, views, strict=True):
                 result[step] = view

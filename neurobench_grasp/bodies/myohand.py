@@ -1,7 +1,7 @@
 """MyoHand: its joints, muscles and keypoints by name, and the model built from MyoSuite's recipe.
 
-Names are those of MyoSuite 3 without the side's suffix. Beware of data from MyoSuite 2: it called the
-thumb's ``cmc_flexion`` ``cmc_abduction`` and the other way round, in the same order of joints.
+Names are those of MyoSuite 3 without the side's suffix. MyoSuite 2 swapped the names of the
+thumb's ``cmc_flexion`` and ``cmc_abduction``, in the same order of joints.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ KEYPOINT_PARTS = np.repeat(range(1, 6), 4)
 """Index in :data:`PARTS` of every joint and of every keypoint."""
 
 WRIST = "lunate" + SIDE
-"""The body whose frame keypoints are given in; the forearm's and wrist's own joints do not show in it."""
+"""The body whose frame keypoints are expressed in; they do not depend on forearm and wrist joints."""
 
 _KEYPOINT_SOURCES = {
     "thumb_cmc": ("body", "firstmc"),
@@ -75,14 +75,14 @@ KEYPOINTS = tuple(_KEYPOINT_SOURCES)
 
 @cache
 def build_hand() -> tuple[Any, Any]:
-    """Build the hand once.
+    """Build the hand, once per process.
 
     Returns
     -------
     model : mujoco.MjModel
     spec : mujoco.MjSpec
         MyoSuite's ``hand_standard`` and named sensors: ``<muscle>_length`` (m), ``<muscle>_velocity`` (m/s),
-        ``<joint>_position`` (rad), ``<joint>_velocity`` (rad/s) and one called like each keypoint (m, in the
+        ``<joint>_position`` (rad), ``<joint>_velocity`` (rad/s) and one named after each keypoint (m, in the
         wrist's frame). Both objects are shared: copy the spec before editing it.
 
     Raises
@@ -104,7 +104,7 @@ def build_hand() -> tuple[Any, Any]:
     if (joints, muscles) != (JOINTS, MUSCLES):
         raise NgbError(
             f"MyoSuite with MuJoCo {mujoco.__version__} built a hand with other joints or muscles than this "
-            "version of neurobench-grasp knows; install myosuite==3.0.0."
+            "version of neurobench-grasp supports; install myosuite==3.0.0."
         )
     return model, spec
 
@@ -142,7 +142,7 @@ def _add_sensors(spec: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Swallow MuJoCo's own warnings, which would go to stderr and to a MUJOCO_LOG.TXT, and Python's."""
+    """Suppress MuJoCo's warnings, which go to stderr and MUJOCO_LOG.TXT, and Python's."""
     import mujoco
 
     before = mujoco.get_mju_user_warning()

@@ -1,4 +1,4 @@
-"""Recorded joint angles → postures of the hand, within its limits."""
+"""Map recorded joint angles to postures of the hand, within its limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEUTRAL: Mapping[str, float] = {
     **{f"pm{i}_flexion": 0.5 for i in (2, 3, 4, 5)},
     **{f"md{i}_flexion": 0.3 for i in (2, 3, 4, 5)},
 }
-"""The relaxed hand (rad), its wrist straight: where joints that were not recorded are held."""
+"""The relaxed hand (rad) with a straight wrist: value of joints that were not recorded."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Posture:
     joint_angles : ndarray, shape (n_steps, 23)
         rad, in the order of :data:`JOINTS`, within the joint limits.
     clipped : mapping of str to int
-        Joint → number of steps that lay outside its limits; joints without any are left out.
+        Joint → number of steps outside its limits; joints without any are omitted.
     missing : tuple of str
-        Joints that no column gave; they are held at :data:`NEUTRAL`.
+        Joints without a column; they are held at :data:`NEUTRAL`.
     unused : tuple of str
-        Columns that belong to no joint of the hand.
+        Columns that match no joint of the hand.
     """
 
     joint_angles: Floats
@@ -50,7 +50,7 @@ class Posture:
 def posture(
     values: Floats, columns: Sequence[str], joint_map: Mapping[str, tuple[str, float, float]] | None = None
 ) -> Posture:
-    """Bring recorded joint angles into the hand's order and limits.
+    """Map recorded joint angles to the hand's order and limits.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def posture(
     columns : sequence of str, length n_columns
     joint_map : mapping, optional
         Column → (joint, sign, offset in rad): the joint's angle is ``sign · value + offset``. A column that
-        is not listed and is itself called like a joint goes to that joint; other columns are not used.
+        that is not listed and named like a joint maps to that joint; other columns are not used.
 
     Returns
     -------
@@ -68,8 +68,8 @@ def posture(
     Raises
     ------
     NgbError
-        If columns and values do not match, a listed column or joint does not exist, two columns go to one
-        joint, no column goes to any, or an angle is not a finite number.
+        If columns and values do not match, a listed column or joint does not exist, two columns map to one
+        joint, no column maps to any, or an angle is not a finite number.
     """
     sources = _sources(columns, joint_map or {})
     if values.ndim != 2 or values.shape[1] != len(columns):
@@ -81,7 +81,7 @@ def posture(
         if gaps:
             raise NgbError(
                 f"Joint-angle column {columns[column]!r} has {gaps} values that are not finite numbers; "
-                "fill the gaps or leave these trials out."
+                "fill the gaps or omit these trials."
             )
         angles[:, JOINTS.index(joint)] = sign * recorded + offset
     used = {column for column, _, _ in sources.values()}
@@ -98,7 +98,7 @@ def posture(
 def _sources(
     columns: Sequence[str], joint_map: Mapping[str, tuple[str, float, float]]
 ) -> dict[str, tuple[int, float, float]]:
-    """Joint → (index of its column, sign, offset)."""
+    """Return joint → (index of its column, sign, offset)."""
     full_map = {c: (c, 1.0, 0.0) for c in columns if c in JOINTS} | dict(joint_map)
     for column, (joint, _, _) in full_map.items():
         if column not in columns:
@@ -108,16 +108,16 @@ def _sources(
     for joint, n in Counter(joint for joint, _, _ in full_map.values()).items():
         if n > 1:
             rivals = " and ".join(repr(column) for column, (to, _, _) in full_map.items() if to == joint)
-            raise NgbError(f"Columns {rivals} all give the joint {joint!r}; map one of them.")
+            raise NgbError(f"Columns {rivals} all map to the joint {joint!r}; map only one of them.")
     if not full_map:
         raise NgbError(
-            f"None of the columns ({', '.join(columns)}) is a joint of the hand; give a joint map to "
-            f"some of: {', '.join(JOINTS)}."
+            f"None of the columns ({', '.join(columns)}) is a joint of the hand; map columns to "
+            f"joints, some of: {', '.join(JOINTS)}."
         )
     return {joint: (list(columns).index(c), sign, offset) for c, (joint, sign, offset) in full_map.items()}
 
 
 def _near(name: str, known: Sequence[str]) -> str:
     close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}."
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}."
     return f" that does not exist; {hint}"

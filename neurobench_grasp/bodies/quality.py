@@ -1,4 +1,4 @@
-"""A movement in numbers: distance of the keypoints, smoothness, muscles that work against each other."""
+"""Measures of a movement: keypoint distance, smoothness, co-contraction."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from neurobench_grasp.contract import Floats
 
 
 def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
-    """Distance of every keypoint from where it should be.
+    """Return the distance of every keypoint from its target.
 
     Parameters
     ----------
     reached, wanted : ndarray, shape (n_steps, 60)
-        Metres; one row of either counts for all steps.
+        Metres; a single row is broadcast to all steps.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
 
 
 def jerk(keypoints: Floats, dt: float) -> float:
-    """Root mean square of the keypoints' third derivative.
+    """Return the root mean square of the keypoints' third derivative.
 
     Parameters
     ----------
@@ -46,11 +46,11 @@ def jerk(keypoints: Floats, dt: float) -> float:
 
 
 def co_contraction(joint_angles: Floats, activation: Floats) -> Floats:
-    """Share of the muscles' joint torque that opposing muscles cancel.
+    """Return the share of the muscles' joint torque that opposing muscles cancel.
 
     At each joint and step, ``2 · min(T⁺, T⁻) / (T⁺ + T⁻)`` with the sums of the muscles' active torques in
     either direction (Falconer and Winter 1985, Electromyogr. Clin. Neurophysiol. 25:135), isometric; then
-    the mean over joints. 0: no muscle works against another; 1: all torque is cancelled.
+    the mean over joints. 0: no muscle opposes another; 1: all torque is cancelled.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a recorded movement itself says, as features for a linear map: no network, nothing learned."""
+"""Features of a recorded movement for a linear map, without a network or fitted parameters."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from neurobench_grasp.contract import Floats, Ragged, Trials
 from neurobench_grasp.errors import UnsupportedError
 
 LOOK_AHEAD = 0.1
-"""Seconds of the future in the features: the frames that a controller looks ahead."""
+"""Seconds of future movement in the features: the look-ahead of a controller."""
 
 
 def recorded_kinematics(trials: Trials) -> tuple[str, Ragged]:
-    """Features of recorded movements.
+    """Return features of recorded movements.
 
-    Where joint angles of the hand exist: lengths and velocities of its muscles in the recorded posture, now
-    and in the next 100 ms, so that a comparison with a controller that looks ahead is fair. Elsewhere: the
-    recorded signals, their rates of change and the size of these, over the lags that the layout states.
+    With joint angles of the hand: lengths and velocities of its muscles in the recorded posture, now
+    and in the next 100 ms, to match the look-ahead of a controller. Without: the
+    recorded signals, their rates of change and the magnitude of these, over the layout's lags.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def recorded_kinematics(trials: Trials) -> tuple[str, Ragged]:
         return "muscle_kinematics", _at_lags(now, range(round(LOOK_AHEAD / trials.dt) + 1))
     if not trials.signals:
         raise UnsupportedError(
-            f"{trials.sessions[0]} has neither joint angles nor other behavioural signals, so nothing is "
-            "known of the recorded movement; your own activations can be scored all the same (--activations)."
+            f"{trials.sessions[0]} has neither joint angles nor other behavioural signals, so the recorded "
+            "movement is unknown; you can still score your own activations (--activations)."
         )
     first, last = (round(lag / trials.dt) for lag in trials.signal_lags)
     now = Ragged(np.hstack([_with_change(s, trials.dt) for s in trials.signals.values()]), trials.offsets)
@@ -52,13 +52,13 @@ def recorded_kinematics(trials: Trials) -> tuple[str, Ragged]:
 
 
 def _with_change(signal: Ragged, dt: float) -> Floats:
-    """Append each column's rate of change, and the size of the change over all columns."""
+    """Append each column's rate of change, and its magnitude over all columns."""
     change = np.concatenate([np.gradient(trial, dt, axis=0) for trial in signal])
     return np.hstack([signal.values, change, np.linalg.norm(change, axis=1, keepdims=True)])
 
 
 def _at_lags(features: Ragged, lags: Sequence[int]) -> Ragged:
-    """Features at several lags side by side (steps; positive: later), held at a trial's ends."""
+    """Concatenate features at several lags (steps; positive: later), held at a trial's ends."""
     trials = []
     for trial in features:
         steps = np.arange(len(trial))

@@ -1,4 +1,4 @@
-"""Pictures of the hand, drawn by MuJoCo without a window on whatever OpenGL the machine offers."""
+"""Images of the hand, rendered off-screen by MuJoCo with any available OpenGL."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from neurobench_grasp.contract import Floats
 from neurobench_grasp.errors import NgbError
 
 BACKENDS = ("egl", "osmesa", "cgl", "glfw")
-"""Ways to OpenGL in the order they are tried; the first two need no display."""
+"""OpenGL backends in the order they are tried; the first two need no display."""
 
 Colour = tuple[float, float, float]
 Image = NDArray[np.uint8]
 
 _PROBE = "from mujoco.{} import GLContext; GLContext(8, 8).make_current()"
 _CAMERA = "palm"
-_BONES, _FLESH, _UNSEEN = 0, 4, 5  # groups of geoms: MyoSuite's two that show, and one that does not
+_BONES, _FLESH, _UNSEEN = 0, 4, 5  # groups of geoms: MyoSuite's two visible ones, and a hidden one
 _FOREARM = ("ulna", "radius")
 _ARM = ("clavicle", "scapula", "humerus", *_FOREARM)
 _BONE_COLOUR = [0.93, 0.90, 0.84, 1.0]
@@ -35,38 +35,37 @@ _DISTANCE, _FIELD_OF_VIEW = 0.6, 23.0  # m, degrees
 
 
 def drawing_backend() -> str:
-    """Find an OpenGL that works here: what ``MUJOCO_GL`` asks for, or else the first of :data:`BACKENDS`.
+    """Find a working OpenGL backend: the one in ``MUJOCO_GL``, or else the first of :data:`BACKENDS`.
 
     Raises
     ------
     NgbError
-        If none works, saying what to install.
+        If none works; states what to install.
     """
     return _working(os.environ.get("MUJOCO_GL", "").lower().strip())
 
 
 @cache
 def _working(asked: str) -> str:
-    """Try each way in a process of its own, since OpenGL that fails to load spoils the process for others."""
+    """Try each backend in a subprocess, since a failed OpenGL affects later ones in the same process."""
     for name in (asked,) if asked else BACKENDS:
         tried = subprocess.run([sys.executable, "-c", _PROBE.format(name)], capture_output=True)
         if tried.returncode == 0:
             return name
     if asked:
         raise NgbError(
-            f"MUJOCO_GL={asked} gives no OpenGL that works here; unset it, or set it to one of: "
-            f"{', '.join(BACKENDS)}."
+            f"MUJOCO_GL={asked} does not work here; unset it, or set it to one of: {', '.join(BACKENDS)}."
         )
     raise NgbError(
-        "There is no OpenGL here to draw the hand with; install one that needs no display, on Debian and "
+        "No OpenGL is available to draw the hand; install one that needs no display, on Debian and "
         "Ubuntu `apt-get install libegl1 libgl1-mesa-dri` or `apt-get install libosmesa6`."
     )
 
 
 class HandPainter:
-    """Draws postures as seen by a camera that is fixed to the wrist, on its radial and palmar side.
+    """Draws postures from a camera fixed to the wrist, on its radial and palmar side.
 
-    So the fingers are where keypoint errors are measured, and movements of the wrist show in the forearm.
+    Fingers then appear where keypoint errors are measured, and wrist movements appear in the forearm.
 
     Parameters
     ----------
@@ -76,11 +75,11 @@ class HandPainter:
     Raises
     ------
     NgbError
-        If there is no OpenGL.
+        If OpenGL is not available.
     """
 
     def __init__(self, width: int, height: int) -> None:
-        context = import_module(f"mujoco.{drawing_backend()}").GLContext  # whatever mujoco's own choice was
+        context = import_module(f"mujoco.{drawing_backend()}").GLContext  # independent of mujoco's own choice
 
         import mujoco
 
@@ -128,7 +127,7 @@ class HandPainter:
         return self._pixels()
 
     def project(self, keypoints: Floats) -> Floats:
-        """Say where in the picture keypoints are.
+        """Return the pixel positions of keypoints.
 
         Parameters
         ----------
@@ -147,7 +146,7 @@ class HandPainter:
         return np.stack([width / 2 + scale * x, height / 2 - scale * y], axis=1)
 
     def close(self) -> None:
-        """Give back what OpenGL holds."""
+        """Release OpenGL's resources."""
         self._pencil.free()
         self._gl.free()
 
@@ -158,11 +157,11 @@ class HandPainter:
         self._mujoco.mjr_render(frame, self._scene, self._pencil)
         pixels = np.empty((height, width, 3), np.uint8)
         self._mujoco.mjr_readPixels(pixels, None, frame, self._pencil)
-        return pixels[::-1]  # OpenGL counts rows from below
+        return pixels[::-1]  # OpenGL counts rows from the bottom
 
 
 def _camera_axes() -> tuple[Floats, Floats, Floats]:
-    """Right, up and towards the camera in the wrist's frame; the fingers, along −y, point up."""
+    """Return right, up and towards the camera in the wrist's frame; the fingers, along −y, point up."""
     towards = _FROM / np.linalg.norm(_FROM)
     right = np.cross([0.0, -1.0, 0.0], towards)
     right /= np.linalg.norm(right)
@@ -170,12 +169,12 @@ def _camera_axes() -> tuple[Floats, Floats, Floats]:
 
 
 def _scene_model(width: int, height: int) -> Any:
-    """Put the hand on white, its bones in translucent flesh, with a lamp and a camera at the wrist."""
+    """Return the hand on white, bones in translucent skin, with a light and a camera at the wrist."""
     import mujoco
 
     spec = build_hand()[1].copy()
     spec.visual.global_.offwidth, spec.visual.global_.offheight = width, height
-    spec.visual.quality.numslices, spec.visual.quality.numstacks = 16, 8  # of the flesh; half the time
+    spec.visual.quality.numslices, spec.visual.quality.numstacks = 16, 8  # of the skin; halves the time
     spec.visual.headlight.ambient = spec.visual.headlight.diffuse = [0.35] * 3
     spec.visual.headlight.specular = [0.1] * 3
     spec.add_texture(
@@ -196,7 +195,7 @@ def _scene_model(width: int, height: int) -> Any:
         in_arm = geom.parent.name.startswith(_ARM)
         if geom.group == _BONES and (not in_arm or geom.parent.name.startswith(_FOREARM)):
             geom.rgba = _BONE_COLOUR
-        elif geom.group == _FLESH and not in_arm:  # the arm's would hide its bones, which show the wrist
+        elif geom.group == _FLESH and not in_arm:  # that of the arm would hide the wrist's bones
             geom.material, geom.rgba = "", [1, 1, 1, _FLESH_OPACITY]
         else:
             geom.group = _UNSEEN

@@ -1,6 +1,6 @@
-"""Many hands at once: one call of ``mujoco.rollout`` advances them all and returns every sensor.
+"""Batched simulation of hands: one call of ``mujoco.rollout`` advances all and returns every sensor.
 
-Two hands from one spec: ``muscle`` is moved by MyoHand's 39 muscles, ``torque`` by a motor at each of the
+Two hands from one spec: ``muscle`` is actuated by MyoHand's 39 muscles, ``torque`` by a motor at each of the
 23 joints. The torque hand keeps the muscles' tendons, without force, so both report the same afferents.
 """
 
@@ -20,11 +20,11 @@ from neurobench_grasp.threads import usable_cores
 
 ACTIONS = ("muscle", "torque")
 CONTROL_STEP = 0.02
-"""Seconds between two actions, and between two rows of sensors."""
+"""Seconds per control step."""
 PHYSICS_STEPS = 4
-"""Physics steps in a control step, by ``implicitfast``; docs/controllers.md compares it with 2 ms."""
+"""Physics steps per control step, with ``implicitfast``; docs/controllers.md compares it with 2 ms."""
 TORQUE_FRACTION = 0.25
-"""Share of the muscles' joint-torque capacity that a motor has: muscles of one joint never all contract."""
+"""Fraction of the muscles' joint-torque capacity that a motor has: a joint's muscles never all contract."""
 
 _N_MUSCLE_SENSORS = 2 * len(MUSCLES)
 _N_JOINT_SENSORS = 2 * len(JOINTS)
@@ -39,12 +39,12 @@ def body_model(action: str, physics_steps: int = PHYSICS_STEPS) -> Any:
     action : str
         ``muscle`` or ``torque``.
     physics_steps : int
-        Physics steps in a control step of 20 ms.
+        Physics steps per control step of 20 ms.
 
     Returns
     -------
     mujoco.MjModel
-        Shared: do not edit it.
+        Shared between callers: do not edit it.
 
     Raises
     ------
@@ -54,11 +54,11 @@ def body_model(action: str, physics_steps: int = PHYSICS_STEPS) -> Any:
     import mujoco
 
     if action not in ACTIONS:
-        raise NgbError(f"There is no hand moved by {action!r}; there are {' and '.join(ACTIONS)}.")
+        raise NgbError(f"There is no hand with the action {action!r}; choose {' or '.join(ACTIONS)}.")
     spec = build_hand()[1].copy()
     spec.option.timestep = CONTROL_STEP / physics_steps
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT  # no pair of its geoms can touch
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT  # no geoms of the hand can collide
     if action == "torque":
         for muscle in list(spec.actuators):
             spec.delete(muscle)
@@ -72,10 +72,10 @@ def body_model(action: str, physics_steps: int = PHYSICS_STEPS) -> Any:
 
 @cache
 def torque_limits() -> Floats:
-    """Least and greatest torque of each joint's motor.
+    """Return the minimum and maximum torque of each joint's motor.
 
-    :data:`TORQUE_FRACTION` of what all muscles that pull the joint one way, fully active and isometric,
-    would give in the relaxed posture :data:`NEUTRAL`.
+    :data:`TORQUE_FRACTION` of the torque of all muscles that pull the joint one way, fully active and
+    isometric, in the relaxed posture :data:`NEUTRAL`.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def torque_limits() -> Floats:
 
 @cache
 def moved_parts(action: str) -> Bools:
-    """Tell which parts of the hand each action moves.
+    """Return which parts of the hand each action moves.
 
     A muscle moves every part with a joint on which it has a moment arm of more than 0.1 mm in the posture
     :data:`NEUTRAL`: a digit's long muscles move the wrist too. A motor moves the part of its joint.
@@ -110,7 +110,7 @@ def moved_parts(action: str) -> Bools:
 
 @cache
 def _muscles_in_neutral() -> tuple[Floats, Floats]:
-    """Moment arms, (39, 23) in m, and greatest active isometric forces, (39,) in N, in :data:`NEUTRAL`."""
+    """Return moment arms, (39, 23) in m, and isometric forces at full activation, (39,) in N, in neutral."""
     arms, force = muscle_capacity(np.array([[NEUTRAL[joint] for joint in JOINTS]]))
     for array in (arms, force):
         array.setflags(write=False)
@@ -118,7 +118,7 @@ def _muscles_in_neutral() -> tuple[Floats, Floats]:
 
 
 def to_control(action: str, values: Floats) -> Floats:
-    """Turn actions in [−1, 1] into MuJoCo's controls.
+    """Convert actions in [−1, 1] to MuJoCo's controls.
 
     Muscles: excitation ``1 / (1 + exp(−5 (a − 0.5)))``, MyoSuite's map, so that rest (a = 0) is 8 %.
     Motors: the action times the greatest torque of its direction.
@@ -143,11 +143,11 @@ def to_control(action: str, values: Floats) -> Floats:
 
 
 class Hands:
-    """A batch of hands, each on its own; what they sense belongs to one instant.
+    """A batch of independent hands with synchronous sensors.
 
-    MuJoCo's sensors lag the state by one physics step. So the batch's clock is that of its sensors: an
-    action takes effect one physics step after what was sensed, and a control step later the sensors are
-    read exactly one control step after they were read before.
+    MuJoCo's sensors lag the state by one physics step. The batch's clock is that of its sensors: an
+    action takes effect one physics step after the sensor readings, and the next
+    readings are exactly one control step later.
 
     Parameters
     ----------
@@ -158,13 +158,13 @@ class Hands:
     threads : int, optional
         Default: the usable cores. Results do not depend on it.
     physics_steps : int
-        Physics steps in a control step.
+        Physics steps per control step.
 
     Attributes
     ----------
     sensors : ndarray, shape (n, 184)
-        All sensors: muscles (length in m and velocity in m/s in turn), joints (angle in rad and velocity
-        in rad/s in turn), keypoints (m, in the wrist's frame). Read parts by the properties.
+        All sensors: muscles (length in m and velocity in m/s, alternating), joints (angle in rad and velocity
+        in rad/s, alternating), keypoints (m, in the wrist's frame). Use the properties.
     activation : ndarray, shape (n, 39 or 0)
         Activation of the muscles at the same instant.
     """
@@ -191,7 +191,7 @@ class Hands:
 
     @property
     def muscles(self) -> Floats:
-        """Length (m) and velocity (m/s) of each muscle in turn, shape (n, 78)."""
+        """Length (m) and velocity (m/s) of each muscle, alternating, shape (n, 78)."""
         return self.sensors[:, :_N_MUSCLE_SENSORS]
 
     @property
@@ -205,7 +205,7 @@ class Hands:
         return self.sensors[:, -3 * len(KEYPOINTS) :]
 
     def start(self, which: Any, joint_angles: Floats, joint_velocity: Floats) -> None:
-        """Put some hands into postures, their muscles at rest, and read their sensors.
+        """Set the postures of some hands, with muscles at rest, and read their sensors.
 
         Parameters
         ----------
@@ -243,12 +243,12 @@ class Hands:
         )
         self._state[:n] = states[:, -1]
         self.sensors[:n] = sensed[:, -1]
-        self.activation[:n] = states[:, -2, 1 + 2 * len(JOINTS) :]  # the state that the sensors saw
+        self.activation[:n] = states[:, -2, 1 + 2 * len(JOINTS) :]  # the state at the time of the sensors
         if not np.isfinite(self._state[:n]).all():
-            raise NgbError("The simulated hand became unstable; its controller's actions are too violent.")
+            raise NgbError("The simulated hand became unstable; reduce the controller's actions.")
 
     def state(self) -> dict[str, Floats]:
-        """All that the next step depends on, as named arrays."""
+        """Return everything that the next step depends on, as named arrays."""
         return {
             "state": self._state.copy(),
             "sensors": self.sensors.copy(),
@@ -256,11 +256,11 @@ class Hands:
         }
 
     def restore(self, state: dict[str, Floats]) -> None:
-        """Take back what :meth:`state` gave."""
+        """Load what :meth:`state` returned."""
         self._state[:], self.sensors[:], self.activation[:] = (
             state[name] for name in ("state", "sensors", "activation")
         )
 
     def close(self) -> None:
-        """End the threads."""
+        """Shut down the threads."""
         self._pool.close()

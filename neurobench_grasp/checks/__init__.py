@@ -1,7 +1,8 @@
-"""The contract of plugins as small named checks; ``ngb check`` shows what came of them.
+"""The plugin contract as small named checks, run by ``ngb check``.
 
-A plugin is only ever loaded in a process of its own (:mod:`neurobench_grasp.checks.worker`). The checks are
-in ``plugin.py``, ``model.py``, ``controller.py``, ``conduct.py`` and ``others.py``, one function each.
+Plugins are loaded in subprocesses only (:mod:`neurobench_grasp.checks.worker`). The checks are
+in ``plugin.py``, ``model.py``, ``controller.py``, ``dataset.py``, ``protocol.py``, ``decoder.py`` and
+``side_effects.py``, one function each.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ from neurobench_grasp.plugins import canonical
 __all__ = ["Limits", "Report", "Row", "planned", "run_checks"]
 
 N_OBJECTS, N_REPEATS = 6, 4
-"""Of the sample session."""
+"""Options of the sample session."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a plugin may take.
+    """Limits for a plugin.
 
     Parameters
     ----------
     import_s : float
-        Seconds to be imported and asked what it offers.
+        Seconds for importing it and listing its offers.
     import_mb : float
-        Megabytes of memory for it.
+        Megabytes of memory for the same.
     check_s : float
-        Seconds of a single check; all of a plugin's files included for datasets.
+        Seconds of a single check; for datasets including all files of the plugin.
     """
 
     import_s: float = 5.0
@@ -50,13 +51,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin as the survey found it.
+    """A plugin as found by the survey.
 
     Parameters
     ----------
     name, distribution, version : str
     offers : tuple of (str, str)
-        Kind and name of each thing; empty if it cannot be loaded.
+        Kind and name of each offer; empty if it cannot be loaded.
     """
 
     name: str
@@ -66,12 +67,12 @@ class Plugin:
 
     @property
     def provider(self) -> str:
-        """Distribution and version, in words."""
+        """Distribution and version as text."""
         return f"{self.distribution} {self.version}"
 
 
 def planned(name: str, limits: Limits | None = None) -> list[tuple[str, str]]:
-    """List what would be checked.
+    """List the planned checks.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def planned(name: str, limits: Limits | None = None) -> list[tuple[str, str]]:
     Raises
     ------
     UnknownNameError
-        If there is nothing of that name; the message suggests near ones.
+        If there is nothing of that name; the message suggests similar names.
     """
     return [
         (f"{kind} {subject}", one.name)
@@ -98,7 +99,7 @@ def planned(name: str, limits: Limits | None = None) -> list[tuple[str, str]]:
 
 
 def run_checks(name: str, limits: Limits | None = None, *, progress: Progress = lambda text: None) -> Report:
-    """Do all checks of a plugin, or of one thing that it offers; parameters and errors as of :func:`planned`.
+    """Run all checks of a plugin, or of one of its offers; parameters and errors as for :func:`planned`.
 
     Returns
     -------
@@ -120,30 +121,30 @@ def run_checks(name: str, limits: Limits | None = None, *, progress: Progress = 
 
 
 def _survey(limits: Limits) -> list[Plugin]:
-    """Ask every plugin what it offers; one that hangs or crashes is left out, and asked for no more."""
+    """List the offers of every plugin; one that hangs or crashes gets no offers and is not loaded again."""
     found: dict[tuple[str, str], Plugin] = {}
     without: list[list[str]] = []
     while True:
         begun: dict[str, Any] = {}
         with tempfile.TemporaryDirectory(prefix="ngb-check-") as folder:
             try:
-                for said in Child(Path(folder)).tell({"task": "survey", "without": without}, limits.import_s):
-                    begun = said.get("begins", begun)
-                    if "offers" in said:
-                        offers = tuple((kind, name) for kind, name in said["offers"])
-                        key = said["distribution"], said["name"]
-                        found[key] = Plugin(said["name"], said["distribution"], said["version"], offers)
+                for sent in Child(Path(folder)).run({"task": "survey", "without": without}, limits.import_s):
+                    begun = sent.get("begins", begun)
+                    if "offers" in sent:
+                        offers = tuple((kind, name) for kind, name in sent["offers"])
+                        key = sent["distribution"], sent["name"]
+                        found[key] = Plugin(sent["name"], sent["distribution"], sent["version"], offers)
                 return list(found.values())
             except EndedError as error:
                 if not begun:
-                    raise NgbError(f"No plugin could be looked at: the process {error}.") from error
+                    raise NgbError(f"No plugin could be inspected: the process {error}.") from error
                 key = begun["distribution"], begun["name"]
                 found[key] = Plugin(begun["name"], begun["distribution"], begun["version"])
                 without.append(list(key))
 
 
 def _wanted(name: str, found: Sequence[Plugin]) -> list[tuple[Plugin, tuple[tuple[str, str], ...]]]:
-    """Find the plugins of a name with all that they offer, or those that offer it, with it alone."""
+    """Return the plugins of a name with all offers, or those with an offer of that name, with it alone."""
     whole = [p for p in found if p.name == name or canonical(p.distribution) == canonical(name)]
     if whole:
         return [(plugin, plugin.offers) for plugin in whole]
@@ -154,20 +155,19 @@ def _wanted(name: str, found: Sequence[Plugin]) -> list[tuple[Plugin, tuple[tupl
     near = difflib.get_close_matches(name, sorted(known), n=3)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise UnknownNameError(
-        f"There is no plugin, model, dataset, protocol or decoder {name!r}.{hint} `ngb plugins` lists what "
-        "there is."
+        f"There is no plugin, model, dataset, protocol or decoder {name!r}.{hint} `ngb plugins` lists all."
     )
 
 
 def _plugin_rows(plugin: Plugin, found: Sequence[Plugin], limits: Limits) -> list[Row]:
-    """Load a plugin in a fresh interpreter and look at what that took."""
+    """Load a plugin in a fresh interpreter and run the checks of kind ``plugin``."""
     order = {"task": "load", "plugin": plugin.name, "distribution": plugin.distribution}
     facts: dict[str, Any] = {}
     ending = ""
     with tempfile.TemporaryDirectory(prefix="ngb-check-") as folder:
         try:
-            for said in Child(Path(folder)).tell(order, limits.import_s):
-                facts = said
+            for sent in Child(Path(folder)).run(order, limits.import_s):
+                facts = sent
         except EndedError as error:
             ending = str(error)
     loaded = Loaded(facts, ending, _clashes(plugin, found), limits.import_s, limits.import_mb)
@@ -180,7 +180,7 @@ def _plugin_rows(plugin: Plugin, found: Sequence[Plugin], limits: Limits) -> lis
 
 
 def _clashes(plugin: Plugin, found: Sequence[Plugin]) -> dict[str, list[str]]:
-    """Names of a plugin's that others (or it itself, again) offer too, and who offers them."""
+    """Return names of a plugin's offers that are also offered elsewhere (or twice), and by whom."""
     every = [(offer, p.provider) for p in found for offer in p.offers]
     providers = {offer: [who for other, who in every if other == offer] for offer in plugin.offers}
     return {f"{kind} {name}": who for (kind, name), who in providers.items() if len(who) > 1}
@@ -188,7 +188,7 @@ def _clashes(plugin: Plugin, found: Sequence[Plugin]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class _Subject:
-    """One thing that a plugin offers, and the processes in which it is checked."""
+    """One offer of a plugin, and the processes in which it is checked."""
 
     plugin: Plugin
     kind: str
@@ -197,23 +197,23 @@ class _Subject:
     progress: Progress
 
     def rows(self) -> list[Row]:
-        """Do all its checks; one that ends its process fails, and the others go on in a new one."""
+        """Run all its checks; one that ends its process fails, and the rest run in a new one."""
         done: dict[str, Row] = {}
         checks = checks_of(self.kind)
         with tempfile.TemporaryDirectory(prefix="ngb-check-") as text:
             folder = Path(text)
-            _set_traps(folder)
+            _place_recording(folder)
             for fresh in (False, True):
                 while left := [one for one in checks if one.fresh == fresh and one.name not in done]:
                     statuses = {row.check: row.status for row in done.values()}
                     if why := why_not(left[0], statuses):
                         self._note(done, left[0].name, "not run", why)
                     else:
-                        self._converse(folder, left, done)
+                        self._run_process(folder, left, done)
         return [done[one.name] for one in checks]
 
-    def _converse(self, folder: Path, left: Sequence[Check], done: dict[str, Row]) -> None:
-        """Let one process do the checks that are left; at least the first of them is done afterwards."""
+    def _run_process(self, folder: Path, left: Sequence[Check], done: dict[str, Row]) -> None:
+        """Run the remaining checks in one process; at least the first of them is done afterwards."""
         order = {
             "task": "check",
             "kind": self.kind,
@@ -228,17 +228,17 @@ class _Subject:
         }
         now = left[0].name
         try:
-            for said in self._said(order, folder):
-                if "begins" in said:
-                    now = said["begins"]
+            for sent in self._messages(order, folder):
+                if "begins" in sent:
+                    now = sent["begins"]
                     self.progress(f"{self.kind} {self.name}: {now}")
                 else:
-                    self._note(done, said["check"], said["status"], said["message"], said["seconds"])
+                    self._note(done, sent["check"], sent["status"], sent["message"], sent["seconds"])
         except EndedError as error:
             self._note(done, now, "fail", f"It {error}. {_advice(str(error))}")
 
-    def _said(self, order: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
-        return Child(folder, shares=self.kind == "dataset").tell(order, self.limits.check_s)
+    def _messages(self, order: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
+        return Child(folder, shares=self.kind == "dataset").run(order, self.limits.check_s)
 
     def _note(self, done: dict[str, Row], name: str, status: str, message: str, seconds: float = 0.0) -> None:
         rule = next(one.rule for one in checks_of(self.kind) if one.name == name)
@@ -247,13 +247,13 @@ class _Subject:
 
 def _advice(ending: str) -> str:
     if "stopped" in ending:
-        return "Give its ModelSpec `smoke` settings that make it quick, and look for loops without an end."
-    return "A plugin must not end its process; raise an error that says what is wrong."
+        return "Give its ModelSpec `smoke` settings that make it quick, and check for endless loops."
+    return "A plugin must not end its process; raise an error that states the problem."
 
 
 @functools.cache
 def _sample() -> Path:
-    """Folder with a packed session, and with one as an NWB file; made once for all plugins."""
+    """Return a folder with a serialised session, and with one as an NWB file; made once for all plugins."""
     import atexit
 
     from neurobench_grasp.checks.sample_session import sample_trials, write_sample
@@ -266,8 +266,8 @@ def _sample() -> Path:
     return folder
 
 
-def _set_traps(folder: Path) -> None:
-    """Put a recording where a plugin would look for the built-in dataset; nobody may open it."""
+def _place_recording(folder: Path) -> None:
+    """Place a recording where a plugin would look for the built-in dataset; opening it is a violation."""
     import json
 
     from neurobench_grasp.cache import MANIFEST

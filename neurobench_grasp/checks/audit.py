@@ -1,7 +1,7 @@
-"""What a plugin does beside its work: files that it opens, pickles, processes and the network.
+"""Record side effects of a plugin: files that it opens, pickles, processes and the network.
 
-Python tells of these through audit events. Files that libraries in C open are seen by a wrapper around
-h5py, by inotify where Linux offers it, and by a look at the folders before and after.
+Python reports these through audit events. Files opened by C libraries are detected by a wrapper around
+h5py, by inotify on Linux, and by listing the folders before and after.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from neurobench_grasp.checks.tripwire import Tripwire
+from neurobench_grasp.checks.access_monitor import AccessMonitor
 
 RECORDINGS = (".nwb", ".h5", ".hdf5", ".mat")
 NETWORK = {
@@ -28,7 +28,7 @@ CHANGES = {
     "os.rename": "renames", "os.rmdir": "removes", "os.symlink": "links", "os.truncate": "cuts",
     "sqlite3.connect": "writes",
 }  # fmt: skip
-"""Events that change files, and what they do in words."""
+"""Events that change files, with descriptions."""
 PROCESSES = {
     "os.exec",
     "os.fork",
@@ -39,24 +39,24 @@ PROCESSES = {
     "subprocess.Popen",
 }
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-LEFT_BY_THE_BODY = {"MUJOCO_LOG.TXT"}  # MuJoCo notes an unstable simulation here, whoever asked for it
+LEFT_BY_THE_BODY = {"MUJOCO_LOG.TXT"}  # MuJoCo's log of unstable simulations
 STANDARD = (sysconfig.get_path("stdlib"), "<frozen")
-INSTALLED = ("site-packages", "dist-packages")  # within the former where there is no virtual environment
+INSTALLED = ("site-packages", "dist-packages")  # may be inside the standard library's folder
 GENERATOR = "neurobench_grasp.demo.neurons"
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a plugin did.
+    """A recorded side effect.
 
     Parameters
     ----------
     kind : str
         ``write``, ``network``, ``process``, ``pickle`` or ``neurons``.
     what : str
-        In words, with the path or address.
+        Description with the path or address.
     place : str
-        File and line, as near to the plugin's code as can be told.
+        File and line, as close to the plugin's code as possible.
     """
 
     kind: str
@@ -64,34 +64,34 @@ class Event:
     place: str
 
 
-class Fences:
-    """Watches from now on whatever is done inside :meth:`watch`; an audit hook cannot be taken away again.
+class Audit:
+    """Records what is done inside :meth:`watch`; an audit hook cannot be removed again.
 
     Parameters
     ----------
     code : set of str
         Paths of the plugin's own files.
     allowed : sequence of path
-        Folders that may be written to.
+        Writable folders.
     traps : path
-        Folder of recordings that nobody may open.
-    kept : mapping of path to str
-        Folders in which nothing may appear, looked at before and after, and what they are called.
+        Folder of recordings that must not be opened.
+    watched : mapping of path to str
+        Folders in which nothing may be created, and their names in messages; listed before and after.
     """
 
-    def __init__(self, code: set[str], allowed: list[Path], traps: Path, kept: Mapping[Path, str]) -> None:
+    def __init__(self, code: set[str], allowed: list[Path], traps: Path, watched: Mapping[Path, str]) -> None:
         self.events: list[Event] = []
-        self._code, self._kept = code, kept
+        self._code, self._watched = code, watched
         self._allowed = tuple(f"{folder}{os.sep}" for folder in allowed)
-        self._before = {path for folder in kept for path in folder.rglob("*")}
+        self._before = {path for folder in watched for path in folder.rglob("*")}
         self._watching = False
-        self._tripwire = Tripwire(traps)
-        sys.addaudithook(self._hear)
+        self._monitor = AccessMonitor(traps)
+        sys.addaudithook(self._on_event)
         _wrap_loaders(self._loaded)
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Take notice of what is done inside."""
+        """Record side effects inside the context."""
         before, self._watching = self._watching, True
         try:
             yield
@@ -99,11 +99,11 @@ class Fences:
             self._watching = before
 
     def seen(self, *kinds: str) -> list[Event]:
-        """Give what was done so far, each thing once."""
-        if "neurons" in kinds and self._tripwire.touched() and not self._of("neurons"):
+        """Return the recorded events without duplicates."""
+        if "neurons" in kinds and self._monitor.touched() and not self._of("neurons"):
             self.events.append(Event("neurons", "opens a recording in the cache folder", ""))
         if "neurons" in kinds and GENERATOR in sys.modules:
-            self.events.append(Event("neurons", f"imports {GENERATOR}, which makes those of demo", ""))
+            self.events.append(Event("neurons", f"imports {GENERATOR}, which generates those of demo", ""))
         if "write" in kinds:
             self._look_for_files()
         return list(dict.fromkeys(event for kind in kinds for event in self._of(kind)))
@@ -111,7 +111,7 @@ class Fences:
     def _of(self, kind: str) -> list[Event]:
         return [event for event in self.events if event.kind == kind]
 
-    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
+    def _on_event(self, event: str, args: tuple[Any, ...]) -> None:
         if not self._watching:
             return
         if event == "open":
@@ -123,14 +123,14 @@ class Fences:
         elif event in PROCESSES:
             self._started(event, args)
         elif event == "pickle.find_class":
-            self._tell("pickle", f"unpickles {args[0]}.{args[1]}")
+            self._record("pickle", f"unpickles {args[0]}.{args[1]}")
 
     def _changed(self, event: str, args: tuple[Any, ...]) -> None:
         if event in ("os.rename", "os.link"):
             paths = [(args[0], args[2]), (args[1], args[3])]
         elif event == "os.symlink":
             paths = [(args[1], args[2])]
-        else:  # the descriptor of a folder comes last, except where there is none
+        else:  # the last argument is a folder's descriptor, if any
             paths = [(args[0], -1 if event in ("os.truncate", "sqlite3.connect") else args[-1])]
         for path, folder in paths:
             self._written(_below(path, folder), CHANGES[event])
@@ -140,48 +140,48 @@ class Fences:
         if writes:
             self._written(path, "writes")
         elif (name := _absolute(path)).lower().endswith(RECORDINGS):
-            self._tell("neurons", f"opens {name}")
+            self._record("neurons", f"opens {name}")
 
     def _written(self, path: Any, how: str) -> None:
         name = _absolute(path)
         if name and not name.startswith((*self._allowed, "/dev/", "/proc/")) and "__pycache__" not in name:
-            self._tell("write", f"{how} {name}")
+            self._record("write", f"{how} {name}")
 
     def _connected(self, event: str, args: tuple[Any, ...]) -> None:
         address = args[1] if event in ("socket.bind", "socket.connect", "socket.sendto") else args[0]
         if event == "socket.bind" and address in (("::1", 0), ("127.0.0.1", 0), ("localhost", 0)):
-            return  # libraries find out in this way whether there is IPv6
-        self._tell("network", f"uses the network: {event.removeprefix('socket.')} {address!r}")
+            return  # libraries test for IPv6 in this way
+        self._record("network", f"uses the network: {event.removeprefix('socket.')} {address!r}")
 
     def _started(self, event: str, args: tuple[Any, ...]) -> None:
-        """Tell of processes that the plugin's own code starts; libraries ask the system for many things."""
+        """Record processes started by the plugin's own code; libraries start some for other reasons."""
         frame = next(_frames(), None)
         if frame is not None and frame.f_code.co_filename in self._code:
-            self._tell("process", f"starts {args[0]!r}" if args else f"starts a process ({event})")
+            self._record("process", f"starts {args[0]!r}" if args else f"starts a process ({event})")
 
     def _loaded(self, what: str) -> None:
         if self._watching:
-            self._tell("neurons", f"calls {what}")
+            self._record("neurons", f"calls {what}")
 
     def _look_for_files(self) -> None:
-        """Find what libraries in C have written; what Python wrote is known already, with its place."""
-        told = " ".join(event.what for event in self._of("write"))
-        for path in (path for folder in self._kept for path in sorted(folder.rglob("*"))):
+        """Find files written by C libraries; those written by Python are known already, with their place."""
+        known = " ".join(event.what for event in self._of("write"))
+        for path in (path for folder in self._watched for path in sorted(folder.rglob("*"))):
             name = self._shown(str(path))
-            if path not in self._before and path.name not in LEFT_BY_THE_BODY and name not in told:
+            if path not in self._before and path.name not in LEFT_BY_THE_BODY and name not in known:
                 self.events.append(Event("write", f"leaves {name}", ""))
 
     def _shown(self, text: str) -> str:
-        """Call the folders of a check what they stand for."""
-        for folder, name in self._kept.items():
+        """Replace the folders of a check by their names."""
+        for folder, name in self._watched.items():
             text = text.replace(str(folder), name)
         return text
 
-    def _tell(self, kind: str, what: str) -> None:
+    def _record(self, kind: str, what: str) -> None:
         self.events.append(Event(kind, self._shown(what), self._place()))
 
     def _place(self) -> str:
-        """Give the plugin's innermost line that led here, or else the innermost outside Python's library."""
+        """Return the plugin's innermost line that led here, or else the innermost outside the library."""
         frames = list(_frames())
         own = [f for f in frames if f.f_code.co_filename in self._code]
         found = (own or frames)[:1]
@@ -189,7 +189,7 @@ class Fences:
 
 
 def _frames() -> Iterator[FrameType]:
-    """Give the calls that led here, the innermost first, without this file's and Python's library's."""
+    """Yield the calling frames, innermost first, without those of this file and the standard library."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         name = frame.f_code.co_filename
@@ -200,14 +200,14 @@ def _frames() -> Iterator[FrameType]:
 
 
 def _absolute(path: Any) -> str:
-    """Whole path as text; empty for what is no path, such as a number."""
+    """Return an absolute path as text; empty if it is not a path."""
     if not isinstance(path, str | bytes | os.PathLike):
         return ""
     return os.path.realpath(os.fsdecode(path))
 
 
 def _below(path: Any, folder: Any) -> Any:
-    """Complete a path that is meant from a folder that is open, as when a tree is removed."""
+    """Resolve a path relative to an open folder, as when a tree is removed."""
     if not isinstance(folder, int) or folder < 0:
         return path
     try:
@@ -216,16 +216,16 @@ def _below(path: Any, folder: Any) -> Any:
         return None
 
 
-def _wrap_loaders(tell: Callable[[str], None]) -> None:
-    """Let the functions that read or make spikes tell when they are called."""
+def _wrap_loaders(record: Callable[[str], None]) -> None:
+    """Wrap the functions that read or make spikes so that calls are recorded."""
     import h5py
 
     from neurobench_grasp import data
     from neurobench_grasp.data.nwb import read as reader
 
-    def wrapped(function: Callable[..., Any], told: Callable[..., str]) -> Callable[..., Any]:
+    def wrapped(function: Callable[..., Any], describe: Callable[..., str]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            tell(told(*args))
+            record(describe(*args))
             return function(*args, **kwargs)
 
         return call

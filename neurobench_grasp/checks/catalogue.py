@@ -1,4 +1,4 @@
-"""Which checks there are for what, what they are given, and how one is done."""
+"""All checks by kind, their fixtures, and how one is run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neurobench_grasp.checks import controller, model, others, plugin
-from neurobench_grasp.checks import side_effects as conduct
+from neurobench_grasp.checks import controller, dataset, decoder, model, plugin, protocol, side_effects
 from neurobench_grasp.checks.rules import Broken, Check, Inapplicable, checks_in
 
 KINDS = ("plugin", "model", "dataset", "protocol", "decoder")
@@ -17,7 +16,7 @@ N_TRAIN, N_PROBE = 12, 5
 
 @functools.cache
 def checks_of(kind: str) -> tuple[Check, ...]:
-    """List the checks of a kind, in the order in which they are done and read.
+    """List the checks of a kind, in order.
 
     Parameters
     ----------
@@ -27,50 +26,48 @@ def checks_of(kind: str) -> tuple[Check, ...]:
     if kind == "plugin":
         return checks_in(plugin)
     if kind == "model":
-        return checks_in(model) + checks_in(controller) + checks_in(conduct)
-    own = tuple(one for one in checks_in(others) if one.kind == kind)
-    return own + (checks_in(conduct) if kind == "decoder" else ())
+        return checks_in(model) + checks_in(controller) + checks_in(side_effects)
+    own = checks_in({"dataset": dataset, "protocol": protocol, "decoder": decoder}[kind])
+    return own + (checks_in(side_effects) if kind == "decoder" else ())
 
 
-def case_of(order: Mapping[str, Any], code: set[str]) -> Any:
-    """Set up what the checks of a kind are given, from the order that a child received."""
-    from neurobench_grasp.checks.audit import Fences
+def fixture_of(order: Mapping[str, Any], code: set[str]) -> Any:
+    """Create the fixture for the checks of a kind, from the order that a child received."""
+    from neurobench_grasp.checks.audit import Audit
 
     folder = Path(order["folder"]).resolve()
     traps = next((folder / "cache").iterdir())
-    fences = Fences(
-        code, allowed=[folder / "tmp"], traps=traps, kept={folder / "cwd": ".", folder / "home": "~"}
+    audit = Audit(
+        code, allowed=[folder / "tmp"], traps=traps, watched={folder / "cwd": ".", folder / "home": "~"}
     )
     kind = order["kind"]
     if kind == "dataset":
-        return others.DatasetCase(fences)
+        return dataset.DatasetCase(audit)
     from neurobench_grasp.alignment.session import AlignedSession
     from neurobench_grasp.sandbox.wire import read_packed
 
     session = read_packed(Path(order["sample"]), AlignedSession)
     if kind == "protocol":
-        return others.ProtocolCase(fences, session)
+        return protocol.ProtocolCase(audit, session)
     if kind == "decoder":
-        return others.DecoderCase(fences, order["distribution"], session)
+        return decoder.DecoderCase(audit, order["distribution"], session)
     from neurobench_grasp.checks.fixture import ModelCase
 
     trials = session.scored
     last = range(len(trials) - N_PROBE, len(trials))
-    return ModelCase(
-        fences, folder, order["distribution"], trials.select(range(N_TRAIN)), trials.select(last)
-    )
+    return ModelCase(audit, folder, order["distribution"], trials.select(range(N_TRAIN)), trials.select(last))
 
 
 def outcome(one: Check, case: Any, statuses: Mapping[str, str]) -> tuple[str, str]:
-    """Do a check, unless one that it needs did not pass.
+    """Run a check, unless one that it needs did not pass.
 
     Parameters
     ----------
     one : Check
     case : object
-        What it is given.
+        Its fixture.
     statuses : mapping of str to str
-        What came of the checks before it.
+        Results of the checks before it.
 
     Returns
     -------
@@ -86,22 +83,22 @@ def outcome(one: Check, case: Any, statuses: Mapping[str, str]) -> tuple[str, st
         return "fail", str(broken)
     except Inapplicable as reason:
         return "skip", str(reason)
-    except Exception as error:  # a plugin can give anything; what it gave is told, and the others go on
+    except Exception as error:  # a plugin can return anything; report it and continue
         return (
             "fail",
-            f"What it gives cannot be checked ({type(error).__name__}: {error}); give what the rule says.",
+            f"Its result cannot be checked ({type(error).__name__}: {error}); return what the rule requires.",
         )
     return "pass", ""
 
 
 def why_not(one: Check, statuses: Mapping[str, str]) -> str:
-    """Say why a check would say nothing, after what came of those before it; empty if it would."""
+    """Return why a check would be meaningless after the results before it; empty if it is not."""
     blamed = _blamed(one, statuses)
     return f"Not run, because {blamed} did not pass." if blamed else ""
 
 
 def _blamed(one: Check, statuses: Mapping[str, str]) -> str:
-    """Name the check that failed, or was skipped, and without which this one says nothing; else nothing."""
+    """Return the failed or skipped check that this one depends on; empty if there is none."""
     for need in one.needs:
         if statuses.get(need) == "not run":
             return _blamed(_named(need), statuses)

@@ -1,4 +1,4 @@
-"""Checks of a controller: how it moves the hand, and that its network can be looked at by itself."""
+"""Checks of a controller: how it moves the hand, and open passes of its network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from neurobench_grasp.checks.rules import Broken, Inapplicable, check
 from neurobench_grasp.contract import Goal, Ragged, Tracking, Trials, Twinned
 
 BEYOND = 0.3
-"""rad by which a simulated joint may pass its limit, which is soft."""
+"""Tolerance in rad beyond the soft limit of a simulated joint."""
 WIDTHS = {"joint_angles": 23, "keypoints": 60, "muscle_activation": 39}
 
 
@@ -31,19 +31,19 @@ def track(case: ModelCase, trials: Trials, goal: Goal | None = None) -> Tracking
     Raises
     ------
     Broken
-        If what it gives is no Tracking.
+        If the result is not a Tracking.
     """
     found = case.call("track", lambda: case.fitted.track(copy.deepcopy(trials), goal=goal))
     if not isinstance(found, Tracking):
         raise Broken(
-            f"`track` gives a {type(found).__name__}; it must give Tracking(joint_angles, keypoints)."
+            f"`track` returns a {type(found).__name__}; it must return Tracking(joint_angles, keypoints)."
         )
     return found
 
 
 @check("controller", "fits")
 def tracks(case: ModelCase) -> None:
-    """Its hand moves at every step, as hands can."""
+    """Its hand moves at every step, within the joint limits."""
     found = track(case, case.probe)
     for name, width in WIDTHS.items():
         signal = getattr(found, name)
@@ -51,43 +51,45 @@ def tracks(case: ModelCase) -> None:
             continue
         if not isinstance(signal, Ragged) or not np.array_equal(signal.offsets, case.probe.offsets):
             raise Broken(
-                f"`track` gives {name} that are no Ragged with the steps of the trials; use trials.offsets."
+                f"`track` returns {name} that are no Ragged with the trials' steps; use trials.offsets."
             )
         if signal.values.ndim != 2 or signal.values.shape[1] != width:
-            raise Broken(f"`track` gives {name} of {signal.values.shape[1:]} columns; there must be {width}.")
+            raise Broken(f"`track` returns {name} of {signal.values.shape[1:]} columns; expected {width}.")
         if not np.isfinite(signal.values).all():
-            raise Broken(f"`track` gives {name} that are not finite; look for an unstable simulation.")
+            raise Broken(f"`track` returns {name} that are not finite; check for an unstable simulation.")
     _within_limits(found)
 
 
 @check("controller", "tracks")
 def tracks_repeatably(case: ModelCase) -> None:
-    """The same trials give the same movement again."""
+    """Repeated calls with the same trials return the same movement."""
     first = track(case, case.probe).keypoints
     disturb(5)
     if apart(first.values, track(case, case.probe).keypoints.values, SAME).any():
         raise Broken(
-            "The hand moves differently when the same trials come again: sample no actions in `track`, and "
-            "begin every trial anew."
+            "The hand moves differently when the same trials are repeated: sample no actions in `track`, and "
+            "reset at the start of every trial."
         )
     alone = track(case, case.probe.select([1])).keypoints
     if apart(first[1], alone[0], ROUNDING).any():
-        raise Broken("A trial's hand moves differently without the trials beside it; begin every trial anew.")
+        raise Broken(
+            "A trial's hand moves differently without the other trials; reset at the start of every trial."
+        )
 
 
 @check("controller", "tracks")
 def embeds(case: ModelCase) -> None:
-    """`embed` gives the reference's embedding."""
+    """`embed` returns the reference's embedding."""
     found = _embedding(case)
     if not np.array_equal(found.offsets, case.probe.offsets) or not np.isfinite(found.values).all():
         raise Broken(
-            "`embed` must give finite numbers at exactly the steps of the trials: use trials.offsets."
+            "`embed` must return finite numbers at exactly the steps of the trials: use trials.offsets."
         )
 
 
 @check("controller", "embeds", "tracks_repeatably")
 def takes_goals(case: ModelCase) -> None:
-    """A goal takes the place of the reference."""
+    """A goal replaces the reference."""
     own = _embedding(case)
     intact = track(case, case.probe).keypoints.values
     if apart(intact, track(case, case.probe, Goal("embedding", own)).keypoints.values, ROUNDING).any():
@@ -96,14 +98,12 @@ def takes_goals(case: ModelCase) -> None:
             "goal=Goal('embedding', embed(trials)))` must be `track(trials)`."
         )
     if not apart(intact, track(case, case.probe, Goal("embedding", _other(own))).keypoints.values, 0.0).any():
-        raise Broken(
-            "The hand ignores `goal`; in `track`, let it take the place of the reference at each step."
-        )
+        raise Broken("The hand ignores `goal`; in `track`, it must replace the reference at each step.")
 
 
 @check("controller", "takes_goals")
 def takes_postures(case: ModelCase) -> None:
-    """Postures take the place of the reference, the next five at each step."""
+    """Postures replace the reference, the next five at each step."""
     from neurobench_grasp.protocols.brain_control.trials import postures_ahead
     from neurobench_grasp.protocols.settings import BRAIN_CONTROL
 
@@ -114,35 +114,35 @@ def takes_postures(case: ModelCase) -> None:
         found = track(case, case.probe, Goal("joint_angles", ahead))
     except Broken as error:
         raise Broken(
-            f"{error} A goal of the kind 'joint_angles' holds the next five postures of 23 joints side by "
-            f"side: {ahead.values.shape[1]} columns."
+            f"{error} A goal of the kind 'joint_angles' contains the next five postures of 23 joints, "
+            f"concatenated: {ahead.values.shape[1]} columns."
         ) from error
     if not apart(track(case, case.probe).keypoints.values, found.keypoints.values, 0.0).any():
         raise Broken(
-            "The hand ignores goals of the kind 'joint_angles'; in `track`, let these postures take the "
-            "place of the reference."
+            "The hand ignores goals of the kind 'joint_angles'; in `track`, these postures must "
+            "replace the reference."
         )
 
 
 @check("controller", "gives_layers", "tracks_repeatably")
 def observes(case: ModelCase) -> None:
-    """Run openly on what it observes, it is the same."""
+    """An open pass over its observations returns the same layers."""
     found = layers_in(
         case.call("activations_of", lambda: case.fitted.activations_of(_observations(case))), "activations_of"
     )
     if name := differing(case.layers, found, ROUNDING):
         raise Broken(
-            f"The layer {name} is another when the network is run openly on what `observe` gives; `observe` "
-            "must give all that the network received, step by step, and `activations_of` must run the same "
+            f"The layer {name} differs in an open pass over the result of `observe`; `observe` "
+            "must return all inputs of the network, step by step, and `activations_of` must run the same "
             "network."
         )
 
 
 @check("controller", "observes")
 def untrained_twin(case: ModelCase) -> None:
-    """Untrained, it has the same layers, other weights."""
+    """Its untrained twin has the same layers and other weights."""
     if not isinstance(case.fitted, Twinned):
-        raise Inapplicable("It does not offer its network before training.")
+        raise Inapplicable("It has no method `untrained`.")
     seen = _observations(case)
     first, again = (_layers_of_twin(case, seen) for _ in range(2))
     shapes = {name: layer.values.shape for name, layer in first.items()}
@@ -150,13 +150,13 @@ def untrained_twin(case: ModelCase) -> None:
     if shapes != wanted:
         raise Broken(f"`untrained` has the layers {shapes} instead of {wanted}; build the same network.")
     if not differing(first, case.layers, ROUNDING):
-        raise Broken("`untrained` gives the trained network; draw new weights from its seed.")
+        raise Broken("`untrained` returns the trained network; draw new weights from its seed.")
     if differing(first, again, SAME):
-        raise Broken("`untrained` gives another network each time; draw its weights from `seed` alone.")
+        raise Broken("`untrained` returns a different network each time; draw its weights from `seed` alone.")
 
 
 def _other(signal: Ragged) -> Ragged:
-    """Give each trial the signal of the next, backwards."""
+    """Return for each trial the signal of the next, reversed."""
     n = len(signal)
     return Ragged.of([np.resize(signal[(i + 1) % n][::-1], trial.shape) for i, trial in enumerate(signal)])
 
@@ -170,7 +170,7 @@ def _embedding(case: ModelCase) -> Ragged:
     found = case.call("embed", lambda: case.fitted.embed(copy.deepcopy(case.probe)))
     if not isinstance(found, Ragged) or found.values.ndim != 2:
         raise Broken(
-            f"`embed` gives a {type(found).__name__}; it must give a Ragged, (trial, step, n_features)."
+            f"`embed` returns a {type(found).__name__}; it must return a Ragged, (trial, step, n_features)."
         )
     return found
 
@@ -178,7 +178,7 @@ def _embedding(case: ModelCase) -> Ragged:
 def _observations(case: ModelCase) -> Ragged:
     found = case.call("observe", lambda: case.fitted.observe(copy.deepcopy(case.probe)))
     if not isinstance(found, Ragged) or not np.array_equal(found.offsets, case.probe.offsets):
-        raise Broken("`observe` must give a Ragged with the steps of the trials: use trials.offsets.")
+        raise Broken("`observe` must return a Ragged with the steps of the trials: use trials.offsets.")
     return found
 
 
@@ -191,10 +191,10 @@ def _within_limits(found: Tracking) -> None:
     if beyond.max() > BEYOND:
         worst = int(np.argmax(beyond))
         raise Broken(
-            f"`track` gives {JOINTS[worst]} {beyond[worst]:.2f} rad beyond its limit; joint angles are in "
+            f"`track` returns {JOINTS[worst]} {beyond[worst]:.2f} rad beyond its limit; joint angles are in "
             "rad, in the order of neurobench_grasp.bodies.JOINTS."
         )
     if found.muscle_activation is not None:
         values = found.muscle_activation.values
         if values.min(initial=0.0) < 0 or values.max(initial=0.0) > 1:
-            raise Broken("`track` gives muscle_activation outside 0 … 1.")
+            raise Broken("`track` returns muscle_activation outside 0 … 1.")

@@ -1,4 +1,4 @@
-"""A model that is being checked, and how its answers are compared."""
+"""Fixture for checks of a model, and comparison of its results."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.checks.audit import Fences
+from neurobench_grasp.checks.audit import Audit
 from neurobench_grasp.checks.rules import Broken
 from neurobench_grasp.contract import Activations, Bools, Ragged, Trials
 from neurobench_grasp.errors import NgbError
 
 SEED = 0
 SAME = 1e-6
-"""Of a layer's largest value: what is computed twice in the same way."""
+"""Tolerance relative to a layer's largest value, for identical computations."""
 ROUNDING = 1e-4
-"""Of a layer's largest value: products of matrices of another height differ in their last bits."""
+"""Relative to a layer's largest value: matrix products of other heights differ in their last bits."""
 Answer = TypeVar("Answer")
 
 
-class Guarded:
-    """Calls a plugin's code: watched, and with its errors as sentences."""
+class Audited:
+    """Calls a plugin's code with auditing, and converts its exceptions to failures."""
 
-    fences: Fences
+    audit: Audit
 
     def call(self, what: str, function: Callable[[], Answer]) -> Answer:
         """Call a function of the plugin.
@@ -38,43 +38,41 @@ class Guarded:
         Raises
         ------
         Broken
-            In place of whatever it raises.
+            Instead of any exception that it raises.
         """
         try:
-            with self.fences.watch():
+            with self.audit.watch():
                 return function()
         except (Exception, SystemExit) as error:
-            raise Broken(f"`{what}` raises {_told(error)}") from error
+            raise Broken(f"`{what}` raises {_described(error)}") from error
 
 
-class ModelCase(Guarded):
-    """A model with trials to try it on; what several checks need is made once.
+class ModelCase(Audited):
+    """A model with trials to check it on; results that several checks need are computed once.
 
     Parameters
     ----------
-    fences : Fences
+    audit : Audit
     scratch : path
-        Folder for what a second process is to find.
+        Folder for files passed to a second process.
     distribution : str
     train, probe : Trials
-        Trials to fit on, and others that it has not seen.
+        Trials to fit on, and held-out ones.
     """
 
     spec: Any = None
 
-    def __init__(
-        self, fences: Fences, scratch: Path, distribution: str, train: Trials, probe: Trials
-    ) -> None:
-        self.fences, self.scratch, self.distribution = fences, scratch, distribution
+    def __init__(self, audit: Audit, scratch: Path, distribution: str, train: Trials, probe: Trials) -> None:
+        self.audit, self.scratch, self.distribution = audit, scratch, distribution
         self.train, self.probe = train, probe
         self.edited: dict[str, str] = {}
 
     def build(self) -> Any:
-        """Give an unfitted model with its smoke settings."""
+        """Return an unfitted model with its smoke settings."""
         return self.call("build", lambda: self.spec.build(SEED, **self.spec.smoke))
 
     def fitted_among(self, others: int) -> Any:
-        """Fit a new model, with the shared generators of random numbers in some state."""
+        """Fit a new model, with the global random generators in some state."""
         disturb(others)
         model = self.build()
         self._with_copy("fit", self.train, lambda trials: model.fit(trials, seed=SEED))
@@ -82,11 +80,11 @@ class ModelCase(Guarded):
 
     @cached_property
     def fitted(self) -> Any:
-        """The fitted model that most checks look at."""
+        """The fitted model that most checks use."""
         return self.fitted_among(1)
 
     def layers_of(self, trials: Trials, model: Any = None) -> Mapping[str, Ragged]:
-        """Give the layers of trials, by the fitted model unless another is given."""
+        """Return the layers of trials, from the fitted model unless another is given."""
         model = self.fitted if model is None else model
         return layers_in(self._with_copy("activations", trials, model.activations), "activations")
 
@@ -97,11 +95,11 @@ class ModelCase(Guarded):
 
     @cached_property
     def layers_of_second(self) -> Mapping[str, Ragged]:
-        """Layers of the probe by a second model, fitted in the same way but for the shared generators."""
+        """Layers of the probe from a second model, fitted alike except for the global generators."""
         return copied(self.layers_of(self.probe, self.fitted_among(2)))
 
     def _with_copy(self, method: str, trials: Trials, function: Callable[[Trials], Answer]) -> Answer:
-        """Call a method with a copy that can be edited, and note whether it was."""
+        """Call a method with an editable copy, and record whether it was edited."""
         given = copy.deepcopy(trials)
         answer = self.call(method, lambda: function(given))
         known, now = arrays_of(trials), arrays_of(given)
@@ -116,22 +114,22 @@ class ModelCase(Guarded):
 
 
 def layers_in(given: Any, method: str) -> Mapping[str, Ragged]:
-    """Give the layers of what a model gave.
+    """Return the layers of a model's result.
 
     Raises
     ------
     Broken
-        If these are no Activations with named, ragged arrays of numbers.
+        If it is not an Activations with named, ragged arrays of numbers.
     """
     if not isinstance(given, Activations) or not isinstance(given.layers, Mapping) or not given.layers:
         raise Broken(
-            f"`{method}` gives a {type(given).__name__} without layers; it must give "
+            f"`{method}` returns a {type(given).__name__} without layers; it must return "
             "Activations({name: Ragged})."
         )
     for name, layer in given.layers.items():
         if not isinstance(name, str) or not isinstance(layer, Ragged):
             raise Broken(
-                f"The layer {name!r} is a {type(layer).__name__}; make it a Ragged, and its name a text."
+                f"The layer {name!r} is a {type(layer).__name__}; make it a Ragged, and its name a string."
             )
         values = np.asarray(layer.values)
         if values.ndim != 2 or values.dtype.kind not in "fiub":
@@ -148,7 +146,7 @@ def copied(layers: Mapping[str, Ragged]) -> dict[str, Ragged]:
 
 
 def apart(one: NDArray[Any], other: NDArray[Any], tolerance: float) -> Bools:
-    """Tell the rows in which two arrays differ, beyond a share of the largest value; equal NaN are equal."""
+    """Return which rows differ by more than a share of the largest value; equal NaN count as equal."""
     a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
     size = max(np.abs(x[np.isfinite(x)]).max(initial=0.0) for x in (a, b))
     close = np.isclose(a, b, rtol=0.0, atol=tolerance * size, equal_nan=True)
@@ -157,17 +155,17 @@ def apart(one: NDArray[Any], other: NDArray[Any], tolerance: float) -> Bools:
 
 
 def differing(one: Mapping[str, Ragged], other: Mapping[str, Ragged], tolerance: float) -> str:
-    """Name the first layer in which two answers differ; empty if none does."""
+    """Return the name of the first layer that differs; empty if none does."""
     for name in one:
         if name not in other or one[name].values.shape != other[name].values.shape:
             return name
         if apart(one[name].values, other[name].values, tolerance).any():
             return name
-    return "" if len(one) == len(other) else "(a layer more)"
+    return "" if len(one) == len(other) else "(an additional layer)"
 
 
 def disturb(seed: int) -> None:
-    """Set the generators of random numbers that everybody shares to another state."""
+    """Set the global random generators to another state."""
     random.seed(seed)
     np.random.seed(seed)
     if "torch" in sys.modules:
@@ -175,7 +173,7 @@ def disturb(seed: int) -> None:
 
 
 def arrays_of(trials: Trials) -> dict[str, NDArray[Any]]:
-    """Every array of trials by the name under which a model reaches it."""
+    """Return every array of trials by the attribute name."""
     angles = {} if trials.joint_angles is None else {"joint_angles": trials.joint_angles.values}
     signals = {f"signals[{name!r}]": signal.values for name, signal in trials.signals.items()}
     events = {f"events[{name!r}]": times for name, times in trials.events.items()}
@@ -183,13 +181,13 @@ def arrays_of(trials: Trials) -> dict[str, NDArray[Any]]:
 
 
 def lacking(model: Any, contract: type) -> list[str]:
-    """Methods of a contract that a model lacks."""
+    """Return the methods of a contract that a model lacks."""
     methods = [n for base in contract.__mro__ for n in vars(base) if callable(vars(base)[n]) and n[0] != "_"]
     return sorted(name for name in set(methods) if not callable(getattr(model, name, None)))
 
 
-def _told(error: BaseException) -> str:
-    """Kind, message and place of an error, and what to do."""
+def _described(error: BaseException) -> str:
+    """Return kind, message and place of an error, and what to do."""
     text = " ".join(str(error).split()) or "without a message"
     if isinstance(error, NgbError):
         return f"an error: {text}"
@@ -202,4 +200,4 @@ def _told(error: BaseException) -> str:
         )
     if isinstance(error, SystemExit):
         return f"SystemExit{place}; a plugin must not end the program: raise an error instead."
-    return f"{type(error).__name__}: {text}{place}; mend that line."
+    return f"{type(error).__name__}: {text}{place}; fix that line."

@@ -1,4 +1,4 @@
-"""Checks of a model: what it gives, and that it follows from the behaviour of its own trial up to now."""
+"""Checks of a model: what it returns, and that this depends on past behaviour of the same trial only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from neurobench_grasp.checks.side_effects import brought_by
 from neurobench_grasp.contract import LOOK_AHEAD_S, Bools, Controller, Ints, Model, ModelCard, Ragged, Trials
 
 STATE, REFERENCE = "state.npz", "reference.npz"
-"""What the first process leaves for the second."""
+"""File passed from the first process to the second."""
 WEIGHTS = (".h5", ".npy", ".npz", ".onnx", ".safetensors")
 
 
@@ -35,9 +35,9 @@ def card(case: ModelCase) -> None:
     """It has a model card."""
     found = case.spec.card
     if not isinstance(found, ModelCard):
-        raise Broken("It has no card; give `card=ModelCard(licence=…, authors=…, …)` to its ModelSpec.")
+        raise Broken("It has no card; add `card=ModelCard(licence=…, authors=…, …)` to its ModelSpec.")
     if case.spec.controller and found.action_space == "none":
-        raise Broken("Its card says action_space='none', but it is a controller; name what moves the hand.")
+        raise Broken("Its card has action_space='none', but it is a controller; state its action space.")
 
 
 @check("model")
@@ -46,14 +46,14 @@ def names_its_weights(case: ModelCase) -> None:
     found = sorted(path.name for path in brought_by(case.distribution) if path.suffix in WEIGHTS)
     if found and case.spec.depends_on is None:
         raise Broken(
-            f"It brings {', '.join(found[:3])}, and a kept score would not notice if that changed; give its "
-            "ModelSpec `depends_on=lambda seed, train: …` with the digest of what is read."
+            f"It contains {', '.join(found[:3])}, changes of which would not invalidate stored scores; add "
+            "`depends_on=lambda seed, train: …` with the digest of these files to its ModelSpec."
         )
 
 
 @check("model")
 def builds(case: ModelCase) -> None:
-    """`build` gives an object with a model's methods."""
+    """`build` returns an object with a model's methods."""
     model = case.build()
     contract = Controller if case.spec.controller else Model
     if missing := lacking(model, contract):
@@ -69,30 +69,30 @@ def builds(case: ModelCase) -> None:
 
 @check("model", "builds")
 def fits(case: ModelCase) -> None:
-    """It learns from a few trials, quickly."""
+    """It fits a few trials quickly."""
     assert case.fitted is not None
 
 
 @check("model", "fits")
 def gives_layers(case: ModelCase) -> None:
-    """`activations` gives named layers of numbers."""
+    """`activations` returns named layers of numbers."""
     assert case.layers
 
 
 @check("model", "gives_layers")
 def every_step(case: ModelCase) -> None:
-    """Layers have all steps of the trials, not the last."""
+    """Layers have all steps of the trials, not the last alone."""
     n_steps = int(case.probe.offsets[-1])
     for name, layer in case.layers.items():
         if not np.array_equal(layer.offsets, case.probe.offsets):
-            last = "; it seems to give the last step only" if len(layer.values) == len(case.probe) else ""
+            last = "; it seems to return the last step only" if len(layer.values) == len(case.probe) else ""
             raise Broken(
                 f"The layer {name} has {len(layer.values)} rows for {n_steps} steps of {len(case.probe)} "
-                f"trials{last}. Give all steps, with the trials' own offsets: Ragged(values, trials.offsets)."
+                f"trials{last}. Return all steps, with the trials' offsets: Ragged(values, trials.offsets)."
             )
         if all(_changes_at_last(trial) for trial in layer):
             raise Broken(
-                f"The layer {name} changes at the last step of each trial only; give what the model computed "
+                f"The layer {name} changes at the last step of each trial only; return what was computed "
                 "at every step."
             )
 
@@ -104,59 +104,57 @@ def finite(case: ModelCase) -> None:
         bad = int(np.count_nonzero(~np.isfinite(layer.values)))
         if bad:
             raise Broken(
-                f"The layer {name} has {bad} values of {layer.values.size} that are not finite; look for "
+                f"The layer {name} has {bad} values of {layer.values.size} that are not finite; check for "
                 "divisions by zero, logarithms, and states that grow without bound."
             )
 
 
 @check("model", "gives_layers")
 def varies(case: ModelCase) -> None:
-    """No layer is always the same."""
+    """No layer is constant."""
     for name, layer in case.layers.items():
         if layer.values.size == 0 or not apart(layer.values, layer.values[:1], SAME).any():
-            raise Broken(
-                f"The layer {name} never changes, so nothing can be read from it; leave it out, or mend it."
-            )
+            raise Broken(f"The layer {name} is constant, so it predicts nothing; omit it, or fix it.")
 
 
 @check("model", "gives_layers")
 def repeatable(case: ModelCase) -> None:
-    """The same trials give the same activations again."""
+    """Repeated calls with the same trials return the same activations."""
     disturb(3)
     again = case.layers_of(case.probe)
     if name := differing(case.layers, again, SAME):
         raise Broken(
-            f"The layer {name} is another when the same trials come again: draw no noise in `activations` "
-            "(dropout, sampled actions), and keep nothing from call to call."
+            f"The layer {name} differs when the same trials are repeated: draw no noise in `activations` "
+            "(dropout, sampled actions), and keep no state between calls."
         )
 
 
 @check("model", "repeatable")
 def deterministic(case: ModelCase) -> None:
-    """Fitted twice with one seed, it is the same."""
+    """Two fits with one seed are identical."""
     if not differing(case.layers, case.layers_of_second, SAME):
         return
-    again = case.layers_of(case.probe, case.fitted_among(1))  # as the first, with the shared generators, too
+    again = case.layers_of(case.probe, case.fitted_among(1))  # same global random state as for the first
     if name := differing(case.layers, again, SAME):
         raise Broken(
-            f"The layer {name} is another after a second `fit` with the same seed and trials: draw all "
+            f"The layer {name} differs after a second `fit` with the same seed and trials: draw all "
             "random numbers from np.random.default_rng(seed) (torch: a generator with this seed)."
         )
 
 
 @check("model", "deterministic")
 def own_random_numbers(case: ModelCase) -> None:
-    """Random numbers that others draw do not matter."""
+    """It does not depend on the global random generators."""
     if name := differing(case.layers, case.layers_of_second, SAME):
         raise Broken(
-            f"The layer {name} depends on the shared generators (np.random, random, torch): use one of your "
-            "own, np.random.default_rng(seed), or seed the shared one at the start of `fit`."
+            f"The layer {name} depends on the global generators (np.random, random, torch): use your "
+            "own, np.random.default_rng(seed), or seed the global one at the start of `fit`."
         )
 
 
 @check("model", "gives_layers")
 def inputs_unchanged(case: ModelCase) -> None:
-    """It leaves the trials that it is given as they are."""
+    """It does not modify the trials."""
     for method, name in case.edited.items():
         raise Broken(
             f"`{method}` edits trials.{name} in place; when a model is scored these arrays are read-only, "
@@ -166,12 +164,12 @@ def inputs_unchanged(case: ModelCase) -> None:
 
 @check("model", "every_step", "repeatable")
 def any_trials(case: ModelCase) -> None:
-    """Layers are the same for one trial and for many."""
+    """Layer names and widths do not depend on the trials."""
     for what, trials in (
         ("one trial", case.probe.select([0])),
         ("the training trials", case.train),
         (
-            "trials of an object that it has not seen",
+            "trials of a held-out object",
             replace(case.probe, condition=("unknown",) * len(case.probe)),
         ),
     ):
@@ -188,7 +186,7 @@ def any_trials(case: ModelCase) -> None:
 
 @check("model", "every_step", "repeatable")
 def batch_invariant(case: ModelCase) -> None:
-    """Trials do not depend on the trials beside them."""
+    """A trial does not depend on other trials of the batch."""
     n = len(case.probe)
     alone = [case.layers_of(case.probe.select([i])) for i in range(n)]
     backwards = case.layers_of(case.probe.select(range(n)[::-1]))
@@ -196,42 +194,42 @@ def batch_invariant(case: ModelCase) -> None:
     for i in range(n):
         mine = {name: Ragged.of([layer[i]]) for name, layer in case.layers.items()}
         for how, other in (
-            ("is given alone", alone[i]),
-            ("comes at another place in the batch", _only(backwards, n - 1 - i)),
-            ("comes together with other trials", _only(company, len(case.train) + i)),
+            ("is passed alone", alone[i]),
+            ("is at another place in the batch", _only(backwards, n - 1 - i)),
+            ("is passed with other trials", _only(company, len(case.train) + i)),
         ):
             if name := differing(mine, other, ROUNDING):
                 raise Broken(
-                    f"The layer {name} is another when a trial {how}: reset the state for each trial, and "
+                    f"The layer {name} differs when a trial {how}: reset the state for each trial, and "
                     "take means and scales from training trials in `fit`, not from the batch."
                 )
 
 
 @check("model", "batch_invariant")
 def causal(case: ModelCase) -> None:
-    """Nothing depends on behaviour later than in 0.2 s."""
+    """No activation depends on behaviour more than 0.2 s later."""
     ahead = round(LOOK_AHEAD_S / case.probe.dt)
     change = np.array([max(ahead + 5, int(0.6 * n)) for n in np.diff(case.probe.offsets)])
     for what, trials in (
         ("on behaviour", later_changed(case.probe, change)),
-        ("on how long the trial goes on", cut_short(case.probe, change)),
+        ("on the trial's duration", cut_short(case.probe, change)),
     ):
         found = case.layers_of(trials)
         name, seconds = furthest(case.layers, found, change, case.probe.dt)
         if seconds > LOOK_AHEAD_S + case.probe.dt / 2:
             raise Broken(
                 f"The layer {name} depends {what} {seconds:.2f} s after its step; at most {LOOK_AHEAD_S:g} s "
-                "is allowed. Networks that run backwards in time, smoothing in both directions and means "
-                "over the whole trial look ahead: use the past only."
+                "is allowed. Bidirectional networks, smoothing in both directions and means "
+                "over the whole trial look ahead: use past behaviour only."
             )
 
 
 @check("model", "gives_layers")
 def plain_state(case: ModelCase) -> None:
-    """`state` gives named arrays of numbers or text."""
+    """`state` returns named arrays of numbers or text."""
     state = case.call("state", case.fitted.state)
     if not isinstance(state, Mapping):
-        raise Broken(f"`state` gives a {type(state).__name__}; it must give a mapping of names to arrays.")
+        raise Broken(f"`state` returns a {type(state).__name__}; it must map names to arrays.")
     for name, value in state.items():
         if (
             not isinstance(name, str)
@@ -239,8 +237,8 @@ def plain_state(case: ModelCase) -> None:
             or value.dtype.hasobject
         ):
             raise Broken(
-                f"`state` holds {name!r}, a {type(value).__name__}, which could only be pickled, and pickles "
-                "are never read; give arrays of numbers, one for each array that was learned."
+                f"`state` contains {name!r}, a {type(value).__name__}, which requires pickle, and pickles "
+                "are never read; return the fitted parameters as arrays of numbers."
             )
     np.savez(case.scratch / STATE, **state)
     reference = {name: layer.values for name, layer in case.layers.items()}
@@ -249,7 +247,7 @@ def plain_state(case: ModelCase) -> None:
 
 @check("model", "plain_state", "every_step", "repeatable", fresh=True)
 def restores(case: ModelCase) -> None:
-    """Restored in another process, it is the same."""
+    """Restored in another process, it returns the same activations."""
     with np.load(case.scratch / STATE) as stored:
         state = {name: stored[name] for name in stored.files}
     with np.load(case.scratch / REFERENCE) as stored:
@@ -259,13 +257,13 @@ def restores(case: ModelCase) -> None:
     case.call("restore", lambda: model.restore(state))
     if name := differing(wanted, case.layers_of(case.probe, model), SAME):
         raise Broken(
-            f"The layer {name} is another after `restore` in a new process: put everything that `fit` "
-            "learned into `state`, nothing into globals or classes, and take it all back in `restore`."
+            f"The layer {name} differs after `restore` in a new process: put everything that `fit` "
+            "computed into `state`, nothing into globals or classes, and load all of it in `restore`."
         )
 
 
 def later_changed(trials: Trials, change: Ints) -> Trials:
-    """Give each trial another's behaviour from a step on, and move what happens later."""
+    """Replace each trial's behaviour by another's from a step on, and move later events."""
 
     def changed(signal: Ragged) -> Ragged:
         donors = [signal[(i + 1) % len(signal)][::-1] for i in range(len(signal))]
@@ -289,7 +287,7 @@ def later_changed(trials: Trials, change: Ints) -> Trials:
 
 
 def cut_short(trials: Trials, change: Ints) -> Trials:
-    """End each trial before a step."""
+    """Truncate each trial before a step."""
     later = _later(trials, change)
     cut = trials.cut(np.zeros(len(trials), np.int64), change)
     return replace(
@@ -302,7 +300,7 @@ def cut_short(trials: Trials, change: Ints) -> Trials:
 def furthest(
     usual: Mapping[str, Ragged], found: Mapping[str, Ragged], change: Ints, dt: float
 ) -> tuple[str, float]:
-    """Name the layer that looks furthest ahead of the changed step, and how far, s."""
+    """Return the layer that looks furthest ahead of the changed step, and how far, s."""
     worst = ("", 0.0)
     for name in usual:
         for i, m in enumerate(change):
@@ -313,7 +311,7 @@ def furthest(
 
 
 def _later(trials: Trials, change: Ints) -> dict[str, Bools]:
-    """Tell which events of a trial happen after a step."""
+    """Return which events of a trial happen after a step."""
     since = (change - trials.window[:, 0]) * trials.dt
     return {name: times > since for name, times in trials.events.items()}
 
@@ -323,7 +321,7 @@ def _only(layers: Mapping[str, Ragged], trial: int) -> dict[str, Ragged]:
 
 
 def _changes_at_last(trial: NDArray[Any]) -> bool:
-    """Whether a trial's rows are all the same but for the last."""
+    """Return whether a trial's rows are all the same except the last."""
     return (
         len(trial) > 2
         and all(np.array_equal(a, b) for a, b in pairwise(trial[:-1]))
@@ -332,7 +330,7 @@ def _changes_at_last(trial: NDArray[Any]) -> bool:
 
 
 def _signatures(controller: bool) -> list[tuple[str, list[str], dict[str, Any]]]:
-    """How the methods of a model are called."""
+    """Return the signatures of a model's methods."""
     model: list[tuple[str, list[str], dict[str, Any]]] = [
         ("fit", ["train"], {"seed": SEED}),
         ("activations", ["trials"], {}),

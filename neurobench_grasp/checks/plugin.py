@@ -1,4 +1,4 @@
-"""Checks of a plugin as a whole: it is loaded, quickly, and its names are its own."""
+"""Checks of a plugin as a whole: import, listing and unique names."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from neurobench_grasp.plugins import HOOKS
 
 @dataclass(frozen=True)
 class Loaded:
-    """What is known of a plugin after it was loaded in a process of its own.
+    """Facts about a plugin after it was loaded in a subprocess.
 
     Parameters
     ----------
     facts : mapping
-        What the process said; empty if it was stopped or crashed.
+        Reported by the process; empty if it was stopped or crashed.
     ending : str
-        How it ended before it was done; empty if all went well.
+        How it ended prematurely; empty if it did not.
     clashes : mapping of str to list of str
-        Name that another plugin offers too → who offers it.
+        Name that another plugin offers, too → its providers.
     most_seconds, most_megabytes : float
         Limits of the import.
     """
@@ -47,9 +47,9 @@ def import_time(loaded: Loaded) -> None:
 
 @check("plugin", "import_time")
 def loads(loaded: Loaded) -> None:
-    """It can be imported, and its hooks are right."""
+    """It can be imported, and its hooks are valid."""
     if loaded.ending:
-        raise Broken(f"Importing it {loaded.ending}; a module must only define things when it is imported.")
+        raise Broken(f"Importing it {loaded.ending}; an import must only define functions and classes.")
     reason, missing = loaded.facts["reason"], loaded.facts["missing"]
     if missing:
         package = missing.partition(".")[0]
@@ -70,25 +70,25 @@ def card_fits(loaded: Loaded) -> None:
 
 @check("plugin", "card_fits")
 def import_memory(loaded: Loaded) -> None:
-    """Importing it takes little memory."""
+    """Importing it needs little memory."""
     taken = loaded.facts["megabytes"]
     if taken > loaded.most_megabytes:
         raise Broken(
-            f"Importing it takes {taken:.0f} MB of memory, more than {loaded.most_megabytes:g} MB; load "
+            f"Importing it needs {taken:.0f} MB of memory, more than {loaded.most_megabytes:g} MB; load "
             "data, weights and heavy libraries inside `build`."
         )
 
 
 @check("plugin", "card_fits")
 def cheap_listing(loaded: Loaded) -> None:
-    """Listing what it offers imports no heavy library."""
+    """Its hooks import no heavy library."""
     if heavy := loaded.facts["heavy"]:
         raise Broken(f"Its hooks import {', '.join(heavy)}; move these imports into `build`.")
 
 
 @check("plugin", "card_fits")
 def unique_names(loaded: Loaded) -> None:
-    """No other plugin offers a name that it offers."""
+    """No other plugin offers the same names."""
     for name, providers in loaded.clashes.items():
         raise Broken(
             f"{name.capitalize()} is offered by {' and by '.join(providers)}; rename yours, uninstall one, "
@@ -97,12 +97,12 @@ def unique_names(loaded: Loaded) -> None:
 
 
 def _advice(reason: str) -> str:
-    """Say what to change where the reason itself does not."""
+    """Return what to change where the reason itself does not state it."""
     if unknown := re.search(r"unknown hook '(\w+)'", reason):
         near = difflib.get_close_matches(unknown[1], HOOKS, n=1, cutoff=0.0)
         return f"The hooks are {', '.join(HOOKS)}: rename {unknown[1]} to {near[0]}."
     if "Argument(s)" in reason:
         return "Hooks take no arguments; remove them."
     if "SystemExit" in reason:
-        return "A plugin must not end the program; raise an error where something is wrong."
-    return "Mend the line that is named, and look again with `ngb plugins`."
+        return "A plugin must not end the program; raise an error instead."
+    return "Fix this line, and run `ngb plugins` again."

@@ -1,4 +1,4 @@
-"""Children in which plugins are looked at: a plugin that hangs, exits or crashes harms nobody else."""
+"""Subprocesses in which plugins are checked, so that one that hangs, exits or crashes affects no other."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ KEPT = (
     "PYTHONHOME",
     "NGB_DISABLE_PLUGINS",
 )
-"""Of the environment; tokens are not among it."""
+"""Environment variables passed on; tokens are not among them."""
 OWN = {"cwd": "", "home": "HOME", "tmp": "TMPDIR", "tmp/cache": "XDG_CACHE_HOME", "cache": "NGB_CACHE"}
-"""Folders of a child, and the variables that name them to it."""
+"""Folders of a child, and the environment variables that name them."""
 
 START_S = 60.0
-"""Seconds that a child may take to begin."""
+"""Seconds within which a child must start."""
 
 
 class EndedError(Exception):
-    """A child ended before it was done; the message says how."""
+    """A child ended prematurely; the message states how."""
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process that does one thing and tells of it line by line.
+    """A process that runs one task and reports line by line.
 
     Parameters
     ----------
     folder : path
-        Where its home, temporary and current folders are.
+        Parent of its home, temporary and current folders.
     shares : bool
         Keep the user's own home and cache, for datasets that are fetched once.
     """
@@ -53,20 +53,20 @@ class Child:
     folder: Path
     shares: bool = False
 
-    def tell(self, order: Mapping[str, Any], limit: float) -> Iterator[dict[str, Any]]:
-        """Yield what a child says while it does what is ordered.
+    def run(self, order: Mapping[str, Any], limit: float) -> Iterator[dict[str, Any]]:
+        """Yield the messages of a child while it runs a task.
 
         Parameters
         ----------
         order : mapping
             JSON values; see :mod:`neurobench_grasp.checks.worker`.
         limit : float
-            Seconds that it may be silent once it has begun.
+            Seconds without a message, after its start, until it is stopped.
 
         Raises
         ------
         EndedError
-            If it breaks off, or is silent for too long and is stopped.
+            If it ends prematurely, or is stopped after the time limit.
         """
         with (self.folder / "stderr.txt").open("wb") as errors:
             child = subprocess.Popen(
@@ -83,12 +83,12 @@ class Child:
         reader = threading.Thread(target=_read, args=(child.stdout, lines), daemon=True)
         reader.start()
         try:
-            yield from self._said(child, lines, limit)
+            yield from self._messages(child, lines, limit)
         finally:
             _stop(child)
             reader.join()
 
-    def _said(
+    def _messages(
         self, child: subprocess.Popen[bytes], lines: queue.Queue[bytes], limit: float
     ) -> Iterator[dict[str, Any]]:
         wait = max(limit, START_S)
@@ -96,14 +96,14 @@ class Child:
             try:
                 line = lines.get(timeout=wait)
             except queue.Empty:
-                raise EndedError(f"was not done after {wait:g} s and was stopped") from None
+                raise EndedError(f"did not finish within {wait:g} s and was stopped") from None
             wait = limit
             if not line:
                 raise EndedError(self._ending(child.wait()))
-            said = json.loads(line)
-            if said == {"done": True}:
+            message = json.loads(line)
+            if message == {"done": True}:
                 return
-            yield said
+            yield message
 
     def _ending(self, code: int) -> str:
         if code < 0:
@@ -127,16 +127,16 @@ class Child:
             else {variable: str(folders[name]) for name, variable in OWN.items() if variable}
         )
         return given | own | {
-            "PYTHONUSERBASE": site.getuserbase(),  # where `pip install --user` puts things, whatever HOME is
+            "PYTHONUSERBASE": site.getuserbase(),  # target of `pip install --user`, independent of HOME
             "PYTHONDONTWRITEBYTECODE": "1",
             "MPLCONFIGDIR": str(folders["tmp"]),
-            "OPENBLAS_NUM_THREADS": "1",  # a process of several threads cannot leave the network
+            "OPENBLAS_NUM_THREADS": "1",  # a multi-threaded process cannot change its network namespace
             "OMP_NUM_THREADS": "1",
         }  # fmt: skip
 
 
 def _read(stream: IO[bytes], lines: queue.Queue[bytes]) -> None:
-    """Hand on each line, and an empty one at the end."""
+    """Forward each line, and an empty one at the end."""
     with stream:
         for line in stream:
             lines.put(line)
@@ -144,7 +144,7 @@ def _read(stream: IO[bytes], lines: queue.Queue[bytes]) -> None:
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End a child and whatever it has started."""
+    """Stop a child and its descendants."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

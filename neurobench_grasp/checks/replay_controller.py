@@ -1,4 +1,4 @@
-"""A controller that replays recorded movements, with which protocols are checked."""
+"""Fixture for protocols: a controller that replays recorded movements."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def context_of(session: AlignedSession, seed: int) -> Context:
 
 
 def record_of(spec: ProtocolSpec, scores: Scores) -> ScoreRecord:
-    """Return scores as a record, as they would be kept."""
+    """Return scores as a record."""
     nothing = "0" * 64
     return ScoreRecord(
         model="replay",

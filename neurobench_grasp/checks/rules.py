@@ -1,4 +1,4 @@
-"""What a check is: a function whose name, first line and failure are what a contributor reads."""
+"""A check is a function; contributors see its name, the first line of its docstring and its failure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ STATUSES = ("pass", "fail", "skip", "not run")
 
 
 class Broken(Exception):
-    """A plugin breaks the rule of a check; the message says what to change."""
+    """A plugin breaks the rule of a check; the message states what to change."""
 
 
 class Inapplicable(Exception):
-    """A check does not apply to what the plugin declares; the message says why."""
+    """A check does not apply to the plugin; the message states why."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class Check:
     Parameters
     ----------
     name : str
-        That of its function.
+        Name of its function.
     rule : str
-        One line: the first of its docstring.
+        First line of its docstring.
     kind : str
-        What it looks at: ``plugin``, ``model``, ``controller``, ``dataset``, ``protocol`` or ``decoder``.
+        What it checks: ``plugin``, ``model``, ``controller``, ``dataset``, ``protocol`` or ``decoder``.
     needs : tuple of str
-        Checks of the same kind without which it says nothing.
+        Checks of the same kind without which it is meaningless.
     fresh : bool
-        True if it runs in a second process, after all the others.
+        True if it runs in a second process, after all others.
     run : callable
         ``run(case)`` returns, or raises :class:`Broken` or :class:`Inapplicable`.
     """
@@ -47,7 +47,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one check.
+    """Result of one check.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ class Row:
         Such as ``model muscle_ppo`` or ``plugin muscle_ppo``.
     check, rule : str
     status : str
-        ``pass``, ``fail``, ``skip`` (does not apply to what is declared) or ``not run``.
+        ``pass``, ``fail``, ``skip`` (does not apply) or ``not run``.
     message : str
-        What to change, or why it was skipped or not run; empty where it passes.
+        What to change, or why it was skipped or not run; empty if it passed.
     seconds : float
     """
 
@@ -71,32 +71,32 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All rows of one plugin, in the order in which they are read."""
+    """All results of one plugin, in order."""
 
     name: str
     rows: tuple[Row, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed and nothing was left undone."""
+        """Whether nothing failed and every check ran."""
         return all(row.status in ("pass", "skip") for row in self.rows)
 
     def row(self, subject: str, check: str) -> Row:
-        """Give what came of one check."""
+        """Return the result of one check."""
         return next(row for row in self.rows if (row.subject, row.check) == (subject, check))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {"name": self.name, "passed": self.passed, "checks": [asdict(row) for row in self.rows]}
 
 
 def checks_in(module: Any) -> tuple[Check, ...]:
-    """List the checks that a module defines, in the order of its text."""
+    """List the checks that a module defines, in source order."""
     return tuple(value for value in vars(module).values() if isinstance(value, Check))
 
 
 def check(kind: str, *needs: str, fresh: bool = False) -> Callable[[Callable[[Any], None]], Check]:
-    """Make a check of a function; see :class:`Check`."""
+    """Turn a function into a check; see :class:`Check`."""
 
     def made(function: Callable[[Any], None]) -> Check:
         rule = (function.__doc__ or "").partition("\n")[0]

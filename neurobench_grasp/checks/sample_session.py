@@ -1,4 +1,4 @@
-"""A small synthetic session: a hand that grasps a few objects, and units that follow its joints."""
+"""A small synthetic session: a hand grasps a few objects, and units follow its joints."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Floats, Ints, Session, Signal
 
 PACE = 2.6
-"""Seconds from one trial's movement to the next."""
+"""Seconds between the movements of successive trials."""
 AREAS = ("M1", "M1", "M1", "S1", "S1", "S1")
 
 
 def sample_session(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Session:
     """Make a session in memory.
 
-    Trials are of unequal length. Beside joint angles there is a signal ``position`` of two columns.
+    Trials have unequal lengths. In addition to joint angles there is a signal ``position`` of two columns.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def sample_session(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Ses
     angles = _grasping(times, onset, contact, np.arange(n) % n_objects, rng)
     session = session_from_arrays(
         id=f"sample_{seed}",
-        subject="nobody",
+        subject="sample",
         spike_times={str(unit): _spikes(angles[:, 3 + 3 * unit], times, rng) for unit in range(len(AREAS))},
         areas={str(unit): area for unit, area in enumerate(AREAS)},
         trials={
@@ -56,7 +56,7 @@ def sample_session(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Ses
 
 
 def sample_trials(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> AlignedSession:
-    """Cut a sample session into trials, as they are cut when a model is scored."""
+    """Cut a sample session into trials, as for scoring."""
     return align(sample_session(n_objects, n_repeats, seed))
 
 
@@ -81,7 +81,7 @@ def write_sample(path: Path, n_objects: int = 4, n_repeats: int = 3, seed: int =
 def _grasping(
     times: Floats, onset: Floats, contact: Floats, objects: Ints, rng: np.random.Generator
 ) -> Floats:
-    """Minimum-jerk movements from rest to the posture of an object and back, (n_times, n_joints) in rad."""
+    """Return minimum-jerk movements from rest to an object's posture and back, (n_times, n_joints) in rad."""
     from neurobench_grasp.bodies import JOINTS, NEUTRAL, joint_limits
 
     low, high = joint_limits().T
@@ -101,7 +101,7 @@ def _minimum_jerk(phase: Floats) -> Floats:
 
 
 def _spikes(drive: Floats, times: Floats, rng: np.random.Generator) -> Floats:
-    """Spike times of a unit whose rate follows a joint, s."""
+    """Return the spike times of a unit whose rate follows a joint, s."""
     rate = 15 + 40 / (1 + np.exp(-10 * (drive - drive.mean())))
     fired = np.flatnonzero(rng.random(len(times)) < 0.02 * rate)
     spikes: Floats = times[fired] + 0.008 * rng.random(len(fired))

@@ -1,4 +1,4 @@
-"""Checks of what a plugin does beside its work; they tell what was seen while all others ran."""
+"""Checks of a plugin's side effects, recorded while all other checks ran."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from neurobench_grasp.plugins import project_folder
 
 PICKLES = (".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 NOT_BROUGHT = ("tests", "build", "dist", "ngb-runs", "ngb-submissions")
-SHOWN = 3  # events of a message
+SHOWN = 3  # events per message
 
 
-@check("conduct")
+@check("side_effects")
 def no_neurons(case: Any) -> None:
-    """It opens no recording: neurons are out of reach."""
-    _nothing(case, "neurons", "A plugin is given what it may know; whoever scores it keeps the neurons.")
+    """It opens no recording."""
+    _nothing(case, "neurons", "A model receives behaviour only, never neural data.")
 
 
-@check("conduct")
+@check("side_effects")
 def no_pickle(case: Any) -> None:
-    """It brings and reads no pickle."""
+    """It contains and reads no pickles."""
     advice = "Keep weights as safetensors (safetensors.numpy.save_file), settings as JSON."
     if files := sorted(path.name for path in brought_by(case.distribution) if path.suffix in PICKLES):
-        raise Broken(f"It brings {', '.join(files[:SHOWN])}, in a format that is pickled. {advice}")
+        raise Broken(f"It contains {', '.join(files[:SHOWN])}, in a pickle format. {advice}")
     _nothing(case, "pickle", advice)
 
 
-@check("conduct")
+@check("side_effects")
 def no_stray_writes(case: Any) -> None:
-    """It writes nowhere but into temporary folders."""
+    """It writes to temporary folders only."""
     _nothing(
-        case, "write", "Keep nothing on disk: what is learned belongs into `state`; else use `tempfile`."
+        case, "write", "Store nothing on disk: return fitted parameters from `state`; else use `tempfile`."
     )
 
 
-@check("conduct")
+@check("side_effects")
 def no_network(case: Any) -> None:
     """It does not use the network."""
-    _nothing(case, "network", "Bring what is needed in the package, or let a dataset fetch it.")
+    _nothing(case, "network", "Include what is needed in the package, or let a dataset fetch it.")
 
 
-@check("conduct")
+@check("side_effects")
 def no_processes(case: Any) -> None:
-    """It starts no other program."""
+    """It starts no other programs."""
     _nothing(case, "process", "Do the work in Python, where it can be limited and identified.")
 
 
 def brought_by(distribution: str) -> Iterator[Path]:
-    """Every file of a plugin's distribution; for an editable install, of its project folder."""
+    """Yield every file of a plugin's distribution; for an editable install, of its project folder."""
     found = importlib.metadata.distribution(distribution)
     project = project_folder(found)
     if project is None:
@@ -64,8 +64,8 @@ def brought_by(distribution: str) -> Iterator[Path]:
 
 
 def _nothing(case: Any, kind: str, advice: str) -> None:
-    events = case.fences.seen(kind)
+    events = case.audit.seen(kind)
     if events:
-        told = "; ".join(f"{e.what} ({e.place})" if e.place else e.what for e in events[:SHOWN])
+        events_text = "; ".join(f"{e.what} ({e.place})" if e.place else e.what for e in events[:SHOWN])
         more = f" and {len(events) - SHOWN} more" if len(events) > SHOWN else ""
-        raise Broken(f"It {told}{more}. {advice}")
+        raise Broken(f"It {events_text}{more}. {advice}")

@@ -1,7 +1,6 @@
-"""The process in which a plugin is looked at; :mod:`neurobench_grasp.checks.processes` starts it.
+"""The process in which a plugin is checked; :mod:`neurobench_grasp.checks.processes` starts it.
 
-It says what it is about to do before it does it, one line of JSON each, so that whoever listens knows what
-hung or crashed.
+It announces every step as one line of JSON before taking it, so that the parent knows what hung or crashed.
 """
 
 from __future__ import annotations
@@ -19,62 +18,62 @@ from typing import Any
 from neurobench_grasp import plugins
 from neurobench_grasp.sandbox.limits import without_network
 
-Tell = Callable[..., None]
+Send = Callable[..., None]
 HEAVY = ("jax", "mujoco", "pynwb", "stable_baselines3", "tensorflow", "torch")
-"""Packages that take seconds to import, or much memory."""
+"""Packages that are slow to import or need much memory."""
 MIB = 1 << 20
 
 
 def main() -> None:
-    """Do what the first argument orders, as JSON."""
+    """Run the task given as JSON in the first argument."""
     order = json.loads(sys.argv[1])
-    tell = _results_alone()
+    send = _result_stream()
     if not order.get("network"):
         without_network()
-    TASKS[order["task"]](order, tell)
-    tell(done=True)
+    TASKS[order["task"]](order, send)
+    send(done=True)
 
 
-def _results_alone() -> Tell:
-    """Give a function that says something; all else that prints goes to standard error."""
+def _result_stream() -> Send:
+    """Return a function that sends a message; all other output goes to standard error."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
-    def tell(**said: Any) -> None:
-        stream.write(json.dumps(said) + "\n")
+    def send(**message: Any) -> None:
+        stream.write(json.dumps(message) + "\n")
         stream.flush()
 
-    return tell
+    return send
 
 
-def survey(order: Mapping[str, Any], tell: Tell) -> None:
-    """Tell what every plugin offers but those in ``without``."""
+def survey(order: Mapping[str, Any], send: Send) -> None:
+    """Report the offers of every plugin except those in ``without``."""
     for info, entry_point in plugins.found_plugins():
         if [info.distribution, info.name] in order["without"]:
             continue
         about = {"name": info.name, "distribution": info.distribution, "version": info.version}
-        tell(begins=about)
-        tell(**about, **_loaded(entry_point))
+        send(begins=about)
+        send(**about, **_loaded(entry_point))
 
 
-def load(order: Mapping[str, Any], tell: Tell) -> None:
-    """Load one plugin in a fresh interpreter, and tell what that takes."""
+def load(order: Mapping[str, Any], send: Send) -> None:
+    """Load one plugin in a fresh interpreter, and report time and memory."""
     entry_point = _entry_point(order)
-    tell(begins=order["plugin"])
+    send(begins=order["plugin"])
     before, started = _memory(), time.monotonic()
     facts = _loaded(entry_point)
     seconds, memory = time.monotonic() - started, (_memory() - before) / MIB
     heavy = [name for name in HEAVY if name in sys.modules]
-    tell(**facts, seconds=round(seconds, 3), megabytes=round(memory, 1), heavy=heavy)
+    send(**facts, seconds=round(seconds, 3), megabytes=round(memory, 1), heavy=heavy)
 
 
-def check(order: Mapping[str, Any], tell: Tell) -> None:
-    """Do the checks of one thing that a plugin offers, but those already in ``statuses``."""
+def check(order: Mapping[str, Any], send: Send) -> None:
+    """Run the checks of one offer of a plugin, except those in ``statuses``."""
     from neurobench_grasp.checks import catalogue
 
     statuses = dict(order["statuses"])
-    case = catalogue.case_of(order, _files(order["distribution"]))
-    with case.fences.watch():
+    case = catalogue.fixture_of(order, _files(order["distribution"]))
+    with case.audit.watch():
         specs = plugins.specs_of(_entry_point(order))
     case.spec = next(
         s for s in specs if (plugins.KINDS[type(s)], s.name) == (order["kind"], order["subject"])
@@ -82,14 +81,14 @@ def check(order: Mapping[str, Any], tell: Tell) -> None:
     for one in catalogue.checks_of(order["kind"]):
         if one.name in statuses or one.fresh != order["fresh"]:
             continue
-        tell(begins=one.name)
+        send(begins=one.name)
         started = time.monotonic()
         status, message = catalogue.outcome(one, case, statuses)
         statuses[one.name] = status
-        tell(check=one.name, status=status, message=message, seconds=round(time.monotonic() - started, 3))
+        send(check=one.name, status=status, message=message, seconds=round(time.monotonic() - started, 3))
 
 
-TASKS: Mapping[str, Callable[[Mapping[str, Any], Tell], None]] = {
+TASKS: Mapping[str, Callable[[Mapping[str, Any], Send], None]] = {
     "survey": survey,
     "load": load,
     "check": check,
@@ -97,7 +96,7 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], Tell], None]] = {
 
 
 def _loaded(entry_point: importlib.metadata.EntryPoint | None) -> dict[str, Any]:
-    """Give what a plugin offers, or why it cannot be loaded."""
+    """Return the offers of a plugin, or why it cannot be loaded."""
     try:
         specs = plugins.specs_of(entry_point)
     except (Exception, SystemExit) as error:
@@ -108,7 +107,7 @@ def _loaded(entry_point: importlib.metadata.EntryPoint | None) -> dict[str, Any]
 
 
 def _of_card(error: BaseException) -> bool:
-    """Whether it is the card that was refused."""
+    """Return whether an error concerns the model card."""
     return "model card" in str(error) or "ModelCard." in str(error)
 
 
@@ -118,13 +117,13 @@ def _entry_point(order: Mapping[str, Any]) -> importlib.metadata.EntryPoint | No
 
 
 def _files(distribution: str) -> set[str]:
-    """Paths of a plugin's own files, as Python names them in its frames."""
+    """Return the paths of a plugin's own files, as they appear in frames."""
     paths = plugins.files_of(distribution).values()
     return {name for path in paths for name in (str(path), os.path.realpath(path))}
 
 
 def _memory() -> int:
-    """Bytes in use now; where that cannot be told, the most so far."""
+    """Return the bytes in use now, or the peak if unknown."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:

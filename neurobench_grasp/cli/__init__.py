@@ -1,4 +1,4 @@
-"""The command line; the only code that prints or exits. Commands import what they need when they run."""
+"""The command line; the only code that prints or exits. Commands import lazily."""
 
 from typing import Annotated
 

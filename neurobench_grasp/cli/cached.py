@@ -1,4 +1,4 @@
-"""``ngb data fetch|files|list|verify|remove``: files of others, in archives and in the user's cache."""
+"""``ngb data fetch|files|list|verify|remove``: public files in archives and in the user's cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from neurobench_grasp.data.dandi import Address, Cached
 
 UNFINISHED = "unfinished"
-COMPLETE = "complete by its sizes; its digests were not kept"
+COMPLETE = "complete by file sizes; no digests were stored"
 INCOMPLETE = "incomplete, make or fetch it again"
 SOUND, DAMAGED = "sound", "damaged, so it was removed; fetch it again"
 Instance = Annotated[
@@ -25,7 +25,7 @@ Instance = Annotated[
     typer.Option(
         "--instance",
         metavar="URL",
-        help="API of another archive than DANDI (default: the variable NGB_DANDI_INSTANCE).",
+        help="API of another archive than DANDI (default: the environment variable NGB_DANDI_INSTANCE).",
     ),
 ]
 Names = Annotated[
@@ -39,7 +39,7 @@ def fetch(
         str,
         typer.Argument(
             metavar="NAME",
-            help="A dataset (`ngb datasets`), or dandi:ID[@VERSION]/PATH, where * is any text.",
+            help="A dataset (`ngb datasets`), or dandi:ID[@VERSION]/PATH, where * matches any text.",
         ),
     ],
     source: Annotated[
@@ -49,7 +49,7 @@ def fetch(
     instance: Instance = None,
     as_json: Json = False,
 ) -> Result:
-    """Fetch a dataset that others recorded into the user's cache, checked against its digests."""
+    """Fetch a public dataset into the user's cache and verify it by its digests."""
     from neurobench_grasp.data.dandi import is_address
 
     if is_address(name):
@@ -57,15 +57,15 @@ def fetch(
             raise typer.BadParameter("an address on DANDI is always downloaded", param_hint="--from")
         return _fetch_address(name, instance)
     if instance is not None:
-        raise typer.BadParameter("it goes with an address dandi:…", param_hint="--instance")
+        raise typer.BadParameter("it requires an address dandi:…", param_hint="--instance")
     return _fetch_dataset(name, source)
 
 
 def _fetch_address(text: str, instance: str | None) -> Result:
     from neurobench_grasp.data.dandi import fetch_files
 
-    with progress() as tell:
-        fetched = fetch_files(text, instance=instance, progress=tell)
+    with progress() as status:
+        fetched = fetch_files(text, instance=instance, progress=status)
     found = fetched.found
     note(f"{found.title or found.address}. Licence: {found.licence}. Please cite: {found.citation}.")
     paths = [str(path) for path in fetched.files]
@@ -90,14 +90,14 @@ def _fetch_dataset(name: str, source: Path | None) -> Result:
         note(
             f"{entry.name} is unverified: described from published listings, not checked against the archive."
         )
-    with progress() as tell:
-        paths = [str(p) for p in fetch_files(name, source, tell)]
+    with progress() as status:
+        paths = [str(p) for p in fetch_files(name, source, status)]
     return Result({"dataset": entry.name, "licence": entry.licence, "files": paths}, paths)
 
 
 def files(
     address: Annotated[
-        str, typer.Argument(metavar="ADDRESS", help="dandi:ID[@VERSION][/PATH]; * is any text.")
+        str, typer.Argument(metavar="ADDRESS", help="dandi:ID[@VERSION][/PATH]; * matches any text.")
     ],
     instance: Instance = None,
     as_json: Json = False,
@@ -113,7 +113,7 @@ def files(
 
 @dataclass(frozen=True)
 class Content:
-    """What the cache holds, or the part of it that is meant."""
+    """Contents of the cache, or a selection of them."""
 
     datasets: Sequence[CachedDataset]
     assets: Sequence[Cached]
@@ -121,11 +121,11 @@ class Content:
 
     @property
     def size(self) -> int:
-        """Bytes of all."""
+        """Total size in bytes."""
         return sum(size for _, size in self.rows())
 
     def rows(self) -> Iterator[tuple[str, int]]:
-        """Name and size of each thing."""
+        """Name and size of each entry."""
         for kept in self.datasets:
             yield kept.name, _folder_size(kept.place)
         for cached in self.assets:
@@ -134,7 +134,7 @@ class Content:
             yield UNFINISHED, sum(path.stat().st_size for path in self.unfinished)
 
     def as_json(self) -> dict[str, Any]:
-        """Give JSON values."""
+        """Return JSON values."""
         return {
             "datasets": [
                 {"name": k.name, "size": _folder_size(k.place), "path": str(k.place)} for k in self.datasets
@@ -164,17 +164,17 @@ def show(as_json: Json = False) -> Result:
 
 
 def verify(names: Names = None, as_json: Json = False) -> Result:
-    """Compare what is in the cache with its digests; what is damaged is removed, to be fetched anew."""
+    """Compare the cache with its digests; damaged entries are removed, to be fetched again."""
     from neurobench_grasp.data.dandi import Store
 
     content = _meant(names) if names else _content()
     states = []
-    with progress() as tell:
+    with progress() as status:
         for kept in content.datasets:
-            tell(kept.name)
+            status(kept.name)
             states.append((kept.name, _verified(kept)))
         for cached in content.assets:
-            tell(_name(cached))
+            status(_name(cached))
             sound = cached.is_sound()
             states.append((_name(cached), SOUND if sound else DAMAGED))
             if not sound:
@@ -208,7 +208,7 @@ def remove(
 
 
 def _verified(kept: CachedDataset) -> str:
-    """Compare a dataset's folder with its digests; a damaged one is removed."""
+    """Compare a dataset's folder with its digests; remove it if damaged."""
     import shutil
 
     if kept.files() is None:
@@ -228,13 +228,11 @@ def _content() -> Content:
 
 
 def _meant(names: Sequence[str]) -> Content:
-    """Find what names stand for; each must stand for something."""
+    """Return the entries that names select; every name must select something."""
     everything = _content()
     nothing = [name for name in names if not any(_named(everything, [name]).rows())]
     if nothing:
-        raise NgbError(
-            f"The cache holds nothing of {', '.join(nothing)}; `ngb data list` shows what it holds."
-        )
+        raise NgbError(f"The cache has no {', '.join(nothing)}; `ngb data list` shows its contents.")
     return _named(everything, names)
 
 
@@ -251,7 +249,7 @@ def _named(everything: Content, names: Sequence[str]) -> Content:
 
 
 def _addresses(names: Sequence[str]) -> list[Address]:
-    """Addresses among the names, and those that datasets of the catalogue stand for."""
+    """Return the addresses among the names, and those of datasets of the catalogue."""
     from neurobench_grasp.data.catalogue import catalogue
     from neurobench_grasp.data.dandi import is_address, parse_address
 

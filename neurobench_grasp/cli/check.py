@@ -1,4 +1,4 @@
-"""Whether a plugin keeps the contract: ``ngb check``."""
+"""``ngb check``: whether a plugin fulfils the contract."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def check(
     check_s: Annotated[float, typer.Option(help="Seconds that a single check may take.", min=0.1)] = 60.0,
     as_json: Json = False,
 ) -> Result:
-    """Check that a plugin keeps the contract; exit code 1 if it does not."""
+    """Check that a plugin fulfils the contract; exit code 1 if it does not."""
     from neurobench_grasp.checks import Limits, run_checks
 
-    with progress() as tell:
-        report = run_checks(name, Limits(import_s=import_s, check_s=check_s), progress=tell)
+    with progress() as status:
+        report = run_checks(name, Limits(import_s=import_s, check_s=check_s), progress=status)
     view = []
     for subject, rows in groupby(report.rows, key=lambda row: row.subject):
         view += [subject, table("check", "result", "rule, or what to change", rows=_cells(list(rows))), ""]
@@ -35,7 +35,7 @@ def check(
 
 
 def _cells(rows: list[Row]) -> list[tuple[str, str, str]]:
-    """Give a line for each check; those that were not run, for one reason, share a line."""
+    """Return one line per check; checks not run for the same reason share a line."""
     lines = [(row.check, row.status, row.message or row.rule) for row in rows if row.status != "not run"]
     left = [row for row in rows if row.status == "not run"]
     for why in dict.fromkeys(row.message for row in left):

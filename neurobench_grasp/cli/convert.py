@@ -1,4 +1,4 @@
-"""``ngb data convert``: sessions from files of other formats."""
+"""``ngb data convert``: convert files of other formats to NWB."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from neurobench_grasp.data.converters.binned import Converted
 
 app = typer.Typer(
-    help="Make sessions of MATLAB files: the grasp set of Dryad, and the TrialData convention.",
+    help="Convert MATLAB files to NWB: the grasp set of Dryad, and the TrialData convention.",
     no_args_is_help=True,
 )
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="MATLAB files (.mat).")]
@@ -49,28 +49,28 @@ def trialdata(
     ] = None,
     signals: Annotated[
         list[str] | None,
-        typer.Option("--signal", help="Field of behaviour beside pos, vel, emg …; may be repeated."),
+        typer.Option("--signal", help="Behavioural field in addition to pos, vel, emg …; may be repeated."),
     ] = None,
     variable: Annotated[
-        str | None, typer.Option("--variable", help="Name of the struct array, if the file holds several.")
+        str | None, typer.Option("--variable", help="Name of the struct array, if the file has several.")
     ] = None,
     licence: Annotated[str, typer.Option("--licence", help="SPDX identifier of the data's licence.")] = "",
     as_json: Json = False,
 ) -> Result:
     """Convert files of the TrialData convention: M1_spikes, pos, vel, bin_size, idx_… (unverified)."""
-    from neurobench_grasp.data.converters.trialdata import Wishes, convert
+    from neurobench_grasp.data.converters.trialdata import Options, convert
 
-    wishes = Wishes(variable, condition, start, stop, tuple(signals or ()), licence)
-    return _converted(files, to, lambda path: convert(path, wishes))
+    options = Options(variable, condition, start, stop, tuple(signals or ()), licence)
+    return _converted(files, to, lambda path: convert(path, options))
 
 
 def _converted(files: Sequence[Path], to: Path, convert: Callable[[Path], Converted]) -> Result:
-    """Convert file after file, and tell what each became."""
+    """Convert the files and report on each."""
     _check_names(files)
     found: dict[str, Any] = {}
-    with progress() as tell:
+    with progress() as status:
         for path in files:
-            tell(f"converting {path.name}")
+            status(f"converting {path.name}")
             session = convert(path)
             found[str(session.write(to))] = session
     return Result(
@@ -80,7 +80,7 @@ def _converted(files: Sequence[Path], to: Path, convert: Callable[[Path], Conver
 
 
 def _check_names(files: Sequence[Path]) -> None:
-    """Refuse two files that would become one."""
+    """Raise if two files would be converted to one."""
     stem, n = Counter(path.stem for path in files).most_common(1)[0]
     if n > 1:
         raise NgbError(f"{n} of the files are called {stem}; convert them into different folders.")

@@ -1,4 +1,4 @@
-"""``ngb data``: look into NWB files, list layouts, make recordings, export them (more in ``cached``)."""
+"""``ngb data``: inspect NWB files, list layouts, make recordings, export them (more in ``cached``)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from neurobench_grasp.data.nwb.inspect import Inspection, LayoutFit
 
 app = typer.Typer(
-    help="Look into NWB files, list layouts, make the built-in recordings, fetch others, export behaviour.",
+    help="Inspect NWB files, list layouts, make the built-in recordings, fetch others, export behaviour.",
     no_args_is_help=True,
 )
 File = Annotated[Path, typer.Argument(metavar="FILE", help="An NWB file.")]
@@ -43,7 +43,7 @@ def inspect(
         str,
         typer.Argument(
             metavar="FILE",
-            help="An NWB file; or dandi:ID[@VERSION]/PATH or an https address, which is not downloaded.",
+            help="An NWB file, or dandi:ID[@VERSION]/PATH or an https address (not downloaded).",
         ),
     ],
     layout: Layout = None,
@@ -57,14 +57,14 @@ def inspect(
     tuning: list[ScoreRow] = []
     if not is_remote(file):
         if instance is not None:
-            raise typer.BadParameter("it goes with an address dandi:…", param_hint="--instance")
+            raise typer.BadParameter("it requires an address dandi:…", param_hint="--instance")
         reading = _reading(quarantine)
         found = reading.inspect_file(file, layout)
         tuning = _tuning(reading, file, found)
     elif quarantine:
-        raise typer.BadParameter("only for files on disk; fetch this one first", param_hint="--quarantine")
+        raise typer.BadParameter("only for local files; fetch this one first", param_hint="--quarantine")
     else:
-        found = inspect_remote(file, layout, instance=instance, tell=note)
+        found = inspect_remote(file, layout, instance=instance, progress=note)
     return Result(
         {**asdict(found), "event_tuning": tuning}, [*_contents(found, layout), *_tuning_table(tuning)]
     )
@@ -77,7 +77,7 @@ def validate(file: File, layout: Layout = None, quarantine: Apart = False, as_js
 
     if is_address(str(file)):
         raise typer.BadParameter(
-            "only files on disk are validated; `ngb data fetch` shows where it puts this one",
+            "only local files are validated; `ngb data fetch` downloads this one and prints its path",
             param_hint="FILE",
         )
     findings = _reading(quarantine).validate_file(file, layout)
@@ -98,8 +98,8 @@ def make(
     """Make the recordings of the built-in dataset `demo` (synthetic, a self-test)."""
     from neurobench_grasp.demo import make_demo
 
-    with progress() as tell:
-        paths = make_demo(to, tell)
+    with progress() as status:
+        paths = make_demo(to, status)
     return Result([str(p) for p in paths], [str(p) for p in paths])
 
 
@@ -110,13 +110,13 @@ def export(
     layout: Layout = None,
     as_json: Json = False,
 ) -> Result:
-    """Write the steps of all trials and the behaviour at each, to compute activations with your own tools."""
+    """Write the steps of all trials and the behaviour at each, as input for your own tools."""
     from neurobench_grasp.plugins import load_registry
     from neurobench_grasp.run.dataset import load_dataset
     from neurobench_grasp.run.stored_activations import write_steps
 
-    with progress() as tell:
-        data = load_dataset(load_registry(), dataset, layout, tell)
+    with progress() as status:
+        data = load_dataset(load_registry(), dataset, layout, status)
         write_steps(to, data.sessions)
     n_trials = sum(len(s.trials) for s in data.sessions)
     view = f"{to}: {n_trials} trials of {len(data.sessions)} session{'s' if len(data.sessions) > 1 else ''}"
@@ -134,7 +134,7 @@ def layouts(as_json: Json = False) -> Result:
 
 
 def _reading(quarantine: bool) -> Any:
-    """Give what reads files: this process, or one of its own."""
+    """Return the module or object that reads files: in this process, or in a subprocess."""
     from neurobench_grasp import data
     from neurobench_grasp.data.quarantine import Quarantine
 
@@ -142,14 +142,14 @@ def _reading(quarantine: bool) -> Any:
 
 
 def _tuning(reading: Any, file: str, found: Inspection) -> list[ScoreRow]:
-    """Tuning around each event, where a layout gives a whole session of units and trials."""
+    """Return the tuning around each event, if a layout yields a complete session of units and trials."""
     if found.layout is None or not found.n_units or not found.n_trials:
         return []
     from neurobench_grasp.protocols.event_tuning import event_tuning
 
     try:
         return event_tuning(reading.load_session(file, found.layout))
-    except NgbError as error:  # what is inside is shown all the same
+    except NgbError as error:  # the contents are shown nevertheless
         note(f"no tuning: {error}")
         return []
 
@@ -172,7 +172,7 @@ def _contents(found: Inspection, layout: str | None) -> Iterator[RenderableType]
 
 
 def _misses(fits: Sequence[LayoutFit], asked: str | None) -> Iterator[str]:
-    """Say what the layout that was asked for, or else the nearest one, does not find; count the rest."""
+    """Report what the requested layout, or else the best one, lacks; count the parts missed by the others."""
     first, *others = sorted(fits, key=lambda f: (f.layout != asked, len(f.missing)))
     yield f"{first.layout} misses"
     yield from (f"  {part}" for part in first.missing)

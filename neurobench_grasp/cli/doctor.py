@@ -1,4 +1,4 @@
-"""``ngb doctor``: what is there, what is missing, and how to get it."""
+"""``ngb doctor``: what is installed, what is missing, and how to install it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from neurobench_grasp.cli.terminal import Json, Result, table
 
 
 def doctor(as_json: Json = False) -> Result:
-    """Look at the installation and the machine; exit code 1 if scoring would not work."""
+    """Examine the installation and the machine; exit code 1 if scoring would not work."""
     from neurobench_grasp import doctor as examination
 
     findings = examination.examine()
@@ -16,9 +16,9 @@ def doctor(as_json: Json = False) -> Result:
     rows = [(f.item, f.found, f.status, f.advice) for f in findings]
     counts = Counter(f.status for f in findings)
     summary = (
-        f"`ngb score` will not work before this is mended: {', '.join(failing)}."
+        f"`ngb score` will not work before this is fixed: {', '.join(failing)}."
         if failing
-        else "`ngb score` has all that it needs"
+        else "`ngb score` has everything it needs"
         + (f"; {counts[examination.MISSING]} missing" if counts[examination.MISSING] else "")
         + (f"; {counts[examination.PROBLEM]} with a problem" if counts[examination.PROBLEM] else "")
         + "."

@@ -1,4 +1,4 @@
-"""Options of commands that take models from plugins in environments of their own."""
+"""Options of commands that use models of plugins in separate environments."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ Isolated = Annotated[
     typer.Option(
         "--isolated",
         metavar="SOURCE",
-        help="Folder of a plugin, or a requirement for pip: installed into an environment of its own, run "
+        help="Folder of a plugin, or a requirement for pip: installed into a separate environment, run "
         "in a process with limits. May be repeated.",
     ),
 ]
 TimeLimit = Annotated[
-    float, typer.Option("--time-limit", min=0.01, help="Minutes that an isolated model may take at a time.")
+    float, typer.Option("--time-limit", min=0.01, help="Minutes that an isolated model may take per request.")
 ]
 MemoryLimit = Annotated[
-    float, typer.Option("--memory-limit", min=0.5, help="GiB of memory that an isolated model may take.")
+    float, typer.Option("--memory-limit", min=0.5, help="GiB of memory that an isolated model may allocate.")
 ]
 
 
 @contextmanager
 def isolation(
-    sources: Sequence[str] | None, minutes: float, gib: float, tell: Progress
+    sources: Sequence[str] | None, minutes: float, gib: float, status: Progress
 ) -> Iterator[tuple[Registry | None, list[str]]]:
-    """Give the registry with isolated models added, and their names; ``None`` if there are no sources."""
+    """Yield the registry with isolated models added, and their names; ``None`` if there are no sources."""
     if not sources:
         yield None, []
         return
@@ -44,9 +44,12 @@ def isolation(
 
     registry = load_registry()
     limits = Limits(seconds=60 * minutes, memory=round(gib * GIB))
-    with isolated_models(sources, limits=limits, progress=tell) as models:
+    with isolated_models(sources, limits=limits, progress=status) as models:
         theirs = {(p.spec.name, canonical(p.distribution)) for p in models}
         for known in registry.models():
             if (known.spec.name, canonical(known.distribution)) in theirs:
-                note(f"{known.spec.name} is taken from its own environment, not from {known.provider} here")
+                note(
+                    f"{known.spec.name}: the isolated model is used, not that of the installed "
+                    f"{known.provider}"
+                )
         yield registry.with_isolated(models), [p.spec.name for p in models]

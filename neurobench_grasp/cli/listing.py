@@ -1,4 +1,4 @@
-"""What is installed: ``ngb models | datasets | protocols | decoders | plugins``."""
+"""``ngb models | datasets | protocols | decoders | plugins``: installed components."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def models(as_json: Json = False) -> Result:
 
 
 def datasets(as_json: Json = False) -> Result:
-    """List the datasets that models can be scored on."""
+    """List the datasets on which models can be scored."""
     from neurobench_grasp.plugins import load_registry
 
     found = load_registry().datasets()
     listing = _listing("dataset", found, "licence", "synthetic", "details")
     licences = [f"{p.spec.name}: {p.spec.licence}" for p in found]
     unverified = any(p.spec.details.get("unverified") for p in found)
-    told = ["", "unverified: described from published listings, not checked against the archive"]
-    return Result(listing.data, [*listing.view, *(told if unverified else []), "", "Licences", *licences])
+    legend = ["", "unverified: described from published listings, not checked against the archive"]
+    return Result(listing.data, [*listing.view, *(legend if unverified else []), "", "Licences", *licences])
 
 
 def protocols(as_json: Json = False) -> Result:
@@ -40,14 +40,14 @@ def protocols(as_json: Json = False) -> Result:
 
 
 def decoders(as_json: Json = False) -> Result:
-    """List the decoders that can drive a hand from spikes."""
+    """List the decoders for brain control."""
     from neurobench_grasp.plugins import load_registry
 
     return _listing("decoder", load_registry().decoders())
 
 
 def plugins(as_json: Json = False) -> Result:
-    """List the installed plugins, the broken ones with the reason."""
+    """List the installed plugins, broken ones with the reason."""
     from neurobench_grasp.plugins import load_registry
 
     found = load_registry().plugins()
@@ -58,8 +58,8 @@ def plugins(as_json: Json = False) -> Result:
 
 
 def _listing(kind: str, provided: Sequence[Any], *fields: str) -> Result:
-    """Name, summary and provider of each; ``fields`` are added to the JSON."""
-    _tell_of_troubles()
+    """List name, summary and provider; ``fields`` are added to the JSON."""
+    _note_problems()
     data = [
         {
             "name": p.spec.name,
@@ -79,13 +79,13 @@ def _label(spec: Any) -> str:
     return " (unverified)" if getattr(spec, "details", {}).get("unverified") else ""
 
 
-def _tell_of_troubles() -> None:
+def _note_problems() -> None:
     from neurobench_grasp.plugins import load_registry
 
     count = Counter(p.status for p in load_registry().plugins())
     for status, what in (
         ("broken", "could not be loaded"),
-        ("clash", "offer a name that another offers too"),
+        ("clash", "offer a name that another plugin offers, too"),
     ):
         if count[status]:
             note(f"{count[status]} plugin(s) {what}: see `ngb plugins`.")

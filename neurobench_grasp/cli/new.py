@@ -9,16 +9,14 @@ import typer
 
 from neurobench_grasp.cli.terminal import Command, Json, Result
 
-app = typer.Typer(
-    help="Make the folder of a new plugin, which works and waits to be changed.", no_args_is_help=True
-)
+app = typer.Typer(help="Create the folder of a new plugin: a working example to edit.", no_args_is_help=True)
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="Lower-case letters, digits, '_' and '-'; a folder of that name is made."
+        metavar="NAME", help="Lower-case letters, digits, '_' and '-'; a folder of that name is created."
     ),
 ]
-To = Annotated[Path, typer.Option("--to", help="Folder to make it in (default: here).")]
+To = Annotated[Path, typer.Option("--to", help="Parent folder (default: here).")]
 SCORE = {
     "model": "ngb score --model {name}",
     "controller": "ngb score --model {name}",
@@ -37,25 +35,25 @@ def model(
     to: To = Path(),
     as_json: Json = False,
 ) -> Result:
-    """Make a model: recorded behaviour in, activations out."""
+    """Create a model: recorded behaviour in, activations out."""
     return _new("controller" if controller else "model", name, to)
 
 
 @app.command("dataset", cls=Command)
 def dataset(name: Name, to: To = Path(), as_json: Json = False) -> Result:
-    """Make a dataset: a name for NWB files, and how they are made or found."""
+    """Create a dataset: a name for NWB files, and how they are made or found."""
     return _new("dataset", name, to)
 
 
 @app.command("protocol", cls=Command)
 def protocol(name: Name, to: To = Path(), as_json: Json = False) -> Result:
-    """Make a protocol: what is done with a model and a dataset to get numbers."""
+    """Create a protocol: how a model is scored on a dataset."""
     return _new("protocol", name, to)
 
 
 @app.command("decoder", cls=Command)
 def decoder(name: Name, to: To = Path(), as_json: Json = False) -> Result:
-    """Make a decoder: spikes in, the command of the hand out."""
+    """Create a decoder: spikes in, the command of the hand out."""
     return _new("decoder", name, to)
 
 

@@ -1,4 +1,4 @@
-"""``ngb recovery``: see whether the benchmark can tell hypotheses apart."""
+"""``ngb recovery``: test whether the benchmark can distinguish hypotheses."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def recovery(
     sessions: Annotated[
         int, typer.Option("--sessions", min=1, help="Sessions of `demo` whose movements are used.")
     ] = 1,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")
-    ] = Path("ngb-runs/recovery"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; an interrupted run resumes.")] = Path(
+        "ngb-runs/recovery"
+    ),
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for table and picture (default: the run folder).")
     ] = None,
     as_json: Json = False,
 ) -> Result:
-    """Generate units from known models and see whether the benchmark finds out which (docs/recovery.md)."""
+    """Generate units from known models and test whether the benchmark identifies them (docs/recovery.md)."""
     from neurobench_grasp.recovery import TEACHER_SEEDS, recover, rows, write_report
 
-    with progress() as tell:
+    with progress() as status:
         found = recover(
             [name.strip() for name in teachers.split(",")],
             networks=networks,
@@ -48,7 +48,7 @@ def recovery(
             n_units=units,
             n_sessions=sessions,
             out=out,
-            progress=tell,
+            progress=status,
         )
     data, picture = write_report(found, to or out)
     view = [part for one in found for part in _view(rows([one]), one.why_not)]

@@ -1,4 +1,4 @@
-"""``ngb render``: see a controller's hand beside the recorded one."""
+"""``ngb render``: show a controller's hand next to the recorded one."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def render(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the network.")] = 0,
     area: Annotated[
-        str | None, typer.Option("--area", help="Show a third hand, driven by the spikes of this area.")
+        str | None, typer.Option("--area", help="Show a third hand, controlled by the spikes of this area.")
     ] = None,
     decoded: Annotated[
         str,
-        typer.Option("--decoded", help="With --area, what spikes tell: embedding or joint_angles."),
+        typer.Option("--decoded", help="With --area, what is decoded: embedding or joint_angles."),
     ] = "embedding",
     decoder: Annotated[
-        str, typer.Option("--decoder", help="With --area, how it is decoded; `ngb decoders` lists decoders.")
+        str, typer.Option("--decoder", help="With --area, the decoder; `ngb decoders` lists decoders.")
     ] = "ridge",
     layout: Annotated[
         str | None, typer.Option("--layout", help="Layout of the file (default: the one that fits best).")
@@ -44,10 +44,10 @@ def render(
     ] = None,
     as_json: Json = False,
 ) -> Result:
-    """Draw a controller's hand beside the recorded one: a video, a figure and its table."""
+    """Draw a controller's hand next to the recorded one: a video, a figure and its table."""
     from neurobench_grasp.run.render import render_trial
 
-    with progress() as tell:
+    with progress() as status:
         drawn = render_trial(
             model,
             dataset,
@@ -58,7 +58,7 @@ def render(
             decoder=decoder,
             layout=layout,
             to=to,
-            progress=tell,
+            progress=status,
         )
     driven, data = drawn.driven, asdict(drawn)
     if driven is None:

@@ -1,4 +1,4 @@
-"""What every command shares: results alone on standard output, errors as one sentence, progress."""
+"""Output of all commands: results on standard output, errors as one sentence, progress."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Apart = Annotated[
     bool,
-    typer.Option("--quarantine", help="Read a stranger's file in a process of its own, with limits."),
+    typer.Option("--quarantine", help="Read an untrusted file in a subprocess, with limits."),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")]
 HINTS = {
-    errno.ENOSPC: "free some space and run the same command again: it continues where it stopped",
-    errno.EDQUOT: "free some space and run the same command again: it continues where it stopped",
-    errno.EACCES: "choose a file or folder that you may use",
-    errno.EPERM: "choose a file or folder that you may use",
-    errno.EROFS: "choose a folder that you may write to",
+    errno.ENOSPC: "free some space and run the same command again: it resumes where it stopped",
+    errno.EDQUOT: "free some space and run the same command again: it resumes where it stopped",
+    errno.EACCES: "choose an accessible file or folder",
+    errno.EPERM: "choose an accessible file or folder",
+    errno.EROFS: "choose a writable folder",
     errno.EEXIST: "a file is where a folder should be; choose another folder",
     errno.ENOTDIR: "a file is where a folder should be; choose another folder",
 }
@@ -44,7 +44,7 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Result:
-    """What a command found out.
+    """Result of a command.
 
     Parameters
     ----------
@@ -64,20 +64,20 @@ class Command(TyperCommand):
     """A command that returns a :class:`Result`, and whose errors are one sentence."""
 
     def invoke(self, ctx: Any) -> None:
-        """Do the work, then print its result; everything else that prints goes to standard error."""
+        """Run the command, then print its result; all other output goes to standard error."""
         debug = bool(ctx.find_root().params.get("debug"))
         try:
             with _results_only() as stdout, warnings.catch_warnings():
                 if not debug:
-                    warnings.simplefilter("ignore")  # ours are findings and notes, not Python warnings
+                    warnings.simplefilter("ignore")  # the package does not use Python warnings
                 result: Result = super().invoke(ctx)
                 _print(result, stdout, as_json=ctx.params["as_json"])
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except KeyboardInterrupt:
-            _fail("Stopped; nothing is half-written, and the same command continues where it was.", 130)
+            _fail("Stopped; no file is incomplete, and the same command resumes where it stopped.", 130)
         except BrokenPipeError:
-            raise typer.Exit(1) from None  # whoever read the output has gone; there is nobody to tell
+            raise typer.Exit(1) from None  # the reader of the output has closed the pipe
         except (Exception, SystemExit) as error:  # a model may also call sys.exit
             if debug:
                 traceback.print_exc()
@@ -87,7 +87,7 @@ class Command(TyperCommand):
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Give a function that tells the user what is being done: a live line on a terminal, else plain lines."""
+    """Yield a function that shows status messages: a live line on a terminal, else plain lines."""
     if not sys.stderr.isatty():
         yield note
         return
@@ -102,12 +102,12 @@ def progress() -> Iterator[Progress]:
 
 
 def note(text: str) -> None:
-    """Tell the user something that is not a result."""
+    """Show the user a message that is not a result."""
     print(_harmless(text), file=sys.stderr, flush=True)
 
 
 def table(*columns: str, rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> RenderableType:
-    """Make a plain table that is legible without colour; columns named in ``numbers`` stand right."""
+    """Return a plain table, legible without colour; columns named in ``numbers`` are right-aligned."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -121,7 +121,7 @@ def table(*columns: str, rows: Sequence[Sequence[str]], numbers: Sequence[str] =
 
 
 def _harmless(text: str) -> str:
-    """Replace signs that steer a terminal or turn text around: a file may hold them in any name."""
+    """Replace control and bidirectional characters: a file may contain them in any name."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "\ufffd", text)
 
 
@@ -141,10 +141,10 @@ def _sentence(error: BaseException) -> str:
         hint = HINTS.get(error.errno or 0)
         return f"{place}{error.strerror}{f'; {hint}' if hint else ''}."
     if isinstance(error, MemoryError):
-        return "There is not enough memory for this; close other programs or take a smaller dataset."
+        return "There is not enough memory for this; close other programs or use a smaller dataset."
     return (
         f"Unexpected {type(error).__name__}: {' '.join(str(error).split())}. "
-        "Please report it with what `ngb --debug …` shows for the same command."
+        "Please report it with the output of `ngb --debug …` for the same command."
     )
 
 
@@ -163,7 +163,7 @@ def _print(result: Result, stdout: TextIO, *, as_json: bool) -> None:
 
 
 def _finite(data: Any) -> Any:
-    """Replace what JSON cannot hold, infinite or undefined numbers, by null."""
+    """Replace values that JSON does not support, infinite or undefined numbers, by null."""
     if isinstance(data, dict):
         return {key: _finite(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
@@ -173,14 +173,14 @@ def _finite(data: Any) -> Any:
 
 @contextmanager
 def _results_only() -> Iterator[TextIO]:
-    """Give the stream of results; all else that prints, in Python or in C, goes to standard error."""
+    """Yield the stream of results; all other output, of Python or C, goes to standard error."""
     stdout = sys.stdout
     with ExitStack() as stack:
         if _is_descriptor_1(stdout):
             stdout.flush()
             results = os.fdopen(os.dup(1), "w", encoding=stdout.encoding, errors="replace")
             stdout = stack.enter_context(results)
-            os.dup2(2, 1)  # for good: what C libraries have buffered comes out when the process ends
+            os.dup2(2, 1)  # permanent: C libraries flush their buffers when the process ends
         stack.enter_context(redirect_stdout(sys.stderr))
         yield stdout
 
@@ -188,5 +188,5 @@ def _results_only() -> Iterator[TextIO]:
 def _is_descriptor_1(stream: TextIO) -> bool:
     try:
         return stream.fileno() == 1
-    except (OSError, ValueError):  # replaced, as by a test
+    except (OSError, ValueError):  # replaced, as in tests
         return False

@@ -1,4 +1,4 @@
-"""``ngb train``: networks that take long to make."""
+"""``ngb train``: train networks."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def train(
     memory_limit: MemoryLimit = 8,
     as_json: Json = False,
 ) -> Result:
-    """Train a network on the training trials of a dataset; a killed training continues where it was.
+    """Train a network on the training trials of a dataset; an interrupted training resumes.
 
-    `ngb score` prefers the networks in the user's cache folder to those that came with the project.
+    `ngb score` prefers the networks in the user's cache folder to those shipped with the project.
     """
     from neurobench_grasp.run.train import train_network
 
-    with progress() as tell, isolation(isolated, time_limit, memory_limit, tell) as (registry, _):
+    with progress() as status, isolation(isolated, time_limit, memory_limit, status) as (registry, _):
         path, card = train_network(
             model, dataset, seed=seed, steps=None if steps is None else int(steps), layout=layout, to=to,
-            threads=threads, registry=registry, progress=tell,
+            threads=threads, registry=registry, progress=status,
         )  # fmt: skip
     rows = [(split, f"{error:.2f}") for split, error in card.errors_mm.items()]
     view = [
@@ -60,7 +60,7 @@ def train(
     if to is not None:
         from neurobench_grasp.controllers.checkpoints import own_networks
 
-        view.append(f"`ngb score` looks in {own_networks()}; copy {path.parent} there to use it.")
+        view.append(f"`ngb score` searches {own_networks()}; copy {path.parent} there to use it.")
     return Result(_as_json(path, card), view)
 
 

@@ -1,4 +1,4 @@
-"""The model card: what a model is and what it learned from, as typed facts."""
+"""The model card: description and training data of a model, as typed fields."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from neurobench_grasp.errors import NgbError
 
 MAX_TEXT = 2000
-"""Characters of a text, and entries of a list, at most."""
+"""Maximum length of a text in characters, and of a list in entries."""
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories of what is not seen, or changes how the rest is shown."""
+"""Unicode categories of invisible characters and of those that change how text is displayed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What a model is, who made it, and what it learned from.
+    """Description, authors and training data of a model.
 
     Parameters
     ----------
@@ -28,16 +28,16 @@ class ModelCard:
     citation : str
         Empty if there is none.
     action_space : str
-        What it moves the hand with, ``39 muscles``; ``none`` if it moves nothing.
+        Actuation: ``39 muscles``; ``none`` if it has none.
     training_data : tuple of str
         Datasets that the model learned from beyond the training trials that ``fit`` is given: a dataset's
         name, or ``dandi:000128``. A score on one of these is flagged as contaminated.
     parameters : int
-        Weights that were or can be trained.
+        Trainable weights.
     steps : int
         Steps of training; 0 if there were none.
     compute : str
-        In words: ``13 min on one core``.
+        Free text: ``13 min on one core``.
     seeds : tuple of int
         Networks that exist; empty if any seed can be fitted.
     simulator : str
@@ -46,7 +46,7 @@ class ModelCard:
     Raises
     ------
     NgbError
-        If a field is not what it should be; the message names it.
+        If a field is invalid; the message names it.
     """
 
     licence: str
@@ -77,7 +77,7 @@ class ModelCard:
         _check_licence(self.licence)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the card as plain JSON values; the inverse of :meth:`from_json`."""
+        """Return the card as plain JSON values; the inverse of :meth:`from_json`."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
@@ -92,7 +92,7 @@ class ModelCard:
         Raises
         ------
         NgbError
-            If a field is unknown, missing, or not what it should be.
+            If a field is unknown, missing, or invalid.
         """
         if not isinstance(mapping, Mapping):
             raise NgbError(f"A model card must be a mapping of fields to values, not {_shown(mapping)}.")

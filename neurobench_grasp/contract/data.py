@@ -41,7 +41,7 @@ class Ragged:
     values : ndarray, shape (n_total_steps, n_features)
         The steps of all trials, one trial after the other.
     offsets : ndarray of int64, shape (n_trials + 1,)
-        Trial ``i`` holds rows ``offsets[i]:offsets[i + 1]``.
+        Trial ``i`` is rows ``offsets[i]:offsets[i + 1]``.
 
     Raises
     ------
@@ -138,7 +138,7 @@ class Units:
     ----------
     ids : tuple of str, length n_units
     areas : tuple of str, length n_units
-        Cortical area of each unit (``M1``, ``S1`` …), ``unknown`` where the file does not say.
+        Cortical area of each unit (``M1``, ``S1`` …), ``unknown`` if the file does not state it.
     spike_times : ndarray, shape (n_spikes,), optional
         Seconds, unit after unit, ascending within a unit.
     spike_offsets : ndarray of int64, shape (n_units + 1,), optional
@@ -256,7 +256,7 @@ class Session:
     true_rates : Signal, optional
         The generator's rates in spikes/s, one column per unit, where the dataset knows them.
     notes : tuple of str
-        What the reader changed or left out, in words.
+        What the reader changed or left out, one sentence each.
     """
 
     id: str
@@ -275,7 +275,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Trials:
-    """The behaviour of some trials: all that a model ever sees. No neurons.
+    """The behaviour of some trials: everything a model receives; never neural data.
 
     Parameters
     ----------
@@ -355,7 +355,7 @@ class Trials:
         )
 
     def cut(self, first: Ints, stop: Ints) -> Trials:
-        """Take the steps ``first`` … ``stop`` − 1 of each trial, which hold its window."""
+        """Take the steps ``first`` … ``stop`` − 1 of each trial, which contain its window."""
         return replace(
             self,
             window=self.window - first[:, None],
@@ -392,7 +392,7 @@ class Trials:
 
 @dataclass(frozen=True)
 class Activations:
-    """What a model computed while it saw the trials.
+    """What a model computed from the trials.
 
     Parameters
     ----------
@@ -424,7 +424,7 @@ class Tracking:
 
 @dataclass(frozen=True)
 class Goal:
-    """A signal that takes the place of the reference in closed loop.
+    """A signal that replaces the reference in closed loop.
 
     Parameters
     ----------

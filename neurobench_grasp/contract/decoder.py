@@ -12,7 +12,7 @@ from neurobench_grasp.contract.data import Floats, Ragged
 
 @dataclass(frozen=True)
 class DecodedTrials:
-    """What a decoder learns from: the spikes of training trials, and the commands that belong to them.
+    """Training data of a decoder: the spikes of the training trials and their commands.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class DecodedTrials:
     dt : float
         Seconds per bin.
     group : tuple of str, length n_trials or 0
-        Trials of one group share time, and belong into one fold; an empty name is no group.
+        Trials of one group overlap in time and belong in one fold; an empty name is no group.
     """
 
     counts: Ragged
@@ -42,16 +42,16 @@ class DecodedTrials:
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Turns spikes into a command, bin by bin; many trials run side by side, each on its own."""
+    """Maps spikes to a command, bin by bin; trials run in parallel and independently."""
 
     def fit(self, train: DecodedTrials) -> None:
         """Learn from training trials."""
 
     def reset(self, n_trials: int) -> None:
-        """Begin that many trials anew; nothing of earlier ones may be remembered."""
+        """Start that many new trials; forget all earlier ones."""
 
     def observe(self, spikes: NDArray[Any]) -> Floats:
-        """Give each trial's command, (n_trials, n_features), for its newest bin, (n_trials, n_units).
+        """Return each trial's command, (n_trials, n_features), for its newest bin, (n_trials, n_units).
 
-        A trial that has ended goes on with bins without spikes; its commands are not used.
+        A trial that has ended continues with empty bins; its commands are not used.
         """

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurobench_grasp.contract.data import Activations, Goal, Ragged, Tracking, Trials
 
 Progress = Callable[[str], None]
-"""Told in words what is being done."""
+"""Called with one-line status messages."""
 
 
 @runtime_checkable
@@ -23,13 +23,13 @@ class Model(Protocol):
         """Learn from the training trials' behaviour; stateless models do nothing."""
 
     def activations(self, trials: Trials) -> Activations:
-        """Activations for every step of every trial, each trial on its own."""
+        """Activations for every step of every trial, each trial independently."""
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """All that ``fit`` learned, as named arrays (empty for stateless models)."""
+        """Return all fitted parameters as named arrays (empty for stateless models)."""
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take back what ``state`` gave; afterwards the model equals the fitted one."""
+        """Load what ``state`` returned; afterwards the model equals the fitted one."""
 
 
 @runtime_checkable
@@ -43,23 +43,23 @@ class Controller(Model, Protocol):
         """Embed the reference trajectory, (trial, step, n_features)."""
 
     def observe(self, trials: Trials) -> Ragged:
-        """Give the observations that the network received in closed loop."""
+        """Return the observations that the network received in closed loop."""
 
     def activations_of(self, observations: Ragged) -> Activations:
-        """Run the network openly on given observations, so that an untrained twin gets equal inputs."""
+        """Run an open pass over given observations, so that an untrained twin receives equal inputs."""
 
 
 @runtime_checkable
 class Twinned(Controller, Protocol):
-    """A controller that can show itself before training; the twin is scored beside it on equal inputs."""
+    """A controller that can return its untrained twin, which is scored on equal inputs."""
 
     def untrained(self, *, seed: int) -> Controller:
-        """Give the fitted network's architecture with the random weights that training began with."""
+        """Return the fitted network's architecture with the random weights that training began with."""
 
 
 @runtime_checkable
 class Trainable(Model, Protocol):
-    """A model whose training takes long, so that it happens when asked for: ``ngb train``."""
+    """A model whose training takes long and is started explicitly: ``ngb train``."""
 
     def train(
         self,
@@ -72,22 +72,22 @@ class Trainable(Model, Protocol):
         threads: int | None,
         progress: Progress,
     ) -> TrainedNetwork:
-        """Train on the training trials; what is killed continues from ``folder`` to the same result.
+        """Train on the training trials; an interrupted run resumes from ``folder`` with the same result.
 
-        ``steps`` of experience (``None``: the model's own choice). The error on ``monitor`` may be followed;
+        ``steps`` of experience (``None``: the model's own choice). The error on ``monitor`` may be monitored;
         nothing may depend on it.
         """
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """What training gives: a network that a card will describe.
+    """Result of training: a network and the facts its card records.
 
     Parameters
     ----------
     weights : mapping of str to ndarray
     action : str
-        What the network moves the hand with.
+        Actuation, such as ``torque``.
     settings : mapping
         Of the model and of its training.
     facts : mapping

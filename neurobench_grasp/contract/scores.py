@@ -1,4 +1,4 @@
-"""Scores: the rows that a protocol computes, and the record that keeps them."""
+"""Scores: the rows that a protocol computes, and the record that stores them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ScoreRow = dict[str, Any]
 
 @dataclass(frozen=True)
 class Scores:
-    """What a protocol gives.
+    """What a protocol returns.
 
     Parameters
     ----------

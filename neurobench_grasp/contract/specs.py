@@ -21,20 +21,20 @@ class ModelSpec:
     name : str
         Lower case, ``[a-z0-9_]``.
     build : callable
-        ``build(seed)`` gives an unfitted :class:`Model`; heavy imports belong in here. It takes the settings
-        in ``smoke`` by keyword, too: ``build(seed, **smoke)``.
+        ``build(seed)`` returns an unfitted :class:`Model`; import heavy libraries in it. The settings in
+        ``smoke`` are passed by keyword: ``build(seed, **smoke)``.
     summary : str
         One line for ``ngb models``.
     card : ModelCard, optional
         What it is and what it learned from; a model without one can be scored, but not submitted.
     smoke : mapping
-        Settings of ``build`` that make a model which fits and runs in seconds and needs no file of weights:
-        the one that ``ngb check`` looks at.
+        Settings of ``build`` for a model that fits and runs in seconds and needs no weight files; used by
+        ``ngb check``.
     controller : bool
-        True if ``build`` gives a :class:`Controller`, which can be scored for tracking too.
+        True if ``build`` returns a :class:`Controller`, which can be scored for tracking too.
     depends_on : callable, optional
-        ``depends_on(seed, train)`` names what else the fitted model depends on, such as the digest of a
-        file of weights; needed where that is not in the plugin's code, so that no stale score is kept.
+        ``depends_on(seed, train)`` identifies what else the fitted model depends on, such as the digest of a
+        weight file; required where that is not in the plugin's code, so that no stale score is reused.
     """
 
     name: str
@@ -54,7 +54,7 @@ class DatasetSpec:
     ----------
     name : str
     files : callable
-        ``files()`` gives the paths of its NWB files, making or fetching them if need be.
+        ``files()`` returns the paths of its NWB files, making or fetching them if need be.
     layout : str, optional
         Name of the layout of its files; ``None`` lets the best fit decide.
     summary : str
@@ -62,8 +62,8 @@ class DatasetSpec:
     licence : str
     synthetic : bool
     details : mapping
-        What ``ngb datasets --json`` tells beside: areas, what it can be scored on …; where ``unverified`` is
-        true in it, listings say so.
+        Further fields of ``ngb datasets --json``: areas, protocols it supports …; listings mark datasets
+        whose ``unverified`` is true.
     """
 
     name: str
@@ -84,7 +84,7 @@ class ProtocolSpec:
     name : str
     version : int
     run : callable
-        ``run(context)`` gives :class:`Scores`; see ``neurobench_grasp.protocols``.
+        ``run(context)`` returns :class:`Scores`; see ``neurobench_grasp.protocols``.
     summary : str
         One line for ``ngb protocols``.
     settings : mapping
@@ -109,7 +109,7 @@ class DecoderSpec:
     ----------
     name : str
     build : callable
-        ``build()`` gives an unfitted :class:`Decoder`.
+        ``build()`` returns an unfitted :class:`Decoder`.
     summary : str
         One line for ``ngb decoders``.
     """

@@ -1,4 +1,4 @@
-"""Policies and their training over the body; the only code that knows torch and stable-baselines3.
+"""Controllers and their training; the only code that knows torch and stable-baselines3.
 
 Importing this package imports neither; ``controller``, ``training`` and ``environment`` do.
 """

@@ -1,7 +1,7 @@
-"""Trained networks on disk: weights as safetensors, and beside them a card that says what they are.
+"""Trained networks on disk: weights as safetensors, each with a card that describes them.
 
-A card binds to the digest of the training trials' behaviour and to the bytes of the weights. Nothing is
-unpickled, and a network whose card does not fit is refused.
+A card is bound to the digest of the training trials' behaviour and to the bytes of the weights. Nothing is
+unpickled, and a network whose card does not match is refused.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ KINDS: Mapping[str, type] = {
     "model": str, "action": str, "seed": int, "settings": dict, "dataset": dict, "train_sha256": str,
     "weights_sha256": str, "curve": list, "errors_mm": dict,
 }  # fmt: skip
-"""What the fields of a card that are used must be."""
+"""Types of the card's fields that are used."""
 Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class NetworkCard:
-    """What a trained network is and where it comes from.
+    """Description and provenance of a trained network.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ class NetworkCard:
     train_sha256 : str
         Digest of the training trials (:attr:`neurobench_grasp.Trials.sha256`).
     weights_sha256 : str
-        Digest of the file of weights.
+        Digest of the weight file.
     licence : str
-        Of the weights.
+        Licence of the weights.
     steps : int
         Control steps of experience.
     errors_mm : mapping of str to float
@@ -63,7 +63,7 @@ class NetworkCard:
     wall_time_s : float
     threads : int
     versions : mapping of str to str
-        Packages that trained it.
+        Versions of the packages that trained it.
     schema : int
     """
 
@@ -106,41 +106,41 @@ class NetworkCard:
             wrong = set(content["settings"]) ^ {f.name for f in fields(ControllerSettings)}
         if wrong or content["schema"] != 1:
             raise CorruptFileError(
-                f"{path} is no card of a trained network of this version: missing, unknown or unfit are "
+                f"{path} is not a network card of this version: missing, unknown or invalid are "
                 f"{', '.join(sorted(wrong)) or 'schema'}; train it again or remove it."
             )
         card = cls(**content)
         try:
             card.controller_settings()
         except (TypeError, ValueError) as error:
-            raise CorruptFileError(f"The settings in {path} are unfit: {error}; train it again.") from error
+            raise CorruptFileError(f"The settings in {path} are invalid: {error}; train it again.") from error
         return card
 
     def controller_settings(self) -> ControllerSettings:
-        """Give the settings as the controller takes them."""
+        """Return the settings as :class:`ControllerSettings`."""
         return ControllerSettings(**self.settings)
 
     @property
     def sha256(self) -> str:
-        """Digest of all that a score depends on: weights, settings and kind of action."""
+        """Digest of everything that a score depends on: weights, settings and kind of action."""
         parts = json.dumps([self.weights_sha256, self.action, dict(self.settings)], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def save_network(folder: Path, weights: Mapping[str, NDArray[Any]], card: dict[str, Any]) -> Path:
-    """Write weights and card; the card comes last, so that there is never a card without its weights.
+    """Write weights and card; the card is written last, so that no card exists without its weights.
 
     Parameters
     ----------
     folder : path
     weights : mapping of str to ndarray
     card : dict
-        Fields of :class:`NetworkCard` but ``weights_sha256``.
+        Fields of :class:`NetworkCard` except ``weights_sha256``.
 
     Returns
     -------
     path
-        The card.
+        Path of the card.
     """
     path = folder / f"{card['model']}-{card['seed']}.json"
     weights_path = path.with_suffix(".safetensors")
@@ -152,20 +152,20 @@ def save_network(folder: Path, weights: Mapping[str, NDArray[Any]], card: dict[s
 
 
 def load_weights(path: Path, card: NetworkCard, expected: Mapping[str, NDArray[Any]]) -> Arrays:
-    """Read the weights beside a card.
+    """Read the weights of a card.
 
     Parameters
     ----------
     path : path
-        Of the card.
+        Path of the card.
     card : NetworkCard
     expected : mapping of str to ndarray
-        Arrays of the right names, shapes and types.
+        Arrays with the expected names, shapes and types.
 
     Raises
     ------
     CorruptFileError
-        If the weights are not the ones that the card describes, or do not fit the network.
+        If the weights are not those that the card describes, or do not match the network.
     """
     weights_path = path.with_suffix(".safetensors")
     try:
@@ -176,7 +176,7 @@ def load_weights(path: Path, card: NetworkCard, expected: Mapping[str, NDArray[A
         ) from error
     if digest != card.weights_sha256:
         raise CorruptFileError(
-            f"{weights_path} is not the file that its card describes (sha256 {digest[:12]}… instead of "
+            f"{weights_path} is not the file described by its card (sha256 {digest[:12]}… instead of "
             f"{card.weights_sha256[:12]}…), so it was not used; fetch or train it again."
         )
     arrays, _ = read_arrays(weights_path)
@@ -184,28 +184,28 @@ def load_weights(path: Path, card: NetworkCard, expected: Mapping[str, NDArray[A
         have, want = arrays.get(name), expected.get(name)
         if have is None or want is None or have.shape != want.shape or have.dtype != want.dtype:
             raise CorruptFileError(
-                f"{weights_path} does not hold the weights of its network: {name} is {_shape(have)} instead "
+                f"{weights_path} does not match its network: {name} is {_shape(have)} instead "
                 f"of {_shape(want)}."
             )
         if not np.isfinite(have).all():
-            raise CorruptFileError(f"{weights_path} holds weights that are not finite numbers ({name}).")
+            raise CorruptFileError(f"{weights_path} has weights that are not finite numbers ({name}).")
     return arrays
 
 
 def own_networks() -> Path:
-    """Folder of the networks that the user has trained."""
+    """Return the folder of the networks that the user has trained."""
     return cache_folder() / "checkpoints"
 
 
 def trained_networks(model: str) -> Iterator[tuple[Path, NetworkCard]]:
-    """Cards of a model: those trained here, then those that came with the project.
+    """Yield the cards of a model: those of the user, then the shipped ones.
 
-    A card that cannot be read does not keep the others from being found.
+    An unreadable card does not hide the others.
 
     Raises
     ------
     CorruptFileError
-        After the last card, if one could not be read.
+        After the last card, if one is unreadable.
     """
     broken = []
     for root in (own_networks(), resource(CHECKPOINTS)):
@@ -222,12 +222,12 @@ def trained_networks(model: str) -> Iterator[tuple[Path, NetworkCard]]:
 
 
 def find_network(model: str, seed: int, train_sha256: str) -> tuple[Path, NetworkCard]:
-    """Find the network of a model and seed that was trained on exactly these trials.
+    """Return the network of a model and seed that was trained on exactly these trials.
 
     Raises
     ------
     NgbError
-        If there is none, naming the command that trains it.
+        If there is none; the message states the command that trains it.
     """
     others = []
     for path, card in trained_networks(model):
@@ -237,12 +237,12 @@ def find_network(model: str, seed: int, train_sha256: str) -> tuple[Path, Networ
     there = f"there are networks for {', '.join(dict.fromkeys(others))}" if others else "there are none yet"
     raise NgbError(
         f"No network of {model} (seed {seed}) was trained on this dataset's training trials; {there}. "
-        f"Train one with `ngb train --model {model} --seed {seed}` and the same --dataset; it takes a while."
+        f"Train one with `ngb train --model {model} --seed {seed}` and the same --dataset; it takes minutes."
     )
 
 
 def trained_digest(model: str, seed: int, train: Trials) -> str:
-    """Digest of the network that :func:`find_network` finds: what a scored controller depends on.
+    """Return the digest of the network that :func:`find_network` returns: a scored controller depends on it.
 
     Raises
     ------
@@ -253,7 +253,7 @@ def trained_digest(model: str, seed: int, train: Trials) -> str:
     """
     if train.joint_angles is None:
         raise UnsupportedError(
-            f"{model} cannot be scored on {train.sessions[0]}: it imitates movements of the hand, and this "
+            f"{model} cannot be scored on {train.sessions[0]}: it imitates hand movements, and this "
             "session has no joint angles of the hand."
         )
     return find_network(model, seed, train.sha256)[1].sha256

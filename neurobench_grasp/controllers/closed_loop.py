@@ -1,4 +1,4 @@
-"""Closed loop for scoring: a network moves one hand per trial, from before the trial to its last step."""
+"""Closed loop for scoring: a network controls one hand per trial, from before the trial to its last step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GOALS = ("joint_angles", "embedding")
 
 @dataclass(frozen=True)
 class ClosedLoop:
-    """What happened in closed loop, every array (trial, step, …).
+    """Results of a closed-loop run, every array (trial, step, …).
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class ClosedLoop:
     keypoints : Ragged
         Metres in the wrist's frame.
     observations : Ragged
-        What the network received.
+        Observations of the network.
     n_muscles : int
         Muscles of the hand; their activations are the observations' last features.
     """
@@ -59,21 +59,21 @@ def run_closed_loop(
     goal: Goal | None = None,
     threads: int | None = None,
 ) -> ClosedLoop:
-    """Let a network imitate whole trials, each on its own, without exploration.
+    """Imitate complete trials independently, without exploration.
 
-    Each hand begins ``settle_steps`` before its trial in the trial's first posture, which is its goal until
-    the trial begins; so activations are settled when it does. Results do not depend on the batch.
+    Each hand starts ``settle_steps`` before its trial in the trial's first posture, which is its goal until
+    the trial begins; so activations have settled by then. Results do not depend on the batch.
 
     Parameters
     ----------
     network : Network
-        Of either precision; scores use float64.
+        Any precision; scores use float64.
     action : str
         ``muscle`` or ``torque``.
     reference : Reference
     settings : ControllerSettings
     goal : Goal, optional
-        Takes the reference's place, step by step: ``joint_angles`` (trial, step, look_ahead · 23) or
+        Replaces the reference, step by step: ``joint_angles`` (trial, step, look_ahead · 23) or
         ``embedding`` (trial, step, encoder_units).
     threads : int, optional
 
@@ -84,7 +84,7 @@ def run_closed_loop(
     Raises
     ------
     NgbError
-        If the goal does not fit the trials, or the simulation became unstable.
+        If the goal does not match the trials, or the simulation became unstable.
     """
     offsets = reference.offsets
     if goal is not None:
@@ -94,7 +94,7 @@ def run_closed_loop(
     n_rows, n_seen = int(offsets[-1]), sum(stream_sizes(action, settings).values())
     angles, points, seen = np.empty((n_rows, 23)), np.empty((n_rows, 60)), np.empty((n_rows, n_seen))
     stop = Event()
-    with one_torch_thread(), ThreadPoolExecutor(threads) as pool:  # hands that never wait for each other
+    with one_torch_thread(), ThreadPoolExecutor(threads) as pool:  # threads do not wait for each other
         batches = [order[k::threads] for k in range(min(threads, len(order)))]
         moving = [
             pool.submit(
@@ -121,17 +121,17 @@ def _move(
     out: tuple[Floats, Floats, Floats],
     stop: Event,
 ) -> None:
-    """Let some hands imitate their trials, the longest first, and write what happened into ``out``."""
+    """Let some hands imitate their trials, longest first, and write the results into ``out``."""
     first, end = reference.offsets[batch], reference.offsets[batch + 1] - 1
     lengths = end - first + 1
     angles, points, observed = out
-    hands = Hands(action, len(batch), threads=1)  # one body for all, however a network was trained
+    hands = Hands(action, len(batch), threads=1)  # the same body for all networks
     hands.start(slice(None), reference.joint_angles[first], np.zeros_like(reference.joint_velocity[first]))
     last_action = np.zeros((len(batch), hands.n_actions))
     for step in range(-settings.settle_steps, int(lengths.max())):
         if stop.is_set():
             break
-        n = len(batch) if step < 0 else int(np.count_nonzero(lengths > step))  # the others are done
+        n = len(batch) if step < 0 else int(np.count_nonzero(lengths > step))  # the other trials have ended
         rows = first[:n] + max(step, 0)
         if goal is not None and goal.kind == "joint_angles":
             goals = np.asarray(goal.values.values[rows], np.float64)
@@ -146,7 +146,7 @@ def _move(
 
 
 def _goals(reference: Reference, first: Ints, end: Ints, step: int, look_ahead: int) -> Floats:
-    """Postures that follow a step which may lie before the trial, held at the trial's ends."""
+    """Return the postures after a step, which may precede the trial, held at the trial's ends."""
     ahead = np.clip(first[:, None] + step + np.arange(1, look_ahead + 1), first[:, None], end[:, None])
     goals: Floats = reference.joint_angles[ahead].reshape(len(first), -1)
     return goals
@@ -165,7 +165,7 @@ def _act(network: Network, seen: Floats, goal: Goal | None, rows: Ints) -> Float
 def _check_goal(goal: Goal, offsets: Ints, settings: ControllerSettings) -> None:
     if goal.kind not in GOALS:
         raise NgbError(
-            f"A goal of kind {goal.kind!r} cannot replace the reference; give one of: {', '.join(GOALS)}."
+            f"A goal of kind {goal.kind!r} cannot replace the reference; choose one of: {', '.join(GOALS)}."
         )
     wide = settings.encoder_units if goal.kind == "embedding" else settings.look_ahead * 23
     if not np.array_equal(goal.values.offsets, offsets) or goal.values.values.shape[1] != wide:
@@ -176,7 +176,7 @@ def _check_goal(goal: Goal, offsets: Ints, settings: ControllerSettings) -> None
 
 
 def window_error(reached: Ragged, trials: Trials) -> float:
-    """Mean keypoint distance over the scored windows of trials, millimetres.
+    """Return the mean keypoint distance over the scored windows of trials, millimetres.
 
     Parameters
     ----------

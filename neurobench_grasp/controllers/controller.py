@@ -1,4 +1,4 @@
-"""Controllers as models: what the reference plugins offer, and what a plugin of yours can build on."""
+"""Network controllers as models, the base of the reference plugins and of others."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _ROWS = 8192  # observations in one open pass
 
 
 class NetworkController:
-    """A modular network that moves the hand; trained by PPO, scored in float64.
+    """A modular network that controls the hand; trained by PPO, scored in float64.
 
     Parameters
     ----------
     model : str
-        Name under which its trained networks are kept.
+        Name under which its trained networks are stored.
     action : str
         ``muscle`` or ``torque``.
     settings : ControllerSettings
     fit_steps : int, optional
-        Control steps by which :meth:`fit` trains a network of its own, for a quick check: far too few for a
-        score. Default: it takes the network that was trained on the same trials.
+        Control steps for which :meth:`fit` trains a network, for a quick check; far too few for a score.
+        Default: load the network that was trained on the same trials.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class NetworkController:
         self._runs: list[tuple[Trials, ClosedLoop]] = []
 
     def fit(self, train: Trials, *, seed: int) -> None:
-        """Take the network that was trained on these very trials.
+        """Load the network that was trained on exactly these trials.
 
         Raises
         ------
         NgbError
-            If there is none; training takes too long to happen unasked.
+            If there is none; training takes too long to start implicitly.
         """
         if self.fit_steps is not None:
             with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +110,7 @@ class NetworkController:
         return TrainedNetwork(weights, self.action, asdict(self.settings), facts)
 
     def activations(self, trials: Trials) -> Activations:
-        """Every layer of actor and critic in closed loop."""
+        """Return every layer of actor and critic in closed loop."""
         return self.activations_of(self.observe(trials))
 
     def track(self, trials: Trials, *, goal: Goal | None = None) -> Tracking:
@@ -119,40 +119,40 @@ class NetworkController:
         return Tracking(run.joint_angles, run.keypoints, run.muscle_activation)
 
     def embed(self, trials: Trials) -> Ragged:
-        """Embedding of the reference trajectory, (trial, step, encoder_units)."""
+        """Return the embedding of the reference trajectory, (trial, step, encoder_units)."""
         reference = Reference.of(trials)
         last = np.repeat(reference.offsets[1:] - 1, np.diff(reference.offsets))
         goals = reference.goals(np.arange(len(last)), last, self.settings.look_ahead)
         observed = np.zeros((len(goals), len(self._network.towers.centre)))
-        observed[:, : goals.shape[1]] = goals  # the embedding depends on nothing else
+        observed[:, : goals.shape[1]] = goals  # the embedding depends only on these
         embedding = self._open(
             Ragged(observed, reference.offsets), lambda rows: {"": self._network.embed(rows)}
         )
         return Ragged(embedding[""], reference.offsets)
 
     def observe(self, trials: Trials) -> Ragged:
-        """Observations in closed loop, (trial, step, n_features)."""
+        """Return the observations in closed loop, (trial, step, n_features)."""
         return self._run(trials).observations
 
     def activations_of(self, observations: Ragged) -> Activations:
-        """Every layer on given observations."""
+        """Return every layer for given observations."""
         layers = self._open(observations, self._network.layers)
         return Activations({name: Ragged(layer, observations.offsets) for name, layer in layers.items()})
 
     def untrained(self, *, seed: int) -> NetworkController:
-        """Give the network before training; see :class:`neurobench_grasp.contract.Twinned`."""
+        """Return the network before training; see :class:`neurobench_grasp.contract.Twinned`."""
         twin = NetworkController(self.model, self.action, self.settings)
         normalised = (self._network.towers.centre.numpy(), self._network.towers.scale.numpy())
         twin._network = random_network(self.action, self.settings, seed, *normalised).double().eval()
         return twin
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Weights, and settings by name."""
+        """Return weights, and settings by name."""
         settings = {f"settings.{k}": np.array(v) for k, v in vars(self.settings).items()}
         return {**network_state(self._network), **settings}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take back what :meth:`state` gave."""
+        """Load what :meth:`state` returned."""
         mine = {k.removeprefix("settings."): v.item() for k, v in state.items() if k.startswith("settings.")}
         self.settings = ControllerSettings(**mine)
         weights = {k: v for k, v in state.items() if not k.startswith("settings.")}
@@ -160,7 +160,7 @@ class NetworkController:
         self._runs = []
 
     def _run(self, trials: Trials) -> ClosedLoop:
-        """Run closed loop over the trials; kept, since several protocols ask for the same trials."""
+        """Run closed loop over the trials; cached, since several protocols use the same trials."""
         for known, run in self._runs:
             if known is trials:
                 return run
@@ -184,10 +184,10 @@ class NetworkController:
 
 
 class UntrainedController(NetworkController):
-    """The same architecture with random weights: the network before training.
+    """The architecture with random weights: the network before training.
 
-    Its activations answer the observations of the trained network's closed loop, so that only the weights
-    differ from the trained one's; the hand it moves is its own.
+    Its activations use the observations of the trained network's closed loop, so that only the weights
+    differ from the trained one's; in tracking it moves its own hand.
     """
 
     def __init__(
@@ -202,31 +202,31 @@ class UntrainedController(NetworkController):
         self._trained = NetworkController(model, action, settings, fit_steps=fit_steps)
 
     def fit(self, train: Trials, *, seed: int) -> None:
-        """Find the trained network, and draw weights of the same seed."""
+        """Load the trained network, and draw random weights with the same seed."""
         self._trained.fit(train, seed=seed)
         self.settings = self._trained.settings
         self._network = self._trained.untrained(seed=seed)._network
 
     def train(self, train: Trials, **settings: Any) -> TrainedNetwork:
-        """Refuse.
+        """Raise: an untrained network has no training.
 
         Raises
         ------
         UnsupportedError
-            Always: it is the network before training.
+            Always.
         """
-        raise UnsupportedError("This is the network before training; train the model that it is the twin of.")
+        raise UnsupportedError("This is the network before training; train its trained twin instead.")
 
     def observe(self, trials: Trials) -> Ragged:
-        """Give what the trained network observed in its closed loop."""
+        """Return the observations of the trained network in its closed loop."""
         return self._trained.observe(trials)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Both networks' weights, and settings by name."""
+        """Return both networks' weights, and settings by name."""
         return super().state() | {f"trained.{k}": v for k, v in self._trained.state().items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take back what :meth:`state` gave."""
+        """Load what :meth:`state` returned."""
         trained = {k.removeprefix("trained."): v for k, v in state.items() if k.startswith("trained.")}
         self._trained.restore(trained)
         super().restore({k: v for k, v in state.items() if not k.startswith("trained.")})

@@ -1,4 +1,4 @@
-"""Imitating recorded movements as a task: a batch of hands, for stable-baselines3 and for Gymnasium."""
+"""The imitation task: a batch of hands, for stable-baselines3 and for Gymnasium."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from neurobench_grasp.controllers.settings import ControllerSettings
 
 
 def _mean_over_parts(of_part: Bools) -> Floats:
-    """Matrix that averages what belongs to each part, (n, 6), from what belongs to it."""
+    """Return the matrix that averages over the members of each part, (n, 6)."""
     mean: Floats = of_part / np.maximum(of_part.sum(axis=0), 1)
     return mean
 
@@ -32,10 +32,10 @@ _HAS_KEYPOINTS = _OF_KEYPOINT.any(axis=0)
 
 
 class Imitation:
-    """A batch of hands that imitate random stretches of reference movements.
+    """A batch of hands that imitate random segments of reference movements.
 
-    An episode begins at a random frame in the reference's posture and velocity. It is terminated when the
-    mean keypoint distance passes ``max_error`` and truncated at the trial's last frame.
+    An episode starts at a random frame in the reference's posture and velocity. It is terminated when the
+    mean keypoint distance exceeds ``max_error`` and truncated at the trial's last frame.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Imitation:
         self.last_action[which] = 0.0
 
     def observe(self) -> Floats:
-        """Observations of all hands, shape (n, n_features)."""
+        """Return the observations of all hands, shape (n, n_features)."""
         goals = self.reference.goals(self.frame, self.end, self.settings.look_ahead)
         return observation(self.hands, goals, self.last_action)
 
@@ -103,8 +103,8 @@ class Imitation:
         Returns
         -------
         reward : ndarray, shape (n, 6)
-            Of each part of the hand, in the order of ``neurobench_grasp.bodies.myohand.PARTS``; their mean is
-            the reward of the task.
+            For each part of the hand, in the order of ``neurobench_grasp.bodies.myohand.PARTS``; the
+            reward of the task is their mean.
         terminated, truncated : ndarray of bool, shape (n,)
         """
         self.hands.step(action)
@@ -127,12 +127,12 @@ class Imitation:
         return reward
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All that the next step depends on apart from the random numbers, as named arrays."""
+        """Return everything that the next step depends on except random numbers, as named arrays."""
         own = {"frame": self.frame, "end": self.end, "last_action": self.last_action, "error": self.error}
         return {**{k: v.copy() for k, v in own.items()}, **self.hands.state()}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Take back what :meth:`state` gave."""
+        """Load what :meth:`state` returned."""
         for name in ("frame", "end", "last_action", "error"):
             setattr(self, name, state[name].copy())
         self.hands.restore(state)
@@ -144,14 +144,14 @@ def _spaces(task: Imitation) -> tuple[spaces.Box, spaces.Box]:
 
 
 class ImitationVecEnv(VecEnv):
-    """:class:`Imitation` for stable-baselines3: whole batches, nothing per environment in Python.
+    """:class:`Imitation` for stable-baselines3: batched, without Python code per environment.
 
     Parameters
     ----------
     task : Imitation
     by_part : bool
-        Give a reward for each part of the hand, (n, 6), as
-        :func:`neurobench_grasp.controllers.training.make_ppo` takes them, instead of their mean.
+        Return a reward for each part of the hand, (n, 6), as
+        :func:`neurobench_grasp.controllers.training.make_ppo` requires, instead of their mean;
         stable-baselines3's own wrappers expect the mean.
     """
 
@@ -163,16 +163,16 @@ class ImitationVecEnv(VecEnv):
         self._action: Floats = task.last_action
 
     def reset(self) -> NDArray[np.float32]:
-        """Start all episodes anew."""
+        """Start all episodes again."""
         self.task.begin(np.arange(self.num_envs))
         return self.task.observe().astype(np.float32)
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Take the actions of the next step."""
+        """Store the actions of the next step."""
         self._action = actions
 
     def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], Bools, list[dict[str, Any]]]:
-        """Advance; episodes that ended begin anew, their last observation is in ``infos``."""
+        """Advance; ended episodes restart, and their last observation is in ``infos``."""
         reward, terminated, truncated = self.task.step(self._action)
         observed = self.task.observe().astype(np.float32)
         done = terminated | truncated
@@ -189,11 +189,11 @@ class ImitationVecEnv(VecEnv):
         return observed, (reward if self.by_part else reward.mean(axis=1)).astype(np.float32), done, infos
 
     def close(self) -> None:
-        """End the simulation's threads."""
+        """Shut down the simulation's threads."""
         self.task.hands.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Attribute of the batch, once for each environment asked for."""
+        """Return an attribute of the batch, once per requested environment."""
         return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
@@ -201,11 +201,11 @@ class ImitationVecEnv(VecEnv):
         setattr(self, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Refuse: a batch has no environments of its own."""
-        raise NotImplementedError("The hands of a batch are no environments of their own.")
+        """Raise: the hands of a batch are not separate environments."""
+        raise NotImplementedError("The hands of a batch are not separate environments.")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """Tell that no environment is wrapped."""
+        """Report that no environment is wrapped."""
         return [False] * len(list(self._get_indices(indices)))
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
@@ -215,7 +215,7 @@ class ImitationVecEnv(VecEnv):
 
 
 class ImitationEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
-    """:class:`Imitation` with one hand, for any tool that knows Gymnasium."""
+    """:class:`Imitation` with one hand, for tools that use Gymnasium."""
 
     metadata = {"render_modes": []}  # noqa: RUF012  (Gymnasium's own convention)
 
@@ -238,12 +238,12 @@ class ImitationEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     def step(
         self, action: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Advance; ``info`` holds ``keypoint_error`` in metres."""
+        """Advance; ``info`` contains ``keypoint_error`` in metres."""
         reward, terminated, truncated = self.task.step(np.clip(action, -1.0, 1.0)[None].astype(np.float64))
         info = {"keypoint_error": float(self.task.error[0])}
         observed = self.task.observe()[0].astype(np.float32)
         return observed, float(reward.mean()), bool(terminated[0]), bool(truncated[0]), info
 
     def close(self) -> None:
-        """End the simulation's thread."""
+        """Shut down the simulation's thread."""
         self.task.hands.close()

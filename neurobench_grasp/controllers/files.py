@@ -1,4 +1,4 @@
-"""Named arrays in one file: safetensors, written whole or not at all, and never a pickle."""
+"""Named arrays in one safetensors file, written atomically; never pickled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neurobench_grasp.errors import CorruptFileError
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, str]) -> None:
-    """Write arrays and notes; whatever stops it, the file is the old one or the new one."""
+    """Write arrays and notes atomically."""
     from safetensors.numpy import save
 
     raw = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=dict(notes))
@@ -27,7 +27,7 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     Raises
     ------
     CorruptFileError
-        If the file is not safetensors, whatever else it may be.
+        If the file is not safetensors.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -36,5 +36,5 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
             return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise CorruptFileError(
-            f"{path} is no intact safetensors file ({error}), so it was not used; fetch or train it again."
+            f"{path} is not a valid safetensors file ({error}), so it was not used; fetch or train it again."
         ) from error

@@ -1,4 +1,4 @@
-"""The modular network: three encoders, an integration layer, a decoder; actor and critic alike."""
+"""The modular network: three encoders, an integration layer, a decoder; the same for actor and critic."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.controllers.settings import ControllerSettings
 
 N_ACTIONS = {"muscle": len(MUSCLES), "torque": len(JOINTS)}
-CLIP = 5.0  # standard deviations at which a normalised observation is cut
-LEAST_SCALE = {"angle": 0.05, "length": 1e-3, "velocity": 0.02}  # rad, m, m/s: joints that hardly move
+CLIP = 5.0  # standard deviations at which a normalised observation is clipped
+LEAST_SCALE = {"angle": 0.05, "length": 1e-3, "velocity": 0.02}  # rad, m, m/s: for joints that hardly move
 EFFERENCE_SCALE = 0.5
 
 
 def stream_sizes(action: str, settings: ControllerSettings) -> dict[str, int]:
-    """Features of each input stream, in the order of an observation.
+    """Return the number of features of each input stream, in the order of an observation.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def stream_sizes(action: str, settings: ControllerSettings) -> dict[str, int]:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Have torch compute on the thread that asks, where several threads compute side by side."""
+    """Restrict torch to the calling thread, for use in several threads."""
     n = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -53,7 +53,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def observation(hands: Hands, goals: Floats, action: Floats) -> Floats:
-    """Give what a controller senses: trajectory, proprioception and efference copy side by side.
+    """Return a controller's observation: trajectory, proprioception and efference copy, concatenated.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ class Tower(nn.Module):
         self.decoder = nn.Linear(s.integration_units, s.decoder_units)
 
     def forward(self, observed: Tensor) -> Tensor:
-        """Give the decoder's activity, (n, decoder_units), for normalised observations."""
+        """Return the decoder's activity, (n, decoder_units), for normalised observations."""
         return self.layers(observed)["decoder"]
 
     def layers(self, observed: Tensor, embedding: Tensor | None = None) -> dict[str, Tensor]:
-        """Give the activity of every layer; ``embedding`` takes the trajectory encoder's place."""
+        """Return the activity of every layer; ``embedding`` replaces the trajectory encoder's."""
         streams = torch.split(observed, list(self.sizes.values()), dim=1)
         out = {
             name: nn.functional.elu(self.encoders[name](stream))
@@ -132,17 +132,17 @@ class Towers(nn.Module):
         self.register_buffer("scale", torch.ones(sum(sizes.values())))
 
     def normalise(self, observed: Tensor) -> Tensor:
-        """Centre, scale and cut observations, (n, n_features)."""
+        """Centre, scale and clip observations, (n, n_features)."""
         return torch.clamp((observed - self.centre) / self.scale, -CLIP, CLIP)
 
     def forward(self, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the decoder's activity of actor and critic."""
+        """Return the decoder's activity of actor and critic."""
         normalised = self.normalise(observed)
         return self.actor(normalised), self.critic(normalised)
 
 
 class Network(nn.Module):
-    """A whole controller: towers, the actor's action and the critic's value.
+    """A complete controller: towers, the actor's action and the critic's value.
 
     Parameters
     ----------
@@ -158,27 +158,27 @@ class Network(nn.Module):
         self.value = nn.Linear(settings.decoder_units, len(PARTS))
 
     def forward(self, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the mean action, not cut, and the value of each part of the hand; for training."""
+        """Return the mean action, unclipped, and the value of each part of the hand; for training."""
         actor, critic = self.towers(observed)
         return self.action(actor), self.value(critic)
 
     def values(self, observed: Tensor) -> Tensor:
-        """Give the value of each part of the hand, (n, 6)."""
+        """Return the value of each part of the hand, (n, 6)."""
         out: Tensor = self.value(self.towers.critic(self.towers.normalise(observed)))
         return out
 
     def act(self, observed: Tensor, embedding: Tensor | None = None) -> Tensor:
-        """Give the mean action, cut to [−1, 1], (n, n_actions)."""
+        """Return the mean action, clipped to [−1, 1], (n, n_actions)."""
         decoder = self.towers.actor.layers(self.towers.normalise(observed), embedding)["decoder"]
         out: Tensor = torch.clamp(self.action(decoder), -1.0, 1.0)
         return out
 
     def embed(self, observed: Tensor) -> Tensor:
-        """Give the actor's embedding of the trajectory, (n, encoder_units)."""
+        """Return the actor's embedding of the trajectory, (n, encoder_units)."""
         return self.towers.actor.layers(self.towers.normalise(observed))["trajectory"]
 
     def layers(self, observed: Tensor) -> dict[str, Tensor]:
-        """Give every layer of both networks by name: ``actor/trajectory`` … ``critic/value``."""
+        """Return every layer of both networks by name: ``actor/trajectory`` … ``critic/value``."""
         normalised = self.towers.normalise(observed)
         actor, critic = self.towers.actor.layers(normalised), self.towers.critic.layers(normalised)
         return {
@@ -190,14 +190,14 @@ class Network(nn.Module):
 
 
 def initial_network(action: str, settings: ControllerSettings, seed: int, train: Trials) -> Network:
-    """Network before training: observations are centred and scaled by what recorded movements give."""
+    """Return the network before training, with normalisation constants from the recorded movements."""
     return random_network(action, settings, seed, *_normalisation(action, settings, train))
 
 
 def random_network(
     action: str, settings: ControllerSettings, seed: int, centre: Floats, scale: Floats
 ) -> Network:
-    """Orthogonal weights and an action near zero, as PPO usually begins.
+    """Return a network with orthogonal weights and an action near zero, as is usual for PPO.
 
     ``centre`` and ``scale`` are of the observations, shape (n_features,).
     """
@@ -217,7 +217,7 @@ def _normalisation(action: str, settings: ControllerSettings, train: Trials) -> 
     reference = Reference.of(train)
     angles = reference.joint_angles
     kinematics = muscle_kinematics(angles, train.dt, reference.offsets)
-    muscles = np.stack([kinematics.length, kinematics.velocity], axis=2)  # in turn, as the sensors are
+    muscles = np.stack([kinematics.length, kinematics.velocity], axis=2)  # alternating, like the sensors
     least = np.array([LEAST_SCALE["length"], LEAST_SCALE["velocity"]])
     n_efference = stream_sizes(action, settings)["efference"]
     centre = (np.tile(angles.mean(0), settings.look_ahead), muscles.mean(0).ravel(), np.zeros(n_efference))
@@ -230,12 +230,12 @@ def _normalisation(action: str, settings: ControllerSettings, train: Trials) -> 
 
 
 def network_state(network: Network) -> dict[str, NDArray[Any]]:
-    """Weights and normalisation as named arrays in float32, as they were trained."""
+    """Return weights and normalisation as named arrays in float32, as trained."""
     return {name: tensor.float().numpy() for name, tensor in network.state_dict().items()}
 
 
 def as_network(action: str, settings: ControllerSettings, state: Mapping[str, NDArray[Any]]) -> Network:
-    """Network of the given weights in float64, for scoring."""
+    """Return the network with given weights in float64, for scoring."""
     network = Network(action, settings)
     network.load_state_dict({name: torch.as_tensor(np.array(array)) for name, array in state.items()})
     return network.double().eval()

@@ -1,4 +1,4 @@
-"""The movements that a controller imitates: postures, their velocities and keypoints, frame by frame."""
+"""Reference movements for controllers: postures, their velocities and keypoints, frame by frame."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class Reference:
 
     @classmethod
     def of(cls, trials: Trials, margin: int | None = None, *, at_least: int = 0, seed: int = 0) -> Reference:
-        """Take the recorded postures of trials.
+        """Return the recorded postures of trials.
 
         Parameters
         ----------
         trials : Trials
         margin : int, optional
-            Steps around the scored window. Default: all the padding that there is.
+            Steps around the scored window. Default: all available padding.
         at_least : int
             With fewer trials, mixtures of two of them are added, see :func:`mixtures`.
         seed : int
-            Of the mixtures.
+            Seed of the mixtures.
 
         Raises
         ------
@@ -57,10 +57,10 @@ class Reference:
             raise UnsupportedError(
                 f"{trials.sessions[0]} has no joint angles of the hand, so there is no movement to imitate."
             )
-        if abs(trials.dt - CONTROL_STEP) > 1e-9:  # the hand would move at another speed
+        if abs(trials.dt - CONTROL_STEP) > 1e-9:  # otherwise the hand would move at another speed
             raise UnsupportedError(
                 f"{trials.sessions[0]} has bins of {1000 * trials.dt:g} ms, and controllers move in steps of "
-                f"{1000 * CONTROL_STEP:g} ms; score a model that moves no hand."
+                f"{1000 * CONTROL_STEP:g} ms; score a model that is not a controller."
             )
         angles = trials.joint_angles
         if margin is not None:
@@ -76,7 +76,7 @@ class Reference:
         return cls(angles.values, velocity, angles.offsets)
 
     def goals(self, frame: Ints, end: Ints, look_ahead: int) -> Floats:
-        """Give the postures that follow each frame, held at the trial's last.
+        """Return the postures that follow each frame, held at the trial's last.
 
         Parameters
         ----------
@@ -95,20 +95,20 @@ class Reference:
 
 
 def mixtures(movements: Ragged, n: int, seed: int) -> Ragged:
-    """Weighted means of two movements at equal phase, so that few movements teach more than themselves.
+    """Return weighted means of two movements at equal phase, to augment a small dataset.
 
     Parameters
     ----------
     movements : Ragged
         Joint angles, (trial, step, 23), of at least two trials.
     n : int
-        Mixtures wanted.
+        Number of mixtures.
     seed : int
 
     Returns
     -------
     Ragged
-        rad; each as long as the first of its two, whose weight is drawn from 0 to 1. Joint limits hold,
+        rad; each as long as the first of its two movements; weights are uniform in 0 … 1. Joint limits hold,
         since they hold for both.
     """
     rng = np.random.default_rng(seed)

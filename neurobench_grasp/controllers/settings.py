@@ -10,7 +10,7 @@ from neurobench_grasp.bodies.simulator import PHYSICS_STEPS
 
 @dataclass(frozen=True)
 class ControllerSettings:
-    """What a controller senses, how it is built and how it is trained.
+    """Inputs, architecture and training of a controller.
 
     Parameters
     ----------
@@ -19,13 +19,13 @@ class ControllerSettings:
     encoder_units, integration_units, decoder_units : int
         Widths of the layers, the same in actor and critic.
     physics_steps : int
-        Physics steps in a control step of 20 ms, in training; scores are always made with the default.
+        Physics steps per control step of 20 ms, in training; scores always use the default.
     settle_steps : int
         Steps before a scored trial during which its first frame is held, so that activations settle.
     margin_steps : int
         Steps before and after the scored window that are imitated in training.
     least_movements : int
-        With fewer training trials, mixtures of two of them are imitated too, so that there are this many.
+        With fewer training trials, mixtures of two of them are added until there are this many.
     joint_weight, joint_scale : float
         Reward ``joint_weight · exp(−mean squared error / joint_scale²)`` over the joints of each part of the
         hand; scale in rad.
@@ -40,12 +40,12 @@ class ControllerSettings:
     log_std, final_log_std : float
         Logarithm of the exploration's standard deviation, falling linearly from first to last step.
     n_envs, n_steps, batch_size, n_epochs, gamma, gae_lambda, clip_range, max_grad_norm
-        Of proximal policy optimisation (stable-baselines3).
+        Parameters of proximal policy optimisation (stable-baselines3).
     learning_rate, final_learning_rate, learning_rate_power : float
-        Learning rate at the first and at the last step; it falls as the share of steps that are left, to this
-        power: 1 is a straight line, more spends longer at low rates.
+        Learning rate at the first and at the last step; it falls with the remaining fraction of steps to
+        this power: 1 is linear, higher values spend longer at low rates.
     default_steps : int
-        Control steps of experience, unless asked otherwise.
+        Control steps of experience, by default.
     """
 
     look_ahead: int = 5

@@ -1,4 +1,4 @@
-"""Training a controller by PPO (stable-baselines3), so that a killed run continues to the same network."""
+"""Train a controller by PPO (stable-baselines3); an interrupted training resumes to the same network."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from neurobench_grasp.threads import usable_cores
 
 CHECKPOINT = "training.safetensors"
 CHECKPOINT_SECONDS = 120.0
-LOGGED = 10  # iterations between two rows of TensorBoard's log
-CURVE_STEPS = 100_000  # training steps between two points of the learning curve
+LOGGED = 10  # iterations between rows of TensorBoard's log
+CURVE_STEPS = 100_000  # training steps between points of the learning curve
 
 
 class _Policy(ActorCriticPolicy):
-    """Our network as stable-baselines3's policy, with a probability of its own for every action."""
+    """The network as stable-baselines3's policy, with a separate probability for every action."""
 
     def __init__(self, *args: Any, network: Network, **kwargs: Any) -> None:
         self._given = [network]  # in a list: a module cannot be registered before the base class is set up
@@ -52,13 +52,13 @@ class _Policy(ActorCriticPolicy):
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr_schedule(1.0), eps=1e-5, fused=True)
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw actions, (n, n_actions), and give values, (n, 6), and log-probabilities, (n, n_actions)."""
+        """Draw actions, (n, n_actions), and return values, (n, 6), and log-probabilities, (n, n_actions)."""
         mean, values = self.network(obs)
         actions = mean if deterministic else mean + self.log_std.exp() * torch.randn_like(mean)
         return actions, values, self._log_prob(actions, mean)
 
     def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give values, log-probabilities and the entropy, which is constant and so left at zero."""
+        """Return values, log-probabilities and the entropy, which is constant and so reported as zero."""
         mean, values = self.network(obs)
         return values, self._log_prob(actions, mean), mean.new_zeros(1)
 
@@ -66,23 +66,23 @@ class _Policy(ActorCriticPolicy):
         return self.forward(observation, deterministic)[0]
 
     def predict_values(self, obs: Any) -> Any:
-        """Values as an array, because stable-baselines3 adds them to rewards, which are one."""
+        """Return values as an array, because stable-baselines3 adds them to rewards, which are arrays."""
         return self.network.values(obs).numpy()
 
     def _log_prob(self, actions: Tensor, mean: Tensor) -> Tensor:
-        """Log-probability of each action, less a constant."""
+        """Return the log-probability of each action, up to a constant."""
         return -0.5 * ((actions - mean) / self.log_std.exp()) ** 2 - self.log_std
 
 
 class _PartsBuffer(RolloutBuffer):
     """Experience with a reward for each part of the hand and an advantage for each action.
 
-    An action's advantage is the sum of the advantages of the parts that it moves: what the other parts earn
-    tells little about it and is mostly noise (Wu et al. 2018, action-dependent factorised baselines; Spooner
-    et al. 2021, factored policy gradients). Its probability ratio is clipped apart from the others', for the
-    ratio of 39 actions together leaves the clipping range at once (Han & Sung 2019). Left out of account are
-    the ways through the wrist, whose posture changes the length of the digits' muscles, and through the end
-    of an episode, which the mean over all keypoints decides.
+    An action's advantage is the sum of the advantages of the parts that it moves: the reward of other parts
+    carries little information about it and is mostly noise (Wu et al. 2018, action-dependent factorised
+    baselines; Spooner et al. 2021, factored policy gradients). Its probability ratio is clipped separately,
+    because the joint ratio of 39 actions leaves the clipping range at once (Han & Sung 2019). Two effects are
+    neglected: those through the wrist, whose posture changes the length of the digits' muscles, and through
+    the end of an episode, which the mean over all keypoints decides.
     """
 
     def __init__(self, *args: Any, moved_parts: Bools, **kwargs: Any) -> None:
@@ -90,7 +90,7 @@ class _PartsBuffer(RolloutBuffer):
         super().__init__(*args, **kwargs)
 
     def reset(self) -> None:
-        """Make room for the next iteration."""
+        """Allocate the arrays of the next iteration."""
         super().reset()
         n_actions, n_parts = self.moved_parts.shape
         self.rewards, self.values = (self._room(n_parts) for _ in range(2))
@@ -108,7 +108,7 @@ class _PartsBuffer(RolloutBuffer):
         value: Tensor,
         log_prob: Tensor,
     ) -> None:
-        """Keep one step of all hands."""
+        """Store one step of all hands."""
         at = self.pos
         self.observations[at], self.actions[at], self.rewards[at] = obs, action, reward
         self.episode_starts[at], self.values[at], self.log_probs[at] = episode_start, value, log_prob
@@ -116,7 +116,7 @@ class _PartsBuffer(RolloutBuffer):
         self.full = self.pos == self.buffer_size
 
     def compute_returns_and_advantage(self, last_values: Any, dones: NDArray[Any]) -> None:
-        """Generalised advantage estimation for each part, then summed for each action."""
+        """Compute generalised advantage estimates for each part, then sum them for each action."""
         advantages = self._room(self.moved_parts.shape[1])
         running, following, going = np.float32(0.0), last_values, 1 - dones.astype(np.float32)
         for t in reversed(range(self.buffer_size)):
@@ -133,7 +133,7 @@ class _PartsBuffer(RolloutBuffer):
         )  # fmt: skip
         samples = RolloutBufferSamples(*(self.to_torch(column[batch_inds]) for column in columns))
         flat = {"old_values": samples.old_values.flatten(), "returns": samples.returns.flatten()}
-        return samples._replace(**flat)  # as stable-baselines3 flattens the values it compares them with
+        return samples._replace(**flat)  # stable-baselines3 flattens the values that these are compared with
 
 
 def train(
@@ -160,10 +160,10 @@ def train(
     steps : int
         Control steps of experience.
     folder : path
-        Holds the checkpoint from which a killed run continues, and TensorBoard's log.
+        Folder of the checkpoint from which an interrupted run resumes, and of TensorBoard's log.
     settings : ControllerSettings
     monitor : mapping of str to Trials, optional
-        Trials whose tracking error is followed in the learning curve. Nothing depends on it.
+        Trials whose tracking error is recorded in the learning curve. Nothing depends on it.
     progress : callable
     threads : int, optional
         Of the simulation and of torch. Default: the usable cores.
@@ -234,16 +234,16 @@ def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings
 
 
 class _PPO(PPO):
-    """Proximal policy optimisation whose network leaves the cores to the simulation while it runs."""
+    """Proximal policy optimisation that leaves the cores to the simulation while collecting experience."""
 
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> bool:
-        """Gather experience; a second thread of torch would wait, spinning, on a core that simulates."""
+        """Collect experience; a second thread of torch would spin on a core used by the simulation."""
         with one_torch_thread():
             return super().collect_rollouts(*args, **kwargs)
 
 
 class _StatusCallback(BaseCallback):
-    """Checkpoints, the learning curve and what the user is told, at the seams between two iterations."""
+    """Checkpoints, learning curve and status messages between iterations."""
 
     def __init__(
         self,
@@ -255,7 +255,7 @@ class _StatusCallback(BaseCallback):
         progress: Progress,
     ) -> None:
         super().__init__()
-        self.ppo, self.task, self.folder, self.monitor, self.tell = ppo, task, folder, monitor, progress
+        self.ppo, self.task, self.folder, self.monitor, self.progress = ppo, task, folder, monitor, progress
         self.action, self.steps, self.threads = identity["action"], identity["steps"], identity["threads"]
         self.settings = task.settings
         self.identity = json.dumps(identity, sort_keys=True)
@@ -268,8 +268,8 @@ class _StatusCallback(BaseCallback):
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Save at the next seam when the user stops the training; a second Ctrl-C stops it at once."""
-        if threading.current_thread() is not threading.main_thread():  # only there are signals received
+        """Save after the current iteration when interrupted; a second Ctrl-C stops at once."""
+        if threading.current_thread() is not threading.main_thread():  # signals are only received there
             yield
             return
         before = signal.getsignal(signal.SIGINT)
@@ -285,14 +285,14 @@ class _StatusCallback(BaseCallback):
             signal.signal(signal.SIGINT, before)
 
     def resume(self) -> None:
-        """Continue from the checkpoint, if there is one of the very same training."""
+        """Resume from the checkpoint, if there is one of the same training."""
         path = self.folder / CHECKPOINT
         if path.exists():
             arrays, notes = read_arrays(path)
             if notes.get("identity") != self.identity:
                 raise NgbError(
                     f"{path} belongs to another training (other data, settings, steps, seed or threads); "
-                    "give another folder or remove it."
+                    "choose another folder or remove it."
                 )
             _restore(self.ppo, self.task, arrays, notes)
             self.curve, self.seconds = json.loads(notes["curve"]), float(notes["seconds"])
@@ -322,7 +322,7 @@ class _StatusCallback(BaseCallback):
         self._errors.clear()
         self.logger.record("imitation/keypoint_error_mm", error)
         left = max(self.steps - done, 0) / max(rate, 1e-9)
-        self.tell(
+        self.progress(
             f"training {self.action} controller: {done:,} of {self.steps:,} steps, {rate:.0f} steps/s, "
             f"error {error:.1f} mm while exploring, {left / 60:.1f} min left"
         )
@@ -353,7 +353,7 @@ class _StatusCallback(BaseCallback):
 
 
 def _state(ppo: PPO, task: Imitation) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """All that the rest of a training depends on: network, optimiser, hands and random numbers."""
+    """Return everything that the rest of a training depends on: network, optimiser, hands, random numbers."""
     arrays = {f"policy.{k}": v.numpy() for k, v in ppo.policy.state_dict().items()}
     for i, moments in ppo.policy.optimizer.state_dict()["state"].items():
         arrays |= {f"adam.{i}.{k}": np.asarray(v) for k, v in moments.items()}

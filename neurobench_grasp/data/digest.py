@@ -1,4 +1,4 @@
-"""The digest of a session's content, the same however a file stores it."""
+"""Digest of a session's content, independent of how a file stores it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from neurobench_grasp.contract import Session, Signal, Units
 
 BLOCK = 16 << 20
-"""Bytes hashed at a time. Part of the digest's definition: another size gives other digests."""
+"""Block size in bytes. Part of the digest's definition: another size yields other digests."""
 
 THREADS = 2
-"""Blocks are hashed side by side; hashing releases the interpreter lock, and so does reading HDF5."""
+"""Blocks are hashed in parallel; hashing and reading HDF5 release the GIL."""
 
 
 class Hashes:
-    """Digests of arrays, worked out in the background while the next part of a file is read."""
+    """Digests of arrays, computed in the background while the next part of a file is read."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS)
@@ -37,13 +37,13 @@ class Hashes:
         self._pool.shutdown(cancel_futures=True)
 
     def begin(self, values: NDArray[Any], dtype: str = "<f8") -> None:
-        """Start on an array that will not change any more."""
+        """Start hashing an array, which must not change afterwards."""
         content = np.ascontiguousarray(values, dtype=dtype).reshape(-1).view(np.uint8)
         blocks = (content[i : i + BLOCK].data for i in range(0, len(content), BLOCK))
         self._begun[id(values)] = (values, [self._pool.submit(_sha256, block) for block in blocks])
 
     def of(self, values: NDArray[Any], dtype: str = "<f8") -> list[Any]:
-        """Shape and digest of an array's little-endian bytes: SHA-256 over the SHA-256 of each block."""
+        """Return shape and digest of an array's little-endian bytes: SHA-256 over those of the blocks."""
         if id(values) not in self._begun:
             self.begin(values, dtype)
         _, blocks = self._begun[id(values)]
@@ -55,7 +55,7 @@ def _sha256(block: memoryview) -> bytes:
 
 
 def session_digest(session: Session, hashes: Hashes | None = None) -> str:
-    """Digest of the canonical content: ids, areas, spikes, trials, signals, window, joint map, rates.
+    """Return the digest of the canonical content: ids, areas, spikes, trials, signals, window, map, rates.
 
     Independent of file bytes, HDF5 chunking and number types, layout name and notes.
 
@@ -63,12 +63,12 @@ def session_digest(session: Session, hashes: Hashes | None = None) -> str:
     ----------
     session : Session
     hashes : Hashes, optional
-        Where hashing of some arrays has begun already.
+        Hashes that may have been started for some arrays.
 
     Returns
     -------
     str
-        SHA-256 in hexadecimal, of a JSON text that holds the digest of each array.
+        SHA-256 in hexadecimal, of a JSON text with the digest of each array.
     """
     if hashes is None:
         with Hashes() as fresh:

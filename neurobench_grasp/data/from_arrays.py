@@ -1,4 +1,4 @@
-"""A way in for a user's own data: spike times, joint angles and a trial table, as arrays or CSV files."""
+"""Build a session from a user's spike times, joint angles and trial table, as arrays or CSV files."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ def session_from_arrays(
         seconds per event (NaN where a trial lacks it). The window's events must be among them. A column
         ``id`` is optional.
     joint_angles : mapping of str to array, shape (n_samples,), optional
-        Hand joint → its angle.
+        Hand joint → angle.
     angle_times : array, shape (n_samples,), optional
         Seconds, on the clock of the spikes.
     angle_unit : str
         ``rad`` or ``deg``.
     joint_map : mapping of str to tuple, optional
-        Column of the joint angles → (hand joint, sign, offset in rad); by default each column bears the
-        name of its hand joint.
+        Column of the joint angles → (hand joint, sign, offset in rad); by default each column is named
+        after its hand joint.
     window : Window, optional
         What is scored; by default from ``move_onset`` to ``contact``.
 
     Returns
     -------
     Session
-        Ready for :func:`write_session`; what was repaired is in its ``notes``.
+        Ready for :func:`write_session`; corrections are listed in its ``notes``.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def session_from_arrays(
     checks.check_names(units, table, report)
     checks.check_session(session, report)
     if report.errors:
-        raise NgbError(f"The session {id!r} cannot be made, because {report.errors[0]}.")
+        raise NgbError(f"The session {id!r} cannot be built, because {report.errors[0]}.")
     return replace(session, sha256=session_digest(session), notes=report.notes)
 
 
@@ -208,9 +208,9 @@ def _angles(angles: Mapping[str, ArrayLike], times: ArrayLike | None, unit: str)
     if times is None:
         raise NgbError("Joint angles need angle_times, the time of each sample in seconds.")
     if unit not in ("rad", "deg"):
-        raise NgbError(f"The angle unit {unit!r} is unknown; give 'rad' or 'deg'.")
+        raise NgbError(f"The angle unit {unit!r} is unknown; use 'rad' or 'deg'.")
     if not angles:
-        raise NgbError("The joint angles have no columns; give one per hand joint.")
+        raise NgbError("The joint angles have no columns; add one per hand joint.")
     clock = _vector(times, "angle_times")
     columns = {joint: _vector(values, f"joint_angles[{joint!r}]") for joint, values in angles.items()}
     for joint, values in columns.items():
@@ -234,14 +234,14 @@ def _vector(values: ArrayLike, what: str) -> Floats:
     try:
         vector = np.array(values, dtype=np.float64)
     except (ValueError, TypeError):
-        raise NgbError(f"Numbers are expected in {what}.") from None
+        raise NgbError(f"Expected numbers in {what}.") from None
     if vector.ndim != 1:
-        raise NgbError(f"One dimension is expected in {what}, not the shape {vector.shape}.")
+        raise NgbError(f"Expected one dimension in {what}, not the shape {vector.shape}.")
     return vector
 
 
 class _Csv:
-    """A CSV file with a header line, whose messages name the file and the line."""
+    """A CSV file with a header line, whose errors name the file and the line."""
 
     def __init__(self, path: str | os.PathLike[str], required: tuple[str, ...]) -> None:
         self.path = path
@@ -270,22 +270,24 @@ class _Csv:
         self.columns = {column: [row[i] for _, row in rows[1:]] for i, column in enumerate(header)}
 
     def numbers(self, column: str) -> Floats:
-        """Turn a column into numbers; empty cells become NaN."""
+        """Return a column as numbers; empty cells become NaN."""
         cells = self.columns[column]
         try:
             return np.array([float(c) if c else np.nan for c in cells])
         except ValueError:
             line, cell = next((i, c) for i, c in zip(self.lines, cells, strict=True) if not _is_number(c))
-            raise NgbError(f"{self.path}, line {line}: {cell!r} in column {column!r} is no number.") from None
+            raise NgbError(
+                f"{self.path}, line {line}: {cell!r} in column {column!r} is not a number."
+            ) from None
 
     def split(self, column: str, by: str) -> dict[str, Floats]:
-        """Numbers of a column, sorted into groups by the words of another."""
+        """Return the numbers of a column, grouped by the values of another."""
         names, group = np.unique(np.array(self.columns[by]), return_inverse=True)
         numbers = self.numbers(column)[np.argsort(group, kind="stable")]
         return dict(zip(names.tolist(), np.split(numbers, np.cumsum(np.bincount(group))[:-1]), strict=True))
 
     def one_each(self, column: str, of: str) -> dict[str, str]:
-        """Give the one word of a column that belongs to each word of another."""
+        """Return the single value of a column for each value of another."""
         found: dict[str, str] = {}
         for line, name, word in zip(self.lines, self.columns[of], self.columns[column], strict=True):
             if found.setdefault(name, word) != word:
@@ -305,5 +307,5 @@ def _is_number(cell: str) -> bool:
 
 
 def _natural(name: str) -> tuple[int, str]:
-    """Sort names that are numbers by their value."""
+    """Sort key: names that are numbers sort by value."""
     return (int(name), "") if name.isdecimal() else (1 << 62, name)

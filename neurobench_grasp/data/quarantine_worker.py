@@ -1,6 +1,6 @@
-"""The process in which a stranger's file is read; :mod:`neurobench_grasp.data.quarantine` starts it.
+"""The subprocess in which an untrusted file is read; :mod:`neurobench_grasp.data.quarantine` starts it.
 
-It confines itself before the file is opened, reads, writes its answer into the current folder, and ends.
+It sets its limits before the file is opened, reads, writes its answer into the current folder, and ends.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 from neurobench_grasp.data.nwb.inspect import inspect_file
 from neurobench_grasp.data.nwb.read import load_session, validate_file
-from neurobench_grasp.data.quarantine import NOT_HAD, REFUSED
+from neurobench_grasp.data.quarantine import REFUSED, UNSUPPORTED
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.sandbox.limits import confine
+from neurobench_grasp.sandbox.limits import apply_limits
 from neurobench_grasp.sandbox.wire import write_packed
 
 TASKS: Mapping[str, Callable[..., Any]] = {
@@ -27,10 +27,10 @@ TASKS: Mapping[str, Callable[..., Any]] = {
 
 
 def main() -> None:
-    """Do what the first argument orders, as JSON."""
+    """Run the task given as JSON in the first argument."""
     order = json.loads(sys.argv[1])
-    unsupported_limits = confine(**order["limits"])
-    Path(NOT_HAD).write_text(json.dumps(unsupported_limits))
+    unsupported_limits = apply_limits(**order["limits"])
+    Path(UNSUPPORTED).write_text(json.dumps(unsupported_limits))
     try:
         value = TASKS[order["task"]](order["path"], order["layout"])
         write_packed(Path(), value)

@@ -1,4 +1,4 @@
-"""A file on a server, read in pieces by means of remfile: HDF5 asks for bytes here and there."""
+"""Random access to a file on a server through remfile: only the byte ranges that HDF5 reads are requested."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 from neurobench_grasp.data.dandi.assets import Asset
 from neurobench_grasp.data.dandi.instances import is_loopback, shown
-from neurobench_grasp.data.dandi.retry import Patience
+from neurobench_grasp.data.dandi.retry import RetryPolicy
 from neurobench_grasp.data.nwb.heaps import HEADER, SIGNATURE, heap_size, is_sound
 from neurobench_grasp.data.nwb.scan import MIB
 from neurobench_grasp.errors import CorruptFileError, NgbError
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     import requests
 
 MOST_BYTES = 64 * MIB
-"""Most that is transferred of one file; to learn more of it, download it."""
+"""Maximum transfer per file; a more detailed inspection requires a download."""
 READ_AHEAD = MIB
-"""Most that is asked for beyond what is needed at once, where a file is read piece after piece."""
+"""Maximum read-ahead, where a file is read sequentially."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file's bytes are given.
+    """Where a file's bytes are served.
 
     Parameters
     ----------
     name : str
-        Of the file.
+        File name.
     url : str
-        May hold a signature, and so is shown to nobody.
+        May contain a signature, so it is never displayed.
     size : int
         Bytes.
     session : requests.Session
-        Asks that server, and sends no token.
+        Session for that server, without token.
     """
 
     name: str
@@ -48,55 +48,53 @@ class Place:
 
 
 def check_remfile() -> None:
-    """Say what to install where remfile is missing."""
+    """Raise if remfile is not installed."""
     if importlib.util.find_spec("remfile") is None or importlib.util.find_spec("requests") is None:
         raise NgbError(
-            "Files are looked into without downloading them by means of remfile, which is not installed; run "
+            "Inspecting files without downloading them requires remfile, which is not installed; run "
             "`pip install 'neurobench-grasp[stream]'`, or fetch the file first."
         )
 
 
-def place_of_asset(instance: str, asset: Asset, patience: Patience) -> Place:
-    """Find where an archive's store gives the bytes of a file; the token stays with the archive's API."""
+def place_of_asset(instance: str, asset: Asset, retry: RetryPolicy) -> Place:
+    """Return where an archive's store serves a file's bytes; the token is sent to the archive's API only."""
     from neurobench_grasp.data.dandi.http import Guard, open_session
 
     url = f"{instance}/assets/{asset.asset_id}/download/"
-    with open_session(instance, patience) as session:
+    with open_session(instance, retry) as session:
         answer = _get(session, url, allow_redirects=False, stream=True)
         answer.close()
     if not answer.is_redirect and answer.status_code != 200:
-        raise NgbError(
-            f"{asset.path} is not at {shown(url)} any more; ask for another version of its dandiset."
-        )
+        raise NgbError(f"{asset.path} is no longer at {shown(url)}; request another version of its dandiset.")
     target = urljoin(url, answer.headers.get("Location", ""))
-    place = _probe(asset.path.rpartition("/")[2], target, _session(Guard(instance, None, patience)))
+    place = _probe(asset.path.rpartition("/")[2], target, _session(Guard(instance, None, retry)))
     if place.size != asset.size:
         raise CorruptFileError(
-            f"{asset.path} has {place.size} bytes where {asset.size} are announced; tell those who run "
+            f"{asset.path} has {place.size} bytes instead of the announced {asset.size}; report this to "
             f"{shown(instance)}."
         )
     return place
 
 
-def place_of_url(url: str, patience: Patience) -> Place:
-    """Find where the bytes of a file are given that has an address of its own."""
-    from neurobench_grasp.data.dandi.http import Guard, words
+def place_of_url(url: str, retry: RetryPolicy) -> Place:
+    """Return where the bytes of a file with a web address are served."""
+    from neurobench_grasp.data.dandi.http import Guard, status_text
 
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise NgbError(f"{shown(url)} is not encrypted; give an https address, or download the file.")
+        raise NgbError(f"{shown(url)} is not encrypted; use an https address, or download the file.")
 
-    class Anyone(Guard):
+    class UrlGuard(Guard):
         def _refused(self, response: requests.Response, url: str) -> None:
             if response.status_code >= 400:
                 response.close()
                 raise NgbError(
-                    f"{shown(url)} cannot be had, because the server answers {response.status_code} "
-                    f"{words(response)}; is the address right, and the file public?"
+                    f"Could not read {shown(url)}: the server answers {response.status_code} "
+                    f"{status_text(response)}; check the address, and that the file is public."
                 )
 
     name = parts.path.rpartition("/")[2] or "the file"
-    return _probe(name, url, _session(Anyone(url, None, patience)))
+    return _probe(name, url, _session(UrlGuard(url, None, retry)))
 
 
 def _session(guard: Any) -> requests.Session:
@@ -104,7 +102,7 @@ def _session(guard: Any) -> requests.Session:
 
     session = requests.Session()
     session.max_redirects = 5
-    session.headers["Accept-Encoding"] = "identity"  # ranges are of the file itself
+    session.headers["Accept-Encoding"] = "identity"  # so that ranges refer to the file itself
     session.mount("https://", guard)
     session.mount("http://", guard)
     return session
@@ -115,49 +113,50 @@ def _get(session: requests.Session, url: str, **options: Any) -> requests.Respon
 
     try:
         return session.get(url, **options)
-    except requests.RequestException as error:  # the guard has said all others in its own words
+    except requests.RequestException as error:  # all other errors are raised by the guard
         raise NgbError(
-            f"{shown(url)} leads nowhere ({type(error).__name__}); tell those who run that server."
+            f"The request to {shown(url)} failed ({type(error).__name__}); report this to the operators of "
+            "the server."
         ) from None
 
 
 def _probe(name: str, url: str, session: requests.Session) -> Place:
-    """Follow redirects once, and learn the size."""
+    """Follow redirects once, and determine the size."""
     answer = _get(session, url, headers={"Range": "bytes=0-0"}, stream=True)
     answer.close()
     span = re.fullmatch(r"bytes 0-0/(\d{1,15})", answer.headers.get("Content-Range", ""))
     if answer.status_code != 206 or span is None:
         raise NgbError(
-            f"{shown(answer.url)} does not give parts of files (it answers {answer.status_code}), so it "
-            "cannot be looked into from here; download it first."
+            f"The server of {shown(answer.url)} does not support range requests (it answers "
+            f"{answer.status_code}), so the file cannot be inspected remotely; download it first."
         )
     return Place(name, answer.url, int(span[1]), session)
 
 
 class _GaveUpError(BaseException):
-    """No :class:`Exception`, so that remfile does not try again what was tried patiently."""
+    """Not an :class:`Exception`, so that remfile does not retry after the retry policy gave up."""
 
     def __init__(self, error: NgbError) -> None:
         self.error = error
 
 
 class Ranges:
-    """What remfile takes for a session: gives ranges of one file, counts bytes, and ends at a limit."""
+    """Session replacement for remfile: requests ranges of one file, counts bytes, and stops at a limit."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.n_bytes = 0
 
     def get(self, url: str, headers: dict[str, str]) -> requests.Response:
-        """Give a range, whole and of the right place, or give up."""
+        """Return a complete range at the requested position, or raise."""
         first, last = map(int, headers["Range"].removeprefix("bytes=").split("-"))
         wanted = last - first + 1
         name = self.place.name
         try:
             if self.n_bytes + wanted > MOST_BYTES:
                 raise NgbError(
-                    f"{name} was looked into up to {MOST_BYTES // MIB} MB, which does not do; download it, "
-                    "and inspect it then."
+                    f"Inspection of {name} stopped after {MOST_BYTES // MIB} MB; download the file and "
+                    "inspect it then."
                 )
             answer = _get(self.place.session, url, headers={"Range": headers["Range"]})
             self.n_bytes += len(answer.content)
@@ -165,7 +164,7 @@ class Ranges:
             right = answer.status_code == 206 and answer.headers.get("Content-Range") == span
             if not right or len(answer.content) != wanted:
                 raise CorruptFileError(
-                    f"{shown(url)} gives other bytes than it is asked for (it answers {answer.status_code}); "
+                    f"{shown(url)} returns other bytes than requested (it answers {answer.status_code}); "
                     "download the file instead."
                 )
         except NgbError as error:
@@ -174,7 +173,7 @@ class Ranges:
 
 
 class RemoteFile(io.RawIOBase):
-    """A file on a server as h5py reads one. Heaps are checked as they come, see :mod:`.heaps`.
+    """A file on a server as a file object for h5py. Heaps are checked while reading, see :mod:`.heaps`.
 
     Parameters
     ----------
@@ -193,25 +192,25 @@ class RemoteFile(io.RawIOBase):
         self.pieces.session = self.ranges
 
     def readable(self) -> bool:
-        """Say that it can be read, which is all."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that any byte can be reached."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a byte."""
+        """Set the position."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.place.size}[whence]
         self.position = base + offset
         return self.position
 
     def tell(self) -> int:
-        """Give the byte that is next."""
+        """Return the position."""
         return self.position
 
     def readinto(self, buffer: Any) -> int:
-        """Read the next bytes."""
+        """Read the next bytes into a buffer."""
         view = memoryview(buffer).cast("B")
         data = self.bytes_at(self.position, len(view))
         self._check_heaps(self.position, data)
@@ -220,7 +219,7 @@ class RemoteFile(io.RawIOBase):
         return len(data)
 
     def bytes_at(self, start: int, n_bytes: int) -> bytes:
-        """Give bytes from a place, fewer at the end of the file."""
+        """Return bytes from a position, fewer at the end of the file."""
         n_bytes = max(0, min(n_bytes, self.place.size - start))
         if not n_bytes:
             return b""
@@ -238,6 +237,6 @@ class RemoteFile(io.RawIOBase):
             if size and not is_sound(self.bytes_at(place, size)):
                 raise CorruptFileError(
                     f"{self.place.name} is damaged and cannot be read (its text heap at byte {place} is "
-                    "broken); tell its owner."
+                    "broken); report this to its owner."
                 )
             found = data.find(SIGNATURE, found + 1)

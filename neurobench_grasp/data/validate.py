@@ -1,4 +1,4 @@
-"""Whether the parts of a session belong together, for sessions that were not read by this process."""
+"""Consistency checks of sessions that were read by another process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from neurobench_grasp.data.nwb import validate as checks
 from neurobench_grasp.data.nwb.findings import Report
 
 
-def is_whole(session: Session) -> bool:
-    """Whether all shapes fit each other, and validation finds no error."""
+def is_consistent(session: Session) -> bool:
+    """Return whether all shapes match, and validation finds no error."""
     series = [*session.signals.values(), *([session.true_rates] if session.true_rates else [])]
     fitting = (
         _units_fit(session.units)
@@ -48,7 +48,7 @@ def _units_fit(units: Units) -> bool:
 
 
 def _divides(offsets: Ints, n_rows: int, n_values: int) -> bool:
-    """Whether offsets divide values into rows without gap or rest."""
+    """Return whether offsets divide values into rows without gap or remainder."""
     whole = offsets.shape == (n_rows + 1,) and offsets[0] == 0 and offsets[-1] == n_values
     return bool(whole and not (np.diff(offsets) < 0).any())
 

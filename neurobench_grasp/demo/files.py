@@ -1,4 +1,4 @@
-"""The demo's files: made at first use, checked against the published digest, kept in the user's cache."""
+"""Files of the demo: made on first use, verified by the published digest, stored in the user's cache."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ DEMO_SHA256 = "f3bad1ea8b5f0e5044fde8030a912f672dc5543762aed4e7a57709e9edab3712"
 """Digest over the content of the four sessions, as in every record that was scored on them."""
 
 DESCRIPTION = (
-    "Synthetic, a self-test: movements and spikes were made by a generator, not recorded. "
-    "Scores on it say how well a model fits its generator, and nothing about brains."
+    "Synthetic, a self-test: movements and spikes were generated, not recorded. "
+    "Scores on it measure how well a model fits its generator, and nothing about brains."
 )
 
 
 def demo_files() -> list[Path]:
-    """Paths of the demo's files in the cache; made first if they are not there.
+    """Return the paths of the demo's files in the cache; make them if they are missing.
 
     Returns
     -------
@@ -37,14 +37,14 @@ def demo_files() -> list[Path]:
 def make_demo(
     folder: str | Path | None = None, progress: Callable[[str], None] = lambda text: None
 ) -> list[Path]:
-    """Make the demo's files; their folder appears whole or not at all.
+    """Make the demo's files; their folder appears atomically.
 
     Parameters
     ----------
     folder : path, optional
-        A new folder, or one that an earlier call made. Default: in the user's cache (``NGB_CACHE`` sets it).
+        A new folder, or one made by an earlier call. Default: in the user's cache (``NGB_CACHE`` sets it).
     progress : callable, optional
-        Is told in words what is being done.
+        Called with status messages.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def make_demo(
     Raises
     ------
     NgbError
-        If the folder holds something else, or the content is not the published one.
+        If the folder contains something else, or the content is not the published one.
     """
     kept = CachedDataset("demo", DEMO_SHA256, None if folder is None else Path(folder))
     return kept.make(lambda new: _write(new, progress))
@@ -73,7 +73,7 @@ def _write(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
 
 
 def write_synthetic(path: Path, session: Session, description: str, day: int = 1) -> None:
-    """Write a generated session: joint angles and true rates are stored as the integers that they are.
+    """Write a generated session: joint angles and true rates are stored as integers.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def write_synthetic(path: Path, session: Session, description: str, day: int = 1
         With joint angles and rates as :mod:`neurobench_grasp.demo` makes them.
     description : str
     day : int
-        Of January 2025.
+        Day of January 2025.
     """
     from neurobench_grasp.data import write_session
     from neurobench_grasp.demo.movements import ANGLE_QUANTUM

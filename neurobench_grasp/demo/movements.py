@@ -1,4 +1,4 @@
-"""A session's movements: the hand reaches, opens, shapes itself to the object, holds it and lets go."""
+"""Movements of a session: the hand reaches, opens, shapes to the object, holds it and lets go."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARGIN = 1.0  # s of recording before the first trial and after the last
 RELEASE = 0.5  # s from reward until the hand is back at rest
 PEAK_OPENING = 2 / 3  # of the movement's duration; also the peak of the opening's pulse, s⁴(1 − s)²
 
-# Which part of the movement each group of joints uses: the wrist leads, the fingers' ends follow.
+# Part of the movement that each group of joints uses: the wrist leads, the distal joints follow.
 PHASES = {
     "wrist": (0.0, 0.8),
     "thumb": (0.1, 0.95),
@@ -29,7 +29,7 @@ PHASES = {
     "md": (0.25, 1.0),
 }
 
-# Variability from trial to trial: standard deviations, in free coordinates unless said otherwise
+# Variability from trial to trial: standard deviations, in free coordinates unless stated otherwise
 VARY_DURATION = 0.4  # of the argument of a squashing function that keeps it within 0.4 … 1.0 s
 VARY_OPENING = 0.25  # as a fraction of the opening
 VARY_SYNERGY = 0.17  # along each of a few directions common to many joints
@@ -40,15 +40,15 @@ GROUPS = ("wrist",) * 3 + ("thumb",) * 4 + ("mcp", "mcp", "pm", "md") * 4
 
 
 def _fingers(each_finger: list[float], each_joint: list[float]) -> Floats:
-    """Give a direction in posture that moves the fingers alone, shape (23,)."""
+    """Return a direction in posture space that moves the fingers only, shape (23,)."""
     return np.concatenate([np.zeros(7), np.outer(each_finger, each_joint).ravel()])
 
 
 SYNERGIES = np.stack(
     [
         _fingers([1, 1, 1, 1], [1, 0, 1, 1]),  # close the hand
-        _fingers([-1, -0.3, 0.3, 1], [1, 0, 1, 1]),  # little finger against index finger
-        _fingers([1, 1, 1, 1], [1, 0, -1, -0.7]),  # knuckles against fingers' ends
+        _fingers([-1, -0.3, 0.3, 1], [1, 0, 1, 1]),  # little versus index finger
+        _fingers([1, 1, 1, 1], [1, 0, -1, -0.7]),  # proximal versus distal joints
         _fingers([1, 0.2, -0.5, -1], [0, 1, 0, 0]),  # spread
         np.eye(23)[3:7].sum(axis=0),  # straighten the thumb
         *np.eye(23)[[0, 1, 2, 4]],  # wrist; thumb away from the palm
@@ -58,8 +58,8 @@ SYNERGIES = np.stack(
 
 
 @dataclass(frozen=True)
-class DecodingTrials:
-    """The behaviour of one session.
+class Movements:
+    """Behaviour of one session.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class DecodingTrials:
     joint_angles : ndarray, shape (n_steps, 23)
         rad, multiples of 1e-4, within the limits.
     goal : ndarray, shape (n_steps, 23)
-        The posture in which the trial's object is grasped (free coordinates, 0 at rest); it grows from the
+        Posture in which the trial's object is grasped (free coordinates, 0 at rest); it rises from the
         go cue to the middle of the movement and fades as the hand lets go.
     objects : tuple of str, length n_trials
     ticks : dict of str to ndarray of int64, shape (n_trials,)
@@ -82,8 +82,8 @@ class DecodingTrials:
     ticks: dict[str, Ints]
 
 
-def make_movements(animal: str, session: str) -> DecodingTrials:
-    """Let one animal grasp every object 15 times in blocks of random order.
+def make_movements(animal: str, session: str) -> Movements:
+    """Generate 15 grasps of every object by one animal, in blocks of random order.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def make_movements(animal: str, session: str) -> DecodingTrials:
     times = STEP * (np.arange(n_steps, dtype=np.float64) + 0.5)
     angles = _quantise(to_angles(_trajectory(stream, times, ticks, order, rest_posture(animal))))
     ticks["max_aperture"] = _widest(aperture(angles), ticks)
-    return DecodingTrials(
+    return Movements(
         times=times,
         joint_angles=angles,
         goal=_goal(times, ticks, order, rest_posture(animal)),
@@ -108,7 +108,7 @@ def make_movements(animal: str, session: str) -> DecodingTrials:
 
 
 def _schedule(stream: Stream, pace: Stream, order: list[Grasp]) -> dict[str, Ints]:
-    """When each trial starts, its events happen and it stops, in ticks."""
+    """Return when each trial starts and stops and its events happen, in ticks."""
     n = len(order)
     habitual = {name: pace.uniform(-0.5, 0.5) for name in dict.fromkeys(grasp.name for grasp in order)}
     drive = np.array([habitual[grasp.name] for grasp in order]) + VARY_DURATION * stream.normal(n)
@@ -130,7 +130,7 @@ def _schedule(stream: Stream, pace: Stream, order: list[Grasp]) -> dict[str, Int
 def _trajectory(
     stream: Stream, times: Floats, ticks: dict[str, Ints], order: list[Grasp], rest: Floats
 ) -> Floats:
-    """Postures in free coordinates, shape (n_steps, 23)."""
+    """Return postures in free coordinates, shape (n_steps, 23)."""
     n_trials = len(order)
     rests = rest + _vary(stream, n_trials + 1)
     targets = np.stack([grasp.closed for grasp in order]) + _vary(stream, n_trials)
@@ -152,7 +152,7 @@ def _trajectory(
 
 
 def _vary(stream: Stream, n: int) -> Floats:
-    """Deviations in posture, shape (n, 23): a few synergies, and every joint a little."""
+    """Draw deviations in posture, shape (n, 23): along a few synergies, and slightly in every joint."""
     together = VARY_SYNERGY * stream.normal(n, len(SYNERGIES)) @ SYNERGIES
     varied: Floats = together + VARY_JOINT * stream.normal(n, len(JOINTS))
     return varied
@@ -174,7 +174,7 @@ def _goal(times: Floats, ticks: dict[str, Ints], order: list[Grasp], rest: Float
 
 
 def _widest(width: Floats, ticks: dict[str, Ints]) -> Ints:
-    """Tick of the largest aperture between onset and contact."""
+    """Return the tick of the largest aperture between onset and contact."""
     first, last = (ticks[event] // TICKS_PER_STEP + 1 for event in ("move_onset", "contact"))
     steps = [a + int(np.argmax(width[a:b])) for a, b in zip(first, last - 1, strict=True)]
     return np.array(steps, dtype=np.int64) * TICKS_PER_STEP + TICKS_PER_STEP // 2
@@ -191,7 +191,7 @@ def _minimum_jerk(phase: Floats) -> Floats:
 
 
 def _pulse(phase: Floats) -> Floats:
-    """Rise from 0 to 1 at :data:`PEAK_OPENING` and fall to 0 at phase 1."""
+    """Pulse that rises from 0 to 1 at :data:`PEAK_OPENING` and falls to 0 at phase 1."""
     s = np.clip(phase, 0, 1)
     height = PEAK_OPENING**4 * (1 - PEAK_OPENING) ** 2
     pulse: Floats = s * s * s * s * (1 - s) * (1 - s) / height

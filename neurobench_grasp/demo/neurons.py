@@ -9,18 +9,18 @@ import numpy as np
 
 from neurobench_grasp.bodies import muscle_kinematics
 from neurobench_grasp.contract import Floats, Ints
-from neurobench_grasp.demo.movements import STEP, TICK_RATE, TICKS_PER_STEP, DecodingTrials
+from neurobench_grasp.demo.movements import STEP, TICK_RATE, TICKS_PER_STEP, Movements
 from neurobench_grasp.demo.random_stream import Stream
 
-RATE_QUANTA = 16  # rates are multiples of 1/16 spikes/s: exact in binary, so spikes are the same everywhere
+RATE_QUANTA = 16  # rates are multiples of 1/16 spikes/s: exact in binary, so spikes are reproducible
 INTERVAL_QUANTA = 64  # intervals between spikes are multiples of this fraction of the rates' unit of count
 REFRACTORY_TICKS = TICK_RATE // 1000
-TRIALS_OF_DRIFT = 100  # trials (about 3.5 minutes) over which a unit's gain forgets itself
+TRIALS_OF_DRIFT = 100  # trials (about 3.5 minutes) time constant of a unit's gain
 
 
 @dataclass(frozen=True)
 class Area:
-    """How the units of one area behave; pairs are the range that units are drawn from.
+    """Parameters of the units of one area; pairs are ranges from which units are drawn.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ class Area:
         Seconds by which firing is ahead of its drives; negative when it follows.
     drives : mapping of str to float
         Weight of each drive: ``muscle`` (lengths and velocities), ``joint`` (angles and velocities), ``goal``
-        (posture of the coming grasp), ``timing`` (a course after onset that is the same for all objects).
+        (posture of the coming grasp), ``timing`` (a time course after onset, the same for all objects).
     regularity : tuple of float
-        Fraction of the mean interval that passes before the next spike can fall; 0 is a Poisson process.
+        Refractory fraction of the mean interval; 0 is a Poisson process.
     trial_gain, drift : float
         Standard deviation of the unit's gain from trial to trial, and of its slow drift.
     """
@@ -77,7 +77,7 @@ class Population:
     leads : ndarray, shape (n_units,)
         Seconds by which each unit is ahead of its drives.
     rates : ndarray, shape (n_steps, n_units)
-        The rates that generated the spikes, gain and drift included; spikes/s, multiples of 1/16.
+        Rates that generated the spikes, gain and drift included; spikes/s, multiples of 1/16.
     spikes : tuple of ndarray of int64, length n_units
         Ticks of 1/30000 s, ascending, at least 1 ms apart.
     """
@@ -90,7 +90,7 @@ class Population:
 
 @dataclass(frozen=True)
 class Responses:
-    """How the units of one area respond to their drives.
+    """Responses of the units of one area to their drives.
 
     Parameters
     ----------
@@ -105,14 +105,14 @@ class Responses:
     regularity: Floats
 
 
-def make_population(session: str, movements: DecodingTrials) -> Population:
-    """Draw the units of a session and let them fire.
+def make_population(session: str, movements: Movements) -> Population:
+    """Draw the units of a session and their spikes.
 
     Parameters
     ----------
     session : str
-        Names the streams of random numbers.
-    movements : DecodingTrials
+        Name of the random streams.
+    movements : Movements
     """
     features = _features(movements)
     starts = movements.ticks["start"] / TICK_RATE
@@ -130,7 +130,7 @@ def generate_spikes(session: str, areas: Mapping[str, Responses]) -> Population:
     Parameters
     ----------
     session : str
-        Names the streams of random numbers.
+        Name of the random streams.
     areas : mapping of str to Responses
     """
     quanta = np.concatenate([area.quanta for area in areas.values()], axis=1)
@@ -144,8 +144,8 @@ def generate_spikes(session: str, areas: Mapping[str, Responses]) -> Population:
     )
 
 
-def _features(movements: DecodingTrials) -> dict[str, Floats]:
-    """Give what each kind of drive is made of, (n_steps, n_features) each."""
+def _features(movements: Movements) -> dict[str, Floats]:
+    """Return the features of each kind of drive, (n_steps, n_features) each."""
     muscles = muscle_kinematics(movements.joint_angles, STEP)
     angles = movements.joint_angles
     since_onset = _time_since(movements.times, movements.ticks["move_onset"] / TICK_RATE)
@@ -159,7 +159,7 @@ def _features(movements: DecodingTrials) -> dict[str, Floats]:
 
 
 def _time_since(times: Floats, onsets: Floats) -> Floats:
-    """Seconds from the nearest onset, shape (n_steps,)."""
+    """Return the seconds since the nearest onset, shape (n_steps,)."""
     nearest = np.searchsorted((onsets[1:] + onsets[:-1]) / 2, times)
     since: Floats = times - onsets[nearest]
     return since
@@ -171,33 +171,33 @@ def _standardise(values: Floats) -> Floats:
 
 
 def draw_drives(stream: Stream, area: Area, features: Mapping[str, Floats]) -> Floats:
-    """Mix what the units of an area are driven by, each unit by weights of its own.
+    """Mix the drives of the units of an area, each unit with its own weights.
 
     Parameters
     ----------
     stream : Stream
     area : Area
     features : mapping of str to ndarray, shape (n_steps, n_features)
-        For each of the area's kinds of drive.
+        By kind of drive.
 
     Returns
     -------
     ndarray, shape (n_steps, n_units)
-        Of about unit variance.
+        With about unit variance.
     """
     n = area.n_units
     weights = {name: weight * stream.uniform(0.3, 1.7, n) for name, weight in area.drives.items()}
     total = np.sqrt(np.sum([w**2 for w in weights.values()], axis=0))
     drives = np.zeros(n)
     for name, values in features.items():
-        # cubed normal weights: most of a unit's drive comes from a few muscles or joints
+        # cubed normal weights: a few muscles or joints dominate
         mixture = _standardise(values @ stream.normal(values.shape[1], n) ** 3)
         drives = drives + weights[name] / total * mixture
     return drives
 
 
 def respond(stream: Stream, area: Area, drives: Floats, times: Floats, starts: Floats) -> Responses:
-    """Turn drives into rates: a saturating function, after a lead or lag, with a gain for each trial.
+    """Convert drives to rates: a saturating function, after a lead or lag, with a gain for each trial.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def respond(stream: Stream, area: Area, drives: Floats, times: Floats, starts: F
 
 
 def _shift(drive: Floats, steps: Floats) -> Floats:
-    """Each column that many steps later than now, between two steps by their weighted mean."""
+    """Shift each column by its number of steps, with linear interpolation."""
     whole = np.floor(steps).astype(np.int64)
     now = np.arange(len(drive))[:, None]
     unit = np.arange(drive.shape[1])
@@ -231,7 +231,7 @@ def _shift(drive: Floats, steps: Floats) -> Floats:
 
 
 def _gain(stream: Stream, area: Area, times: Floats, starts: Floats) -> Floats:
-    """Factor on the rates, around 1 and below 2: constant in a trial, with a memory over trials."""
+    """Return a factor on the rates, around 1 and below 2: constant in a trial, correlated over trials."""
     shape = (len(starts), area.n_units)
     drift = stream.normal(*shape)
     keep = 1 - 1 / TRIALS_OF_DRIFT
@@ -245,9 +245,9 @@ def _gain(stream: Stream, area: Area, times: Floats, starts: Floats) -> Floats:
 
 
 def fire(stream: Stream, quanta: Ints, regularity: float) -> Ints:
-    """Draw spikes from a rate that is constant in each step, in whole numbers throughout.
+    """Draw spikes from a rate that is constant in each step, in integer arithmetic.
 
-    Intervals are drawn in units of the expected count, where the rate is 1, and carried back to time.
+    Intervals are drawn in units of the expected count, where the rate is 1, and mapped back to time.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The 35 objects, and how a hand opens for each and closes on it."""
+"""The 35 objects, and the hand's opening and closing for each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from neurobench_grasp.demo.random_stream import Stream
 
 @dataclass(frozen=True)
 class Digits:
-    """A posture of fingers and thumb in few numbers (rad).
+    """A posture of fingers and thumb in few parameters (rad).
 
     Parameters
     ----------
     flexed : tuple of float
         Flexion of the index finger's three joints.
     ulnar : float
-        What each finger flexes more than its neighbour on the thumb's side.
+        Additional flexion of each finger relative to its radial neighbour.
     spread : float
-        How far the fingers are apart.
+        Spread of the fingers.
     thumb : tuple of float
         The thumb's four joints.
     """
@@ -35,7 +35,7 @@ class Digits:
 
 @dataclass(frozen=True)
 class Shape:
-    """Objects of one shape, and the hand wide open and tightly closed around it."""
+    """Objects of one shape, with the hand wide open and tightly closed around it."""
 
     sizes: tuple[int, ...]  # mm
     orientations: tuple[str, ...]
@@ -85,14 +85,14 @@ FINGER_PADS = 12  # mm between the sites of thumb tip and index tip when the pad
 APERTURE_AT_ZERO, APERTURE_PER_MM = (
     45,
     0.8,
-)  # largest aperture (mm): grows slower than the object, as in people
-HABIT = 0.12  # how much an animal's hand differs for a shape, in free coordinates
-KNACK = 0.1  # and for a single object
+)  # largest aperture (mm): grows slower than the object, as in humans
+HABIT = 0.12  # variation between animals per shape, in free coordinates
+KNACK = 0.1  # variation between animals per object
 
 
 @dataclass(frozen=True)
 class Grasp:
-    """Where one animal's hand goes for one object, in the free coordinates of :func:`to_angles`.
+    """Grasp of one object by one animal, in the free coordinates of :func:`to_angles`.
 
     Parameters
     ----------
@@ -108,12 +108,12 @@ class Grasp:
 
 
 def grasps(animal: str) -> list[Grasp]:
-    """One animal's grasp of each of the 35 objects: the posture of its shape, closed to its size.
+    """Return one animal's grasp of each of the 35 objects: the posture of its shape, closed to its size.
 
     Parameters
     ----------
     animal : str
-        Names the stream of the animal's habits.
+        Name of the animal's random stream.
     """
     stream = Stream(f"{animal}/grasp")
     found = []
@@ -130,12 +130,12 @@ def grasps(animal: str) -> list[Grasp]:
 
 
 def rest_posture(animal: str) -> Floats:
-    """Where an animal's hand waits, shape (23,), in free coordinates."""
+    """Return an animal's resting posture, shape (23,), in free coordinates."""
     return to_free(_angles(WRIST_AT_REST, AT_REST)) + HABIT * Stream(f"{animal}/rest").normal(len(JOINTS))
 
 
 def aperture(joint_angles: Floats) -> Floats:
-    """Distance from the thumb's tip to the index finger's, shape (n_steps,), in mm."""
+    """Return the distance between the tips of thumb and index finger, shape (n_steps,), in mm."""
     points = keypoints(joint_angles).reshape(len(joint_angles), -1, 3)
     gap = points[:, KEYPOINTS.index("thumb_tip")] - points[:, KEYPOINTS.index("index_tip")]
     distance: Floats = 1000 * np.sqrt((gap**2).sum(axis=1))
@@ -143,21 +143,21 @@ def aperture(joint_angles: Floats) -> Floats:
 
 
 def to_angles(free: Floats) -> Floats:
-    """Squash free coordinates softly into the joint limits (rad), 1 % of the range short of them."""
+    """Map free coordinates smoothly into the joint limits (rad), with 1 % of the range as margin."""
     low, high = joint_limits().T
     angles: Floats = (low + high) / 2 + 0.49 * (high - low) * np.tanh(free)
     return angles
 
 
 def to_free(joint_angles: Floats) -> Floats:
-    """Invert :func:`to_angles`, going at most 95 % of the way to a limit."""
+    """Invert :func:`to_angles`, limited to 95 % of the range to a limit."""
     low, high = joint_limits().T
     free: Floats = np.arctanh(np.clip((joint_angles - (low + high) / 2) / (0.49 * (high - low)), -0.95, 0.95))
     return free
 
 
 def _fit(name: str, size: int, wide: Floats, tight: Floats) -> Grasp:
-    """Find the largest aperture and the object's width on the way from wide open to tightly closed."""
+    """Find the postures of largest aperture and of the object's width between wide open and closed."""
     closing = np.linspace(0, 1, 41)
     path = wide + closing[:, None] * (tight - wide)
     widths = np.minimum.accumulate(aperture(to_angles(path)))
@@ -167,7 +167,7 @@ def _fit(name: str, size: int, wide: Floats, tight: Floats) -> Grasp:
 
 
 def _angles(wrist: tuple[float, float, float], digits: Digits) -> Floats:
-    """Joint angles (rad), shape (23,)."""
+    """Return joint angles (rad), shape (23,)."""
     fingers = []
     for i, fan in enumerate((1.0, 0.2, -0.5, -1.0)):  # index to little finger
         mcp, pip, dip = (flexion + i * digits.ulnar for flexion in digits.flexed)

@@ -10,7 +10,7 @@ import numpy as np
 from neurobench_grasp.bodies import JOINTS
 from neurobench_grasp.contract import Floats, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data import session_digest
-from neurobench_grasp.demo.movements import TICK_RATE, DecodingTrials, make_movements
+from neurobench_grasp.demo.movements import TICK_RATE, Movements, make_movements
 from neurobench_grasp.demo.neurons import Population, make_population
 
 ANIMALS = ("a", "b")
@@ -25,7 +25,7 @@ def make_session(name: str) -> Session:
     Parameters
     ----------
     name : str
-        One of :data:`SESSIONS`; all random numbers follow from it.
+        One of :data:`SESSIONS`; determines all random numbers.
     """
     animal = name.rsplit("_", 1)[0]
     movements = make_movements(animal, name)
@@ -50,7 +50,7 @@ def _unit_names(population: Population) -> tuple[str, ...]:
 
 
 def as_units(population: Population) -> Units:
-    """Give the spikes as a session holds them."""
+    """Return the spikes as :class:`Units`."""
     counts = [len(ticks) for ticks in population.spikes]
     return Units(
         ids=_unit_names(population),
@@ -60,7 +60,7 @@ def as_units(population: Population) -> Units:
     )
 
 
-def _trials(movements: DecodingTrials) -> TrialTable:
+def _trials(movements: Movements) -> TrialTable:
     seconds = {name: ticks / TICK_RATE for name, ticks in movements.ticks.items()}
     return TrialTable(
         ids=tuple(f"{i:03d}" for i in range(len(movements.objects))),
@@ -71,12 +71,12 @@ def _trials(movements: DecodingTrials) -> TrialTable:
     )
 
 
-def _signals(movements: DecodingTrials) -> Mapping[str, Signal]:
+def _signals(movements: Movements) -> Mapping[str, Signal]:
     angles = Signal("joint_angles", "joint_angle", JOINTS, "rad", movements.times, movements.joint_angles)
     return {angles.name: angles}
 
 
 def as_rates(population: Population, times: Floats) -> Signal:
-    """Give the rates that generated the spikes as a session holds them."""
+    """Return the rates that generated the spikes as a :class:`Signal`."""
     names = _unit_names(population)
     return Signal("true_rates", "other", names, "spikes/s", times, population.rates)

@@ -1,4 +1,4 @@
-"""Plugins in environments of their own: installed, trained and scored apart from the user's environment."""
+"""Plugins in separate environments: installed, trained and scored without changing the user's environment."""
 
 from neurobench_grasp.isolation.models import isolated_models
 from neurobench_grasp.isolation.process import GIB, Limits

@@ -1,7 +1,7 @@
-"""The first lines of an isolated plugin's process: it confines itself before anything else is imported.
+"""Start of an isolated plugin's process: it sets its limits before anything else is imported.
 
-Run as a file, not imported, since importing the package would import numpy, whose threads forbid a network
-of its own.
+Run as a file, not imported, since importing the package would import numpy, whose threads prevent a new
+network namespace.
 """
 
 import json
@@ -10,9 +10,9 @@ import sys
 
 
 def main() -> None:
-    """Do what the first argument orders, as JSON."""
+    """Run the task given as JSON in the first argument."""
     order = json.loads(sys.argv[1])
-    unsupported_limits = runpy.run_path(order["confine"])["confine"](**order["limits"])
+    unsupported_limits = runpy.run_path(order["limits_module"])["apply_limits"](**order["limits"])
     from neurobench_grasp.isolation.worker import serve
 
     serve(order, unsupported_limits)

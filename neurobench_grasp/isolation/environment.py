@@ -1,7 +1,7 @@
-"""A virtual environment for each plugin, in the user's cache; this environment is never touched.
+"""A virtual environment per plugin, in the user's cache; the user's environment is never changed.
 
-The plugin's environment sees this one behind its own packages, so that only what the plugin pins
-differently is installed: numpy 2.0 beside this environment's numpy 2.4, and nothing else twice.
+The user's packages are visible behind those of the plugin's environment, so that only what the plugin pins
+differently is installed: for example numpy 2.0 next to the user's numpy 2.4.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from neurobench_grasp.plugins import canonical, files_digest, installed_files
 from neurobench_grasp.requirements import needs, unmet
 
 ABOUT = "environment.json"
-BEHIND = "zzz_behind.pth"  # the last by name: what the plugin's packages add to the path comes before
-UNUSED = 30 * 24 * 3600  # s after which an environment that nobody used is removed
+BEHIND = "zzz_behind.pth"  # last by name, so that paths of the plugin's packages come first
+UNUSED = 30 * 24 * 3600  # s after which an unused environment is removed
 NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
 ELSEWHERE = ("TARGET", "PREFIX", "ROOT", "USER", "CONSTRAINT", "BUILD_CONSTRAINT", "REQUIREMENT", "EDITABLE",
              "NO_DEPS", "DRY_RUN", "REPORT", "REQUIRE_VIRTUALENV", "PYTHON")  # fmt: skip
-"""Settings of pip (``PIP_…``) that say what is installed and where; those of indexes and proxies stay."""
+"""Settings of pip (``PIP_…``) that are ignored: what is installed and where; not those for indexes."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment that holds one plugin.
+    """The environment of one plugin.
 
     Parameters
     ----------
     source : str
-        What the user named: the plugin's folder, or a requirement.
+        As given by the user: the plugin's folder, or a requirement.
     folder : path
     distribution, version : str
         Of the plugin.
     code : str, optional
         Digest of the plugin's code.
     packages : mapping of str to str
-        Name and version of what else was installed, which hides what this environment has.
+        Name and version of the other packages installed there, which shadow those of the user.
     """
 
     source: str
@@ -67,25 +67,25 @@ class Environment:
 
     @property
     def python(self) -> Path:
-        """Its interpreter."""
+        """Path of its interpreter."""
         return self.folder / "bin" / "python"
 
 
 def environment_of(source: str, progress: Progress = lambda text: None) -> Environment:
-    """Give the environment of a plugin; it is made if there is none of this content yet.
+    """Return the environment of a plugin; create it if there is none of this content.
 
-    It appears whole or not at all, whatever stops the making.
+    It is created atomically.
 
     Parameters
     ----------
     source : str
-        Folder of a plugin, or a requirement as pip takes it.
+        Folder of a plugin, or a requirement for pip.
     progress : callable
 
     Raises
     ------
     NgbError
-        If the source cannot be installed; the message tells what pip says.
+        If the source cannot be installed; the message contains pip's error.
     """
     if os.name != "posix":
         raise NgbError("Isolation needs limits on processes, which only Linux and macOS have.")
@@ -111,12 +111,12 @@ def environment_of(source: str, progress: Progress = lambda text: None) -> Envir
 
 
 def _identified(source: str) -> tuple[str, str]:
-    """Say what pip is given, and what identifies its content."""
+    """Return the argument for pip, and the identity of its content."""
     path = Path(source)
     if source and path.is_dir():
         if not any((path / name).exists() for name in ("pyproject.toml", "setup.py")):
             raise NgbError(
-                f"{source} has no pyproject.toml, so it is no folder of a plugin; see `ngb new model`."
+                f"{source} has no pyproject.toml, so it is not the folder of a plugin; see `ngb new model`."
             )
         return str(path.resolve()), str(files_digest(_files_below(path)))
     if path.is_file():
@@ -131,7 +131,7 @@ def _identified(source: str) -> tuple[str, str]:
 
 
 def _files_below(root: Path) -> dict[str, Path]:
-    """Everything that a plugin's folder holds, weights and data too, but what building and testing leave."""
+    """Return all files of a plugin's folder, weights and data included, without build and test output."""
     files: dict[str, Path] = {}
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [s for s in subfolders if _holds_source(Path(folder, s))]
@@ -146,7 +146,7 @@ def _holds_source(folder: Path) -> bool:
 
 
 def _this_environment() -> dict[str, Any]:
-    """Name what lies behind the plugin's environment; where that changes, what it lacks may change."""
+    """Return the packages visible behind the plugin's environment; a change of these requires a new one."""
     installed = {f"{d.metadata['Name']}=={d.metadata['Version']}" for d in importlib.metadata.distributions()}
     return {
         "python": [sys.version, sys.base_prefix],
@@ -157,7 +157,7 @@ def _this_environment() -> dict[str, Any]:
 
 
 def _folders_behind() -> list[str]:
-    """Folders of packages that this process imports from, in order."""
+    """Return the package folders that this process imports from, in order."""
     folders = site.getsitepackages()
     if site.ENABLE_USER_SITE:
         folders = [*folders, site.getusersitepackages()]
@@ -170,7 +170,7 @@ def _make(place: Path, target: str) -> None:
     work = Path(tempfile.mkdtemp(prefix=".environment-", dir=place.parent))
     try:
         new = work / "new"
-        has_pip = importlib.util.find_spec("pip") is not None  # then the environment sees this one's
+        has_pip = importlib.util.find_spec("pip") is not None  # if so, it is visible from the environment
         venv.EnvBuilder(symlinks=True, with_pip=not has_pip).create(new)
         packages = _packages_folder(new)
         lines = [f"import site; site.addsitedir({folder!r})" for folder in _folders_behind()]
@@ -180,14 +180,14 @@ def _make(place: Path, target: str) -> None:
         try:
             new.rename(place)
         except OSError:
-            if not (place / ABOUT).exists():  # not merely another process that was faster
+            if not (place / ABOUT).exists():  # unless another process was faster
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _install(environment: Path, target: str) -> dict[str, str]:
-    """Install the plugin, then what it needs and is not here; the plugin itself may be behind already."""
+    """Install the plugin, then its missing requirements; the plugin itself may be visible already."""
     report = environment.with_name("report.json")
     _pip(environment, target, "--no-deps", "--ignore-installed", "--report", str(report), target)
     (installed,) = json.loads(report.read_text())["install"]
@@ -199,18 +199,18 @@ def _install(environment: Path, target: str) -> dict[str, str]:
 
 
 def _all_here(lines: list[str] | None) -> bool:
-    """Whether a plugin needs nothing that is not here; this is much quicker than asking pip."""
+    """Return whether all requirements of a plugin are met here; much faster than running pip."""
     needed = needs(lines)
     return not any(r.extras or r.url for r in needed) and not list(unmet(needed))
 
 
 def _pip(environment: Path, target: str, *arguments: str) -> None:
-    """Run pip in the environment, whatever the user's settings say about other places."""
+    """Run pip in the environment, ignoring the user's settings for other targets."""
     kept = {k: v for k, v in os.environ.items() if k not in {f"PIP_{name}" for name in ELSEWHERE}}
     own = {
         "PIP_CONSTRAINT": os.devnull,
         "PYTHONDONTWRITEBYTECODE": "1",
-    }  # also in place of a file of settings
+    }  # overrides a configuration file, too
     python = [str(environment / "bin" / "python"), "-I", "-B", "-m", "pip"]
     options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-warn-conflicts", "--no-user"]
     run = subprocess.run(
@@ -226,21 +226,21 @@ def _pip(environment: Path, target: str, *arguments: str) -> None:
     if run.returncode:
         named = target if os.path.isabs(target) else f"There is no folder {target}, and as a requirement it"
         raise NgbError(
-            f"{named} could not be installed into an environment of its own: {_said(run.stdout)}. Try "
-            "`pip install` with the same words in an empty environment to see all that pip says."
+            f"{named} could not be installed into a separate environment: {_pip_error(run.stdout)}. Try "
+            "`pip install` with the same arguments in an empty environment to see pip's full output."
         )
 
 
-def _said(output: str) -> str:
-    """Last line in which pip says what is wrong."""
+def _pip_error(output: str) -> str:
+    """Return the last line in which pip reports an error."""
     lines = [" ".join(line.split()) for line in output.splitlines()]
     errors = [
         line for line in lines if line.lower().startswith("error:") and "ResolutionImpossible" not in line
     ]
-    said = (errors or [line for line in lines if line] or ["pip ended without a word"])[-1]
-    said = re.sub(r"^error: ", "", said, flags=re.IGNORECASE).rstrip(".")[:500]
+    reported = (errors or [line for line in lines if line] or ["pip printed nothing"])[-1]
+    reported = re.sub(r"^error: ", "", reported, flags=re.IGNORECASE).rstrip(".")[:500]
     unreachable = "NewConnectionError" in output or "NameResolutionError" in output or "Retrying" in output
-    return f"{said} (the package index could not be reached)" if unreachable else said
+    return f"{reported} (the package index could not be reached)" if unreachable else reported
 
 
 def _packages_folder(environment: Path) -> Path:
@@ -259,7 +259,7 @@ def _read(source: str, place: Path) -> Environment:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what killed processes left, and what nobody used for long."""
+    """Remove what killed processes left behind, and environments unused for long."""
     sweep(root, "environment")
     for about in root.glob(f"*/{ABOUT}"):
         if about.stat().st_mtime < time.time() - UNUSED:

@@ -1,4 +1,4 @@
-"""What travels between this process and that of an isolated plugin, beside the types of the contract."""
+"""Types exchanged with the process of an isolated plugin, in addition to those of the contract."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from neurobench_grasp.contract import Trials
 
 @dataclass(frozen=True)
 class State:
-    """What :meth:`neurobench_grasp.contract.Model.state` gives."""
+    """Result of :meth:`neurobench_grasp.contract.Model.state`."""
 
     arrays: Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
 class Monitor:
-    """Trials by split, as :class:`neurobench_grasp.contract.Trainable` is given them."""
+    """Trials by split, as passed to :class:`neurobench_grasp.contract.Trainable`."""
 
     splits: Mapping[str, Trials]
 
 
 @dataclass(frozen=True)
 class Network:
-    """A :class:`neurobench_grasp.contract.TrainedNetwork`; the rest of it is JSON."""
+    """A :class:`neurobench_grasp.contract.TrainedNetwork`; its other fields are JSON."""
 
     weights: Mapping[str, NDArray[Any]]
     rest: str

@@ -1,4 +1,4 @@
-"""Isolated models as models: to whoever scores them, they are like any other."""
+"""Isolated models, with the interface of any other model."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from neurobench_grasp.plugins import NAME, Isolated, Provided
 def isolated_models(
     sources: Sequence[str], *, limits: Limits | None = None, progress: Progress = lambda text: None
 ) -> Iterator[tuple[Provided[ModelSpec], ...]]:
-    """Give the models that plugins offer, each plugin in an environment and a process of its own.
+    """Yield the models that plugins offer, each plugin in a separate environment and subprocess.
 
     The processes end with the context.
 
     Parameters
     ----------
     sources : sequence of str
-        Folders of plugins, or requirements as pip takes them.
+        Folders of plugins, or requirements for pip.
     limits : Limits, optional
     progress : callable
-        Told in words what is being done.
+        Called with status messages.
 
     Yields
     ------
@@ -72,15 +72,15 @@ def _models(process: PluginProcess) -> list[Provided[ModelSpec]]:
         specs = [_spec(process, described) for described in offers["models"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PluginError(
-            f"{process.who} describes its models in no sound way ({type(error).__name__})."
+            f"{process.who} returned an invalid description of its models ({type(error).__name__})."
         ) from error
     if not specs:
         raise PluginError(
-            f"{process.who} offers no model{f', only {others}' if others else ''}; other things than models "
-            "work only where they are installed."
+            f"{process.who} offers no model{f', only {others}' if others else ''}; only models "
+            "can be used without installing a plugin."
         )
     if others:
-        process.tell(f"of {process.who}, only models are used: {others} would have to be installed")
+        process.progress(f"{process.who}: only its models are used; install it to use {others}")
     isolated = Isolated(environment.code, environment.packages)
     return [Provided(spec, environment.distribution, environment.version, isolated) for spec in specs]
 
@@ -110,13 +110,13 @@ def _depends_on(process: PluginProcess, name: str, seed: int, train: Trials) -> 
 
 
 def _model(process: PluginProcess, name: str, built: Any) -> IsolatedModel:
-    """Stand in for a model in the process, with the methods that it has there."""
+    """Return a proxy of a model in the process, with the same methods."""
     try:
         number = built["model"]
         kind = next(k for k in ("Twinned", "Controller", "Model") if k == "Model" or built[k])
         return KINDS[kind, bool(built["Trainable"])](process, name, number)
     except (KeyError, TypeError) as error:
-        raise NgbError(f"{name}: {process.who} builds it in no sound way.") from error
+        raise NgbError(f"{name}: {process.who} returned an invalid model.") from error
 
 
 class IsolatedModel:
@@ -128,29 +128,29 @@ class IsolatedModel:
     name : str
         Of the model.
     number : int
-        Of what was built, in the process.
+        Of the model, in the process.
     """
 
     def __init__(self, process: PluginProcess, name: str, number: int) -> None:
         self._process, self._name = process, name
-        self._ask = partial(process.ask, about=name, life=process.life, model=number)
+        self._ask = partial(process.ask, about=name, generation=process.generation, model=number)
 
     def fit(self, train: Trials, *, seed: int) -> None:
-        """Learn from the training trials."""
+        """Fit the training trials."""
         self._ask("fit", trials=train, seed=seed)
 
     def activations(self, trials: Trials) -> Activations:
-        """Give every layer, for every step."""
+        """Return every layer, for every step."""
         found: Activations = self._ask("activations", kind=Activations, trials=trials)
         return found
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """Give all that was learned."""
+        """Return the fitted state."""
         state: State = self._ask("state", kind=State)
         return state.arrays
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take back what :meth:`state` gave."""
+        """Load what :meth:`state` returned."""
         self._ask("restore", values={"state": State(state)})
 
 
@@ -169,12 +169,12 @@ class IsolatedController(IsolatedModel):
         return embedding
 
     def observe(self, trials: Trials) -> Ragged:
-        """Give what the network received."""
+        """Return the observations of the network."""
         observations: Ragged = self._ask("observe", kind=Ragged, trials=trials)
         return observations
 
     def activations_of(self, observations: Ragged) -> Activations:
-        """Run the network openly."""
+        """Run an open pass of the network."""
         found: Activations = self._ask(
             "activations_of", kind=Activations, values={"observations": observations}
         )
@@ -185,17 +185,17 @@ class IsolatedTwinned(IsolatedController):
     """A controller with a twin before training; see :class:`neurobench_grasp.contract.Twinned`."""
 
     def untrained(self, *, seed: int) -> IsolatedController:
-        """Give the network before training."""
+        """Return the network before training."""
         twin = _model(self._process, self._name, self._ask("untrained", seed=seed))
         if not isinstance(twin, IsolatedController):
             raise NgbError(
-                f"{self._name}: untrained() gives what is no controller ({self._process.who}, isolated)."
+                f"{self._name}: untrained() does not return a controller ({self._process.who}, isolated)."
             )
         return twin
 
 
 class TrainableModel(IsolatedModel):
-    """A model that takes long to train; see :class:`neurobench_grasp.contract.Trainable`."""
+    """A model with a long training; see :class:`neurobench_grasp.contract.Trainable`."""
 
     def train(
         self,
@@ -208,7 +208,7 @@ class TrainableModel(IsolatedModel):
         threads: int | None,
         progress: Progress,
     ) -> TrainedNetwork:
-        """Train; what the plugin tells of its progress goes to where the process was told to tell it."""
+        """Train; progress messages from the worker go to the callback of :func:`isolated_models`."""
         network: Network = self._ask(
             "train",
             kind=Network,
@@ -223,16 +223,16 @@ class TrainableModel(IsolatedModel):
             rest = json.loads(network.rest)
             action, settings, facts = plain(rest["action"]), dict(rest["settings"]), dict(rest["facts"])
         except (KeyError, TypeError, ValueError) as error:
-            raise NgbError(f"{self._name}: train() describes its network in no sound way.") from error
+            raise NgbError(f"{self._name}: train() returned an invalid network.") from error
         return TrainedNetwork(network.weights, action, settings, facts)
 
 
 class TrainableController(TrainableModel, IsolatedController):
-    """A controller that takes long to train."""
+    """A controller with a long training."""
 
 
 class TrainableTwinned(TrainableModel, IsolatedTwinned):
-    """A controller with a twin that takes long to train."""
+    """A controller with an untrained twin and a long training."""
 
 
 KINDS: Mapping[tuple[str, bool], type[IsolatedModel]] = {

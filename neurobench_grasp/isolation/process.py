@@ -1,4 +1,4 @@
-"""The process of an isolated plugin, seen from here: start, ask, limit it, and trust nothing it says."""
+"""Client of an isolated plugin's process: starts it, sends requests, enforces limits, checks responses."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from neurobench_grasp.data.quarantine import KEPT
 from neurobench_grasp.errors import NgbError, PluginError
 from neurobench_grasp.isolation import bootstrap as start
 from neurobench_grasp.isolation.environment import Environment
-from neurobench_grasp.sandbox import limits as confine
+from neurobench_grasp.sandbox import limits as sandbox_limits
 from neurobench_grasp.sandbox.wire import PackedError, read_packed, write_packed
 
 GIB = 1 << 30
 ALSO_KEPT = ("NGB_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "MUJOCO_GL", "OMP_NUM_THREADS",
              "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # fmt: skip
-LONGEST_LINE = 1 << 20  # bytes of an answer
+LONGEST_LINE = 1 << 20  # bytes of a response
 LONGEST_TEXT = 4000  # characters of a message
 NO_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "can't start new thread")
-"""Last words of processes that reached their limit of memory."""
+"""Error messages of processes that reached their memory limit."""
 START_SECONDS = 300.0  # importing torch from a slow disk takes a while
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an isolated plugin may use.
+    """Limits of an isolated plugin.
 
     Parameters
     ----------
     seconds : float
-        Of one request: fitting, training, or activations of some trials.
+        Per request: fitting, training, or activations of some trials.
     memory : int
-        Bytes that its process allocates.
+        Bytes allocated by its process.
     disk : int
         Bytes of any one file that it writes.
     """
@@ -57,20 +57,20 @@ class Limits:
 
 
 class PluginProcess:
-    """The process of one isolated plugin; it is started when it is first asked something.
+    """The process of one isolated plugin; started by the first request.
 
     Parameters
     ----------
     environment : Environment
     limits : Limits
-    tell : callable
-        Told in words what the plugin says of its progress, and which protections this machine does not have.
+    progress : callable
+        Called with progress messages of the plugin, and with protections unsupported on this machine.
     """
 
-    def __init__(self, environment: Environment, limits: Limits, tell: Progress) -> None:
-        self.environment, self.limits, self.tell = environment, limits, tell
-        self.life = 0
-        """How often it was started; what it was given in an earlier life is gone."""
+    def __init__(self, environment: Environment, limits: Limits, progress: Progress) -> None:
+        self.environment, self.limits, self.progress = environment, limits, progress
+        self.generation = 0
+        """Number of starts; objects of an earlier start are lost."""
         self._child: subprocess.Popen[bytes] | None = None
         self._scratch = Path()
         self._requests = self._answers = -1
@@ -81,7 +81,7 @@ class PluginProcess:
 
     @property
     def who(self) -> str:
-        """Distribution and version, in words."""
+        """Distribution and version as text."""
         return f"{self.environment.distribution} {self.environment.version}"
 
     def ask(
@@ -92,53 +92,53 @@ class PluginProcess:
         kind: Any = None,
         values: Mapping[str, Any] | None = None,
         trials: Trials | None = None,
-        life: int | None = None,
-        **words: Any,
+        generation: int | None = None,
+        **arguments: Any,
     ) -> Any:
-        """Ask for something.
+        """Send a request and return the response.
 
         Parameters
         ----------
         task : str
-            One of the ``do_…`` of :class:`neurobench_grasp.isolation.worker.Worker`.
+            Name of a ``do_…`` method of :class:`neurobench_grasp.isolation.worker.Worker`.
         about : str
-            What it is about, in words, for errors: the model's name.
+            Subject for error messages: the model's name.
         kind : type, optional
-            What the answer must be; without it, the answer is words.
-        values, trials, words
-            What is given with the request: values in files, trials that are kept there, and JSON values.
-        life : int, optional
-            The :attr:`life` in which the process was given what this is about.
+            Expected type of the response; if missing, the response is JSON.
+        values, trials, arguments
+            Arguments of the request: values in files, trials stored in the process, and JSON values.
+        generation : int, optional
+            The :attr:`generation` of the process in which the subject was created.
 
         Raises
         ------
         NgbError
-            If the plugin fails in any way, reaches a limit, or hands back nonsense.
+            If the plugin fails in any way, reaches a limit, or returns an invalid response.
         """
         subject = f"{about or self.who}: {task}"
         with self._lock:
             try:
-                if life is not None and (self._child is None or life != self.life):
+                if generation is not None and (self._child is None or generation != self.generation):
                     raise NgbError(
-                        f"{subject}: the process of {self.who} has ended, and with it what was fitted."
+                        f"{subject}: the process of {self.who} has ended, and the fitted model is lost."
                     )
                 self._begin()
                 if trials is not None:
-                    words["trials"] = self._hold(trials, subject)
-                return self._ask(task, subject, kind, values or {}, words)
+                    arguments["trials"] = self._hold(trials, subject)
+                return self._ask(task, subject, kind, values or {}, arguments)
             except BaseException:
-                if self._awaited:  # it is in an unknown state, or gone
+                if self._awaited:  # its state is unknown, or it has ended
                     self.close()
                 raise
 
     def close(self) -> None:
-        """End the process and all that it started; what it wrote for the exchange is removed."""
+        """End the process and all that it started; remove its exchange folder."""
         with self._lock:
             if self._child is None:
                 return
             child, self._child = self._child, None
             try:
-                os.killpg(child.pid, signal.SIGKILL)  # also what outlives it in its group
+                os.killpg(child.pid, signal.SIGKILL)  # also survivors in its process group
             except (ProcessLookupError, PermissionError):
                 child.kill()
             child.wait()
@@ -155,7 +155,7 @@ class PluginProcess:
         theirs, self._requests = os.pipe()
         self._answers, also_theirs = os.pipe()
         order = {
-            "confine": confine.__file__,
+            "limits_module": sandbox_limits.__file__,
             "limits": {"memory": self.limits.memory, "cpu": None, "disk": self.limits.disk, "mapped": False},
             "requests": theirs,
             "answers": also_theirs,
@@ -166,54 +166,54 @@ class PluginProcess:
         names = (*(name for name in KEPT if not name.startswith("PYTHON")), *ALSO_KEPT)
         kept = {name: os.environ[name] for name in names if name in os.environ}
         self._awaited = True
-        with (self._scratch / "said").open("wb") as said:
+        with (self._scratch / "output").open("wb") as output:
             self._child = subprocess.Popen(
                 [str(self.environment.python), "-I", "-B", str(start.__file__), json.dumps(order)],
                 cwd=self._scratch / "tmp",
                 env=kept | {"TMPDIR": str(self._scratch / "tmp")},
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 pass_fds=(theirs, also_theirs),
                 start_new_session=True,
             )
         os.close(theirs)
         os.close(also_theirs)
-        self.life += 1
-        self._greet()
+        self.generation += 1
+        self._handshake()
         self._awaited = False
 
-    def _greet(self) -> None:
+    def _handshake(self) -> None:
         subject = f"{self.who}: start"
         hello = self._line(subject, time.monotonic() + START_SECONDS, START_SECONDS)
         if hello.get("ngb") != neurobench_grasp.__version__:
             raise PluginError(
-                f"{self.who} brings neurobench-grasp {plain(hello.get('ngb'), 50)} into its environment, but "
+                f"{self.who} installs neurobench-grasp {plain(hello.get('ngb'), 50)} in its environment, but "
                 f"this is {neurobench_grasp.__version__}; its pyproject.toml must allow this version."
             )
         unsupported_limits = hello.get("unsupported_limits")
         if isinstance(unsupported_limits, list) and unsupported_limits:
-            words = ", ".join(plain(w, 100) for w in unsupported_limits)
-            self.tell(f"isolation: this machine does not give the process of {self.who} {words}")
+            missing = ", ".join(plain(w, 100) for w in unsupported_limits)
+            self.progress(f"isolation: not supported on this machine for {self.who}: {missing}")
 
     def _hold(self, trials: Trials, subject: str) -> int:
-        """Hand trials over once; gives their number there."""
+        """Send trials once; return their number in the process."""
         for number, known in enumerate(self._held):
             if known is trials:
                 return number
-        self._ask("hold", subject, None, {"trials": trials}, {})
+        self._ask("store_trials", subject, None, {"trials": trials}, {})
         self._held.append(trials)
         return len(self._held) - 1
 
     def _ask(
-        self, task: str, subject: str, kind: Any, values: Mapping[str, Any], words: Mapping[str, Any]
+        self, task: str, subject: str, kind: Any, values: Mapping[str, Any], arguments: Mapping[str, Any]
     ) -> Any:
         self._asked += 1
         folder = self._scratch / str(self._asked)
         into = folder / "answer"
         into.mkdir(parents=True)
         try:
-            given = dict(words)
+            given = dict(arguments)
             for name, value in values.items():
                 given[name] = str(folder / name)
                 (folder / name).mkdir()
@@ -221,11 +221,11 @@ class PluginProcess:
             self._send({"task": task, "given": given, "into": str(into)}, subject)
             answer = self._answer(subject)
             if kind is None:
-                return answer.get("words")
+                return answer.get("result")
             try:
                 return read_packed(into, kind)
             except PackedError as error:
-                raise self._nonsense(subject, str(error)) from error
+                raise self._invalid(subject, str(error)) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -239,19 +239,19 @@ class PluginProcess:
             raise self._ended(subject) from None
 
     def _answer(self, subject: str) -> dict[str, Any]:
-        """Wait for the answer; says meanwhile what the plugin says of its progress."""
+        """Wait for the response; report progress messages meanwhile."""
         end = time.monotonic() + self.limits.seconds
         while "progress" in (answer := self._line(subject, end, self.limits.seconds)):
-            self.tell(plain(answer["progress"], 200))
+            self.progress(plain(answer["progress"], 200))
         if answer.get("limit") == "memory":
             raise self._beyond_memory(subject)
         self._awaited = False
-        if "words" not in answer:
+        if "result" not in answer:
             raise self._refused(answer, subject)
         return answer
 
     def _line(self, subject: str, end: float, allowed: float) -> dict[str, Any]:
-        """Next line that the process writes until a time, as JSON."""
+        """Return the next line of the process as JSON; raise on timeout."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ)
             while b"\n" not in self._unread:
@@ -268,7 +268,7 @@ class PluginProcess:
                     if not more:
                         raise self._ended(subject)
                     if len(self._unread) > LONGEST_LINE:
-                        raise self._nonsense(subject, "an answer is too long")
+                        raise self._invalid(subject, "a response is too long")
                 elif self._child is None or self._child.poll() is not None:
                     raise self._ended(subject)
         line, self._unread = self._unread.split(b"\n", 1)
@@ -277,11 +277,11 @@ class PluginProcess:
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise self._nonsense(subject, "an answer is no JSON")
+            raise self._invalid(subject, "a response is not JSON")
         return answer
 
     def _refused(self, answer: Mapping[str, Any], subject: str) -> NgbError:
-        """Repeat what the process tells of a failure."""
+        """Return the error for a failure reported by the process."""
         message = plain(answer.get("message"), LONGEST_TEXT)
         failed = plain(answer.get("failed"), LONGEST_TEXT)
         kind = getattr(errors, str(answer.get("kind")), None)
@@ -291,37 +291,37 @@ class PluginProcess:
         elif failed:
             error = NgbError(f"{subject} failed in the plugin ({self.who}, isolated): {failed.rstrip('.')}.")
         else:
-            return self._nonsense(subject, "an answer says nothing")
+            return self._invalid(subject, "a response is empty")
         error.add_note(str(answer.get("trace"))[:LONGEST_LINE])
         return error
 
     def _ended(self, subject: str) -> NgbError:
-        """Say how a process ended that gave no answer."""
+        """Return the error for a process that ended without a response."""
         assert self._child is not None
         try:
             code = self._child.wait(10)
         except subprocess.TimeoutExpired:
-            return self._nonsense(subject, "it hung up")
-        said = self._last_words()
-        if any(sign in said for sign in NO_MEMORY):
+            return self._invalid(subject, "it closed the connection")
+        output = self._last_output()
+        if any(text in output for text in NO_MEMORY):
             return self._beyond_memory(subject)
         if code == -signal.SIGKILL:
-            how = "was killed, as the system does when memory runs out"
+            how = "was killed, probably by the system for lack of memory"
         elif code == -signal.SIGXFSZ:
             how = f"wrote a file of more than {self.limits.disk / GIB:.3g} GiB"
         else:
             how = (
                 f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended itself (exit code {code})"
             )
-        words = f"; it last said {said!r}" if said else ""
-        return NgbError(f"{subject} gave no answer, because the process of {self.who} {how}{words}.")
+        last = f"; its last output was {output!r}" if output else ""
+        return NgbError(f"{subject} returned nothing, because the process of {self.who} {how}{last}.")
 
-    def _last_words(self) -> str:
-        """Last line that the process printed."""
+    def _last_output(self) -> str:
+        """Return the last line that the process printed."""
         try:
-            with (self._scratch / "said").open("rb") as said:
-                said.seek(max(0, said.seek(0, os.SEEK_END) - LONGEST_TEXT))
-                lines = said.read().decode(errors="replace").splitlines()
+            with (self._scratch / "output").open("rb") as output:
+                output.seek(max(0, output.seek(0, os.SEEK_END) - LONGEST_TEXT))
+                lines = output.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
         return plain(next((line for line in reversed(lines) if line.strip()), ""), 300)
@@ -333,12 +333,12 @@ class PluginProcess:
 
     def _beyond(self, subject: str, what: str, option: str) -> NgbError:
         return NgbError(
-            f"{subject} ({self.who}, isolated) {what}, so its process was stopped; give it more with "
-            f"{option}, or let the model need less."
+            f"{subject} ({self.who}, isolated) {what}, so its process was stopped; raise the limit with "
+            f"{option}, or reduce what the model needs."
         )
 
-    def _nonsense(self, subject: str, why: str) -> NgbError:
+    def _invalid(self, subject: str, why: str) -> NgbError:
         return NgbError(
-            f"{subject} handed back what is no sound answer ({plain(why, 200)}), so nothing of it was used; "
+            f"{subject} returned an invalid response ({plain(why, 200)}), which was discarded; "
             f"the fault is in the plugin ({self.who}, isolated)."
         )

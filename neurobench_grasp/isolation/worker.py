@@ -1,7 +1,7 @@
-"""The process of an isolated plugin: it loads the plugin and answers, one request at a time.
+"""The process of an isolated plugin: it loads the plugin and serves requests, one at a time.
 
-:mod:`neurobench_grasp.isolation.process` starts it and asks. Requests and answers are lines of JSON on two
-pipes of their own, so that whatever the plugin prints is in nobody's way; values lie in folders beside.
+:mod:`neurobench_grasp.isolation.process` starts it. Requests and responses are lines of JSON on two separate
+pipes, so that output printed by the plugin does not interfere; values are in folders.
 """
 
 from __future__ import annotations
@@ -40,34 +40,34 @@ LONGEST_TRACE = 20_000  # characters
 
 
 def serve(order: Mapping[str, Any], unsupported_limits: list[str]) -> None:
-    """Answer requests until there are no more."""
+    """Serve requests until the pipe is closed."""
     _end_with(order["parent"], order["scratch"])
     requests, answers = (os.fdopen(order[name], mode) for name, mode in (("requests", "r"), ("answers", "w")))
     for descriptor in (order["requests"], order["answers"]):
         os.set_inheritable(descriptor, False)
 
-    def tell(answer: Mapping[str, Any]) -> None:
+    def send(answer: Mapping[str, Any]) -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
-    worker = Worker(order["distribution"], lambda text: tell({"progress": text}))
-    tell({"ngb": neurobench_grasp.__version__, "unsupported_limits": unsupported_limits})
+    worker = Worker(order["distribution"], lambda text: send({"progress": text}))
+    send({"ngb": neurobench_grasp.__version__, "unsupported_limits": unsupported_limits})
     for line in requests:
-        tell(_answer(worker, json.loads(line)))
+        send(_answer(worker, json.loads(line)))
     _leave(order["scratch"])
 
 
 def _answer(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Do one request; whatever the plugin raises is told, not raised."""
+    """Serve one request; exceptions of the plugin are reported, not raised."""
     try:
-        words, value = getattr(worker, f"do_{request['task']}")(**request["given"])
+        result, value = getattr(worker, f"do_{request['task']}")(**request["given"])
         if value is not None:
             write_packed(Path(request["into"]), value)
-        return {"words": words}
+        return {"result": result}
     except NgbError as error:
         return {"kind": type(error).__name__, "message": str(error), "trace": _trace()}
     except PackedError as error:
-        return {"failed": f"what it gives cannot be handed over: {error}", "trace": _trace()}
+        return {"failed": f"its result cannot be transferred: {error}", "trace": _trace()}
     except MemoryError:
         return {"limit": "memory", "trace": _trace()}
     except BaseException as error:  # a plugin may also call sys.exit
@@ -79,7 +79,7 @@ def _trace() -> str:
 
 
 def _end_with(parent: int, scratch: str) -> None:
-    """Leave when the process that asked for this one is gone, even in the middle of an answer."""
+    """End this process when its parent is gone, even while it serves a request."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -90,20 +90,20 @@ def _end_with(parent: int, scratch: str) -> None:
 
 
 def _leave(scratch: str) -> None:
-    """End this process and all that it started, when nobody asks any more."""
+    """End this process and all that it started."""
     shutil.rmtree(scratch, ignore_errors=True)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 class Worker:
-    """What a plugin does on request; each ``do_…`` gives words (JSON) and a value for :func:`write_packed`.
+    """Tasks of a plugin; each ``do_…`` returns JSON and a value for :func:`write_packed`.
 
     Parameters
     ----------
     distribution : str
-        The plugin; others that can be seen from here do not count.
+        The plugin; others that are visible are ignored.
     progress : callable
-        Told in words what is being done.
+        Called with status messages.
     """
 
     def __init__(self, distribution: str, progress: Callable[[str], None]) -> None:
@@ -113,7 +113,7 @@ class Worker:
 
     @functools.cached_property
     def offered(self) -> list[Any]:
-        """What the plugin offers; it is loaded when that is first asked."""
+        """Specs of the plugin, which is loaded on first use."""
         return [p.spec for p in offered_by(self.distribution)]
 
     @property
@@ -122,12 +122,12 @@ class Worker:
         return {spec.name: spec for spec in self.offered if isinstance(spec, ModelSpec)}
 
     def do_offers(self) -> tuple[Any, None]:
-        """Describe its models; name what else it offers."""
+        """Describe its models; name its other offers."""
         others = [spec.name for spec in self.offered if not isinstance(spec, ModelSpec)]
         return {"models": [_described(s) for s in self.specs.values()], "others": others}, None
 
-    def do_hold(self, trials: str) -> tuple[None, None]:
-        """Keep trials, so that a model that is given them again sees that they are the same."""
+    def do_store_trials(self, trials: str) -> tuple[None, None]:
+        """Store trials, so that a model receives the same object in later requests."""
         self.trials.append(read_packed(Path(trials), Trials))
         return None, None
 
@@ -136,7 +136,7 @@ class Worker:
         return self._keep(self.specs[name].build(seed, **settings)), None
 
     def do_depends_on(self, name: str, seed: int, trials: int) -> tuple[Any, None]:
-        """Name what else a fitted model depends on."""
+        """Return what else a fitted model depends on."""
         depends_on = self.specs[name].depends_on
         return str(depends_on and depends_on(seed, self.trials[trials])), None
 
@@ -146,11 +146,11 @@ class Worker:
         return None, None
 
     def do_state(self, model: int) -> tuple[None, State]:
-        """Give all that a model has learned."""
+        """Return the fitted state of a model."""
         return None, State(_arrays(self.models[model].state(), "state()"))
 
     def do_restore(self, model: int, state: str) -> tuple[None, None]:
-        """Give it back to a model."""
+        """Load the state of a model."""
         self.models[model].restore(read_packed(Path(state), State).arrays)
         return None, None
 
@@ -160,7 +160,7 @@ class Worker:
         return None, _expect(found, Activations, "activations()")
 
     def do_track(self, model: int, trials: int, goal: str | None = None) -> tuple[None, Tracking]:
-        """Move the hand."""
+        """Run a controller in closed loop."""
         towards = None if goal is None else read_packed(Path(goal), Goal)
         found = self.models[model].track(self.trials[trials], goal=towards)
         return None, _expect(found, Tracking, "track()")
@@ -170,16 +170,16 @@ class Worker:
         return None, _expect(self.models[model].embed(self.trials[trials]), Ragged, "embed()")
 
     def do_observe(self, model: int, trials: int) -> tuple[None, Ragged]:
-        """Give what the network received."""
+        """Return the observations of the network."""
         return None, _expect(self.models[model].observe(self.trials[trials]), Ragged, "observe()")
 
     def do_activations_of(self, model: int, observations: str) -> tuple[None, Activations]:
-        """Run the network openly."""
+        """Run an open pass of the network."""
         found = self.models[model].activations_of(read_packed(Path(observations), Ragged))
         return None, _expect(found, Activations, "activations_of()")
 
     def do_untrained(self, model: int, seed: int) -> tuple[Any, None]:
-        """Make the twin before training a model of its own."""
+        """Create the untrained twin as a model."""
         return self._keep(self.models[model].untrained(seed=seed)), None
 
     def do_train(
@@ -225,12 +225,12 @@ def _described(spec: ModelSpec) -> dict[str, Any]:
 
 def _expect(value: Any, kind: type, method: str) -> Any:
     if not isinstance(value, kind):
-        raise PackedError(f"{method} gives a {type(value).__name__}; it must give {kind.__name__}")
+        raise PackedError(f"{method} returned a {type(value).__name__}; it must return {kind.__name__}")
     return value
 
 
 def _arrays(arrays: Any, method: str) -> dict[str, Any]:
-    """Copy named arrays; a mapping of anything else is told by :func:`write_packed` or by who reads it."""
+    """Copy named arrays; a mapping of other types is rejected by :func:`write_packed` or the reader."""
     if not isinstance(arrays, Mapping):
-        raise PackedError(f"{method} gives a {type(arrays).__name__}; it must give named arrays")
+        raise PackedError(f"{method} returned a {type(arrays).__name__}; it must return named arrays")
     return dict(arrays)

@@ -1,7 +1,7 @@
-"""Model recovery: see whether the benchmark can tell hypotheses apart (protocol section 6).
+"""Model recovery: test whether the benchmark can distinguish hypotheses (protocol section 6).
 
-Units are generated from a known teacher; the candidate of the teacher's kind must explain them best. Reads
-top to bottom: what drives a teacher's units (`teachers.py`), sessions of such units (`sessions.py`), scores
+Units are generated from a known teacher; the candidate of the teacher's kind must explain them best. Reading
+order: what drives a teacher's units (`teachers.py`), sessions of such units (`sessions.py`), scores
 of the candidates (`candidates.py`), the verdict (`matrix.py`), table and picture (`report.py`).
 """
 
@@ -45,10 +45,10 @@ def recover(
     teachers : sequence of str
         Keys of :data:`KINDS`.
     networks : int
-        Candidates are the networks of seeds 0 … ``networks`` − 1; at least two, since one says nothing about
-        how networks differ.
+        Candidates are the networks of seeds 0 … ``networks`` − 1; at least two, to estimate the variance
+        between networks.
     teacher_seeds : sequence of int
-        One teacher network each; a teacher without networks is taken once, its units drawn by the first.
+        One teacher network each; a teacher without networks is used once, with the first as seed of units.
     n_units : int
         Units of each session.
     n_sessions : int
@@ -56,9 +56,9 @@ def recover(
     candidates : mapping of str to str
         Model → its kind of input or action.
     dataset : str or path
-        Whose movements are used, and on which candidates and teachers were trained.
+        Dataset whose movements are used, and on which candidates and teachers were trained.
     out : path
-        Run folder: what is finished in it is found again.
+        Run folder; finished stages in it are reused.
     progress : callable
 
     Returns
@@ -76,7 +76,7 @@ def recover(
     _check(taught, candidates, networks)
     data = load_dataset(registry, dataset, progress=progress)
     if n_sessions > len(data.sessions):
-        raise NgbError(f"{data.id} has {len(data.sessions)} sessions; ask for no more than these.")
+        raise NgbError(f"{data.id} has {len(data.sessions)} sessions; request at most these.")
     train = data.behaviour("train")
     seeds = {name: range(networks if registry.model(name).spec.controller else 1) for name in candidates}
     _check_networks(registry, taught, seeds, train)
@@ -103,7 +103,7 @@ def _files(registry: Registry, dataset: str | Path) -> list[Path]:
 def _teachers(registry: Registry, names: Sequence[str], seeds: Sequence[int]) -> list[Teacher]:
     for name in names:
         if name not in KINDS:
-            raise NgbError(f"{name!r} is no teacher; choose among {', '.join(KINDS)}.")
+            raise NgbError(f"{name!r} is not a teacher; choose among {', '.join(KINDS)}.")
     return [
         Teacher(name, KINDS[name], seed)
         for name in dict.fromkeys(names)
@@ -113,12 +113,12 @@ def _teachers(registry: Registry, names: Sequence[str], seeds: Sequence[int]) ->
 
 def _check(teachers: Sequence[Teacher], candidates: Mapping[str, str], networks: int) -> None:
     if networks < 2:
-        raise NgbError("One network says nothing about how networks differ; take at least two.")
+        raise NgbError("One network does not show the variance between networks; use at least two.")
     for teacher in teachers:
         if teacher.seed < networks:
             raise NgbError(
                 f"The teacher's seed {teacher.seed} is among the candidates' (0 … {networks - 1}), so a "
-                "network would be asked to recover itself; choose another seed for the teacher."
+                "network would have to recover itself; choose another seed for the teacher."
             )
         if teacher.kind not in candidates.values():
             raise NgbError(f"No candidate is of the kind of the teacher {teacher.name} ({teacher.kind}).")
@@ -127,7 +127,7 @@ def _check(teachers: Sequence[Teacher], candidates: Mapping[str, str], networks:
 def _check_networks(
     registry: Registry, teachers: Sequence[Teacher], seeds: Mapping[str, Sequence[int]], train: Trials
 ) -> None:
-    """Find every network before the work begins."""
+    """Check that every network exists before the work starts."""
     wanted = [(name, seed) for name, each in seeds.items() for seed in each]
     for name, seed in [*((t.model, t.seed) for t in teachers), *wanted]:
         depends_on = registry.model(name).spec.depends_on

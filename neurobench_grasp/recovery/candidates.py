@@ -26,28 +26,28 @@ def score_candidate(
     out: str | Path,
     progress: Progress,
 ) -> tuple[Networks, Networks]:
-    """Score the networks of a candidate by the encoding protocol, as anyone would.
+    """Score the networks of a candidate by the encoding protocol.
 
     Returns
     -------
     networks, twins : sequence of sequence of UnitScores
-        Network by network, session by session: of the candidate, and of its networks before training, of
-        which there are none for a model that has no networks.
+        By network and session: of the candidate, and of its untrained twins, which models without networks
+        do not have.
     """
     networks: list[list[UnitScores]] = [[] for _ in seeds]
     twins: list[list[UnitScores]] = [[] for _ in seeds]
     for file in files:
 
-        def tell(text: str, file: Path = file) -> None:
+        def report(text: str, file: Path = file) -> None:
             progress(f"{model} on {file.stem}: {text}")
 
         records = evaluate(
             model, file, protocols=("encoding",), seeds=seeds, options=Options(trained_on=str(trained_on)),
-            out=out, progress=tell,
+            out=out, progress=report,
         )  # fmt: skip
         for network, twin, record in zip(networks, twins, records, strict=True):
             table = read_units(record_path(Path(out) / "records", record), record, (_OWN, _TWIN).__contains__)
-            assert table is not None  # encoding always keeps them
+            assert table is not None  # encoding always stores them
             network += table.scores[_OWN]
             twin += table.scores.get(_TWIN, ())
     return networks, twins if all(twins) else []

@@ -18,9 +18,9 @@ class Candidate:
     ----------
     kind : str
     networks : sequence of sequence of UnitScores
-        Network by network, session by session.
+        By network and session.
     twins : sequence of sequence of UnitScores
-        Of each network before training; empty for a model without networks.
+        Of the untrained twins; empty for a model without networks.
     """
 
     kind: str
@@ -30,7 +30,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Recovered:
-    """What the benchmark says about the sessions of one teacher.
+    """Result for the sessions of one teacher.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ class Recovered:
     scores, twins : mapping of str to Summary
         Explained variance on held-out objects of each candidate, and of its untrained twins.
     margins, twin_margins : mapping of str to Summary
-        The same of the candidate of the teacher's kind, less that of each other candidate and of each
-        candidate's untrained twins; paired unit by unit, and with its own twins network by network.
+        Difference between the candidate of the teacher's kind and each other candidate, and each
+        candidate's untrained twins; paired by unit, and with its own twins by network.
     """
 
     teacher: Teacher
@@ -56,15 +56,15 @@ class Recovered:
 
     @property
     def recovered(self) -> bool:
-        """Whether the own kind is above every other kind, each interval of the difference excluding 0."""
+        """Whether the own kind is above every other kind, all intervals of the difference excluding 0."""
         return all(verdict(margin) > 0 for margin in self.margins.values())
 
     @property
     def why_not(self) -> str:
-        """Which other candidates are not below, in words; empty if the teacher is recovered."""
-        words = {0: "cannot be told from", -1: "is below"}
+        """Other candidates that are not below, as text; empty if the teacher is recovered."""
+        relations = {0: "does not differ from", -1: "is below"}
         return "; ".join(
-            f"{self.own} {words[verdict(margin)]} {name}"
+            f"{self.own} {relations[verdict(margin)]} {name}"
             for name, margin in self.margins.items()
             if verdict(margin) <= 0
         )

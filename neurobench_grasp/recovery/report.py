@@ -1,4 +1,4 @@
-"""The matrix as tidy tables and as a picture."""
+"""The matrix as tidy tables and as a figure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _NOTE = (
     "Each cell: mean over units and networks of single-trial EV on held-out objects, its 95 % interval, and "
     "by how much the candidate of the teacher's kind (framed) is above it, paired unit by unit. Recovered: "
     "the interval of that margin lies above 0 for every other kind of input or action; untrained networks "
-    "have no part in the verdict. Shades go from the lowest to the highest score of a row.\n"
-    "Synthetic sessions: a self-test of the benchmark, which says nothing about brains."
+    "do not enter the verdict. Shades go from the lowest to the highest score of a row.\n"
+    "Synthetic sessions: a self-test of the benchmark, no evidence about brains."
 )
 
 
 def rows(found: Sequence[Recovered]) -> list[dict[str, Any]]:
-    """Tidy rows, one for each cell of the matrix.
+    """Return tidy rows, one for each cell of the matrix.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Sessions with units that a teacher drives: the movements of a synthetic session, other neurons."""
+"""Sessions with units driven by a teacher: the movements of a synthetic session, other neurons."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from neurobench_grasp.recovery.teachers import Teacher
 
 AREA = "M1"
 DESCRIPTION = (
-    "Synthetic, a self-test: movements and spikes were made by a generator, not recorded. Units follow {}, "
-    "so that a benchmark can be asked whether it finds that out; scores say nothing about brains."
+    "Synthetic, a self-test: movements and spikes were generated, not recorded. Units follow {}, "
+    "to test whether a benchmark identifies them; scores are no evidence about brains."
 )
 
 
@@ -37,25 +37,25 @@ def session_file(
     n_units: int,
     progress: Progress,
 ) -> Path:
-    """Write the session of a teacher's units with another session's movements, or find it.
+    """Return the session file of a teacher's units with another session's movements; write it if missing.
 
     Parameters
     ----------
     folder : path
     teacher : Teacher
     spec : Provided of ModelSpec
-        The teacher's model.
+        Model of the teacher.
     base : Session
-        Whose movements they are.
+        Session with the movements.
     train : Trials
-        What the teacher's network was trained on.
+        Training data of the teacher's network.
     n_units : int
     progress : callable
 
     Returns
     -------
     path
-        Named after teacher and movements, in a folder named after all that the content depends on.
+        Named after teacher and movements, in a folder named after everything that the content depends on.
     """
     depends_on = spec.spec.depends_on
     code = [code_digest(CORE), code_digest(spec.distribution)]
@@ -79,17 +79,17 @@ def session_file(
 def taught_session(
     name: str, base: Session, aligned: AlignedSession, drives: Mapping[str, Floats], n_units: int
 ) -> Session:
-    """Give a session's movements units that follow a teacher; all random numbers follow from the name.
+    """Return a session's movements with units that follow a teacher; all random numbers follow from the name.
 
-    They behave as the demo's units of M1 but for what drives them: saturating rates, a lead, gains that vary
-    from trial to trial, spikes on an integer clock. Outside the teacher's trials their drive is 0.
+    The units are like those of the demo's M1 except for their drives: saturating rates, a lead, gains that
+    vary from trial to trial, spikes on an integer clock. Outside the teacher's trials the drive is 0.
 
     Parameters
     ----------
     name : str
-        Of the session.
+        Name of the session.
     base : Session
-        Of the demo's kind: joint angles at the centres of bins of 20 ms from time 0.
+        Like the demo's: joint angles at the centres of bins of 20 ms from time 0.
     aligned : AlignedSession
         The same session.
     drives : mapping of str to ndarray, shape (n_total_steps, n_features)
@@ -117,7 +117,7 @@ def taught_session(
 
 
 def _bins(aligned: AlignedSession) -> Ints:
-    """Bin of the session's clock for each step of the aligned trials, shape (n_total_steps,)."""
+    """Return the bin of the session's clock for each step of the aligned trials, shape (n_total_steps,)."""
     trials = aligned.trials
     first = np.rint(aligned.start / STEP).astype(np.int64) - trials.window[:, 0]
     steps = [a + np.arange(n) for a, n in zip(first, np.diff(trials.offsets), strict=True)]

@@ -1,4 +1,4 @@
-"""What drives the units of a teacher: layers of a network in closed loop, or the recorded movement itself."""
+"""Drives of a teacher's units: layers of a network in closed loop, or the recorded movement."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from neurobench_grasp.contract import Floats, ModelSpec, Trials
 KINDS: Mapping[str, str] = {"muscle_ppo": "muscle", "torque_ppo": "torque", "linear_kinematic": "kinematics"}
 """Teachers and candidates → their kind of input or action."""
 LAYERS = ("actor/integration", "actor/decoder", "critic/integration", "critic/decoder")
-"""Layers of a network that drive units, each with the same weight on average: where its inputs have met."""
+"""Layers of a network that drive units, with equal weight on average: those after its inputs are combined."""
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """What generates the units of a session.
+    """Model that generates the units of a session.
 
     Parameters
     ----------
     model, kind : str
         See :data:`KINDS`.
     seed : int
-        Of its network; without one, of its units.
+        Of its network; without a network, of its units.
     """
 
     model: str
@@ -34,26 +34,26 @@ class Teacher:
 
     @property
     def name(self) -> str:
-        """Name of its sessions and streams of random numbers."""
+        """Name of its sessions and random streams."""
         return f"{self.model}-{self.seed}"
 
     def drives(self, spec: ModelSpec, train: Trials, trials: Trials) -> dict[str, Floats]:
-        """Give what the teacher computes during some trials.
+        """Return the teacher's features for some trials.
 
         Parameters
         ----------
         spec : ModelSpec
-            Of the teacher's model.
+            Model of the teacher.
         train : Trials
-            What its network was trained on.
+            Training data of its network.
         trials : Trials
 
         Returns
         -------
         dict of str to ndarray, shape (n_total_steps, n_features)
-            For each kind of drive, standardised; features that never change are left out.
+            For each kind of drive, standardised; constant features are omitted.
         """
-        if self.kind == "kinematics":  # of the recorded posture alone: what a candidate adds, it must afford
+        if self.kind == "kinematics":  # recorded posture alone
             assert trials.joint_angles is not None
             muscles = muscle_kinematics(trials.joint_angles.values, trials.dt, trials.offsets)
             found = {"muscle kinematics": np.hstack([muscles.length, muscles.velocity])}

@@ -1,6 +1,6 @@
-"""Frozen dataclasses as JSON and arrays, and back again: what comes back is checked against their types.
+"""Serialise frozen dataclasses as JSON and arrays; on reading, all values are checked against their types.
 
-For results that another process hands over, which is not to be trusted.
+For results of an untrusted process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class PackedError(Exception):
-    """What was handed over is not what it should be."""
+    """Received data do not have the expected form."""
 
 
 def write_packed(folder: Path, value: object) -> None:
@@ -35,9 +35,9 @@ def write_packed(folder: Path, value: object) -> None:
     Raises
     ------
     PackedError
-        If an array holds objects, which would be pickled.
+        If an array contains objects, which would be pickled.
     TypeError
-        If there is something else in it.
+        If a value has another type.
     """
     arrays: dict[str, NDArray[Any]] = {}
     data = _pack(value, arrays)
@@ -46,12 +46,12 @@ def write_packed(folder: Path, value: object) -> None:
 
 
 def read_packed(folder: Path, kind: Any) -> Any:
-    """Read a value of a type, with everything inside it as the type says.
+    """Read a value of a type, with everything inside it checked.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Where :func:`write_packed` wrote it, or somebody who pretends so.
+        Written by :func:`write_packed` in an untrusted process.
     kind : type
         A frozen dataclass, or ``tuple[Dataclass, ...]``.
 
@@ -65,16 +65,16 @@ def read_packed(folder: Path, kind: Any) -> Any:
         return _unpack(kind, data, _arrays(folder / ARRAYS))
     except PackedError:
         raise
-    except Exception as cause:  # whatever the parsers of JSON, zip and npy make of nonsense
+    except Exception as cause:  # the parsers of JSON, zip and npy may raise anything
         raise PackedError(type(cause).__name__) from cause
 
 
 def _pack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
-            raise PackedError("an array holds objects, not plain numbers")
+            raise PackedError("an array contains objects, not plain numbers")
         name = f"a{len(arrays)}"
-        arrays[name] = np.require(value, requirements="C")  # which keeps arrays without dimensions
+        arrays[name] = np.require(value, requirements="C")  # preserves 0-d arrays
         return name
     if is_dataclass(value):
         return {f.name: _pack(getattr(value, f.name), arrays) for f in fields(value)}
@@ -86,10 +86,10 @@ def _pack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
 
 
 def _regular(path: Path, limit: int | None = None) -> Path:
-    """Make sure that a path is a file, no link and no pipe, and not too large."""
+    """Raise unless a path is a regular file, neither link nor pipe, and not too large."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode) or (limit is not None and found.st_size > limit):
-        raise PackedError(f"{path.name} is no plain file of at most {limit} bytes")
+        raise PackedError(f"{path.name} is not a regular file of at most {limit} bytes")
     return path
 
 
@@ -100,13 +100,13 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         if any(m.compress_type != zipfile.ZIP_STORED for m in members):
             raise PackedError("an array is compressed")
         if sum(m.file_size for m in members) > size:
-            raise PackedError("the arrays promise more than is there")
+            raise PackedError("the arrays declare more than is stored")
     with np.load(path, allow_pickle=False) as content:
         return {name: content[name] for name in content.files}
 
 
 def _unpack(kind: Any, data: Any, arrays: Arrays) -> Any:
-    """Turn JSON into a value of a type, or refuse it."""
+    """Convert JSON to a value of a type, or raise."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (Union, types.UnionType):
         if data is None and types.NoneType in inner:
@@ -135,7 +135,7 @@ def _unpack(kind: Any, data: Any, arrays: Arrays) -> Any:
 
 
 def _array(kind: Any, data: Any, arrays: Arrays) -> NDArray[Any]:
-    """Take an array of numbers, of the very type that is named; ``generic`` stands for numbers and text."""
+    """Return an array of exactly the named type; ``generic`` stands for numbers and text."""
     array = arrays[_expect(isinstance(data, str), data, kind)]
     (wanted,) = typing.get_args(typing.get_args(kind)[1])
     if wanted in (Any, np.generic):
@@ -147,5 +147,5 @@ def _array(kind: Any, data: Any, arrays: Arrays) -> NDArray[Any]:
 
 def _expect(holds: bool, found: Any, kind: Any) -> Any:
     if not holds:
-        raise PackedError(f"{str(found)[:40]!r} is no {kind}")
+        raise PackedError(f"{str(found)[:40]!r} is not a {kind}")
     return found

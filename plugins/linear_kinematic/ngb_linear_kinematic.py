@@ -1,6 +1,6 @@
-"""Linear kinematics: what the recorded movement itself says, without any network.
+"""Linear kinematics: features of the recorded movement, without any network.
 
-The same features stand beside every candidate as a reference; as a model of its own it is ranked with them.
+The same features are a reference for every model; as a model, they are ranked with the others.
 """
 
 import numpy as np
@@ -9,23 +9,23 @@ from neurobench_grasp import Activations, ModelCard, ModelSpec, Trials, hookimpl
 
 
 class LinearKinematic:
-    """Features of the recorded movement; nothing is learned here, the map to units is linear."""
+    """Features of the recorded movement; nothing is fitted here, the map to units is linear."""
 
     def fit(self, train: Trials, *, seed: int) -> None:
-        """Nothing to learn."""
+        """Do nothing: there are no parameters."""
 
     def activations(self, trials: Trials) -> Activations:
-        """Muscle kinematics if there are joint angles, recorded signals otherwise."""
-        from neurobench_grasp.bodies import recorded_kinematics  # MuJoCo; listing models must stay quick
+        """Return muscle kinematics if there are joint angles, recorded signals otherwise."""
+        from neurobench_grasp.bodies import recorded_kinematics  # MuJoCo; listing models must stay fast
 
         return Activations(dict([recorded_kinematics(trials)]))
 
     def state(self) -> dict[str, np.ndarray]:
-        """Nothing was learned."""
+        """Return no arrays: there are no parameters."""
         return {}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Nothing to take back."""
+        """Do nothing: there are no parameters."""
 
 
 @hookimpl

@@ -11,9 +11,9 @@ NAME = "torque_ppo"
 
 
 def build(seed, *, fit_steps=None):
-    """Give an unfitted controller; the seed counts when it is fitted or trained.
+    """Return an unfitted controller; the seed is used by fitting and training.
 
-    Fitting takes the network that was trained on the same trials, or trains one for a few steps.
+    Fitting loads the network trained on the same trials, or trains one for a few steps.
     """
     from neurobench_grasp.controllers.controller import NetworkController
 

@@ -1,7 +1,7 @@
 """The muscle-driven controller before training: the same architecture with random weights.
 
-Its layers answer the observations of the trained network's own closed loop, so that a difference in
-score is a difference of weights alone. The hand it moves is its own, and goes astray.
+Its layers receive the observations of the trained network in closed loop, so that a difference in score is
+a difference of weights alone. In tracking it moves its own hand.
 """
 
 from neurobench_grasp import ModelCard, ModelSpec, hookimpl
@@ -11,9 +11,9 @@ TRAINED = "muscle_ppo"
 
 
 def build(seed, *, fit_steps=None):
-    """Give an unfitted controller; the seed names the trained twin and draws the weights.
+    """Return an unfitted controller; the seed selects the trained twin and the random weights.
 
-    The twin is the network that was trained on the same trials, or one trained for a few steps.
+    The twin is the network trained on the same trials, or one trained for a few steps.
     """
     from neurobench_grasp.controllers.controller import UntrainedController
 

@@ -10,7 +10,7 @@ PLUGINS = Path(__file__).parent / "plugins"
 
 @pytest.fixture(scope="session")
 def install(tmp_path_factory):
-    """Give a function that makes a module a distribution of its own on ``PYTHONPATH``, and gives its folder.
+    """Return a function that installs a module as a separate distribution on ``PYTHONPATH`` and returns its folder.
 
     With ``keep=False`` it is there until the next one.
     """

@@ -39,12 +39,12 @@ def failed(report, subject):
 @pytest.mark.parametrize(
     ("model", "check", "advice"),
     [
-        ("bidirectional", "causal", "Networks that run backwards in time"),
-        ("phase", "causal", "depends on how long the trial goes on"),
+        ("bidirectional", "causal", "Bidirectional networks"),
+        ("phase", "causal", "depends on the trial's duration"),
         ("noisy", "repeatable", "draw no noise in `activations`"),
-        ("nan", "finite", "look for divisions by zero"),
-        ("lastrow", "every_step", "Give all steps, with the trials' own offsets"),
-        ("laststep", "every_step", "give what the model computed at every step"),
+        ("nan", "finite", "check for divisions by zero"),
+        ("lastrow", "every_step", "Return all steps, with the trials' offsets"),
+        ("laststep", "every_step", "return what was computed at every step"),
         ("batch", "batch_invariant", "take means and scales from training trials"),
         ("carriesover", "batch_invariant", "reset the state for each trial"),
         ("readsnwb", "no_neurons", "fake_zoo.py"),
@@ -59,9 +59,9 @@ def failed(report, subject):
         ("editsinputs", "inputs_unchanged", "Copy before you change"),
         ("sharedrandom", "own_random_numbers", "np.random.default_rng(seed)"),
         ("unseeded", "deterministic", "np.random.default_rng(seed)"),
-        ("objectstate", "plain_state", "give arrays of numbers"),
-        ("forgets", "restores", "put everything that `fit` learned into `state`"),
-        ("constant", "varies", "leave it out, or mend it"),
+        ("objectstate", "plain_state", "return the fitted parameters as arrays of numbers"),
+        ("forgets", "restores", "put everything that `fit` computed into `state`"),
+        ("constant", "varies", "omit it, or fix it"),
         ("raises", "fits", "`fit` raises ValueError: the matrix is singular (fake_zoo.py:"),
         ("missinglater", "fits", "`pip install a_module_that_nobody_has`"),
         ("incomplete", "builds", "It lacks restore, state of a Model"),
@@ -69,11 +69,11 @@ def failed(report, subject):
         ("callsexit", "gives_layers", "must not end the program"),
         ("quits", "gives_layers", "ended the process (exit code 3)"),
         ("crashes", "plain_state", "crashed the process (SIGSEGV)"),
-        ("hangs", "plain_state", "was not done after 15 s and was stopped"),
+        ("hangs", "plain_state", "did not finish within 15 s and was stopped"),
         ("ignoresgoals", "takes_goals", "The hand ignores `goal`"),
         ("ignorespostures", "takes_postures", "The hand ignores goals of the kind 'joint_angles'"),
-        ("readsoneposture", "takes_postures", "side by side: 115 columns"),
-        ("no_card", "card", "give `card=ModelCard(licence=…"),
+        ("readsoneposture", "takes_postures", "concatenated: 115 columns"),
+        ("no_card", "card", "add `card=ModelCard(licence=…"),
     ],
 )
 def test_a_broken_rule_is_caught_by_its_own_check_and_by_no_other(zoo, model, check, advice):
@@ -82,7 +82,7 @@ def test_a_broken_rule_is_caught_by_its_own_check_and_by_no_other(zoo, model, ch
     assert advice in found[check]
 
 
-def test_what_depends_on_a_broken_rule_is_told_as_not_run(zoo):
+def test_what_depends_on_a_broken_rule_is_reported_as_not_run(zoo):
     assert not zoo.passed
     rows = {row.check: row for row in zoo.rows if row.subject == "model raises"}
     assert rows["causal"].status == "not run"
@@ -111,7 +111,7 @@ def test_a_good_controller_passes(zoo):
     assert set(rows.values()) == {"pass", "skip"}
 
 
-def test_a_controller_without_a_hand_is_told_which_methods_it_lacks(zoo):
+def test_a_controller_without_a_hand_fails_with_its_missing_methods(zoo):
     assert "activations_of, embed, observe, track" in failed(zoo, "model no_hand")["builds"]
 
 
@@ -157,12 +157,12 @@ def test_two_plugins_with_one_name_are_both_named(install):
     }
 
 
-def test_pickled_weights_in_a_distribution_are_told(install):
+def test_pickled_weights_in_a_distribution_are_reported(install):
     install("fake_weights", plugin("weighty"), files=("weights.pt", "more.safetensors", "notes.txt"))
     found = failed(run_checks("weighty"), "model weighty")
-    assert "It brings weights.pt" in found["no_pickle"]
+    assert "It contains weights.pt" in found["no_pickle"]
     assert (
-        "It brings more.safetensors" in found["names_its_weights"]
+        "It contains more.safetensors" in found["names_its_weights"]
         and "depends_on" in found["names_its_weights"]
     )
 
@@ -185,14 +185,14 @@ def others(install):
 @pytest.mark.parametrize(
     ("subject", "check", "advice"),
     [
-        ("dataset no_licence", "licence", "give `licence`"),
-        ("dataset no_file", "files_exist", "none.nwb, which are not there"),
+        ("dataset no_licence", "licence", "set `licence`"),
+        ("dataset no_file", "files_exist", "none.nwb, which do not exist"),
         ("dataset no_nwb", "readable", "bad.nwb"),
-        ("dataset not_told", "synthetic_is_told", "give `synthetic=True`"),
-        ("dataset twice", "own_ids", "rename one"),
+        ("dataset undeclared", "declares_synthetic", "set `synthetic=True`"),
+        ("dataset twice", "unique_ids", "rename one"),
         ("dataset small", "enough_conditions", "It has 4 conditions"),
-        ("protocol version_0", "version", "give 1"),
-        ("protocol gives_list", "gives_scores", "gives a list"),
+        ("protocol version_0", "version", "use 1"),
+        ("protocol gives_list", "gives_scores", "returns a list"),
         ("protocol bad_row", "follows_schema", "metric"),
         ("protocol draws", "same_scores_again", "np.random.default_rng(context.seed)"),
         ("protocol odd", "plain_settings", "not plain JSON values"),

@@ -57,7 +57,7 @@ def test_a_broken_rule_fails_with_advice_and_without_a_traceback(tmp_path, insta
     assert "1 failed, 1 passed, 4 skipped" in said
 
 
-def test_an_unknown_name_and_a_forgotten_mark_are_told_as_sentences(tmp_path):
+def test_an_unknown_name_and_a_forgotten_mark_are_reported_as_sentences(tmp_path):
     (tmp_path / "test_mine.py").write_text(SUITE.format(name="linear_kinematik"))
     assert "Did you mean 'linear_kinematic'" in run_pytest(tmp_path)
     (tmp_path / "test_mine.py").write_text("def test_contract(ngb_check):\n    ngb_check()\n")

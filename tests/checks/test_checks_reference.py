@@ -41,9 +41,9 @@ def test_the_command_exits_with_1_on_a_broken_plugin_and_tells_it_as_json(instal
     install("fake_broken", "raise ImportError('no luck')", keep=False)
     done = ngb_check("broken", "--json")
     assert done.returncode == 1
-    told = json.loads(done.stdout)
-    assert told["passed"] is False
-    assert "no luck" in next(row["message"] for row in told["checks"] if row["check"] == "loads")
+    reported = json.loads(done.stdout)
+    assert reported["passed"] is False
+    assert "no luck" in next(row["message"] for row in reported["checks"] if row["check"] == "loads")
     assert "Traceback" not in done.stderr
 
 

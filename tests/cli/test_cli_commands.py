@@ -263,19 +263,19 @@ def test_score_options_reach_the_flow(ngb, evaluated, tmp_path):
         ),
         (
             OSError(30, "Read-only file system", "x"),
-            "x: Read-only file system; choose a folder that you may",
+            "x: Read-only file system; choose a writable folder",
             1,
         ),
         (
             KeyboardInterrupt(),
-            "Stopped; nothing is half-written, and the same command continues where it was.",
+            "Stopped; no file is incomplete, and the same command resumes where it stopped.",
             130,
         ),
         (MemoryError(), "There is not enough memory for this", 1),
         (SystemExit(0), "Unexpected SystemExit: 0. Please report it", 1),
         (
             ValueError("shapes\ndiffer"),
-            "Unexpected ValueError: shapes differ. Please report it with what `ngb --debug …` shows",
+            "Unexpected ValueError: shapes differ. Please report it with the output of `ngb --debug …`",
             1,
         ),
     ],
@@ -353,7 +353,7 @@ def test_two_plugins_with_one_name_are_both_named(ngb, install):
         "uninstall one, or disable its plugin with NGB_DISABLE_PLUGINS.\n"
     )
     assert "clash" in ngb("plugins").stdout
-    assert "offer a name that another offers too" in ngb("models").stderr
+    assert "offer a name that another plugin offers, too" in ngb("models").stderr
 
 
 def test_an_unknown_model_brings_a_suggestion(ngb, install, tmp_path):
@@ -437,8 +437,8 @@ def test_checks_that_were_not_run_are_counted_one_by_its_name(ngb, monkeypatch):
     assert not any(line[:2] == ["1", "others"] for line in lines)
 
 
-def test_what_gives_no_layers_is_told_the_form_as_it_is_typed():
-    with pytest.raises(Broken, match=r"must give Activations\(\{name: Ragged\}\)\.$"):
+def test_a_missing_layer_mapping_is_reported_with_the_required_form():
+    with pytest.raises(Broken, match=r"must return Activations\(\{name: Ragged\}\)\.$"):
         layers_in({"hidden": 0}, "activations")
 
 

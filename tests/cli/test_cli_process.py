@@ -1,4 +1,4 @@
-"""The command line as a process of its own: imports, standard output below Python, signals."""
+"""The command line as a subprocess: imports, standard output below Python, signals."""
 
 import json
 import os
@@ -115,7 +115,7 @@ def test_ctrl_c_is_one_sentence_and_exits_with_130(tmp_path):
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert out == ""
-    assert err == "Stopped; nothing is half-written, and the same command continues where it was.\n"
+    assert err == "Stopped; no file is incomplete, and the same command resumes where it stopped.\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -102,7 +102,7 @@ def test_a_pickle_is_refused_and_never_run(kept, tmp_path):
 
     path, train = kept
     rewrite(path, lambda raw: pickle.dumps(Bomb()))
-    with pytest.raises(CorruptFileError, match="no intact safetensors file"):
+    with pytest.raises(CorruptFileError, match="not a valid safetensors file"):
         fitted(train)
     assert not (tmp_path / "ran").exists()
 
@@ -129,7 +129,7 @@ def test_weights_of_another_network_are_refused(kept, change, said):
     [
         ("{", "cannot be read"),
         ("[]", "no card"),
-        ('{"schema": 1}', "missing, unknown or unfit"),
+        ('{"schema": 1}', "missing, unknown or invalid"),
     ],
 )
 def test_a_card_that_is_none_is_refused(kept, text, said):
@@ -142,12 +142,12 @@ def test_a_card_that_is_none_is_refused(kept, text, said):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"trick": 1}, "unfit are trick"),
-        ({"settings": None}, "unfit are settings"),
-        ({"dataset": "x", "train_sha256": "other"}, "unfit are dataset"),
-        ({"seed": "4"}, "unfit are seed"),
+        ({"trick": 1}, "invalid are trick"),
+        ({"settings": None}, "invalid are settings"),
+        ({"dataset": "x", "train_sha256": "other"}, "invalid are dataset"),
+        ({"seed": "4"}, "invalid are seed"),
         ({"action": "torque"}, "another action"),
-        ({"settings.momentum": 1}, "unfit are momentum"),
+        ({"settings.momentum": 1}, "invalid are momentum"),
         ({"settings.encoder_units": "x"}, "encoder_units is 'x' instead of a number"),
         ({"settings.settle_steps": -5}, "settle_steps is -5"),
         ({"settings.physics_steps": 0}, "physics_steps is 0"),

@@ -1,4 +1,4 @@
-"""Training: repeatable, resumable after kill -9, blind to what it only monitors, and refusing strangers."""
+"""Training: repeatable, resumable after kill -9, independent of monitored trials, strict about checkpoints."""
 
 import copy
 import dataclasses
@@ -172,11 +172,11 @@ def test_few_movements_are_filled_up_with_mixtures(tmp_path, monkeypatch):
 
 
 def test_a_training_stopped_by_the_user_is_saved_and_continues_to_the_same_network(unbroken, tmp_path):
-    told = []
+    reported = []
 
     def progress(text):
-        told.append(text)
-        if len(told) == 3:
+        reported.append(text)
+        if len(reported) == 3:
             signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
@@ -229,7 +229,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     trained(tmp_path, steps=128)
     path = tmp_path / training.CHECKPOINT
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CorruptFileError, match="no intact safetensors file"):
+    with pytest.raises(CorruptFileError, match="not a valid safetensors file"):
         trained(tmp_path, steps=128)
 
 

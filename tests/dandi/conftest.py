@@ -1,4 +1,4 @@
-"""An archive with a few small files, a cache of its own, and no way to any other machine."""
+"""An archive with a few small files, a separate cache, and no way to any other machine."""
 
 import random
 import socket
@@ -6,7 +6,7 @@ import socket
 import pytest
 from dandi_server import PUBLISHED, SET, File, archive
 
-from neurobench_grasp.data.dandi.retry import Patience
+from neurobench_grasp.data.dandi.retry import RetryPolicy
 
 
 @pytest.fixture(autouse=True)
@@ -37,5 +37,5 @@ def server():
 
 @pytest.fixture
 def quick():
-    """Patience of fractions of a second."""
-    return Patience(connect=1.0, read=0.3, tries=3, pause=0.01, longest_pause=0.05)
+    """RetryPolicy of fractions of a second."""
+    return RetryPolicy(connect=1.0, read=0.3, tries=3, pause=0.01, longest_pause=0.05)

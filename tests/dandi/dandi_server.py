@@ -130,7 +130,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, *_):
-        """Say nothing of clients that have gone."""
+        """Report nothing of clients that have gone."""
 
 
 class _Handler(BaseHTTPRequestHandler):

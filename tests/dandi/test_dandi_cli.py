@@ -86,7 +86,7 @@ def test_list_verify_and_remove(ngb, server):
     ]
     for command in ("remove", "verify"):
         missing = ngb("data", command, f"dandi:{SET}", "nothing")
-        assert missing.exit_code == 1 and missing.stderr.startswith("The cache holds nothing of nothing; ")
+        assert missing.exit_code == 1 and missing.stderr.startswith("The cache has no nothing; ")
         assert missing.stderr.count("\n") == 1
     assert found(ngb("data", "list", "--json"))["assets"]
 
@@ -124,7 +124,7 @@ def test_what_is_damaged_in_the_cache_is_fetched_anew_and_never_scored(ngb, serv
         else:
             assert path.read_bytes() == content
         assert (
-            "sub-P/sub-P_ses-1.nwb in the cache is damaged, so it was removed, to be fetched anew"
+            "sub-P/sub-P_ses-1.nwb in the cache is damaged, so it was removed, to be fetched again"
             in result.stderr
         )
 
@@ -209,7 +209,7 @@ def test_datasets_of_the_catalogue_are_listed_with_their_sizes(ngb, tmp_path):
     (dataset,) = found(ngb("data", "list", "--json"))["datasets"]
     assert dataset["name"] == "small" and dataset["size"] > 1000
     (state,) = found(ngb("data", "verify", "small", "--json"))
-    assert state == {"name": "small", "state": "complete by its sizes; its digests were not kept"}
+    assert state == {"name": "small", "state": "complete by file sizes; no digests were stored"}
     (folder / "a.nwb").write_bytes(b"x")
     assert ngb("data", "verify", "small").exit_code == 1
     assert ngb("data", "remove", "small").exit_code == 0 and not folder.exists()
@@ -228,8 +228,8 @@ def test_datasets_of_the_catalogue_are_listed_with_their_sizes(ngb, tmp_path):
 def test_errors_are_one_sentence(ngb, server, arguments):
     result = ngb("data", *arguments, server=server)
     assert result.exit_code == 1 and result.stdout == ""
-    told = [line for line in result.stderr.splitlines() if "asking the archive" not in line]
-    assert len(told) == 1 and told[0].endswith(".")
+    messages = [line for line in result.stderr.splitlines() if "querying the archive" not in line]
+    assert len(messages) == 1 and messages[0].endswith(".")
 
 
 def test_score_fetches_what_is_absent_and_then_needs_no_network(ngb, server, tmp_path):

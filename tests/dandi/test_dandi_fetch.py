@@ -46,12 +46,12 @@ def test_an_address_is_read_and_written(text, parsed):
         ("DANDI:000128/a.nwb", "is not an address"),
         ("dandi:000128@latest/a.nwb", "the version 'latest'"),
         ("dandi:000128@/a.nwb", "the version ''"),
-        ("dandi:000128/0.220113.0400/a.nwb", "behind a slash"),
-        ("dandi:000128/draft", "behind a slash"),
-        ("dandi:000128/../a.nwb", "no file of a dandiset can have"),
-        ("dandi:000128//etc/passwd", "no file of a dandiset can have"),
-        ("dandi:000128/a\\b.nwb", "no file of a dandiset can have"),
-        ("dandi:000128/a\x1b[31m.nwb", "no file of a dandiset can have"),
+        ("dandi:000128/0.220113.0400/a.nwb", "after a slash"),
+        ("dandi:000128/draft", "after a slash"),
+        ("dandi:000128/../a.nwb", "has an invalid path"),
+        ("dandi:000128//etc/passwd", "has an invalid path"),
+        ("dandi:000128/a\\b.nwb", "has an invalid path"),
+        ("dandi:000128/a\x1b[31m.nwb", "has an invalid path"),
         ("dandi:000128/sub-A/", "write dandi:000128/sub-A/*"),
     ],
 )
@@ -204,7 +204,7 @@ def test_pinned_digests_are_compared_before_anything_is_downloaded(server):
     with archive() as other:
         other.versions = server.versions
         for digest in ("0" * 64, f"{'0' * 32}-1"):
-            with pytest.raises(CorruptFileError, match="is not the file that is pinned"):
+            with pytest.raises(CorruptFileError, match="is not the pinned file"):
                 fetch(other, pinned={file.path: digest})
         assert other.count("blob") == 0
 
@@ -214,7 +214,7 @@ def test_a_pinned_sha256_that_the_archive_does_not_give_is_compared_with_the_con
     right = hashlib.sha256(b"content").hexdigest()
     text = "dandi:000777@draft/a.nwb"
     assert fetch(server, text, pinned={file.path: right}).found.assets[0].sha256 == right
-    with pytest.raises(CorruptFileError, match="is not the file that is pinned"):
+    with pytest.raises(CorruptFileError, match="is not the pinned file"):
         fetch(server, text, pinned={file.path: "0" * 64})
 
 
@@ -229,10 +229,10 @@ def test_listing_downloads_nothing_and_tells_what_can_be_fetched(server):
 
 
 def test_progress_counts_up_to_all_bytes(server):
-    told = []
-    fetch(server, f"dandi:{SET}/*", progress=told.append)
-    assert told[0] == f"dandi:{SET}/*: asking the archive"
-    assert told[-1] == "3 files: 0.6 of 0.6 MB"
+    messages = []
+    fetch(server, f"dandi:{SET}/*", progress=messages.append)
+    assert messages[0] == f"dandi:{SET}/*: querying the archive"
+    assert messages[-1] == "3 files: 0.6 of 0.6 MB"
 
 
 def test_two_fetches_at_once_download_each_file_once(server):

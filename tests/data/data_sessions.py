@@ -51,7 +51,7 @@ def write_small(path, session=None, **more):
 
 
 def write_foreign(path, session=None):
-    """Write the canonical layout as another tool would: without stamp, so that no digest is compared."""
+    """Write the canonical layout as another tool would: without header, so that no digest is compared."""
     session = write_small(path, session)
     with h5py.File(path, "r+") as file:
         del file["scratch"], file["identifier"]

@@ -1,4 +1,4 @@
-"""DecodingTrials that are found by their speed: planted ones with a closed form, and what is none."""
+"""Movements that are found by their speed: planted ones with a closed form, and what is none."""
 
 from dataclasses import replace
 
@@ -137,7 +137,7 @@ def test_a_layout_finds_events_and_a_trial_without_movement_is_dropped_with_its_
     read = load_session(tmp_path / "a.nwb", layout)
     onset = [t + PASSED if t else np.nan for t in (1.0, None, 31.5, 46.0)]
     assert read.trials.events["move_onset"] == pytest.approx(onset, abs=0.02, nan_ok=True)
-    assert "found in the speed of this signal, and none in 1 of 4 trials" in " ".join(read.notes)
+    assert "detected from the speed of this signal, and none in 1 of 4 trials" in " ".join(read.notes)
     assert not [f for f in validate_file(tmp_path / "a.nwb", layout) if f.severity == "error"]
     aligned = align(read)
     assert aligned.trials.ids == ("0", "2", "3")
@@ -147,11 +147,11 @@ def test_a_layout_finds_events_and_a_trial_without_movement_is_dropped_with_its_
 @pytest.mark.parametrize(
     ("detect", "message"),
     [
-        ({"signal": "cursor"}, "trials.detect.signal: 'cursor' is none of its signals"),
-        ({"signal": "perhaps"}, "or an optional one"),
+        ({"signal": "cursor"}, "trials.detect.signal: 'cursor' is not one of its required signals"),
+        ({"signal": "perhaps"}, "is not one of its required signals"),
         ({"cutoff": 60.0}, "cutoff must lie between 0 and 50"),
         ({"threshold": 5.0}, "threshold between 0 and 1"),
-        ({"stop": "contact"}, "uses the event 'move_stop', which its trials define nowhere"),
+        ({"stop": "contact"}, "uses the event 'move_stop', which its trials do not define"),
         ({"limit": 1.0}, "there is no field 'limit'"),
     ],
 )

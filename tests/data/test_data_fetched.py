@@ -1,4 +1,4 @@
-"""Datasets that are fetched: only pinned content, whole or not at all, converted as a plain loop would."""
+"""Datasets that are fetched: only pinned content, atomically, converted as a plain loop would."""
 
 import hashlib
 import io
@@ -167,7 +167,9 @@ def test_folder_and_wheel_give_the_same(tmp_path, small, clips, folder):
 
 def test_a_wrong_clip_is_named(tmp_path, small, folder):
     (folder / "MyoHand_cup_pass1.npz").write_bytes(clip(seed=9))
-    with pytest.raises(CorruptFileError, match=r"^MyoHand_cup_pass1\.npz in .*/clips is not the file that"):
+    with pytest.raises(
+        CorruptFileError, match=r"^MyoHand_cup_pass1\.npz in .*/clips is not the original file"
+    ):
         fetch("myodm", folder)
     (folder / "MyoHand_cup_pass1.npz").unlink()
     with pytest.raises(NgbError, match=r"lacks MyoHand_cup_pass1\.npz, one of the 3 files of myodm"):
@@ -233,7 +235,7 @@ def test_another_wheel_than_the_pinned_one_is_thrown_away(tmp_path, small, no_in
         "myosuite-2.12.2.dist-info/WHEEL": "Wheel-Version: 1.0",
     }
     wheel_of(no_index / "myosuite-2.12.2-py3-none-any.whl", wheel)
-    with pytest.raises(NgbError, match=r"gave another file for myosuite==2\.12\.2 than the pinned one"):
+    with pytest.raises(NgbError, match=r"returned another file for myosuite==2\.12\.2 than the pinned one"):
         fetch("myodm")
     assert in_cache(tmp_path) == []
 
@@ -414,6 +416,8 @@ def test_unfetched_datasets_say_what_to_run(fresh_cache, name):
 
 
 def test_the_glove_has_no_address(fresh_cache, tmp_path):
-    with pytest.raises(NgbError, match=r"no address .* doi:10\.5281/zenodo\.14532969.* with --from\.$"):
+    with pytest.raises(
+        NgbError, match=r"no download address.* doi:10\.5281/zenodo\.14532969.* with --from\.$"
+    ):
         fetch("hand_reach_to_grasp")
     assert in_cache(tmp_path) == []

@@ -57,7 +57,7 @@ def test_hostile_files_are_refused_before_any_data_is_read(attack, function, val
 
 
 def test_no_other_file_is_opened(valid, tmp_path):
-    """The other files are pipes: whoever opened one would wait for ever."""
+    """The other files are pipes: opening one would block forever."""
     os.mkfifo(tmp_path / "pipe")
     with h5py.File(valid, "r+") as file:
         file.create_dataset("acquisition/x", (8,), "u1", external=[(str(tmp_path / "pipe"), 0, 8)])
@@ -173,10 +173,10 @@ def _nine(path):
         (os.mkfifo, NgbError, "is not a regular file"),
         (_empty, CorruptFileError, "f.nwb is empty"),
         (_html, CorruptFileError, "f.nwb is not an HDF5 file"),
-        (_truncated, CorruptFileError, r"f.nwb is truncated: it should hold \d+ bytes and holds \d+"),
+        (_truncated, CorruptFileError, r"f.nwb is truncated: it has \d+ of \d+ bytes"),
         (_plain_hdf5, CorruptFileError, "f.nwb is HDF5 but not NWB"),
         (_no_identifier, CorruptFileError, "f.nwb lacks the identifier"),
-        (_nine, CorruptFileError, "f.nwb states the NWB version '9.9.9'; only NWB 2 is read here"),
+        (_nine, CorruptFileError, "f.nwb states the NWB version '9.9.9'; only NWB 2 is supported"),
     ],
 )
 def test_what_is_no_nwb_file_is_called_by_its_name(tmp_path, make, kind, message):
@@ -191,7 +191,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
     path = tmp_path / "f.nwb"
     write_small(path)
     monkeypatch.setattr(os, "access", lambda *_: False)  # the superuser may read everything
-    with pytest.raises(NgbError, match="may not be read; ask its owner"):
+    with pytest.raises(NgbError, match="is not readable; ask its owner"):
         load_session(path)
 
 

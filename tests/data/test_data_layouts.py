@@ -94,21 +94,21 @@ def _without(key):
             r"top level: there is no field 'windw' \(did you mean 'window'\?\)",
         ),
         (_without("trials"), "top level: the field 'trials' is missing"),
-        (yaml.safe_load(OWN) | {"version": "two"}, "wrong at version: int is expected, not 'two'"),
+        (yaml.safe_load(OWN) | {"version": "two"}, "wrong at version: expected int, not 'two'"),
         (
             yaml.safe_load(OWN) | {"units": [{"kind": "spike", "paths": ["units"]}]},
-            "'spike' is none of spikes, counts",
+            "'spike' is not one of spikes, counts",
         ),
         (
             yaml.safe_load(OWN) | {"units": [{"kind": "spikes", "paths": "units"}]},
-            "a list is expected, not 'units'",
+            "expected a list, not 'units'",
         ),
-        (yaml.safe_load(OWN) | {"joint_map": {"a": ["b", 1]}}, r"joint_map.a: 3 values are expected"),
+        (yaml.safe_load(OWN) | {"joint_map": {"a": ["b", 1]}}, r"joint_map.a: expected 3 values"),
         (
             yaml.safe_load(OWN) | {"window": {"start_event": "go", "stop_event": "grasp"}},
-            "uses the event 'grasp', which its trials define nowhere",
+            "uses the event 'grasp', which its trials do not define",
         ),
-        (["a list"], "fields are expected here"),
+        (["a list"], "expected fields"),
     ],
 )
 def test_a_wrong_layout_says_where(tmp_path, content, message):

@@ -95,7 +95,7 @@ def test_the_caller_keeps_its_arrays():
     times[0] = 0.25  # a session's own arrays are read-only, the caller's are not
 
 
-def test_unsorted_spikes_are_sorted_and_told():
+def test_unsorted_spikes_are_sorted_and_reported():
     session = session_from_arrays(**arrays(spike_times={"1": [1.5, 0.5], "2": [2.5]}))
     assert session.units.spike_times.tolist() == [0.5, 1.5, 2.5]
     assert "out of order and have been sorted" in session.notes[0]
@@ -121,7 +121,7 @@ def _trials(**changes):
         ),
         ({"trials": _trials(start=None)}, "lacks the column 'start'"),
         ({"trials": _trials(stop=[1.0])}, "'stop' has 1 rows, but 'start' has 4"),
-        ({"trials": _trials(stop=["a"] * 4)}, "Numbers are expected in the trial column 'stop'"),
+        ({"trials": _trials(stop=["a"] * 4)}, "Expected numbers in the trial column 'stop'"),
         ({"trials": _trials(stop=[9.0, 9.0, 14.0, 19.0])}, "begin before an earlier one has ended"),
         ({"areas": {"1": "M1"}}, "The area of unit '2' is missing"),
         ({"angle_times": None}, "Joint angles need angle_times"),
@@ -131,10 +131,10 @@ def _trials(**changes):
         ),
         ({"angle_times": np.arange(100) / 10}, "has 200 samples, but angle_times 100"),
         ({"angle_times": np.zeros(200)}, "sample times do not rise"),
-        ({"angle_unit": "degrees"}, "The angle unit 'degrees' is unknown; give 'rad' or 'deg'"),
+        ({"angle_unit": "degrees"}, "The angle unit 'degrees' is unknown; use 'rad' or 'deg'"),
         ({"joint_angles": {}}, "The joint angles have no columns"),
         ({"spike_times": {"1": [np.nan], "2": []}}, "are NaN or infinite"),
-        ({"spike_times": {"1": [[0.5]], "2": []}}, r"One dimension is expected in spike_times\['1'\]"),
+        ({"spike_times": {"1": [[0.5]], "2": []}}, r"Expected one dimension in spike_times\['1'\]"),
     ],
 )
 def test_what_is_wrong_with_arrays_is_named(changes, message):
@@ -182,7 +182,7 @@ def test_csv_files_become_a_session(tmp_path):
         ),
         (
             {"units": "unit,area,time\n1,M1,2\n1,M1,soon\n"},
-            "units.csv, line 3: 'soon' in column 'time' is no number",
+            "units.csv, line 3: 'soon' in column 'time' is not a number",
         ),
         (
             {"units": "unit,area,time\n1,M1,2\n1,S1,3\n"},

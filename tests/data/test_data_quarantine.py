@@ -1,4 +1,4 @@
-"""A stranger's file is read in a process of its own: the same result, or one sentence, and no harm."""
+"""An untrusted file is read in a subprocess: the same result, or one sentence, and no harm."""
 
 import json
 import os
@@ -16,9 +16,9 @@ from data_sessions import small_session, write_foreign, write_small
 from neurobench_grasp.contract import Ragged, Session
 from neurobench_grasp.data import inspect_file, load_session, quarantine, validate_file
 from neurobench_grasp.data.quarantine import Quarantine
-from neurobench_grasp.data.validate import is_whole
+from neurobench_grasp.data.validate import is_consistent
 from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, UnsafeFileError
-from neurobench_grasp.sandbox import limits as confine
+from neurobench_grasp.sandbox import limits as sandbox_limits
 from neurobench_grasp.sandbox.wire import PackedError, _pack, read_packed, write_packed
 
 
@@ -36,9 +36,9 @@ def child(monkeypatch):
         begin = (
             "import ctypes, json, os, socket, sys, time\n"
             "from pathlib import Path\n"
-            "from neurobench_grasp.sandbox.limits import confine\n"
+            "from neurobench_grasp.sandbox.limits import apply_limits\n"
             "order = json.loads(sys.argv[1])\n"
-            "Path('unsupported_limits.json').write_text(json.dumps(confine(**order['limits'])))\n"
+            "Path('unsupported_limits.json').write_text(json.dumps(apply_limits(**order['limits'])))\n"
         )
         monkeypatch.setattr(
             quarantine,
@@ -105,16 +105,16 @@ def test_a_layout_of_ones_own_is_found_from_the_current_folder(path, tmp_path, m
     [
         ("ctypes.string_at(0)", {}, r"crashed \(SIGSEGV\)"),
         ("os.abort()", {}, r"crashed \(SIGABRT\)"),
-        ("sys.exit(3)", {}, r"broke off \(exit code 3\)"),
-        ("raise MemoryError", {}, "broke off"),
-        ("while True: pass", {"cpu": 1}, "takes more than 1 s of computing"),
-        ("time.sleep(60)", {"wall": 1.0}, "takes more than 1 s, the most"),
-        ("", {}, "handed back what is no sound answer"),
-        ("Path('refused.json').write_text('{}')", {}, "handed back what is no sound answer"),
+        ("sys.exit(3)", {}, r"stopped \(exit code 3\)"),
+        ("raise MemoryError", {}, "stopped"),
+        ("while True: pass", {"cpu": 1}, "takes more than 1 s of processor time"),
+        ("time.sleep(60)", {"wall": 1.0}, "takes more than 1 s, the limit"),
+        ("", {}, "returned an invalid response"),
+        ("Path('refused.json').write_text('{}')", {}, "returned an invalid response"),
         (
             "Path('refused.json').write_text(json.dumps({'kind': 'OSError', 'message': 'x'}))",
             {},
-            "handed back what is no sound answer",
+            "returned an invalid response",
         ),
     ],
 )
@@ -138,46 +138,46 @@ def test_more_memory_than_allowed(tmp_path):
         file["units/spike_times"][::3_000_000] = 1.0
         file["units/spike_times_index"] = np.full(n_units, 30_000_000)
     with pytest.raises(
-        UnsafeFileError, match=r"takes more than 0\.244 GiB of memory, the most that quarantine"
+        UnsafeFileError, match=r"needs more than 0\.244 GiB of memory, the limit of quarantine"
     ):
         Quarantine(memory=250 << 20).load_session(path)
 
 
 def test_more_output_than_allowed(path):
-    with pytest.raises(UnsafeFileError, match=r"gives more than .* GiB of data, the most that quarantine"):
+    with pytest.raises(UnsafeFileError, match=r"yields more than .* GiB of data, the limit of quarantine"):
         Quarantine(disk=5000).load_session(path)
 
 
 def test_what_the_child_may_not_do(path, child, tmp_path, monkeypatch):
-    """No core dumps, no tokens, no plugins, no files of its own but in its scratch folder, which is removed."""
+    """No core dumps, no tokens, no plugins, files only in its scratch folder, which is removed."""
     monkeypatch.setenv("NGB_DANDI_TOKEN", "5ecret")
     monkeypatch.setenv("HDF5_PLUGIN_PATH", str(tmp_path))
     child(
         "import resource\n"
-        "told = {'core': resource.getrlimit(resource.RLIMIT_CORE), 'environment': dict(os.environ), 'at': os.getcwd()}\n"
-        f"Path({str(tmp_path / 'told.json')!r}).write_text(json.dumps(told))\n"
+        "reported = {'core': resource.getrlimit(resource.RLIMIT_CORE), 'environment': dict(os.environ), 'at': os.getcwd()}\n"
+        f"Path({str(tmp_path / 'reported.json')!r}).write_text(json.dumps(reported))\n"
     )
     with pytest.raises(UnsafeFileError):
         Quarantine().load_session(path)
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told["core"] == [0, 0]
-    assert "5ecret" not in str(told) and "HDF5_PLUGIN_PATH" not in told["environment"]
-    assert "ngb-quarantine-" in told["at"] and not os.path.exists(told["at"])
+    reported = json.loads((tmp_path / "reported.json").read_text())
+    assert reported["core"] == [0, 0]
+    assert "5ecret" not in str(reported) and "HDF5_PLUGIN_PATH" not in reported["environment"]
+    assert "ngb-quarantine-" in reported["at"] and not os.path.exists(reported["at"])
 
 
 def test_there_is_no_network_or_it_is_said(path, child):
-    told = []
+    reported = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         child(f"socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5)")
         with pytest.raises(UnsafeFileError):
-            Quarantine(tell=told.append).load_session(path)
+            Quarantine(tell=reported.append).load_session(path)
         try:
             server.accept()[0].close()
             reached = True
         except TimeoutError:
             reached = False
-    assert reached == any("no network" in line for line in told)
+    assert reached == any("network isolation" in line for line in reported)
 
 
 def test_limits_that_a_system_does_not_have_are_named(path, monkeypatch):
@@ -190,7 +190,7 @@ def test_limits_that_a_system_does_not_have_are_named(path, monkeypatch):
 
     monkeypatch.setattr(resource, "setrlimit", refuse)
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert confine.confine(1, 1, 1) == ["a limit on memory", "no network"]
+    assert sandbox_limits.apply_limits(1, 1, 1) == ["memory limit", "network isolation"]
     monkeypatch.setattr(os, "name", "nt")
     with pytest.raises(NgbError, match="only Linux and macOS have"):
         Quarantine().load_session(str(path))
@@ -311,9 +311,9 @@ def _change_trials(session, **changes):
         lambda s: replace(s, true_rates=replace(s.signals["joint_angles"], columns=("a",))),
     ],
 )
-def test_sessions_that_do_not_hold_together_are_told(change):
-    assert is_whole(small_session())
-    assert not is_whole(change(small_session()))
+def test_sessions_that_do_not_hold_together_are_reported(change):
+    assert is_consistent(small_session())
+    assert not is_consistent(change(small_session()))
 
 
 FALSE = "replace(s, sha256='0' * 64)"
@@ -329,5 +329,5 @@ def test_sessions_that_do_not_hold_together_are_refused(path, child, changed):
         "s = load_session(order['path'])\n"
         f"write_packed(Path(), {changed})\n"
     )
-    with pytest.raises(UnsafeFileError, match="handed back what is no sound answer"):
+    with pytest.raises(UnsafeFileError, match="returned an invalid response"):
         Quarantine().load_session(path)

@@ -55,7 +55,7 @@ def test_wrist_task(real_file, name, n_trials, n_muscles):
         )
     assert session.units.bin_width == 0.05
     np.testing.assert_allclose(np.diff(session.units.count_times), 0.05, atol=1e-9)
-    assert any("put back on the 0.05 s grid" in note for note in session.notes)
+    assert any("snapped to the 0.05 s grid" in note for note in session.notes)
 
 
 def test_wrist_trials_that_were_not_rewarded_are_left_out_and_said(real_file):

@@ -282,7 +282,10 @@ def test_a_missing_folder_is_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"species": "monkey"}, "The species 'monkey' is not written as NWB wants it; give 'Macaca mulatta'"),
+        (
+            {"species": "monkey"},
+            "The species 'monkey' does not follow NWB's rules; write it like 'Macaca mulatta'",
+        ),
         ({"sex": "female"}, "The sex 'female'"),
         ({"age": "8"}, "The age '8'"),
         ({"session_start_time": "yesterday"}, "'yesterday' is not ISO 8601"),

@@ -1,4 +1,4 @@
-"""Making the demo's files: the same content everywhere, whole or not at all, labelled synthetic."""
+"""Making the demo's files: the same content everywhere, atomically, labelled synthetic."""
 
 import json
 import os
@@ -26,7 +26,7 @@ make_demo(sys.argv[1], lambda text: print(text, flush=True))
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """A demo of one small session, in a cache of its own."""
+    """A demo of one small session, in a separate cache."""
     monkeypatch.setattr(movements, "REPEATS", 1)
     session = sessions.make_session("demo_a_1")
     monkeypatch.setattr(sessions, "SESSIONS", (session.id,))
@@ -113,7 +113,7 @@ def test_two_at_once_do_no_harm(small, tmp_path):
 def test_other_content_than_the_published_is_refused(small, monkeypatch, tmp_path):
     other = replace(small, sha256="f" * 64)
     monkeypatch.setattr(sessions, "make_session", lambda name: other)
-    with pytest.raises(NgbError, match=r"is not the published one .* constraints.txt"):
+    with pytest.raises(NgbError, match=r"differs from the published one .* constraints.txt"):
         make_demo(tmp_path / "demo")
     assert list(tmp_path.iterdir()) == []
 

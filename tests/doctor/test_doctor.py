@@ -1,4 +1,4 @@
-"""``ngb doctor``: it tells what is wrong and what to do, and a fault of its own probes is only a finding."""
+"""``ngb doctor``: reports faults and what to do; a failing probe is only a finding."""
 
 import importlib.metadata
 import json
@@ -42,22 +42,22 @@ def absent(monkeypatch):
 
 
 @pytest.fixture
-def said(monkeypatch):
-    """Let what is tried in a process of its own end in some way."""
+def finished(monkeypatch):
+    """Make the subprocess of a probe end in a given way."""
 
-    def by(code, words):
-        monkeypatch.setattr(doctor, "_apart", lambda script: (code, words))
+    def by(code, output):
+        monkeypatch.setattr(doctor, "_run_separately", lambda script: (code, output))
 
     return by
 
 
 def of(probe):
     """Findings of one probe, by item."""
-    return {f.item: f for f in doctor._fenced(probe, doctor.PROBES[probe])}
+    return {f.item: f for f in doctor._run_probe(probe, doctor.PROBES[probe])}
 
 
-def test_all_is_examined_and_what_the_main_job_needs_is_there(said):
-    said(0, "egl")
+def test_all_is_examined_and_what_the_main_job_needs_is_there(finished):
+    finished(0, "egl")
     found = {f.item: f for f in examine()}
     assert {f.item for f in found.values() if f.needed} == {"ngb", "Python", "packages", "models", "cache"}
     assert all(f.status == OK for f in found.values() if f.needed)
@@ -68,24 +68,24 @@ def test_all_is_examined_and_what_the_main_job_needs_is_there(said):
     assert {"rendering", "video", "threads", "memory", "GPU", "trained networks"} <= set(found)
 
 
-def test_the_command_prints_a_table_that_fits_or_json(said):
-    said(0, "egl")
+def test_the_command_prints_a_table_that_fits_or_json(finished):
+    finished(0, "egl")
     result = CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "80"})
     assert result.exit_code == 0
     assert "`ngb score` has all that it needs" in result.stdout and "what to do" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
-    told = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
-    assert set(told[0]) == {"item", "found", "status", "advice", "needed"}
+    reported = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    assert set(reported[0]) == {"item", "found", "status", "advice", "needed"}
 
 
-def test_a_missing_package_fails_and_one_that_does_not_fit_too(absent, said):
-    said(0, "egl")
+def test_a_missing_package_fails_and_one_that_does_not_fit_too(absent, finished):
+    finished(0, "egl")
     absent(pandas=None, scipy="0.1")
     found = of("packages")
     assert (found["pandas"].status, found["pandas"].advice) == (MISSING, "pip install 'pandas>=2.2'")
     assert found["scipy"].found == "0.1 instead of >=1.13" and found["scipy"].status == PROBLEM
     result = CliRunner().invoke(app, ["doctor"])
-    assert result.exit_code == 1 and "will not work before this is mended: pandas, scipy" in result.stdout
+    assert result.exit_code == 1 and "will not work before this is fixed: pandas, scipy" in result.stdout
 
 
 def test_a_missing_extra_is_named_with_how_to_get_it(absent):
@@ -103,7 +103,7 @@ def test_another_python_than_is_required(monkeypatch):
     assert found.status == PROBLEM and found.needed and "Python >=3.11" in found.advice
 
 
-def test_broken_plugins_are_told_with_their_reason(monkeypatch):
+def test_broken_plugins_are_reported_with_their_reason(monkeypatch):
     for name in ("importerror", "twin_a", "twin_b"):
         monkeypatch.syspath_prepend(str(DISTRIBUTIONS / name))
     load_registry.cache_clear()
@@ -151,33 +151,33 @@ def test_a_network_that_cannot_be_read_is_named(own_cache):
 
 
 @pytest.mark.parametrize(
-    ("code", "words", "status", "tells"),
+    ("code", "output", "status", "expected"),
     [
-        (0, "osmesa", OK, "draws by osmesa"),
-        (1, "neurobench_grasp.errors.NgbError: There is no OpenGL here to draw", MISSING, "no libEGL and no libOSMesa"),
+        (0, "osmesa", OK, "OpenGL through osmesa"),
+        (1, "neurobench_grasp.errors.NgbError: No OpenGL is available to draw", MISSING, "no libEGL and no libOSMesa"),
         (-11, "it crashed (signal 11)", PROBLEM, "signal 11"),
         (0, "a white picture", PROBLEM, "a white picture"),
         (None, "no answer in 7 s", PROBLEM, "no answer"),
     ],
 )  # fmt: skip
-def test_drawing_that_fails_in_any_way(said, monkeypatch, code, words, status, tells):
-    said(code, words)
+def test_drawing_that_fails_in_any_way(finished, monkeypatch, code, output, status, expected):
+    finished(code, output)
     monkeypatch.setattr(doctor, "find_library", lambda name: None)
     found = of("rendering")["rendering"]
-    assert found.status == status and tells in found.found and not found.needed
+    assert found.status == status and expected in found.found and not found.needed
     assert ("apt-get install libegl1" in found.advice) == (status != OK and code is not None)
 
 
-def test_code_that_is_tried_apart_may_do_anything(monkeypatch):
-    assert doctor._apart("print('one'); print('two')") == (0, "two")
-    assert doctor._apart("import ctypes; ctypes.string_at(0)") == (-11, "it crashed (signal 11)")
-    assert doctor._apart("raise ValueError('bad')") == (1, "ValueError: bad")
-    monkeypatch.setattr(doctor, "PATIENCE", 0.2)
-    assert doctor._apart("import time; time.sleep(60)")[0] is None
+def test_code_run_separately_may_fail_in_any_way(monkeypatch):
+    assert doctor._run_separately("print('one'); print('two')") == (0, "two")
+    assert doctor._run_separately("import ctypes; ctypes.string_at(0)") == (-11, "it crashed (signal 11)")
+    assert doctor._run_separately("raise ValueError('bad')") == (1, "ValueError: bad")
+    monkeypatch.setattr(doctor, "TIMEOUT", 0.2)
+    assert doctor._run_separately("import time; time.sleep(60)")[0] is None
 
 
-def test_a_torch_that_cannot_be_loaded_is_a_problem_only_of_its_own(said):
-    said(1, "OSError: libcudart.so: cannot open shared object file")
+def test_a_torch_that_cannot_be_loaded_is_a_problem_only_of_its_own(finished):
+    finished(1, "OSError: libcudart.so: cannot open shared object file")
     found = of("GPU")["GPU"]
     assert found.status == PROBLEM and "libcudart" in found.found and not found.needed
 
@@ -193,12 +193,12 @@ def test_more_threads_than_cores(monkeypatch):
 
 
 @pytest.mark.parametrize("item", list(doctor.PROBES))
-def test_no_probe_that_fails_stops_the_others(monkeypatch, said, item):
+def test_no_probe_that_fails_stops_the_others(monkeypatch, finished, item):
     def fail():
         yield Finding("before", "this much was seen")
         raise SystemExit("no more")
 
-    said(0, "egl")
+    finished(0, "egl")
     monkeypatch.setitem(doctor.PROBES, item, fail)
     found = {f.item: f for f in examine()}
     assert found["before"].status == OK and found[item].status == PROBLEM
@@ -207,8 +207,8 @@ def test_no_probe_that_fails_stops_the_others(monkeypatch, said, item):
     assert len(found) > 10
 
 
-def test_tokens_are_never_shown(monkeypatch, said):
-    said(0, "egl")
+def test_tokens_are_never_shown(monkeypatch, finished):
+    finished(0, "egl")
     for name in ("DANDI_API_KEY", "GITHUB_TOKEN"):
         monkeypatch.setenv(name, "5ecret")
     assert "5ecret" not in CliRunner().invoke(app, ["doctor", "--json"]).stdout
@@ -227,6 +227,8 @@ def test_a_real_examination_draws_a_picture_and_asks_torch():
     assert run.returncode == 0
     drawing = found["rendering"]
     assert (
-        drawing["found"].startswith("draws by") or drawing["status"] == MISSING or drawing["advice"] == late
+        drawing["found"].startswith("OpenGL through")
+        or drawing["status"] == MISSING
+        or drawing["advice"] == late
     )
     assert "none is needed" in found["GPU"]["found"] or found["GPU"]["advice"] == late

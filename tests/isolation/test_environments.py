@@ -118,7 +118,7 @@ def test_of_two_that_are_made_at_once_one_stays(own_cache, plugin, monkeypatch):
     assert len(times) == 2 and list(own_cache.iterdir()) == [made]
 
 
-def test_an_environment_that_nobody_used_for_a_month_is_removed(own_cache, plugin, no_pip):
+def test_an_environment_unused_for_a_month_is_removed(own_cache, plugin, no_pip):
     old, used = environment_of(str(plugin)).folder, environment_of(str(plugin)).folder
     assert old == used
     os.utime(old / "environment.json", (1, 1))
@@ -153,7 +153,7 @@ def test_a_folder_without_a_project_is_refused(own_cache, tmp_path):
         (lambda p: write_plugin(p, "test-odd", ODD, dependencies=["no-such-package-at-all"]),
          r"No matching distribution found for no-such-package-at-all"),
         (lambda p: (p / "builder.py").write_text("raise OSError('the builder is broken')"),
-         r"could not be installed into an environment of its own: "),
+         r"could not be installed into a separate environment: "),
         (lambda p: (p / "pyproject.toml").write_text("[project"), r"could not be installed"),
     ],
     ids=["missing", "builder", "toml"],

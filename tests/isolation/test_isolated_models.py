@@ -1,4 +1,4 @@
-"""A plugin in an environment and process of its own: it is like an installed one, and can do no harm."""
+"""A plugin in a separate environment and process: like an installed one, and unable to do harm."""
 
 import os
 import re
@@ -31,7 +31,9 @@ def children(of=None):
             parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
         except OSError:
             continue
-        if any(part.endswith(b"isolation/start.py") for part in command) and parent == (of or os.getpid()):
+        if any(part.endswith(b"isolation/bootstrap.py") for part in command) and parent == (
+            of or os.getpid()
+        ):
             found.append(int(folder.name))
     return found
 
@@ -52,20 +54,20 @@ def soon(condition, seconds=15):
 
 
 @pytest.fixture(scope="module")
-def told():
+def reported():
     return []
 
 
 @pytest.fixture(scope="module")
-def models(odd, told):
+def models(odd, reported):
     """The models of the odd plugin, by name; one process for all tests that do not end it."""
-    with isolated_models([str(odd)], limits=LIMITS, progress=told.append) as found:
+    with isolated_models([str(odd)], limits=LIMITS, progress=reported.append) as found:
         yield {p.spec.name: p for p in found}
 
 
 @pytest.fixture
 def odd_model(odd):
-    """Build a model that runs some code, in a process of its own, of which nothing is left afterwards."""
+    """Build a model that runs some code, in a subprocess, of which nothing is left afterwards."""
     before = children()
     with isolated_models([str(odd)], limits=replace(LIMITS, seconds=30)) as found:
         (spec,) = [p.spec for p in found if p.spec.name == "odd"]
@@ -76,11 +78,11 @@ def odd_model(odd):
 # -- like an installed one ----------------------------------------------------------------------------------
 
 
-def test_only_models_of_that_plugin_count_and_it_is_said_what_is_not_used(models, told):
+def test_only_models_of_that_plugin_count_and_it_is_said_what_is_not_used(models, reported):
     assert sorted(models) == ["echo", "mover", "odd", "slow"]
     assert models["echo"].provider == "test-odd 1.0" and models["echo"].isolated.packages == {}
     assert models["echo"].spec.smoke == {"code": "pass"} and models["mover"].spec.controller
-    assert any("its_decoder would have to be installed" in line for line in told)
+    assert any("install it to use its_decoder" in line for line in reported)
 
 
 def test_a_model_is_fitted_kept_and_restored_in_its_own_process(models, trials):
@@ -129,7 +131,7 @@ def test_the_same_trials_are_the_same_object_there(models, trials):
     assert (model.observe(trials.select(range(len(trials)))).values == 0).all()
 
 
-def test_training_is_done_there_and_its_progress_is_told_here(models, trials, told, tmp_path):
+def test_training_is_done_there_and_its_progress_is_reported_here(models, trials, reported, tmp_path):
     trained = models["echo"].spec.build(0).train(
         trials, seed=0, steps=5, folder=tmp_path / "work", monitor={"train": trials, "ood": trials}, threads=2,
         progress=print,
@@ -137,7 +139,7 @@ def test_training_is_done_there_and_its_progress_is_told_here(models, trials, to
     assert (tmp_path / "work" / "log").read_text() == "2"
     assert trained.weights["w"].tolist() == [0, 1, 2] and trained.settings == {"units": [1, 2]}
     assert trained.facts["curve"] == [{"steps": 1, "error": 2.5}]
-    (line,) = [line for line in told if line.startswith("5 steps")]
+    (line,) = [line for line in reported if line.startswith("5 steps")]
     assert "ood" in line and "\x1b" not in line
 
 
@@ -146,11 +148,11 @@ def test_an_isolated_model_takes_the_place_of_the_installed_one_and_clashes_with
     linear = registry.model("linear_kinematic")
     its_own = replace(linear, version="9.9")
     assert registry.with_isolated([its_own]).model("linear_kinematic") is its_own
-    stranger = replace(models["echo"], spec=replace(linear.spec))
+    foreign = replace(models["echo"], spec=replace(linear.spec))
     with pytest.raises(
         PluginError, match=r"offered by neurobench-grasp-linear-kinematic .* and test-odd 1.0"
     ):
-        registry.with_isolated([stranger]).model("linear_kinematic")
+        registry.with_isolated([foreign]).model("linear_kinematic")
     assert registry.with_isolated([models["echo"]]).model("echo") is models["echo"]
 
 
@@ -169,16 +171,16 @@ for name in os.listdir("/proc/self/fd"):
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        ("os._exit(7)", r"odd: fit gave no answer, because .*test-odd 1.0 ended itself \(exit code 7\)"),
+        ("os._exit(7)", r"odd: fit returned nothing, because .*test-odd 1.0 ended itself \(exit code 7\)"),
         ("sys.exit('enough')", r"odd: fit failed in the plugin .*: SystemExit: enough \(.*test_odd.py:\d+\)"),
-        ("print('about to', file=sys.stderr); ctypes.string_at(0)", r"crashed \(SIGSEGV\); it last said 'about to'"),
+        ("print('about to', file=sys.stderr); ctypes.string_at(0)", r"crashed \(SIGSEGV\); its last output was 'about to'"),
         ("os.abort()", r"crashed \(SIGABRT\)"),
         ("1 / 0", r"odd: fit failed in the plugin \(test-odd 1.0, isolated\): ZeroDivisionError: division by zero"),
         ("raise NgbError('No weights here; make them.')", "^No weights here; make them[.]"),
         ("np.ones(1 << 28)", "odd: fit .* needed more than 1 GiB of memory, .* --memory-limit"),
         ("print('std::bad_alloc', flush=True); os.abort()", "odd: fit .* needed more than 1 GiB of memory"),
-        ("os.kill(os.getpid(), 9)", "was killed, as the system does when memory runs out"),
-        (INTO_PIPES, r"odd: fit handed back what is no sound answer \(an answer is no JSON\)"),
+        ("os.kill(os.getpid(), 9)", "was killed, probably by the system for lack of memory"),
+        (INTO_PIPES, r"odd: fit returned an invalid response \(a response is not JSON\)"),
     ],
 )  # fmt: skip
 def test_a_plugin_that_fails_ends_in_one_sentence(odd_model, trials, code, says):
@@ -202,15 +204,15 @@ def test_after_a_crash_a_new_model_gets_a_new_process_and_the_old_one_says_what_
 @pytest.mark.parametrize(
     ("gives", "says"),
     [
-        ("{'a': 1}", r"activations\(\) gives a dict; it must give Activations"),
+        ("{'a': 1}", r"activations\(\) returned a dict; it must return Activations"),
         (
             "Activations({'a': Ragged(np.array([[{}]] * trials.offsets[-1]), trials.offsets)})",
-            "holds objects",
+            "contains objects",
         ),
-        ("Activations({'a': np.ones((3, 2))})", r"no sound answer \('a0' is no"),
+        ("Activations({'a': np.ones((3, 2))})", r"invalid response \('a0' is not"),
         (
             "Activations({'a': Ragged(np.full((trials.offsets[-1], 1), 'x'), trials.offsets)})",
-            "no sound answer",
+            "invalid response",
         ),
         ("Activations({'a': Ragged(np.ones((3, 1)), np.array([0, 2]))})", "offsets must rise from 0 to"),
         ("Activations({'a': lambda: 1})", "not JSON serializable"),
@@ -225,16 +227,16 @@ def test_a_pickle_is_never_loaded(odd_model, trials, tmp_path):
     """Not even if the plugin takes the place of what writes the answer."""
     trap = tmp_path / "trap"
     code = (
-        "from neurobench_grasp.isolation import child\n"
+        "from neurobench_grasp.isolation import worker\n"
         "def write(folder, value):\n"
         f"    array = np.array([Trap({str(trap)!r})], object)\n"
         "    np.savez(folder / 'arrays.npz', a0=array, a1=np.array([0, 1]))\n"
         '    (folder / \'values.json\').write_text(\'{"layers": {"a": {"values": "a0", "offsets": "a1"}}}\')\n'
-        "child.write_packed = write"
+        "worker.write_packed = write"
     )
     model = odd_model(code=code, gives="Activations({})")
     model.fit(trials, seed=0)
-    with pytest.raises(NgbError, match="no sound answer"):
+    with pytest.raises(NgbError, match="invalid response"):
         model.activations(trials)
     assert not trap.exists()
 
@@ -248,10 +250,10 @@ def test_what_it_prints_does_not_disturb_the_exchange(odd_model, trials, capfd):
 
 
 def test_it_reaches_no_network_or_that_is_said(odd, trials):
-    told = []
+    reported = []
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        isolated_models([str(odd)], limits=LIMITS, progress=told.append) as found,
+        isolated_models([str(odd)], limits=LIMITS, progress=reported.append) as found,
     ):
         server.settimeout(0.2)
         (spec,) = [p.spec for p in found if p.spec.name == "odd"]
@@ -267,7 +269,7 @@ def test_it_reaches_no_network_or_that_is_said(odd, trials):
             reached = True
         except TimeoutError:
             reached = False
-    assert reached == any("no network" in line for line in told)
+    assert reached == any("network isolation" in line for line in reported)
 
 
 def test_it_has_neither_tokens_nor_a_place_to_stay(odd_model, trials, monkeypatch):
@@ -337,7 +339,7 @@ def test_a_core_of_another_version_is_refused(odd, monkeypatch):
     process, before = PluginProcess(environment_of(str(odd)), LIMITS, lambda text: None), children()
     monkeypatch.setattr("neurobench_grasp.__version__", "9.9")
     with pytest.raises(
-        PluginError, match=r"brings neurobench-grasp 0.1.0 into its environment, but this is 9.9"
+        PluginError, match=r"installs neurobench-grasp 0.1.0 in its environment, but this is 9.9"
     ):
         process.ask("offers")
     assert children() == before

@@ -82,7 +82,7 @@ def test_values_come_through_to_the_bin(tmp_path, nested, scale):
             assert abs(within - (made["EventTimes"][field][i, 0] - clock[0, 0])) < 1e-9
     assert np.flatnonzero(np.isnan(session.trials.events["max_aperture"])).tolist() == [2]
     assert len(times) == sum(c.size for c in made["TimeBins"])
-    assert f"TimeBins is taken to be in {'milliseconds' if scale > 1 else 'seconds'}" in " ".join(
+    assert f"TimeBins is assumed to be in {'milliseconds' if scale > 1 else 'seconds'}" in " ".join(
         session.notes
     )
 
@@ -92,11 +92,11 @@ def test_what_is_unverified_is_said(tmp_path):
     session = converted(tmp_path / SEQUENTIAL)
     assert (session.id, session.subject) == ("dataset2_monkey2_session7", "monkey2")
     notes = " ".join(session.notes)
-    for what in ("unverified: no file of this set was at hand", "unverified: no kinematics are read",
-                 "unverified: files of units recorded in sequence"):  # fmt: skip
+    for what in ("unverified: no file of this set was available", "unverified: no kinematics are read",
+                 "unverified: files of units recorded sequentially"):  # fmt: skip
         assert what in notes
     write(tmp_path / SIMULTANEOUS, content())
-    assert "recorded in sequence" not in " ".join(converted(tmp_path / SIMULTANEOUS).notes)
+    assert "recorded sequentially" not in " ".join(converted(tmp_path / SIMULTANEOUS).notes)
 
 
 def test_trials_without_counts_are_left_out(tmp_path):
@@ -106,7 +106,7 @@ def test_trials_without_counts_are_left_out(tmp_path):
     write(tmp_path / SIMULTANEOUS, made)
     session = converted(tmp_path / SIMULTANEOUS)
     assert session.trials.ids == ("1", "3", "4", "5", "6")
-    assert "1 of 6 trials hold no counts" in " ".join(session.notes)
+    assert "1 of 6 trials have no counts" in " ".join(session.notes)
 
 
 def test_an_area_without_units_is_left_out(tmp_path):
@@ -115,7 +115,7 @@ def test_an_area_without_units_is_left_out(tmp_path):
     write(tmp_path / SEQUENTIAL, made)
     session = converted(tmp_path / SEQUENTIAL)
     assert set(session.units.areas) == {"M1"}
-    assert "SCx holds no units" in " ".join(session.notes)
+    assert "SCx has no units" in " ".join(session.notes)
 
 
 def test_a_file_without_maximal_aperture(tmp_path):
@@ -151,16 +151,16 @@ FAULTS = {
         drop("EventTimes", "FingerGrasp"),
         r"'EventTimes' lacks the field 'FingerGrasp'; it has MaxApp, WristStartMove\.",
     ),
-    "object": (put(36.0, "ObjectInd", (3, 0)), r"'ObjectInd' is 36 in trial 4; objects 1 to 35 are expected"),
+    "object": (put(36.0, "ObjectInd", (3, 0)), r"'ObjectInd' is 36 in trial 4; expected objects 1 to 35"),
     "trials": (drop("TimeBins", 5), r"'TimeBins' has 5 trials, but 'ObjectInd' has 6"),
     "events": (put(np.ones((2, 1)), "EventTimes", "MaxApp"), r"'MaxApp' has 2 trials, but 'ObjectInd' has 6"),
     "smoothed": (
         lambda made: put(made["SpikeCounts"]["M1"][2] + 0.5, "SpikeCounts", "M1", 2)(made),
-        r"'M1' of trial 3 holds .*\.5 in bin 1 of unit 1, which is no count",
+        r"'M1' of trial 3 has .*\.5 in bin 1 of unit 1, which is not a count",
     ),
     "transposed": (
         lambda made: put(made["SpikeCounts"]["M1"][2].T, "SpikeCounts", "M1", 2)(made),
-        r"'M1' has 4 bins in trial 3, but 'TimeBins' has \d+; bins × units are expected",
+        r"'M1' has 4 bins in trial 3, but 'TimeBins' has \d+; expected bins × units",
     ),
     "units": (
         lambda made: put(made["SpikeCounts"]["M1"][2][:, :3], "SpikeCounts", "M1", 2)(made),
@@ -172,7 +172,7 @@ FAULTS = {
     ),
     "wide": (
         lambda made: made.update(TimeBins=[t * 35 for t in made["TimeBins"]]),
-        r"'TimeBins' gives bins of 0\.35 s; 0\.0005 to 0\.2 s are expected",
+        r"'TimeBins' has bins of 0\.35 s; expected 0\.0005 to 0\.2 s",
     ),
     "struct": (put(np.ones((2, 2)), "EventTimes"), r"'EventTimes' is not a struct"),
 }  # fmt: skip
@@ -192,7 +192,7 @@ def test_faults_are_one_sentence(tmp_path, fault):
 def test_reaching_is_not_converted(tmp_path):
     name = "Dataset6_Monkey5_Session1_ReachDataSimultaneousRecording.mat"
     write(tmp_path / name, content())
-    with pytest.raises(UnsupportedError, match="holds reaching"):
+    with pytest.raises(UnsupportedError, match="is a reaching dataset"):
         convert(tmp_path / name)
 
 

@@ -99,9 +99,9 @@ UNSAFE = {
     external_link: r"'x' is an external link to another file",
     external_storage: r"'#refs#/x' keeps its data outside the file",
     virtual_dataset: r"'x' is a virtual dataset",
-    group_twice: r"a second time \(a link cycle\)",
-    terabyte: r"'x' brings the data to 1024 GiB",
-    empty_gigabyte: r"'x' promises 1073741824 bytes but stores only 0",
+    group_twice: r"occurs twice \(a link cycle\)",
+    terabyte: r"'x' brings the total to 1024 GiB",
+    empty_gigabyte: r"'x' declares 1073741824 bytes but stores only 0",
     too_many_cells: r"'x' has 3000000 cells, more than 1000000",
 }
 
@@ -117,7 +117,7 @@ def test_a_cell_that_contains_itself(tmp_path):
     with mat73(tmp_path / "a.mat") as mat:
         mat.variables(x=Cell([np.ones((1, 1))]))
         mat.file["x"][0, 0] = mat.file["x"].ref
-    refused(tmp_path / "a.mat", CorruptFileError, "cells within cells, more than 8 deep")
+    refused(tmp_path / "a.mat", CorruptFileError, "cells nested more than 8 deep")
 
 
 @pytest.mark.parametrize("content", [np.ones((1, 1)), Cell([])], ids=["numbers", "nothing"])
@@ -142,7 +142,7 @@ def test_one_array_that_many_cells_name(tmp_path, monkeypatch):
         made.attrs["MATLAB_class"] = np.bytes_("cell")
     read(tmp_path / "a.mat")
     monkeypatch.setattr("neurobench_grasp.data.converters.mat73.READ_LIMIT", 40 * 80_000)
-    refused(tmp_path / "a.mat", UnsafeFileError, "parts amount to more than")
+    refused(tmp_path / "a.mat", UnsafeFileError, "parts need more than")
 
 
 @pytest.mark.parametrize("address", [0, 8, 12345, 1 << 60])
@@ -157,7 +157,7 @@ def test_references_that_lead_nowhere(tmp_path, address):
     true = struct.pack("<Q", h5py_address(path, stored)) * 7
     assert whole.count(true) == 1
     path.write_bytes(whole.replace(true, struct.pack("<Q", address) * 7))
-    refused(path, CorruptFileError, r"leads to no object of the file|is damaged and cannot be read")
+    refused(path, CorruptFileError, r"a reference to no object of the file|is damaged and cannot be read")
 
 
 def h5py_address(path, reference):
@@ -171,7 +171,7 @@ def test_a_reference_to_what_has_not_been_looked_over(tmp_path):
         mat.variables(x=Cell([np.ones((1, 1))]))
         mat.file["t"] = np.dtype("f8")  # a named type is neither group nor dataset
         mat.file["x"][0, 0] = h5py.h5r.create(mat.file.id, b"t", h5py.h5r.OBJECT)
-    refused(tmp_path / "a.mat", CorruptFileError, "'x' has a reference that leads to no object of the file")
+    refused(tmp_path / "a.mat", CorruptFileError, "'x' has a reference to no object of the file")
 
 
 # -- MAT v5 -----------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_nesting_that_would_end_the_process(tmp_path):
     for _ in range(300):
         inside = matrix(1, (1, 1), inside)
     write_mat5(tmp_path / "a.mat", matrix(1, (1, 1), inside, b"x"))
-    refused(tmp_path / "a.mat", CorruptFileError, "cells within cells, more than 8 deep")
+    refused(tmp_path / "a.mat", CorruptFileError, "cells nested more than 8 deep")
 
 
 def test_nesting_that_scipy_does_not_survive(tmp_path):
@@ -226,7 +226,7 @@ def test_nesting_that_scipy_does_not_survive(tmp_path):
         timeout=60,
     )
     assert run.returncode < 0
-    refused(tmp_path / "a.mat", CorruptFileError, "cells within cells, more than 8 deep")
+    refused(tmp_path / "a.mat", CorruptFileError, "cells nested more than 8 deep")
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_nesting_that_scipy_does_not_survive(tmp_path):
         (
             matrix(6, (1 << 15, 1 << 15), ONE, b"x"),
             CorruptFileError,
-            "promises 1073741824 numbers and holds 1",
+            "declares 1073741824 numbers and has 1",
         ),
         (
             matrix(1, (1 << 15, 1 << 15), matrix(6, (1, 1), ONE), b"x"),
@@ -256,12 +256,12 @@ def test_a_part_that_unpacks_without_end(tmp_path):
     packed = start + b"".join(engine.compress(bytes(1 << 20)) for _ in range(300)) + engine.flush()
     write_mat5(tmp_path / "a.mat", struct.pack("<II", 15, len(packed)) + packed)
     assert (tmp_path / "a.mat").stat().st_size < 400_000
-    refused(tmp_path / "a.mat", UnsafeFileError, "parts amount to more than 256 MiB")
+    refused(tmp_path / "a.mat", UnsafeFileError, "parts need more than 256 MiB")
 
 
 def test_objects_are_named(tmp_path):
     write_mat5(tmp_path / "a.mat", matrix(17, (1, 1), element(1, b"table"), b"x"))
-    refused(tmp_path / "a.mat", CorruptFileError, "'x' holds a sparse matrix or an object")
+    refused(tmp_path / "a.mat", CorruptFileError, "'x' contains a sparse matrix or an object")
 
 
 def test_any_byte_may_be_wrong(tmp_path):

@@ -125,6 +125,6 @@ def test_numbers_that_are_none_are_named(tmp_path):
     for name in ("a", "old"):
         with (
             open_mat(tmp_path / f"{name}.mat") as file,
-            pytest.raises(CorruptFileError, match="'z' holds complex numbers"),
+            pytest.raises(CorruptFileError, match="'z' contains complex numbers"),
         ):
             file.get("z")

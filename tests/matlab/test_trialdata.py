@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from neurobench_grasp.alignment.align import align
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import load_session
-from neurobench_grasp.data.converters.trialdata import Wishes, convert
+from neurobench_grasp.data.converters.trialdata import Options, convert
 from neurobench_grasp.errors import CorruptFileError, LayoutError
 
 WIDTH = 0.02
@@ -81,9 +81,9 @@ def write_new(path, elements, name="trial_data"):
 WRITERS = pytest.mark.parametrize("write", [write_old, write_new], ids=["v5", "v7.3"])
 
 
-def converted(path, **wishes):
+def converted(path, **options):
     """Convert a file, write it, and read back what was written."""
-    made = convert(path, Wishes(**wishes))
+    made = convert(path, Options(**options))
     return load_session(made.write(path.parent / "out"))
 
 
@@ -139,11 +139,11 @@ def test_events_are_at_the_start_of_their_bin_counted_from_1(tmp_path, write):
     assert abs(go[4] - 19) < 1e-6
     assert np.isfinite(np.delete(go, [2, 3, 5])).all()
     notes = " ".join(session.notes)
-    assert "idx_goCueTime names several bins in 1 trials, of which the first is taken" in notes
+    assert "idx_goCueTime names several bins in 1 trials, of which the first is used" in notes
     assert (
         "the event go_cue lies outside the bins of its trial, and so counts as missing, in 1 of 12" in notes
     )
-    assert "unverified: idx_ fields are taken to count bins from 1" in notes
+    assert "unverified: idx_ fields are assumed to count bins from 1" in notes
     assert (session.window.start_event, session.window.stop_event) == ("move_onset", "trial_end")
 
 
@@ -157,7 +157,7 @@ def test_trials_without_reward_or_condition_are_left_out(tmp_path):
     assert session.trials.ids == tuple(str(10 + i) for i in range(12) if i not in (0, 5, 7))
     notes = " ".join(session.notes)
     assert "2 of 12 trials were not rewarded" in notes
-    assert "1 of 12 trials state no condition" in notes
+    assert "1 of 12 trials have no condition" in notes
 
 
 def test_directions_in_degrees_are_not_turned_twice(tmp_path):
@@ -247,12 +247,12 @@ FAULTS = {
         r"has neither 'target_direction' nor 'tgtDir'; name the field .* --condition; it has monkey",
     ),
     "stop": (without("idx_trial_end"), r"no field 'idx_trial_end' or 'idx_endTime'; .* --stop-event; it has idx_"),
-    "spikes": (no_spikes, r"one struct array with a field like M1_spikes and holds none; its variables are trial_data"),
-    "smoothed": (smoothed, r"'M1_spikes' of trial 2, holds .*25 in bin 1 of unit 1, which is no count"),
-    "units": (other_units, r"'PMd_spikes' of trial 3, has 2 units, and the first trial 3"),
+    "spikes": (no_spikes, r"one struct array with a field like M1_spikes, but has none; its variables are trial_data"),
+    "smoothed": (smoothed, r"'M1_spikes' of trial 2, has .*25 in bin 1 of unit 1, which is not a count"),
+    "units": (other_units, r"'PMd_spikes' of trial 3, has 2 units, but the first trial 3"),
     "length": (other_length, r"'PMd_spikes' of trial 3, has \d+ bins, and 'M1_spikes' \d+"),
-    "milliseconds": (wide_bins, r"'bin_size' gives bins of 10 s; 0\.0005 to 0\.2 s are expected"),
-    "between": (between_bins, r"'idx_movement_on' of trial 4, is 30\.5, no bin's number"),
+    "milliseconds": (wide_bins, r"'bin_size' has bins of 10 s; expected 0\.0005 to 0\.2 s"),
+    "between": (between_bins, r"'idx_movement_on' of trial 4, is 30\.5, which is not a bin number"),
     "text": (text_for_numbers, r"'M1_spikes' of trial 1, is not a matrix of numbers"),
 }  # fmt: skip
 
@@ -264,7 +264,7 @@ def test_faults_are_one_sentence(tmp_path, fault):
     change(elements)
     write_old(tmp_path / "ada.mat", elements)
     with pytest.raises(LayoutError, match=match) as caught:
-        convert(tmp_path / "ada.mat", Wishes())
+        convert(tmp_path / "ada.mat", Options())
     assert str(caught.value).count("\n") == 0
     assert not (tmp_path / "out").exists()
 
@@ -272,9 +272,9 @@ def test_faults_are_one_sentence(tmp_path, fault):
 def test_two_struct_arrays_need_a_name(tmp_path):
     rows = [{f: np.asarray(v) for f, v in e.items() if not isinstance(v, str | list)} for e in trials(2)]
     write_mat73(tmp_path / "ada.mat", a=StructArray(rows), b=StructArray(rows))
-    with pytest.raises(LayoutError, match=r"holds 2 \(a, b\); .*--variable"):
-        convert(tmp_path / "ada.mat", Wishes())
-    assert len(convert(tmp_path / "ada.mat", Wishes(variable="b")).session.trials) == 2
+    with pytest.raises(LayoutError, match=r"has 2 \(a, b\); .*--variable"):
+        convert(tmp_path / "ada.mat", Options())
+    assert len(convert(tmp_path / "ada.mat", Options(variable="b")).session.trials) == 2
 
 
 def test_a_field_that_leads_to_itself(tmp_path):
@@ -285,8 +285,8 @@ def test_a_field_that_leads_to_itself(tmp_path):
         cell[0, 0] = cell.ref
         mat.file["trial_data"]["bin_size"][0, 0] = cell.ref
         mat.file["trial_data"]["bin_size"][1, 0] = cell.ref
-    with pytest.raises(CorruptFileError, match="cells within cells, more than 8 deep"):
-        convert(tmp_path / "ada.mat", Wishes(condition="bin_size"))
+    with pytest.raises(CorruptFileError, match="cells nested more than 8 deep"):
+        convert(tmp_path / "ada.mat", Options(condition="bin_size"))
 
 
 # -- the command line, and scores -------------------------------------------------------------------------

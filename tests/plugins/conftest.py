@@ -11,7 +11,7 @@ DISTRIBUTIONS = Path(__file__).parent / "distributions"
 
 @pytest.fixture
 def registry_with(monkeypatch):
-    """Give the registry as it is with some fake distributions installed."""
+    """Return the registry as it is with some fake distributions installed."""
 
     def load(*names):
         for name in reversed(names):

@@ -38,7 +38,7 @@ def test_a_good_plugin_offers_all_four_kinds(registry_with):
         ("raises", "ZeroDivisionError: in the middle of yielding (raises/fake_raises.py:7)"),
         ("wrongtype", "ngb_models yielded a dict; it must yield ModelSpec objects"),
         ("wrongkind", "ngb_models yielded a DatasetSpec; it must yield ModelSpec objects"),
-        ("badname", "ngb_models yielded the name '../../etc/passwd'; names have lower-case letters"),
+        ("badname", "ngb_models yielded the name '../../etc/passwd'; a name consists of lower-case letters"),
         ("badargument", "Argument(s) {'registry'} are declared in the hookimpl but can not be found"),
         ("badhook", "unknown hook 'ngb_modles'"),
         ("returnsnone", "ngb_models returned None; it must yield ModelSpec objects"),

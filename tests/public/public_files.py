@@ -113,7 +113,7 @@ def falcon_m1_b(path, **how):
 
 
 def fingers(seed, n_trials=60, seconds=1.5, gap=0.0, dt=0.02):
-    """DecodingTrials of two finger groups to targets on a grid, each trial from where the last one ended."""
+    """Movements of two finger groups to targets on a grid, each trial from where the last one ended."""
     rng = np.random.default_rng(seed)
     grid = np.array([(a, b) for a in (0.25, 0.5, 0.75) for b in (0.25, 0.5, 0.75)])
     target = grid[

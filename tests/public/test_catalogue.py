@@ -91,11 +91,11 @@ def test_what_an_entry_can_be_scored_on_is_true_of_its_files(public):
 
 def test_the_table_in_the_documentation_has_every_entry():
     rows = re.findall(r"^\| `([a-z0-9-]+)` \| (\d{6} .*)$", DOCS.read_text(), re.MULTILINE)
-    told = dict(rows)
+    reported = dict(rows)
     for entry in (e for e in catalogue().values() if e.dandi):
-        assert entry.dandi.dandiset in told[entry.name] and entry.dandi.version in told[entry.name]
-        assert f"`{entry.layout}`" in told[entry.name]
-    assert len(rows) == len(told) == sum(1 for e in catalogue().values() if e.dandi)
+        assert entry.dandi.dandiset in reported[entry.name] and entry.dandi.version in reported[entry.name]
+        assert f"`{entry.layout}`" in reported[entry.name]
+    assert len(rows) == len(reported) == sum(1 for e in catalogue().values() if e.dandi)
 
 
 @pytest.fixture
@@ -126,9 +126,7 @@ def test_a_dataset_is_fetched_once_and_scored_by_its_name(dandi, tmp_path):
 
 
 def test_a_folder_instead_of_the_archive_is_answered_with_the_way_to_score_files(tmp_path):
-    with pytest.raises(
-        NgbError, match="falcon-m2 comes from DANDI alone; score files of your own by their path"
-    ):
+    with pytest.raises(NgbError, match="falcon-m2 is only on DANDI; score your own files by their path"):
         fetch("falcon-m2", tmp_path)
 
 
@@ -137,7 +135,9 @@ def test_listings_say_what_is_unverified(monkeypatch):
     shown = CliRunner().invoke(app, ["datasets"]).stdout
     assert re.search(r"falcon-m1 .*\(unverified\)", shown) and not re.search(r"myodm .*\(unverified\)", shown)
     assert "unverified: described from published listings, not checked against the archive" in shown
-    told = {d["name"]: d for d in json.loads(CliRunner().invoke(app, ["datasets", "--json"]).stdout)}
-    assert told["falcon-m1"]["details"]["unverified"] is True
-    assert told["falcon-m1"]["details"]["dandi"] == ["dandi:000941@draft/*held-in-calib*"]
-    assert told["falcon-m1"]["details"]["scores"]["tracking"] == "no joint angles of the hand were recorded"
+    reported = {d["name"]: d for d in json.loads(CliRunner().invoke(app, ["datasets", "--json"]).stdout)}
+    assert reported["falcon-m1"]["details"]["unverified"] is True
+    assert reported["falcon-m1"]["details"]["dandi"] == ["dandi:000941@draft/*held-in-calib*"]
+    assert (
+        reported["falcon-m1"]["details"]["scores"]["tracking"] == "no joint angles of the hand were recorded"
+    )

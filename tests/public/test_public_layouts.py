@@ -85,7 +85,7 @@ def test_reach_to_grasp_has_objects_at_places_and_a_silent_electrode(public):
     assert "1 of 8 units (7)" in silent[0].message and silent[0].severity == "info"
 
 
-def test_trials_that_overlap_outside_their_windows_are_told_and_not_tied(public):
+def test_trials_that_overlap_outside_their_windows_are_reported_and_not_tied(public):
     aligned = align(load_session(public("falcon-m1")))
     note = next(n for n in aligned.notes if "begin before an earlier one ends" in n)
     assert 5 < int(note.split()[0]) < 40 and note.endswith("but share nothing that is scored")
@@ -229,7 +229,7 @@ def test_finger_groups_drive_the_joints_of_their_fingers(public, name, second):
     assert set(held.partition(": ")[2].split(", ")) == set(still)
 
 
-def test_a_posture_beyond_full_flexion_is_clipped_and_told(edited):
+def test_a_posture_beyond_full_flexion_is_clipped_and_reported(edited):
     path = edited("falcon-m2")
     with h5py.File(path, "r+") as file:
         file["acquisition/finger_pos/index/data"][:100] = 1.2
@@ -332,7 +332,7 @@ def test_waveforms_are_left_alone_and_only_rewarded_trials_are_used(public, monk
         ),
         (
             "nlb-area2-bump",
-            "its joint angles are of no joint of the hand",
+            "its joint angles are not of the hand",
             "its joint angles are of no joint",
         ),
         ("falcon-m2", "yes, as a partial posture: index drives mcp2_flexion", "yes, as a partial posture"),
@@ -351,8 +351,6 @@ def test_series_under_analysis_are_shown(public):
     assert {"analysis/ThresholdCrossings", "analysis/mrs_position"} <= paths
 
 
-def test_a_controller_is_told_what_a_dataset_lacks(public, tmp_path):
-    with pytest.raises(
-        NgbError, match="imitates movements of the hand, and this session has no joint angles"
-    ):
+def test_a_dataset_unfit_for_controllers_is_reported(public, tmp_path):
+    with pytest.raises(NgbError, match="imitates hand movements, and this session has no joint angles"):
         run.evaluate("muscle_ppo", public("falcon-m1"), protocols=["tracking"], out=tmp_path / "run")

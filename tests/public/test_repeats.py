@@ -113,6 +113,6 @@ def test_counts_and_behaviour_tell_trials_too(public, tmp_path):
 def test_fingerprints_are_of_single_trials(public):
     for name in ("falcon-m1", "nlb-mc-rtt", "perich-miller-co"):
         aligned = align(load_session(public(name)))
-        told = [mark for mark in aligned.fingerprints.values() if mark]
-        assert len(told) == len(set(told)) > 0.9 * len(aligned.trials)
+        reported = [mark for mark in aligned.fingerprints.values() if mark]
+        assert len(reported) == len(set(reported)) > 0.9 * len(aligned.trials)
         assert np.array_equal(list(aligned.fingerprints), aligned.trials.ids)

@@ -177,7 +177,7 @@ def test_kinematics_are_recovered_against_less_and_not_against_their_like(models
     assert file.stat().st_mtime_ns == made
     assert rows([again]) == rows([first])
     tied = found({**kinds, "copy": "copied"})
-    assert not tied.recovered and tied.why_not == "linear_kinematic cannot be told from copy"
+    assert not tied.recovered and tied.why_not == "linear_kinematic does not differ from copy"
     assert tied.margins["copy"].value == 0
 
 
@@ -192,7 +192,7 @@ MUSCLE = Teacher("muscle_ppo", "muscle", 101)
     ("torque", "kinematics", "why_not"),
     [
         (0.15, 0.10, ""),
-        (0.20, 0.10, "muscle_ppo cannot be told from torque_ppo"),
+        (0.20, 0.10, "muscle_ppo does not differ from torque_ppo"),
         (0.15, 0.25, "muscle_ppo is below linear_kinematic"),
     ],
 )
@@ -250,8 +250,8 @@ def test_table_and_picture_hold_every_cell(tmp_path):
     ("options", "message"),
     [
         ({"teacher_seeds": (4,)}, "seed 4 is among the candidates' \\(0 … 4\\)"),
-        ({"networks": 1}, "take at least two"),
-        ({"teachers": ["psth"]}, "'psth' is no teacher; choose among muscle_ppo"),
+        ({"networks": 1}, "use at least two"),
+        ({"teachers": ["psth"]}, "'psth' is not a teacher; choose among muscle_ppo"),
         ({"teachers": ["torque_ppo"], "candidates": {"muscle_ppo": "muscle"}}, "No candidate is of the kind"),
     ],
 )

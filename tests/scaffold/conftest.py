@@ -12,7 +12,7 @@ from neurobench_grasp.scaffold import new_plugin
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
-    """Give a function that makes a plugin, puts it on the path of this process and its children, and gives its folder."""
+    """Return a function that makes a plugin, puts it on the path of this process and its children, and gives its folder."""
 
     def make(kind, name):
         folder = new_plugin(kind, name, tmp_path)

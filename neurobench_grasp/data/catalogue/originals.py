@@ -1,4 +1,4 @@
-"""Read a dataset's original files, from a folder or a wheel, and only those that are pinned."""
+"""Read a dataset's pinned original files from a folder or a wheel."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from neurobench_grasp.data.catalogue.entries import Entry
 from neurobench_grasp.errors import CorruptFileError, NgbError
 
 MAX_BYTES = 64 << 20
-"""More than any original file has; what unpacks to more is not read on."""
+"""More than the size of any original file; reading stops there."""
 
 
 def originals(entry: Entry, source: Path) -> dict[str, bytes]:
-    """Bytes of a dataset's original files.
+    """Return the contents of a dataset's original files.
 
     Files are looked up by their pinned names and nothing is unpacked to disk or parsed, so neither names
-    nor content of a foreign archive can do harm.
+    nor content of an untrusted archive are harmful.
 
     Parameters
     ----------
     entry : Entry
     source : path
-        A folder that holds the files, or a wheel (zip) that holds them in any one folder.
+        A folder with the files, or a wheel (zip) with them in any one folder.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def originals(entry: Entry, source: Path) -> dict[str, bytes]:
     NgbError
         If the source or one of the files is missing.
     CorruptFileError
-        If a file is not the pinned one; it is named.
+        If a file is not the pinned one; the message names it.
     """
     if source.is_dir():
         return _checked(entry, source, lambda name: (source / name).open("rb"))
@@ -49,7 +49,7 @@ def originals(entry: Entry, source: Path) -> dict[str, bytes]:
         raise NgbError(f"There is no file or folder {source}.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as cause:
         raise CorruptFileError(
-            f"{source} is neither a folder nor a sound wheel ({cause}); download it again."
+            f"{source} is neither a folder nor a valid wheel ({cause}); download it again."
         ) from cause
 
 
@@ -66,7 +66,7 @@ def _checked(entry: Entry, source: Path, opened: Callable[[str], IO[bytes]]) -> 
             ) from None
         if hashlib.sha256(found[name]).hexdigest() != sha256:
             raise CorruptFileError(
-                f"{name} in {source} is not the file that {entry.name} is made of (its sha256 differs); "
+                f"{name} in {source} is not the original file of {entry.name} (its sha256 differs); "
                 "download it again."
             )
     return found

@@ -1,4 +1,4 @@
-"""Trials that were stored one by one as counts in bins, laid end to end as one session."""
+"""Convert trials that were stored separately as binned counts to one session."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from neurobench_grasp.data import session_digest, write_session
 from neurobench_grasp.errors import LayoutError
 
 GAP_S = 2.0
-"""Seconds between trials: more than any padding."""
+"""Seconds between trials: longer than any padding."""
 
 NOMINAL_DATE = datetime(2020, 1, 1, tzinfo=UTC)
-"""Date of recordings that state none."""
+"""Date of recordings without a date."""
 
 NARROWEST_S, WIDEST_S = 0.0005, 0.2
-"""Bins of spikes and movements are between these."""
+"""Valid range of bin widths."""
 
 
 @dataclass(frozen=True)
 class BinnedTrial:
-    """One trial on its own clock.
+    """One trial with its own clock.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class BinnedTrial:
 
 @dataclass(frozen=True)
 class SignalKind:
-    """What a signal is: its role, the names of its columns, and its unit."""
+    """Role, column names and unit of a signal."""
 
     role: str
     columns: tuple[str, ...]
@@ -58,18 +58,18 @@ class SignalKind:
 
 @dataclass(frozen=True)
 class Converted:
-    """A session made from a file of another format.
+    """A session converted from another format.
 
     Parameters
     ----------
     session : Session
-        What was left out or changed is in its ``notes``.
+        Changes and omissions are in its ``notes``.
     unverified : tuple of str
-        What was taken for granted, because no file was at hand to check it.
+        Assumptions that could not be checked against a file.
     description : str
     licence : str
     start : datetime
-        Of the recording; nominal where the file states none.
+        Date of the recording; nominal if the file states none.
     """
 
     session: Session
@@ -79,7 +79,7 @@ class Converted:
     start: datetime = NOMINAL_DATE
 
     def write(self, folder: Path) -> Path:
-        """Write the session as ``<id>.nwb``; the file's notes say what is unverified."""
+        """Write the session as ``<id>.nwb``; the file's notes state what is unverified."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.session.id}.nwb"
         nominal = ("the date is nominal",) if self.start == NOMINAL_DATE else ()
@@ -110,9 +110,9 @@ def lay_end_to_end(
     window: Window,
     notes: Sequence[str] = (),
 ) -> Session:
-    """Make a session of separate trials; where in the recording they were is not kept.
+    """Build a session from separate trials whose positions in the recording are unknown.
 
-    All trials stand on one grid of bins, with gaps between them. Events outside their trial's bins count as
+    Trials are placed end to end on one grid of bins, with gaps. Events outside their trial's bins count as
     missing. Signals are placed at the centres of the bins.
 
     Parameters
@@ -123,7 +123,7 @@ def lay_end_to_end(
     width : float
         Seconds per bin; rounded to whole microseconds.
     kinds : mapping of str to SignalKind
-        Signal → what it is.
+        Signal → its description.
     window : Window
     notes : sequence of str
 
@@ -176,7 +176,7 @@ def lay_end_to_end(
 def _events(
     trials: Sequence[BinnedTrial], first: NDArray[Any], lengths: NDArray[Any], width: float
 ) -> tuple[dict[str, Floats], list[str]]:
-    """Give the times of events on the session's clock, and words on those outside their trial."""
+    """Return the event times on the session's clock, and notes on events outside their trial."""
     found, notes = {}, []
     for name in trials[0].events:
         within = np.array([t.events[name] for t in trials])
@@ -191,27 +191,27 @@ def _events(
 
 
 def check_counts(counts: NDArray[Any], place: str) -> NDArray[Any]:
-    """Make sure that a matrix holds counts; give them in the smallest type of whole numbers.
+    """Raise unless a matrix contains counts; return them in the smallest integer type.
 
     Raises
     ------
     LayoutError
-        Naming the first value that is none.
+        States the first invalid value.
     """
     if counts.ndim != 2:
-        raise LayoutError(f"{place} has the shape {counts.shape}; bins × units are expected.")
+        raise LayoutError(f"{place} has the shape {counts.shape}; expected bins × units.")
     wrong = ~(np.isfinite(counts) & (counts >= 0) & (counts == np.rint(counts)))
     if wrong.any():
         at = np.argwhere(wrong)[0]
         raise LayoutError(
-            f"{place} holds {counts[tuple(at)]:g} in bin {at[0] + 1} of unit {at[1] + 1}, which is no count "
-            "of spikes; convert the file as it was before smoothing or scaling."
+            f"{place} has {counts[tuple(at)]:g} in bin {at[0] + 1} of unit {at[1] + 1}, which is not a count "
+            "of spikes; convert the file without smoothing or scaling."
         )
     return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
 
 
 def check_width(width: float, place: str) -> float:
-    """Make sure that a bin is as wide as bins of spikes are.
+    """Raise unless a bin width is plausible for spike counts.
 
     Raises
     ------
@@ -219,7 +219,5 @@ def check_width(width: float, place: str) -> float:
         If it is not.
     """
     if not NARROWEST_S <= width <= WIDEST_S:
-        raise LayoutError(
-            f"{place} gives bins of {width:g} s; {NARROWEST_S:g} to {WIDEST_S:g} s are expected."
-        )
+        raise LayoutError(f"{place} has bins of {width:g} s; expected {NARROWEST_S:g} to {WIDEST_S:g} s.")
     return width

@@ -1,10 +1,10 @@
 """The grasp recordings of Suresh, Goodman and colleagues (2020), doi:10.5061/dryad.xsj3tx9cm.
 
 Macaques grasp 35 objects while units of motor and somatosensory cortex are recorded; 17 MATLAB files, of
-which 15 hold units recorded in sequence and 2 units recorded at once. The user downloads them.
+which 15 have units recorded sequentially and 2 units recorded simultaneously. The user downloads them.
 
-No file was at hand when this was written. What the fields are called and hold is known from published
-code that reads datasets 3 and 4; all else is in :data:`UNVERIFIED`.
+No file was available when this was written. Names and contents of the fields are known from published
+code that reads datasets 3 and 4; all other assumptions are in :data:`UNVERIFIED`.
 """
 
 from __future__ import annotations
@@ -45,16 +45,18 @@ NAME = re.compile(
 WINDOW = Window("move_onset", "contact", contiguous="trial")
 
 UNVERIFIED = (
-    "no file of this set was at hand; the fields are those that published code reads from datasets 3 and 4",
-    "TimeBins is taken for the start of each bin, and EventTimes to be on the same clock",
-    "the somatosensory units (SCx) are entered as S1; which areas they lie in is not known",
-    "no kinematics are read; whether the files hold any, and under which name, is not known",
+    "no file of this set was available; the fields are those that published code reads from datasets 3 and 4",
+    "TimeBins is assumed to be the start of each bin, and EventTimes to be on the same clock",
+    "the somatosensory units (SCx) are entered as S1; their exact areas are not known",
+    "no kinematics are read; it is not known whether the files contain any, and under which name",
 )
-SEQUENTIAL = "files of units recorded in sequence are taken to be built like those of units recorded at once"
+SEQUENTIAL = (
+    "files of units recorded sequentially are assumed to have the structure of those recorded simultaneously"
+)
 
 
 class _Name(NamedTuple):
-    """What a file's name says."""
+    """Facts in a file's name."""
 
     session: str
     subject: str
@@ -62,7 +64,7 @@ class _Name(NamedTuple):
 
 
 def convert(path: Path) -> Converted:
-    """Make a session of one file.
+    """Convert one file.
 
     Parameters
     ----------
@@ -76,9 +78,9 @@ def convert(path: Path) -> Converted:
     Raises
     ------
     UnsupportedError
-        If the file holds reaching.
+        If the file is a reaching dataset.
     NgbError
-        Naming the field that is missing or wrong.
+        States the field that is missing or invalid.
     """
     name = _name(path)
     with open_mat(path) as mat:
@@ -92,17 +94,17 @@ def convert(path: Path) -> Converted:
                 f"{path.name}: {field!r} has {len(found)} trials, but 'ObjectInd' has {len(objects)}."
             )
     unit, width = _bin(clocks, path.name)
-    notes = [f"TimeBins is taken to be in {'milliseconds' if unit < 1 else 'seconds'}"]
+    notes = [f"TimeBins is assumed to be in {'milliseconds' if unit < 1 else 'seconds'}"]
     if OPTIONAL not in events:
         notes.append(f"{OPTIONAL} is not in the file, so the event {EVENTS[OPTIONAL]} is not known")
     silent = [a for a, c in areas.items() if not any(m.size for m in c)]
-    notes += [f"{a} holds no units" for a in silent]
+    notes += [f"{a} has no units" for a in silent]
     areas = {a: c for a, c in areas.items() if a not in silent}
     kept = [i for i, clock in enumerate(clocks) if clock.size > 1 and all(c[i].size for c in areas.values())]
     if len(kept) < len(clocks):
-        notes.append(f"{len(clocks) - len(kept)} of {len(clocks)} trials hold no counts and were left out")
+        notes.append(f"{len(clocks) - len(kept)} of {len(clocks)} trials have no counts and were left out")
     if not kept or not areas:
-        raise LayoutError(f"{path.name} holds no trial with counts.")
+        raise LayoutError(f"{path.name} has no trial with counts.")
     trials = [
         BinnedTrial(
             id=str(i + 1),
@@ -133,34 +135,34 @@ def convert(path: Path) -> Converted:
 
 
 def _name(path: Path) -> _Name:
-    """Take session and animal from a file's name."""
+    """Parse session and animal from a file's name."""
     found = NAME.search(path.stem)
     if found is None:
         return _Name(path.stem, "unknown", sequential=False)
     dataset, monkey, session, task, how = found.groups()
     if task == "Reach":
         raise UnsupportedError(
-            f"{path.name} holds reaching (datasets 5 and 6 of the set); only its grasp recordings are "
+            f"{path.name} is a reaching dataset (5 and 6 of the set); only the grasp recordings are "
             "converted."
         )
     return _Name(f"dataset{dataset}_monkey{monkey}_session{session}", f"monkey{monkey}", how == "Sequential")
 
 
 def _objects(mat: MatFile) -> NDArray[np.int64]:
-    """Give the object of each trial, (n_trials,)."""
+    """Return the object of each trial, (n_trials,)."""
     place = f"{mat.path.name}: 'ObjectInd'"
     objects = numbers(mat.get("ObjectInd"), place)
     wrong = np.flatnonzero(~np.isin(objects, np.arange(1, N_OBJECTS + 1)))
     if len(wrong):
         first = wrong[0]
         raise LayoutError(
-            f"{place} is {objects[first]:g} in trial {first + 1}; objects 1 to {N_OBJECTS} are expected."
+            f"{place} is {objects[first]:g} in trial {first + 1}; expected objects 1 to {N_OBJECTS}."
         )
     return objects.astype(np.int64)
 
 
 def _counts(mat: MatFile) -> dict[str, list[NDArray[Any]]]:
-    """Give the matrices of counts of each area, trial by trial."""
+    """Return the count matrices of each area, trial by trial."""
     counts = _struct(mat, "SpikeCounts")
     return {
         area: [
@@ -172,7 +174,7 @@ def _counts(mat: MatFile) -> dict[str, list[NDArray[Any]]]:
 
 
 def _events(mat: MatFile, n_trials: int) -> dict[str, Floats]:
-    """Give the times of each event, (n_trials,), in the unit of ``TimeBins``."""
+    """Return the times of each event, (n_trials,), in the unit of ``TimeBins``."""
     times = _struct(mat, "EventTimes")
     wanted = [e for e in EVENTS if e != OPTIONAL or e in times.fields]
     found = {e: numbers(times.get(e), f"{times.place} field {e!r}") for e in wanted}
@@ -192,10 +194,10 @@ def _struct(mat: MatFile, variable: str) -> Struct:
 
 
 def _bin(clocks: Sequence[NDArray[Any]], name: str) -> tuple[float, float]:
-    """Give seconds per unit of ``TimeBins``, and the width of a bin in seconds; bins must be regular."""
+    """Return seconds per unit of ``TimeBins``, and the width of a bin in seconds; bins must be regular."""
     steps = np.concatenate([np.empty(0), *(np.diff(c.ravel().astype(np.float64)) for c in clocks)])
     if not steps.size:
-        raise LayoutError(f"{name} holds no trial with counts.")
+        raise LayoutError(f"{name} has no trial with counts.")
     width = float(np.median(steps))
     if not np.all(np.abs(steps - width) <= 0.01 * abs(width)):
         raise LayoutError(
@@ -210,13 +212,13 @@ def _trial(counts: NDArray[Any], clock: NDArray[Any], place: str, trial: int) ->
     if len(counts) != clock.size:
         raise LayoutError(
             f"{place} has {len(counts)} bins in trial {trial + 1}, but 'TimeBins' has {clock.size}; "
-            "bins × units are expected."
+            "expected bins × units."
         )
     return counts
 
 
 def _n_units(counts: Sequence[NDArray[Any]], place: str) -> int:
-    """Give the number of units, the same in every trial."""
+    """Return the number of units, the same in every trial."""
     n = {int(c.shape[1]) for c in counts}
     if len(n) > 1:
         raise LayoutError(f"{place} has {min(n)} units in one trial and {max(n)} in another.")

@@ -1,8 +1,8 @@
 """Read MATLAB files of version 5 to 7.2.
 
-Not with scipy: it trusts what a file says of itself, so that a damaged or hostile one ends the process
-(cells within cells without end overflow the stack, single wrong bits cause a segmentation fault). Here
-every element is checked to lie within what holds it, and is read only when asked for.
+Not with scipy, which trusts the file's own statements, so that a damaged or hostile file crashes the
+process (unbounded nesting of cells overflows the stack, single wrong bits cause a segmentation fault). Here
+every element is checked to lie within its parent, and is read only on request.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ STORED = {
     1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
     17: "u2",
 }  # fmt: skip
-"""Types in which numbers and characters are stored, as numpy names them."""
+"""numpy types in which numbers and characters are stored."""
 
 LIMITS = Limits()
 STEP = 1 << 20
-"""Bytes that are unpacked at a time."""
+"""Bytes decompressed per step."""
 
 HEAD = 4096
-"""Bytes of a variable among which its name is."""
+"""Bytes at the start of a variable that contain its name."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[tuple[str, ...], Callable[[str], MatValue]]]:
-    """Open a file; give its variables and what reads one."""
+    """Open a file; yield the names of its variables and a function that reads one."""
     with path.open("rb") as file:
         head = file.read(HEADER)
         order = ORDERS.get(head[126:128])
@@ -60,7 +60,7 @@ def opened(path: Path) -> Iterator[tuple[tuple[str, ...], Callable[[str], MatVal
 
 
 class _Part(NamedTuple):
-    """One element: its type, where its content begins and ends, and where the next one begins."""
+    """One element: its type, start and end of its content, and start of the next one."""
 
     kind: int
     start: int
@@ -69,7 +69,7 @@ class _Part(NamedTuple):
 
 
 class _Array(NamedTuple):
-    """What an array says of itself, and where its content begins."""
+    """Header of an array, and where its content begins."""
 
     kind: int
     is_complex: bool
@@ -79,7 +79,7 @@ class _Array(NamedTuple):
 
 
 class _Reader:
-    """Reads elements of one file; counts the bytes that it takes into memory."""
+    """Reads elements of one file; counts the bytes read into memory."""
 
     def __init__(self, path: Path, file: BinaryIO, order: str) -> None:
         self.name = path.name
@@ -97,7 +97,7 @@ class _Reader:
     # -- variables -------------------------------------------------------------------------------------
 
     def variables(self) -> Iterator[tuple[int, str]]:
-        """Give the place of every variable in the file, and its name."""
+        """Yield the position and name of every variable in the file."""
         at = HEADER
         while at < self.size:
             kind, n = self.tag(at)
@@ -111,7 +111,7 @@ class _Reader:
             at += 8 + n
 
     def tag(self, at: int) -> tuple[int, int]:
-        """Read type and length of an element of the file, and go to its content."""
+        """Read type and length of an element, and seek to its content."""
         self.file.seek(at)
         tag = self.file.read(8)
         if len(tag) < 8:
@@ -122,7 +122,7 @@ class _Reader:
         return kind, n
 
     def variable(self, at: int, name: str) -> MatValue:
-        """Read the variable at a place of the file."""
+        """Read the variable at a position of the file."""
         kind, n = self.tag(at)
         body = self.file.read(n)
         if kind == COMPRESSED:
@@ -133,7 +133,7 @@ class _Reader:
         return self.value(body, 0, n, name)
 
     def unpacked(self, body: bytes) -> bytes:
-        """Unpack a compressed variable, but not without end."""
+        """Decompress a variable, up to a limit."""
         engine = zlib.decompressobj()
         parts: list[bytes] = []
         while body and not engine.eof:
@@ -141,23 +141,23 @@ class _Reader:
             body = engine.unconsumed_tail
             self.count(len(parts[-1]))
         if not engine.eof:
-            raise self.damaged("a compressed part lacks its end")
+            raise self.damaged("a compressed part is incomplete")
         return b"".join(parts)
 
     def count(self, n: int) -> None:
-        """Count what is taken into memory."""
+        """Add to the bytes read into memory; raise beyond the limit."""
         self.n_bytes += n
         most = min(READ_LIMIT, max(LIMITS.ratio_from, LIMITS.ratio * self.size))
         if self.n_bytes > most:
             raise UnsafeFileError(
-                f"{self.name} was not read to its end, because its parts amount to more than "
-                f"{most >> 20} MiB; use only files whose origin you trust."
+                f"{self.name} was not read completely, because its parts need more than "
+                f"{most >> 20} MiB; use only files from sources you trust."
             )
 
     # -- elements --------------------------------------------------------------------------------------
 
     def part(self, body: bytes, at: int, stop: int) -> _Part:
-        """Read the tag of an element, which may hold up to 4 bytes of content itself."""
+        """Read the tag of an element, which may itself contain up to 4 bytes of content."""
         if at + 8 > stop:
             raise self.damaged("an element ends in its tag")
         kind, n = struct.unpack_from(f"{self.order}II", body, at)
@@ -166,11 +166,11 @@ class _Reader:
         else:
             start, after = at + 8, at + 8 + (n + 7 & ~7)
         if start + n > stop:
-            raise self.damaged("an element is longer than what it lies in")
+            raise self.damaged("an element is longer than its parent")
         return _Part(kind, start, start + n, min(after, stop))
 
     def array(self, body: bytes, start: int, stop: int) -> _Array:
-        """Read what an array says of itself."""
+        """Read the header of an array."""
         flags = self.part(body, start, stop)
         shape = self.part(body, flags.after, stop)
         name = self.part(body, shape.after, stop)
@@ -183,7 +183,7 @@ class _Reader:
         return _Array(word & 0xFF, bool(word & COMPLEX), dims, label, name.after)
 
     def value(self, body: bytes, start: int, stop: int, place: str) -> MatValue:
-        """Read one array; of structs and cells only where their parts begin."""
+        """Read one array; for structs and cells only where their parts begin."""
         if start == stop:
             return np.empty((0, 0))
         array = self.array(body, start, stop)
@@ -198,19 +198,19 @@ class _Reader:
         if array.kind not in NUMBERS or array.is_complex:
             what = "complex numbers" if array.is_complex else "a sparse matrix or an object"
             raise CorruptFileError(
-                f"{where} holds {what}, which is not read here; save it as structs, text and plain numbers."
+                f"{where} contains {what}, which is not supported; save it as structs, text and numbers."
             )
         return self.numbers(body, array, stop, where)
 
     def numbers(self, body: bytes, array: _Array, stop: int, where: str) -> NDArray[Any]:
-        """Read numbers, in whatever type they are stored."""
+        """Read numbers of any storage type."""
         part = self.part(body, array.at, stop)
         if part.kind not in STORED:
             raise self.damaged(f"{where} is stored as type {part.kind}")
         dtype = np.dtype(STORED[part.kind]).newbyteorder(self.order)  # type: ignore[arg-type]
         n, rest = divmod(part.stop - part.start, dtype.itemsize)
         if rest or n != prod(array.dims):
-            raise self.damaged(f"{where} promises {prod(array.dims)} numbers and holds {n}")
+            raise self.damaged(f"{where} declares {prod(array.dims)} numbers and has {n}")
         return np.frombuffer(body, dtype, n, part.start).reshape(array.dims, order="F")
 
     def text(self, body: bytes, array: _Array, stop: int, where: str) -> MatValue:
@@ -226,7 +226,7 @@ class _Reader:
         if array.dims[0] == 1 or not codes.size:
             return lines(codes[:, None], where)
         if codes.size != prod(array.dims):
-            raise self.damaged(f"{where} promises {prod(array.dims)} characters and holds {codes.size}")
+            raise self.damaged(f"{where} declares {prod(array.dims)} characters and has {codes.size}")
         return lines(codes.reshape(-1, array.dims[0]), where)
 
     def struct(self, body: bytes, array: _Array, stop: int, place: str) -> Struct:
@@ -249,7 +249,7 @@ class _Reader:
         return Struct(where, fields, n, read)
 
     def children(self, body: bytes, at: int, stop: int, n: int, where: str) -> list[tuple[int, int]]:
-        """Give where the arrays in a cell or struct array begin and end; there must be as many as it says."""
+        """Return where the arrays of a cell or struct array begin and end; their number must match."""
         if n > MAX_CELLS:
             raise UnsafeFileError(f"{where} has {n} cells, more than {MAX_CELLS}.")
         inside: list[tuple[int, int]] = []

@@ -1,7 +1,8 @@
 """Read MATLAB files of version 7.3, which are HDF5.
 
 MATLAB writes arrays transposed, text as UTF-16 numbers, and the contents of cells and struct arrays as
-references to objects in the group ``#refs#``. A reference is followed only to what the pre-scan has seen.
+references to objects in the group ``#refs#``. Only references to objects that the pre-scan has visited
+are followed.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ from neurobench_grasp.data.nwb.scan import GIB, Limits, Tree, address, no_plugin
 from neurobench_grasp.errors import CorruptFileError, UnsafeFileError
 
 LIMITS = Limits(objects=500_000)
-"""Every cell is an object of its own."""
+"""Every cell is a separate object."""
 
 OTHERS = {"c": "complex numbers", "V": "complex numbers"}
-"""Kinds of numpy's that are not read, in words."""
+"""Kinds of numpy types that are not supported."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[tuple[str, ...], Callable[[str], MatValue]]]:
-    """Open a file; give its variables and what reads one."""
+    """Open a file; yield the names of its variables and a function that reads one."""
     with no_plugins(), h5py.File(path, "r", locking="best-effort") as h5:
         tree = prescan(h5, path.name, LIMITS)
-        check_heaps(path, ())  # MATLAB puts 512 bytes before the HDF5 file, so that the ranges are not exact
+        check_heaps(path, ())  # MATLAB writes 512 bytes before the HDF5 file, so the ranges would be offset
         names = tuple(n for n in h5 if not n.startswith("#") and tree.resolve(n) is not None)
         yield names, _Reader(path.name, h5, tree).value
 
 
 class _Reader:
-    """Turns objects of one file into values; counts the bytes that it takes into memory."""
+    """Converts objects of one file to values; counts the bytes read into memory."""
 
     def __init__(self, name: str, h5: h5py.File, tree: Tree) -> None:
         self.name = name
@@ -47,7 +48,7 @@ class _Reader:
         self.n_bytes = 0
 
     def value(self, path: str) -> MatValue:
-        """Read one object; of structs and cells only what they consist of."""
+        """Read one object; for structs and cells only their structure."""
         item = self.h5[path]
         kind = _text(item.attrs.get("MATLAB_class"))
         if isinstance(item, h5py.Group):
@@ -60,7 +61,7 @@ class _Reader:
         return lines(values, self.place(path)) if kind == "char" else values.T
 
     def struct(self, group: h5py.Group, path: str) -> Struct:
-        """Give a struct or, where its fields are references and not cells, a struct array."""
+        """Return a struct or, where its fields are references and not cells, a struct array."""
         fields = tuple(group)
         refs = {f: group[f] for f in fields if isinstance(group[f], h5py.Dataset)}
         rows = {f: d for f, d in refs.items() if _holds_references(d) and "MATLAB_class" not in d.attrs}
@@ -75,12 +76,12 @@ class _Reader:
         )
 
     def cells(self, dataset: h5py.Dataset, path: str) -> Cells:
-        """Give a cell array."""
+        """Return a cell array."""
         refs = self.references(dataset, path)
         return Cells(self.place(path), len(refs), lambda i: self.follow(refs[i], path))
 
     def empty(self, dataset: h5py.Dataset, path: str, kind: str) -> MatValue:
-        """Give an empty value, of which the file holds the shape."""
+        """Return an empty value, whose shape the file stores."""
         if kind == "char":
             return ""
         if kind == "cell":
@@ -91,13 +92,13 @@ class _Reader:
         return np.empty(tuple(min(int(n), np.iinfo(np.int32).max) for n in shape))
 
     def references(self, dataset: h5py.Dataset, path: str) -> NDArray[Any]:
-        """Read references, column by column as MATLAB counts."""
+        """Read references, in column-major order."""
         if dataset.size > MAX_CELLS:
             raise UnsafeFileError(f"{self.place(path)} has {dataset.size} cells, more than {MAX_CELLS}.")
         return self.array(dataset, path).ravel()
 
     def follow(self, reference: h5py.Reference, path: str) -> MatValue:
-        """Read what a reference points to, if it is a part of the file that a link leads to as well."""
+        """Read the target of a reference, if a link in the file leads to it as well."""
         found = None
         if isinstance(reference, h5py.Reference) and reference:
             item = h5py.h5r.dereference(reference, self.h5.id)
@@ -105,29 +106,28 @@ class _Reader:
                 found = self.tree.places.get(address(item))
         if not found:
             raise CorruptFileError(
-                f"{self.place(path)} has a reference that leads to no object of the file; "
-                "copy or download it again."
+                f"{self.place(path)} has a reference to no object of the file; copy or download it again."
             )
         return self.value(found)
 
     def array(self, dataset: h5py.Dataset, path: str) -> NDArray[Any]:
-        """Take a dataset into memory."""
+        """Read a dataset into memory."""
         kind = dataset.dtype.kind
         if kind not in "iufb" and not _holds_references(dataset):
             raise CorruptFileError(
-                f"{self.place(path)} holds {OTHERS.get(kind, 'something else than numbers')}, which is not "
-                "read here; save it as plain numbers."
+                f"{self.place(path)} contains {OTHERS.get(kind, 'other types than numbers')}, which is not "
+                "supported; save it as plain numbers."
             )
         self.n_bytes += dataset.size * dataset.dtype.itemsize
         if self.n_bytes > READ_LIMIT:
             raise UnsafeFileError(
-                f"{self.name} was not read to its end, because its parts amount to more than "
-                f"{READ_LIMIT // GIB} GiB; cut the file into sessions."
+                f"{self.name} was not read completely, because its parts need more than "
+                f"{READ_LIMIT // GIB} GiB; split the file into sessions."
             )
         return np.asarray(dataset[()])
 
     def place(self, path: str) -> str:
-        """Name a part of the file."""
+        """Return the name of a part of the file for messages."""
         return f"{self.name}: {path!r}"
 
 

@@ -1,7 +1,7 @@
-"""Open a MATLAB file safely; its variables are read when asked for.
+"""Open a MATLAB file safely; variables are read on request.
 
-MAT v7.3 is HDF5 (``mat73.py``); older ones, from v5 on, have a format of their own (``mat5.py``). What both
-hold is given in the same forms (``matvalues.py``).
+MAT v7.3 is HDF5 (``mat73.py``); v5 to v7.2 have a different format (``mat5.py``). Both yield the same types
+of values (``matvalues.py``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MatFile:
     path : pathlib.Path
     variables : tuple of str
     read : callable
-        ``read(variable)`` gives its value.
+        ``read(variable)`` returns its value.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class MatFile:
         Raises
         ------
         LayoutError
-            Naming the variables that are there, where this one is not.
+            If it is missing; lists the existing variables.
         """
         if variable not in self.variables:
             raise LayoutError(
@@ -52,7 +52,7 @@ class MatFile:
 
 @contextmanager
 def open_mat(path: str | os.PathLike[str]) -> Iterator[MatFile]:
-    """Open a MATLAB file (v5 to v7.3) after looking it over; every failure inside is an :class:`NgbError`.
+    """Scan and open a MATLAB file (v5 to v7.3); every failure inside is an :class:`NgbError`.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ def open_mat(path: str | os.PathLike[str]) -> Iterator[MatFile]:
     Yields
     ------
     MatFile
-        Whose values can be read until the file is closed.
+        Its values can be read until the file is closed.
 
     Raises
     ------
     NgbError
-        If there is no such file, or it is no regular file, or may not be read.
+        If there is no such file, or it is not a regular file, or not readable.
     CorruptFileError
         If it is empty, truncated, damaged or not a MATLAB file.
     UnsafeFileError

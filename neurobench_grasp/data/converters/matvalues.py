@@ -1,4 +1,4 @@
-"""What a MATLAB file holds, in four forms: structs, cells, text and numbers; read when asked for."""
+"""Values of a MATLAB file in four types: structs, cells, text and numbers; read on request."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from neurobench_grasp.errors import CorruptFileError, LayoutError
 
 MAX_DEPTH = 8
-"""Cells within cells that are followed."""
+"""Maximum nesting of cells."""
 
 MAX_CELLS = 1_000_000
-"""Cells that are taken out of one cell array, however deep."""
+"""Maximum number of cells read from one cell array, at all levels."""
 
 
 @dataclass(frozen=True)
 class Struct:
-    """A struct array, column by column as MATLAB counts; a single struct has one element.
+    """A struct array, in column-major order; a single struct has one element.
 
     Parameters
     ----------
     place : str
-        Where in the file it is, as messages name it.
+        Where in the file it is, for messages.
     fields : tuple of str
     n : int
         Elements.
     read : callable
-        ``read(field, element)`` gives the value of a field, the element counted from 0.
+        ``read(field, element)`` returns the value of a field, the element counted from 0.
     """
 
     place: str
@@ -44,7 +44,7 @@ class Struct:
         Raises
         ------
         LayoutError
-            Naming the fields that are there, where this one is not.
+            If it is missing; lists the existing fields.
         """
         if field not in self.fields:
             raise LayoutError(
@@ -55,14 +55,14 @@ class Struct:
 
 @dataclass(frozen=True)
 class Cells:
-    """A cell array, column by column as MATLAB counts.
+    """A cell array, in column-major order.
 
     Parameters
     ----------
     place : str
     n : int
     read : callable
-        ``read(cell)`` gives the value of a cell, counted from 0.
+        ``read(cell)`` returns the value of a cell, counted from 0.
     """
 
     place: str
@@ -70,12 +70,12 @@ class Cells:
     read: Callable[[int], MatValue]
 
     def flat(self) -> Iterator[MatValue]:
-        """Give the contents of all cells; cells within cells take the place of their cell.
+        """Yield the contents of all cells, with nested cells flattened.
 
         Raises
         ------
         CorruptFileError
-            If cells lie too deep within cells, as in a cell that contains itself, or are too many.
+            If cells are nested too deeply, as in a cell that contains itself, or too many.
         """
         pending: list[tuple[Cells, int]] = [(self, 0)]
         n_read = 0
@@ -86,7 +86,7 @@ class Cells:
             pending.append((cells, i + 1))
             n_read += 1
             if n_read > MAX_CELLS:
-                raise CorruptFileError(f"{self.place} holds more than {MAX_CELLS} cells.")
+                raise CorruptFileError(f"{self.place} has more than {MAX_CELLS} cells.")
             value = cells.read(i)
             if not isinstance(value, Cells):
                 yield value
@@ -94,7 +94,7 @@ class Cells:
                 pending.append((value, 0))
             else:
                 raise CorruptFileError(
-                    f"{self.place} holds cells within cells, more than {MAX_DEPTH} deep; a file like this "
+                    f"{self.place} has cells nested more than {MAX_DEPTH} deep; such a file "
                     "was not saved by MATLAB."
                 )
 
@@ -104,7 +104,7 @@ MatValue = Struct | Cells | str | NDArray[Any]
 
 
 def numbers(value: MatValue, place: str) -> NDArray[np.float64]:
-    """Give a vector of numbers, from an array or from cells of one number each; empty cells are NaN.
+    """Return a vector of numbers, from an array or from cells with one number each; empty cells are NaN.
 
     Raises
     ------
@@ -116,11 +116,11 @@ def numbers(value: MatValue, place: str) -> NDArray[np.float64]:
         return np.array([float(p.item()) if p.size else np.nan for p in parts if isinstance(p, np.ndarray)])
     if isinstance(value, np.ndarray):
         return value.ravel(order="F").astype(np.float64)
-    raise LayoutError(f"{place} does not hold numbers.")
+    raise LayoutError(f"{place} does not contain numbers.")
 
 
 def matrices(value: MatValue, place: str) -> Iterator[NDArray[Any]]:
-    """Give the matrices in the cells of a cell array, one after the other.
+    """Yield the matrices in a cell array.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def matrices(value: MatValue, place: str) -> Iterator[NDArray[Any]]:
 
 
 def texts(value: MatValue) -> tuple[str, ...]:
-    """Give the lines of text in a value, none where it holds anything else."""
+    """Return the lines of text in a value; none for other types."""
     if isinstance(value, str):
         return (value,)
     parts = list(value.flat()) if isinstance(value, Cells) else []
@@ -143,13 +143,13 @@ def texts(value: MatValue) -> tuple[str, ...]:
 
 
 def lines(codes: NDArray[Any], place: str) -> MatValue:
-    """Decode UTF-16 numbers, (n_characters, n_lines); several lines as cells.
+    """Decode UTF-16 numbers, (n_characters, n_lines); several lines become cells.
 
     Parameters
     ----------
     codes : ndarray of whole numbers
     place : str
-        Where in the file they are.
+        Where in the file they are, for messages.
     """
     if codes.ndim != 2:
         codes = codes.reshape(-1, 1)

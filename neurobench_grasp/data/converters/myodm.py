@@ -1,6 +1,6 @@
 """MyoDM: clips of human hands with objects, on the joints of MyoHand, as one session without neurons.
 
-Everything that a reader of the scores needs to know about it is in ``docs/hand_kinematics.md``.
+Details for readers of the scores are in ``docs/hand_kinematics.md``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from neurobench_grasp.data import session_digest, write_session
 NAME = "myodm"
 FRAMES_PER_SECOND = 50
 GAP = 100
-"""Frames between clips: 2 s, more than any padding."""
+"""Frames between clips: 2 s, longer than any padding."""
 
 ROOT = 6
-"""Columns of a clip before those of the joints: where the forearm is, and how it is turned."""
+"""Columns of a clip before those of the joints: position and orientation of the forearm."""
 
 MOVED = 0.005
-"""Metres that an object must have gone to count as moved."""
+"""Displacement in metres above which an object counts as moved."""
 
 DESCRIPTION = (
     "Human hands that grasp and use objects (motion capture GRAB), retargeted to MyoHand by the authors of "
@@ -65,9 +65,9 @@ def write(folder: Path, clips: Mapping[str, bytes]) -> dict[str, str]:
 def make_session(clips: Mapping[str, bytes]) -> Session:
     """Make the session in memory.
 
-    The joints of a clip stand in the order of :data:`neurobench_grasp.bodies.JOINTS`; they are taken by
-    position, because two of the thumb's have since swapped their names. Frame ``i`` of a clip stands in
-    the middle of the clip's step ``i``, so that reading it on the 20 ms grid gives back the frames.
+    The joints of a clip have the order of :data:`neurobench_grasp.bodies.JOINTS`; they are taken by
+    position, because two thumb joints have since swapped names. Frame ``i`` of a clip stands in
+    the middle of the clip's step ``i``, so that sampling on the 20 ms grid returns the frames.
     """
     names = sorted(clips)
     loaded = [np.load(io.BytesIO(clips[name]), allow_pickle=False) for name in names]
@@ -103,15 +103,15 @@ def make_session(clips: Mapping[str, bytes]) -> Session:
 
 
 def _instant(frame: Floats) -> Floats:
-    """Seconds at the middle of a frame's step, correctly rounded."""
+    """Return the middle of a frame's step in seconds, correctly rounded."""
     return (2 * frame + 1) / (2 * FRAMES_PER_SECOND)
 
 
 def _moves(pose: Floats) -> float:
-    """First frame in which the object has left its place; NaN if it stays.
+    """Return the first frame in which the object has moved, s; NaN if it stays.
 
-    Its place is that of the second frame: in the first, every object is where the simulator puts it
-    before the clip begins, up to 3 cm beside.
+    Its reference is the second frame: in the first, every object is where the simulator puts it
+    before the clip begins, up to 3 cm off.
     """
     gone = np.linalg.norm(pose[:, :3] - pose[1, :3], axis=1) > MOVED
     gone[0] = False

@@ -1,6 +1,6 @@
-"""Sessions in the TrialData convention of MATLAB: a struct array with one element per trial.
+"""Convert sessions in MATLAB's TrialData convention: a struct array with one element per trial.
 
-``M1_spikes`` and the like hold counts (bins × units), ``pos``, ``vel`` and the like behaviour in the same
+``M1_spikes`` and similar fields are counts (bins × units), ``pos``, ``vel`` and similar behaviour in the same
 bins, ``bin_size`` the width of a bin in seconds, and each ``idx_…`` the bin of an event, counted from 1.
 """
 
@@ -42,11 +42,11 @@ EVENTS = {
     "idx_trial_end": "trial_end",
     "idx_endTime": "trial_end",
 }
-"""Fields whose events have names here; others keep theirs, without ``idx_``."""
+"""Fields with a standard event name; others keep theirs, without ``idx_``."""
 
 STARTS = ("idx_movement_on", "idx_go_cue", "idx_goCueTime")
 STOPS = ("idx_trial_end", "idx_endTime")
-"""Where the scored window begins and ends: the first of these fields that the file has."""
+"""Candidate fields for begin and end of the scored window; the first that exists is used."""
 
 BEHAVIOUR = {
     "pos": ("position", ("x", "y", "z")),
@@ -61,13 +61,13 @@ BEHAVIOUR = {
     "muscle_len": ("other", ()),
     "muscle_vel": ("velocity", ()),
 }
-"""Fields of behaviour → role and names of columns; others, maybe made of spikes, are taken if asked for."""
+"""Behavioural fields → role and column names; other fields, which may be neural, are used on request only."""
 
 NAMES = {"markers": "marker_names"}
-"""Field that names the columns of another, where it is not ``<field>_names``."""
+"""Field with the column names of another, if it is not ``<field>_names``."""
 
 ANGLES = ("target_direction", "tgtDir")
-"""Fields that give the condition, unless another is asked for: directions, in degrees where above 2 pi."""
+"""Fields used as condition by default: directions, in degrees if above 2 pi."""
 
 TOLERANCE = 1e-6
 
@@ -75,26 +75,26 @@ REWARDED = "R"
 DATES = ("%m-%d-%Y", "%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%Y%m%d")
 
 UNVERIFIED = (
-    "no file of this convention was at hand; the fields are those that its published tools read",
-    "idx_ fields are taken to count bins from 1, and an event to be at the start of its bin",
+    "no file of this convention was available; the fields are those that its published tools read",
+    "idx_ fields are assumed to count bins from 1, and an event to be at the start of its bin",
     "behaviour is placed at the centres of the bins; its units are not known",
 )
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What the user says of a file, where it does not speak for itself.
+class Options:
+    """User options for a file that does not follow the defaults.
 
     Parameters
     ----------
     variable : str, optional
         The struct array; by default the only one that has spikes.
     condition : str, optional
-        Field that holds the condition; by default the direction of the target.
+        Field with the condition; by default the direction of the target.
     start, stop : str, optional
         Fields ``idx_…`` at which the scored window begins and ends.
     signals : tuple of str
-        Fields of behaviour beside the usual ones.
+        Behavioural fields in addition to the usual ones.
     licence : str
     """
 
@@ -106,14 +106,14 @@ class Wishes:
     licence: str = ""
 
 
-def convert(path: Path, wishes: Wishes) -> Converted:
-    """Make a session of one file.
+def convert(path: Path, options: Options) -> Converted:
+    """Convert one file.
 
     Parameters
     ----------
     path : path
         A MATLAB file, v5 to v7.3.
-    wishes : Wishes
+    options : Options
 
     Returns
     -------
@@ -122,21 +122,21 @@ def convert(path: Path, wishes: Wishes) -> Converted:
     Raises
     ------
     NgbError
-        Naming the field that is missing or wrong, and those that are there.
+        States the field that is missing or invalid, and the existing ones.
     """
     with open_mat(path) as mat:
-        table = _Table(_trial_data(mat, wishes.variable))
+        table = _Table(_trial_data(mat, options.variable))
         session_date = table.date()
         areas = table.ending(SPIKES)
-        chosen, notes = table.chosen(wishes.condition)
+        chosen, notes = table.chosen(options.condition)
         spikes = {a: [table.counts(a + SPIKES, i) for i in chosen] for a in areas}
         lengths = table.lengths(spikes, chosen)
-        kinds, behaviour, left_out = table.behaviour(wishes.signals, chosen, lengths)
+        kinds, behaviour, left_out = table.behaviour(options.signals, chosen, lengths)
         events, several = table.events(chosen)
         width = table.bin_size(chosen)
-        ids, conditions = table.ids(chosen), table.conditions(wishes.condition, chosen)
+        ids, conditions = table.ids(chosen), table.conditions(options.condition, chosen)
         units = {a: table.units(a, spikes[a][0].shape[1]) for a in areas}
-        window = table.window(wishes.start, wishes.stop)
+        window = table.window(options.start, options.stop)
         subject = table.word("monkey") or "unknown"
     trials = [
         BinnedTrial(
@@ -163,13 +163,13 @@ def convert(path: Path, wishes: Wishes) -> Converted:
         session,
         UNVERIFIED,
         f"converted from {path.name} (TrialData convention); unverified",
-        wishes.licence,
+        options.licence,
         session_date,
     )
 
 
 def _trial_data(mat: MatFile, variable: str | None) -> Struct:
-    """Find the struct array of trials."""
+    """Return the struct array of trials."""
     if variable is not None:
         value = mat.get(variable)
         if not isinstance(value, Struct) or not value.n:
@@ -186,15 +186,15 @@ def _trial_data(mat: MatFile, variable: str | None) -> Struct:
         fields = {f for v in values.values() if isinstance(v, Struct) for f in v.fields}
         fields_there = f" with the fields {_some(sorted(fields))}" if fields else ""
         raise LayoutError(
-            f"{mat.path.name} should hold one struct array with a field like M1{SPIKES} and holds {which}; "
+            f"{mat.path.name} must contain one struct array with a field like M1{SPIKES}, but has {which}; "
             f"its variables are {', '.join(values) or 'none'}{fields_there}; "
-            "name the one that is meant with --variable."
+            "select one with --variable."
         )
     return next(iter(found.values()))
 
 
 class _Table:
-    """The columns of a struct array of trials; messages name the field and the trial."""
+    """Columns of a struct array of trials; messages name field and trial."""
 
     def __init__(self, data: Struct) -> None:
         self.data = data
@@ -205,23 +205,23 @@ class _Table:
         return f"{self.data.place}, field {field!r}{where},"
 
     def ending(self, end: str) -> list[str]:
-        """Give what stands before an ending of fields."""
+        """Return the prefixes of the fields with a given ending."""
         return [f.removesuffix(end) for f in self.fields if f.endswith(end) and f != end]
 
     def number(self, field: str, trial: int) -> float:
-        """Read one number, NaN where there is none."""
+        """Read one number, NaN if missing."""
         values = numbers(self.data.get(field, trial), self.place(field, trial))
         return float(values[0]) if values.size else np.nan
 
     def word(self, field: str, trial: int = 0) -> str:
-        """Read a word, empty where there is none."""
+        """Read a text, empty if missing."""
         found = texts(self.data.get(field, trial)) if field in self.fields else ()
         return found[0].strip() if found else ""
 
     # -- trials --------------------------------------------------------------------------------------
 
     def chosen(self, condition: str | None) -> tuple[list[int], list[str]]:
-        """Give the trials that are kept: rewarded, and of a known condition; and words on the others."""
+        """Return the trials to keep, rewarded and with a condition, and notes on the others."""
         every = range(self.data.n)
         kept, notes = list(every), []
         if "result" in self.fields:
@@ -232,17 +232,19 @@ class _Table:
                 )
         labelled = [i for i, c in zip(kept, self.conditions(condition, kept), strict=True) if c is not None]
         if len(labelled) < len(kept):
-            notes.append(f"{len(kept) - len(labelled)} of {self.data.n} trials state no condition; left out")
+            notes.append(
+                f"{len(kept) - len(labelled)} of {self.data.n} trials have no condition and were left out"
+            )
         if not labelled:
             raise LayoutError(f"{self.data.place} has no rewarded trial with a condition.")
         return labelled, notes
 
     def conditions(self, field: str | None, chosen: Sequence[int]) -> list[str | None]:
-        """Give the condition of each trial; directions in whole degrees."""
+        """Return the condition of each trial; directions in whole degrees."""
         wanted = field or next((f for f in ANGLES if f in self.fields), None)
         if wanted is None:
             raise LayoutError(
-                f"{self.data.place} has neither {' nor '.join(map(repr, ANGLES))}; name the field that holds "
+                f"{self.data.place} has neither {' nor '.join(map(repr, ANGLES))}; name the field with "
                 f"the condition with --condition; it has {_some(self.fields)}."
             )
         values = [self.data.get(wanted, i) for i in chosen]
@@ -255,7 +257,7 @@ class _Table:
         return [None if np.isnan(x) else f"{x:g}" for x in labels]
 
     def ids(self, chosen: Sequence[int]) -> list[str]:
-        """Give the names of trials: their ``trial_id``, or where these repeat, their place in the file."""
+        """Return the names of trials: their ``trial_id``, or if these repeat, their index in the file."""
         if "trial_id" in self.fields:
             names = [f"{self.number('trial_id', i):g}" for i in chosen]
             if len(set(names)) == len(names):
@@ -263,7 +265,7 @@ class _Table:
         return [str(i + 1) for i in chosen]
 
     def date(self) -> datetime:
-        """Give the date of the recording, a nominal one where none is stated."""
+        """Return the date of the recording, or a nominal date if missing."""
         for word in (self.word(f).split(" ")[0] for f in ("date", "date_time")):
             for form in DATES:
                 try:
@@ -273,7 +275,7 @@ class _Table:
         return NOMINAL_DATE
 
     def bin_size(self, chosen: Sequence[int]) -> float:
-        """Give the width of a bin, s."""
+        """Return the width of a bin, s."""
         widths = {self.number("bin_size", i) for i in chosen}
         if len(widths) > 1:
             raise LayoutError(f"{self.place('bin_size')} differs between trials: {sorted(widths)}.")
@@ -292,7 +294,7 @@ class _Table:
         return value
 
     def lengths(self, spikes: dict[str, list[NDArray[Any]]], chosen: Sequence[int]) -> list[int]:
-        """Give the bins of each trial, in which areas must agree; and units must agree between trials."""
+        """Return the number of bins of each trial; raise if areas, or units between trials, disagree."""
         first, lengths = next(iter(spikes)), [len(c) for c in next(iter(spikes.values()))]
         for area, counts in spikes.items():
             for i, n, matrix in zip(chosen, lengths, counts, strict=True):
@@ -302,13 +304,13 @@ class _Table:
                     )
                 if matrix.shape[1] != counts[0].shape[1]:
                     raise LayoutError(
-                        f"{self.place(area + SPIKES, i)} has {matrix.shape[1]} units, and the first trial "
-                        f"{counts[0].shape[1]}; keep the units that all trials have (getCommonUnits)."
+                        f"{self.place(area + SPIKES, i)} has {matrix.shape[1]} units, but the first trial "
+                        f"{counts[0].shape[1]}; keep the units common to all trials (getCommonUnits)."
                     )
         return lengths
 
     def units(self, area: str, n: int) -> list[str]:
-        """Give the names of an area's units: channel and number from the unit guide, or else their place."""
+        """Return the names of an area's units: channel and number from the unit guide, or else the index."""
         guide = self.data.get(area + GUIDE) if area + GUIDE in self.fields else None
         if isinstance(guide, np.ndarray) and guide.shape == (n, 2):
             names = [f"{area} {channel:g}.{unit:g}" for channel, unit in guide]
@@ -319,7 +321,7 @@ class _Table:
     def behaviour(
         self, more: Sequence[str], chosen: Sequence[int], lengths: Sequence[int]
     ) -> tuple[dict[str, SignalKind], dict[str, list[NDArray[Any]]], list[str]]:
-        """Read the fields of behaviour that have a row for every bin; and words on those that have not."""
+        """Read behavioural fields that have one row per bin, and notes on the others."""
         kinds, found, notes = {}, {}, []
         for field in (*(f for f in BEHAVIOUR if f in self.fields), *more):
             values = [self.matrix(field, i) for i in chosen]
@@ -330,18 +332,18 @@ class _Table:
                 kinds[field] = SignalKind(role, self.columns(field, width))
                 found[field] = values
             elif field in more:
-                raise LayoutError(f"{self.place(field)} does not have a row for every bin in every trial.")
+                raise LayoutError(f"{self.place(field)} does not have one row per bin in every trial.")
             else:
-                notes.append(f"{field} does not have a row for every bin in every trial, and was left out")
+                notes.append(f"{field} does not have one row per bin in every trial, and was left out")
         return kinds, found, notes
 
     def columns(self, field: str, n: int) -> tuple[str, ...]:
-        """Give the names of a signal's columns."""
+        """Return the names of a signal's columns."""
         named = NAMES.get(field, f"{field}_names")
         value: MatValue = self.data.get(named) if named in self.fields else Cells("", 0, lambda i: "")
-        words = texts(value)
+        alternatives = texts(value)
         usual = BEHAVIOUR.get(field, ("", ()))[1]
-        for names in (words, usual[:n]):
+        for names in (alternatives, usual[:n]):
             if len(names) == n and len(set(names)) == n and all(names):
                 return tuple(names)
         return tuple(f"{field}_{i + 1}" for i in range(n))
@@ -349,7 +351,7 @@ class _Table:
     # -- events --------------------------------------------------------------------------------------
 
     def event_names(self) -> dict[str, str]:
-        """Give the name of each event by its field; of two of the same name the second keeps its own."""
+        """Return the name of each field's event; of two with one name the second keeps its field name."""
         names: dict[str, str] = {}
         for field in (f for f in self.fields if f.startswith(EVENT) and f != EVENT):
             own = field.removeprefix(EVENT)
@@ -359,24 +361,26 @@ class _Table:
         return names
 
     def events(self, chosen: Sequence[int]) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
-        """Give the bin of each event, counted from 1, NaN where missing; and words on what was chosen."""
+        """Return the bin of each event, counted from 1, NaN if missing, and notes on ambiguous ones."""
         found: dict[str, NDArray[np.float64]] = {}
         notes = []
         for field, name in self.event_names().items():
             values = [numbers(self.data.get(field, i), self.place(field, i)) for i in chosen]
             several = sum(v.size > 1 for v in values)
             if several:
-                notes.append(f"{field} names several bins in {several} trials, of which the first is taken")
+                notes.append(f"{field} names several bins in {several} trials, of which the first is used")
             bins = np.array([v[0] if v.size else np.nan for v in values])
             wrong = np.flatnonzero(np.isfinite(bins) & (bins != np.rint(bins)))
             if len(wrong):
                 first = wrong[0]
-                raise LayoutError(f"{self.place(field, chosen[first])} is {bins[first]:g}, no bin's number.")
+                raise LayoutError(
+                    f"{self.place(field, chosen[first])} is {bins[first]:g}, which is not a bin number."
+                )
             found[name] = bins
         return found, notes
 
     def window(self, start: str | None, stop: str | None) -> Window:
-        """Give the window that is scored, from the fields that are asked for or the usual ones."""
+        """Return the scored window, from the requested fields or the defaults."""
         return Window(
             self.end(start, STARTS, "--start-event"),
             self.end(stop, STOPS, "--stop-event"),
@@ -384,7 +388,7 @@ class _Table:
         )
 
     def end(self, asked: str | None, usual: Sequence[str], option: str) -> str:
-        """Give the event of one end of the window."""
+        """Return the event at one end of the window."""
         fields = [f"{EVENT}{asked.removeprefix(EVENT)}"] if asked else usual
         names = self.event_names()
         found = next((names[f] for f in fields if f in names), None)

@@ -1,4 +1,4 @@
-"""Files of DANDI, or of an archive like it: found by address, downloaded, checked and kept in the cache."""
+"""Files of DANDI, or of an archive like it: found by address, downloaded, verified and cached."""
 
 from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
 from neurobench_grasp.data.dandi.client import Listed

@@ -1,4 +1,4 @@
-"""What is known of a file on DANDI before and after it was fetched, as JSON."""
+"""Metadata of a file on DANDI before and after download, as JSON."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Asset:
     Parameters
     ----------
     path : str
-        In the dandiset.
+        Path in the dandiset.
     asset_id : str
-        A UUID; another content has another one.
+        A UUID, unique to the content.
     size : int
         Bytes.
     dandi_etag : str
-        Digest that DANDI always gives: MD5 over the MD5 of parts.
+        Digest that DANDI always provides: MD5 over the MD5 of parts.
     sha256 : str
-        Empty where DANDI does not give it and the file has not been fetched yet.
+        Empty if DANDI does not provide it and the file has not been fetched yet.
     """
 
     path: str
@@ -37,14 +37,14 @@ class Asset:
 
 @dataclass(frozen=True)
 class Found:
-    """What an address stands for.
+    """Files that an address resolves to.
 
     Parameters
     ----------
     instance : str
         URL of the archive's API.
     address : Address
-        With a version.
+        Including the version.
     title, licence, citation : str
         Of the dandiset.
     assets : tuple of Asset
@@ -59,26 +59,26 @@ class Found:
     assets: tuple[Asset, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Give JSON values."""
+        """Return JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Found:
-        """Read what :meth:`as_json` gave."""
+        """Inverse of :meth:`as_json`."""
         assets = tuple(Asset(**asset) for asset in data["assets"])
         return cls(**{**data, "address": Address(**data["address"]), "assets": assets})
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """Files of DANDI that lie in the cache.
+    """Files of DANDI in the cache.
 
     Parameters
     ----------
     found : Found
         Every asset with its SHA-256.
     files : tuple of pathlib.Path
-        As the assets.
+        In the order of the assets.
     """
 
     found: Found
@@ -91,7 +91,7 @@ class Fetched:
 
     @property
     def source(self) -> list[dict[str, Any]]:
-        """Where each file comes from, for a record: version and digests say exactly which it is."""
+        """Origin of each file, for a record: version and digests identify it exactly."""
         place = {
             "instance": self.found.instance,
             "dandiset": self.found.address.dandiset,

@@ -1,4 +1,4 @@
-"""Find files in an archive by means of the package dandi; nothing is downloaded here."""
+"""Find files in an archive with the dandi package; nothing is downloaded here."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 from neurobench_grasp.data.dandi.assets import Asset, Found
 from neurobench_grasp.data.dandi.instances import plain
 from neurobench_grasp.data.dandi.names import DRAFT, Address, is_safe_path
-from neurobench_grasp.data.dandi.retry import Patience
-from neurobench_grasp.data.dandi.thread_pool import at_once
+from neurobench_grasp.data.dandi.retry import RetryPolicy
+from neurobench_grasp.data.dandi.thread_pool import run_in_threads
 from neurobench_grasp.errors import CorruptFileError, NgbError
 
-MOST_FILES = 200_000  # of a dandiset; a list without end is not followed
-MOST_BYTES = 5 << 40  # of a file: what the archive's own store can hold
+MOST_FILES = 200_000  # in a dandiset; an endless list is not followed
+MOST_BYTES = 5 << 40  # in a file: maximum of the archive's object store
 WORKERS = 4
 MISUNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError)
 _ETAG = re.compile(r"[0-9a-f]{32}-\d{1,5}")
@@ -29,7 +29,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class Listed:
-    """A file as a list names it.
+    """A file in an archive's listing.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Listed:
     size : int
         Bytes.
     is_nwb : bool
-        One HDF5 file, which can be fetched; other files and Zarr stores cannot.
+        Whether it is a single HDF5 file, which can be fetched; other files and Zarr stores cannot.
     """
 
     path: str
@@ -46,13 +46,13 @@ class Listed:
 
 
 class Archive:
-    """An archive that speaks DANDI's protocol.
+    """An archive that implements DANDI's API.
 
     Parameters
     ----------
     instance : str
         URL of its API.
-    patience : Patience
+    retry : RetryPolicy
 
     Raises
     ------
@@ -60,17 +60,17 @@ class Archive:
         If the package dandi is not installed.
     """
 
-    def __init__(self, instance: str, patience: Patience) -> None:
+    def __init__(self, instance: str, retry: RetryPolicy) -> None:
         needed = [name for name in ("dandi", "requests") if importlib.util.find_spec(name) is None]
         if needed:
             raise NgbError(
-                f"Files of DANDI are found by means of {' and '.join(needed)}, which is not installed; run "
+                f"Access to DANDI requires {' and '.join(needed)}, which is not installed; run "
                 "`pip install 'neurobench-grasp[dandi]'`."
             )
-        os.environ["DANDI_NO_ET"] = "1"  # else the package asks a server whether it is the newest
+        os.environ["DANDI_NO_ET"] = "1"  # no version check over the network
         self.instance = instance
         with self._understood():
-            self.client = _client(instance, patience)
+            self.client = _client(instance, retry)
 
     def files(self, address: Address) -> tuple[Address, list[Listed]]:
         """List the files of an address.
@@ -78,7 +78,7 @@ class Archive:
         Returns
         -------
         Address
-            With the version that was taken.
+            The address with its resolved version.
         list of Listed
             In the order of their paths.
         """
@@ -93,7 +93,7 @@ class Archive:
         Raises
         ------
         NgbError
-            If there are none, or the archive does not answer as it should.
+            If there are none, or the archive's response is invalid.
         """
         with self._understood():
             dandiset = self._dandiset(address)
@@ -104,14 +104,14 @@ class Archive:
                 raise NgbError(
                     f"{address} names no NWB file"
                     + (f", only {assets[0].path}" if assets else "")
-                    + f"; `ngb data files dandi:{address.dandiset}@{address.version}` lists what is there."
+                    + f"; `ngb data files dandi:{address.dandiset}@{address.version}` lists the files."
                 )
             about = dandiset.get_raw_metadata()
-            found = tuple(at_once(self._asset, wanted, WORKERS))
+            found = tuple(run_in_threads(self._asset, wanted, WORKERS))
         return Found(self.instance, address, *_about(about), assets=found)
 
     def _dandiset(self, address: Address) -> Any:
-        """Find a dandiset in the version that is asked for."""
+        """Return a dandiset in the requested version."""
         from dandi.exceptions import NotFoundError
 
         try:
@@ -122,7 +122,7 @@ class Archive:
         if not address.version and newest is None:
             raise NgbError(
                 f"Dandiset {address.dandiset} has no published version; write "
-                f"dandi:{address.dandiset}@{DRAFT}/… for its draft, which may change: a record holds the "
+                f"dandi:{address.dandiset}@{DRAFT}/… for its draft, which may change: a record contains the "
                 "digests of its files."
             )
         try:
@@ -137,7 +137,7 @@ class Archive:
         return Address(address.dandiset, str(dandiset.version_id), address.pattern)
 
     def _assets(self, dandiset: Any, address: Address) -> list[Any]:
-        """List what an address means; the archive ignores the case of letters, so all is looked at again."""
+        """List the assets of an address; the archive ignores case, so the paths are filtered again."""
         if not address.is_pattern:
             listed = dandiset.get_assets_with_path_prefix(address.pattern)
         elif address.pattern:
@@ -149,15 +149,15 @@ class Archive:
             if not is_safe_path(asset.path):
                 raise NgbError(
                     f"Dandiset {address.dandiset} at {self.instance} lists a file with the path "
-                    f"{asset.path[:200]!r}, which leads out of its folder, so nothing was fetched; tell "
-                    "those who run that archive."
+                    f"{asset.path[:200]!r}, which is outside its folder, so nothing was fetched; report it "
+                    "to the archive."
                 )
         if len({a.path for a in assets}) < len(assets):
             raise NgbError(f"{self.instance} lists a file of dandiset {address.dandiset} twice.")
         return sorted(assets, key=lambda a: a.path)
 
     def _asset(self, asset: Any) -> Asset:
-        """Ask for the digests of a file."""
+        """Request the digests of a file."""
         digest = asset.get_raw_metadata()["digest"]
         etag, sha256 = digest["dandi:dandi-etag"], digest.get("dandi:sha2-256") or ""
         sound = (
@@ -172,7 +172,7 @@ class Archive:
 
     @contextmanager
     def _understood(self) -> Iterator[None]:
-        """Turn what the package raises about an answer into a sentence, and keep it from logging."""
+        """Convert exceptions of the dandi package into errors, and suppress its logging."""
         import requests
 
         logger = logging.getLogger("dandi")
@@ -180,20 +180,18 @@ class Archive:
         try:
             yield
         except requests.TooManyRedirects:
-            raise NgbError(
-                f"{self.instance} sends its visitors in a circle; tell those who run that archive."
-            ) from None
+            raise NgbError(f"{self.instance}: too many redirects; report this to the archive.") from None
         except (requests.RequestException, *MISUNDERSTOOD) as error:
             raise CorruptFileError(
-                f"{self.instance} answers in a way that is not understood ({type(error).__name__}); look "
-                "whether this is the URL of an archive's API, or tell those who run it."
+                f"{self.instance} returned an invalid response ({type(error).__name__}); check that "
+                "this is the URL of an archive's API, or report it to the archive."
             ) from None
         finally:
             logger.disabled = silent
 
 
-def _client(instance: str, patience: Patience) -> Any:
-    """Client of the package dandi, with requests and pages under our control."""
+def _client(instance: str, retry: RetryPolicy) -> Any:
+    """Return a client of the dandi package that uses our requests and pagination."""
     from dandi.consts import DandiInstance
     from dandi.dandiapi import DandiAPIClient
 
@@ -201,21 +199,21 @@ def _client(instance: str, patience: Patience) -> Any:
 
     class Client(DandiAPIClient):  # type: ignore[misc]
         def paginate(self, path: str, page_size: int | None = None, params: Any = None) -> Iterator[Any]:
-            """Follow a list page by page; how many there are to be is not believed."""
+            """Follow a list page by page; the announced count is not trusted."""
             page = self.get(path, params={**(params or {}), "page_size": page_size or 1000})
             n_listed = 0
             while True:
                 yield from page["results"]
                 n_listed += max(len(page["results"]), 1)
                 if n_listed > MOST_FILES:
-                    raise NgbError(f"{instance} lists more than {MOST_FILES} files; give a narrower pattern.")
+                    raise NgbError(f"{instance} lists more than {MOST_FILES} files; use a narrower pattern.")
                 if not page["next"]:
                     return
                 page = self.get(page["next"])
 
     client = Client(dandi_instance=DandiInstance("ngb", None, instance))
     headers = client.session.headers
-    client.session = open_session(instance, patience)
+    client.session = open_session(instance, retry)
     client.session.headers.update(headers)
     return client
 
@@ -225,7 +223,7 @@ def _is_nwb(asset: Any) -> bool:
 
 
 def _about(metadata: Any) -> tuple[str, str, str]:
-    """Title, licence and citation of a dandiset."""
+    """Return title, licence and citation of a dandiset."""
     licences = metadata.get("license") or []
     licence = ", ".join(plain(name, 100).removeprefix("spdx:") for name in licences)
     return plain(metadata.get("name")), licence or "not stated", plain(metadata.get("citation"))

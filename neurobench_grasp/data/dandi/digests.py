@@ -1,4 +1,4 @@
-"""Digests of a file while it arrives: SHA-256 and DANDI's etag, each on a thread of its own."""
+"""Digests of a file while it is downloaded: SHA-256 and DANDI's etag, each on a separate thread."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from types import TracebackType
 PART = 64 << 20
 MOST_PARTS = 10_000
 CHUNK = 1 << 20
-_WAITING = 16  # chunks that may wait for a digest
+_WAITING = 16  # length of the queue of each digest, in chunks
 
 
 def part_size(size: int) -> int:
-    """Bytes of the parts that DANDI's etag is made of, for a file of that many bytes."""
+    """Return the part size of DANDI's etag for a file of ``size`` bytes."""
     return PART if math.ceil(size / PART) < MOST_PARTS else math.ceil(size / MOST_PARTS)
 
 
@@ -37,7 +37,7 @@ class Etag:
         self.parts: list[bytes] = []
 
     def update(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         rest = memoryview(data)
         while rest:
             self.current.update(rest[: self.room])
@@ -51,7 +51,7 @@ class Etag:
         self.current, self.room = hashlib.md5(usedforsecurity=False), self.part
 
     def result(self) -> str:
-        """Give the etag of all bytes so far."""
+        """Return the etag of all bytes so far."""
         if self.room < self.part:
             self._next_part()
         whole = hashlib.md5(b"".join(self.parts), usedforsecurity=False)
@@ -74,17 +74,17 @@ class Digests:
         self.lanes = [_Lane(self.sha256.update), _Lane(etag.update)]
 
     def without_etag(self) -> None:
-        """Leave the etag out from now on; MD5 takes twice the time of SHA-256."""
+        """Stop computing the etag; MD5 takes twice the time of SHA-256."""
         self.etag = None
         self.lanes.pop().waiting.put(b"")
 
     def update(self, data: bytes) -> None:
-        """Take the next bytes, which must not change any more."""
+        """Add the next bytes, which must not change afterwards."""
         for lane in self.lanes:
             lane.waiting.put(data)
 
     def read(self, path: Path, size: int) -> None:
-        """Take the first bytes of a file."""
+        """Add the first bytes of a file."""
         with path.open("rb") as file:
             while size and (data := file.read(min(CHUNK, size))):
                 self.update(data)
@@ -102,12 +102,12 @@ class Digests:
             lane.thread.join()
 
     def result(self) -> tuple[str, str | None]:
-        """Give SHA-256 and etag, unless it was left out; to be called when the context has been left."""
+        """Return SHA-256 and etag (``None`` if not computed); call it after leaving the context."""
         return self.sha256.hexdigest(), None if self.etag is None else self.etag.result()
 
 
 class _Lane:
-    """A thread that takes bytes in their order; an empty piece ends it."""
+    """A thread that processes bytes in order; an empty piece ends it."""
 
     def __init__(self, update: Callable[[bytes], None]) -> None:
         self.waiting: queue.Queue[bytes] = queue.Queue(_WAITING)
@@ -120,6 +120,6 @@ class _Lane:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Download one file into an open part: resumed where it stopped, limited to its size, and checked."""
+"""Download one file into a partial file: resumed where it stopped, limited in size, and verified."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from neurobench_grasp.data.dandi.digests import CHUNK, Digests
 from neurobench_grasp.data.dandi.http import open_session
 from neurobench_grasp.data.dandi.instances import shown
 from neurobench_grasp.data.dandi.partial_file import Part
-from neurobench_grasp.data.dandi.retry import Pace, Patience
+from neurobench_grasp.data.dandi.retry import Pace, RetryPolicy
 from neurobench_grasp.errors import CorruptFileError, NgbError
 
 Advance = Callable[[int], None]
 
 
 class _BrokenOffError(Exception):
-    """The connection ended before the file did."""
+    """The connection ended before the file was complete."""
 
 
 def download(
     instance: str,
     asset: Asset,
     part: Part,
-    patience: Patience,
+    retry: RetryPolicy,
     advance: Advance = lambda n_bytes: None,
 ) -> str:
-    """Bring a file's bytes into a part, after those that are there from an earlier time.
+    """Download a file's remaining bytes into a partial file.
 
     Parameters
     ----------
@@ -39,44 +39,44 @@ def download(
         URL of the archive's API.
     asset : Asset
     part : Part
-    patience : Patience
+    retry : RetryPolicy
     advance : callable
-        Told how many bytes were gained, or lost (negative).
+        Called with the number of bytes gained, or lost (negative).
 
     Returns
     -------
     str
-        SHA-256 of the bytes, which are on disk now.
+        SHA-256 of the bytes, which have been synced to disk.
 
     Raises
     ------
     NgbError
-        If they cannot be had; what came so far stays for the next time, unless the disk is full.
+        If the download fails; received bytes are kept for the next attempt, unless the disk is full.
     CorruptFileError
-        If they are not those that the archive announces; nothing stays.
+        If the content differs from what the archive announces; nothing is kept.
     """
     continued = part.size > 0
     try:
-        return _Download(instance, asset, part, patience, advance).run()
+        return _Download(instance, asset, part, retry, advance).run()
     except CorruptFileError:
         if not continued:
             raise
-    return _Download(instance, asset, part, patience, advance).run()  # the old beginning may have been wrong
+    return _Download(instance, asset, part, retry, advance).run()  # the existing part may have been damaged
 
 
 class _Download:
-    """One file, from what is there to its end."""
+    """State of one download."""
 
-    def __init__(self, instance: str, asset: Asset, part: Part, patience: Patience, advance: Advance) -> None:
+    def __init__(self, instance: str, asset: Asset, part: Part, retry: RetryPolicy, advance: Advance) -> None:
         self.instance = instance
         self.asset = asset
         self.part = part
-        self.patience = patience
+        self.retry = retry
         self.advance = advance
         self.url = f"{instance}/assets/{asset.asset_id}/download/"
 
     def run(self) -> str:
-        """Fetch what is missing, then compare the digests."""
+        """Fetch the missing bytes, then compare the digests."""
         self.advance(self.part.size)
         if self.part.size > self.asset.size:
             self.forget()
@@ -93,33 +93,33 @@ class _Download:
         return sha256
 
     def fetch(self, digests: Digests) -> None:
-        """Ask for the rest until all is there, again after connections that break off.
+        """Request the rest until it is complete, also after broken connections.
 
-        How often is counted anew only when one has brought something worth it.
+        The number of tries is reset whenever a connection has brought a substantial amount.
         """
         failures = 0
-        with open_session(self.instance, self.patience) as session:
+        with open_session(self.instance, self.retry) as session:
             while self.part.size < self.asset.size:
                 before = self.part.size
                 try:
                     self.ask(session, digests)
                 except _BrokenOffError as error:
                     failures = 0 if self.part.size >= before + CHUNK else failures + 1
-                    if failures >= self.patience.tries:
+                    if failures >= self.retry.tries:
                         raise NgbError(self.unfinished(str(error))) from None
-                    self.patience.wait(failures)
+                    self.retry.wait(failures)
                 self.go_on()
 
     def ask(self, session: requests.Session, digests: Digests) -> None:
-        """Ask once, and take as much of the rest as comes."""
+        """Send one request, and take as much of the rest as arrives."""
         headers = {"Accept-Encoding": "identity"}
         if self.part.size:
             headers["Range"] = f"bytes={self.part.size}-"
         try:
             response = session.get(self.url, headers=headers, stream=True)
-        except requests.RequestException as error:  # the guard has said all others in its own words
+        except requests.RequestException as error:  # all other errors are raised by the guard
             raise NgbError(
-                f"{shown(self.url)} leads nowhere ({type(error).__name__}); tell those who run that archive."
+                f"The request to {shown(self.url)} failed ({type(error).__name__}); report it to the archive."
             ) from None
         with response:
             known = self.known_bytes(response)
@@ -132,92 +132,92 @@ class _Download:
                 if new:
                     self.take(new, digests)
         if self.part.size < self.asset.size:
-            raise _BrokenOffError("the connection breaks off")
+            raise _BrokenOffError("the connection was lost")
 
     def take(self, data: bytes, digests: Digests) -> None:
         """Append the next bytes."""
         if self.part.size + len(data) > self.asset.size:
-            raise self.corrupt(f"is longer than the {self.asset.size} bytes that are announced")
+            raise self.corrupt(f"is longer than the {self.asset.size} bytes announced")
         with self.disk():
             self.part.write(data)
         digests.update(data)
         self.advance(len(data))
 
     def known_bytes(self, response: requests.Response) -> int:
-        """Look at what an answer promises; gives how many bytes come that are in the part already."""
+        """Check the headers of a response; return how many of its bytes are already in the part."""
         status, have = response.status_code, self.part.size
         if status == 404:
             raise NgbError(
-                f"{self.asset.path} is not at {shown(self.url)} any more; fetch its dandiset anew, or ask "
-                "for another version."
+                f"{self.asset.path} is no longer at {shown(self.url)}; fetch its dandiset again, or request "
+                "another version."
             )
         first, total = 0, response.headers.get("Content-Length", "")
         if status == 206:
             span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
             first, total = (int(span[1]), span[2]) if span else (-1, "")
         if status not in (200, 206) or first not in (0, have):
-            raise self.corrupt(f"cannot be continued (the server answers {status})")
+            raise self.corrupt(f"cannot be resumed (the server answers {status})")
         if total.isdigit() and int(total) != self.asset.size:
-            raise self.corrupt(f"has {int(total)} bytes where {self.asset.size} are announced")
+            raise self.corrupt(f"has {int(total)} bytes instead of the announced {self.asset.size}")
         return have - first
 
     def is_stated(self, response: requests.Response) -> bool:
-        """Whether the store states the announced etag itself, and SHA-256 will tell that its bytes came."""
+        """Return whether the store states the announced etag, and SHA-256 verifies the bytes."""
         return bool(self.asset.sha256) and response.headers.get("ETag") == f'"{self.asset.dandi_etag}"'
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
-        """Give the body as it was sent, without waiting for whole chunks: what has come is kept."""
-        pace = Pace(self.patience)
+        """Yield the body as received, without waiting for whole chunks, so that nothing received is lost."""
+        pace = Pace(self.retry)
         try:
             while data := response.raw.read1(CHUNK, decode_content=False):
                 yield data
                 if not pace.is_kept(len(data)):
-                    raise _BrokenOffError(pace.words)
+                    raise _BrokenOffError(pace.problem)
         except urllib3.exceptions.TimeoutError:
-            raise _BrokenOffError(f"nothing came for {self.patience.read:g} s") from None
+            raise _BrokenOffError(f"no data arrived for {self.retry.read:g} s") from None
         except urllib3.exceptions.HTTPError:
-            raise _BrokenOffError("the connection breaks off") from None
+            raise _BrokenOffError("the connection was lost") from None
 
     def go_on(self) -> None:
-        """Stop here if that was asked for."""
-        if self.patience.stop.is_set():
+        """Raise if stopping was requested."""
+        if self.retry.stop.is_set():
             raise NgbError(self.unfinished("it was stopped"))
 
     def unfinished(self, why: str) -> str:
-        """Say how far the file came."""
+        """Return a message that states the progress of the file."""
         done = f"{self.part.size / 1e6:.1f} of {self.asset.size / 1e6:.1f} MB"
         return (
-            f"{self.asset.path} is not complete ({done}), because {why}; the same command continues where it "
+            f"{self.asset.path} is not complete ({done}), because {why}; the same command resumes where it "
             "stopped."
         )
 
     def compare(self, kind: str, found: str, announced: str) -> None:
-        """Refuse a file of another content."""
+        """Raise if a digest differs."""
         if found != announced:
-            raise self.corrupt(f"has the {kind} {found} where {announced} is announced")
+            raise self.corrupt(f"has the {kind} {found} instead of the announced {announced}")
 
     def corrupt(self, why: str) -> CorruptFileError:
-        """Throw away what came; gives the error."""
+        """Discard the received bytes; return the error."""
         self.forget()
         return CorruptFileError(
-            f"{self.asset.path} {why}, so what came was thrown away; run the command again, and if that does "
-            f"not help, tell those who run {shown(self.instance)}."
+            f"{self.asset.path} {why}, so the download was discarded; run the command again, and if that "
+            f"does not help, report it to {shown(self.instance)}."
         )
 
     def forget(self) -> None:
-        """Throw away what came."""
+        """Discard the received bytes."""
         self.advance(-self.part.size)
         self.part.clear()
 
     @contextmanager
     def disk(self) -> Iterator[None]:
-        """Say that a disk is full, or what else is wrong with it; what came is given up for the space."""
+        """Report disk errors such as a full disk; the received bytes are deleted to free the space."""
         try:
             yield
         except OSError as error:
             self.forget()
             raise NgbError(
                 f"{self.asset.path} ({self.asset.size / 1e6:.1f} MB) cannot be written to "
-                f"{self.part.path.parent} ({error.strerror}), and nothing of it was left there; free some "
-                "space or let NGB_CACHE name a folder on another disk."
+                f"{self.part.path.parent} ({error.strerror}), and was removed; free some "
+                "space or set NGB_CACHE to a folder on another disk."
             ) from error

@@ -1,4 +1,4 @@
-"""Archives by the URL of their API, and the token that each of them may be given."""
+"""Archives, identified by the URL of their API, and their tokens."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PRODUCTION_TOKEN = "DANDI_API_KEY"
 
 
 def instance_url(given: str | None = None, environment: Mapping[str, str] = os.environ) -> str:
-    """URL of the API that is meant: the given one, else that of the environment, else DANDI's own."""
+    """Return the URL of the API: the given one, else that of the environment, else DANDI's."""
     return checked_instance(given or environment.get(INSTANCE) or PRODUCTION)
 
 
 class Secret:
-    """A token that shows itself to nobody but the archive's API."""
+    """A token that is revealed to the archive's API only."""
 
     def __init__(self, value: str, variable: str) -> None:
         self._value = value
@@ -37,34 +37,34 @@ class Secret:
 
 
 def token_for(instance: str, environment: Mapping[str, str] = os.environ) -> Secret | None:
-    """Take the token of an archive from the environment: each archive has tokens of its own.
+    """Return the token of an archive from the environment; each archive has its own variable.
 
     Raises
     ------
     NgbError
-        If it cannot be one.
+        If it is not a valid token.
     """
     variable = token_variable(instance)
     value = environment.get(variable, "").strip()
     if not value:
         return None
     if not re.fullmatch(r"[!-~]{1,500}", value):
-        raise NgbError(f"The token in {variable} has characters that no token has; set it again.")
+        raise NgbError(f"The token in {variable} has invalid characters; set it again.")
     return Secret(value, variable)
 
 
 def token_variable(instance: str) -> str:
-    """Name of the variable that holds the token of an archive."""
+    """Return the name of the variable of an archive's token."""
     return PRODUCTION_TOKEN if instance == PRODUCTION else TOKEN
 
 
 def checked_instance(text: str) -> str:
-    """Check and tidy the URL of an archive's API.
+    """Validate and normalise the URL of an archive's API.
 
     Raises
     ------
     NgbError
-        If it is not one that can be asked safely.
+        If it is invalid or insecure.
     """
     url = urlsplit(text.strip())
     try:
@@ -79,7 +79,7 @@ def checked_instance(text: str) -> str:
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host is this machine."""
+    """Return whether a host is this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
@@ -87,7 +87,7 @@ def is_loopback(host: str | None) -> bool:
 
 
 def shown(url: str) -> str:
-    """URL as messages may show it: without user, password and query, which may be secrets."""
+    """Return a URL for messages: without user, password and query, which may be secrets."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -99,6 +99,6 @@ def shown(url: str) -> str:
 
 
 def plain(text: object, longest: int = 500) -> str:
-    """Text of a stranger's server on one line, without signs that would steer a terminal."""
+    """Return an untrusted server's text as one line without control characters."""
     line = " ".join(text.split()) if isinstance(text, str) else ""
     return "".join(c for c in line if c.isprintable())[:longest]

@@ -1,4 +1,4 @@
-"""How files of DANDI are named: ``dandi:ID[@VERSION]/path-or-glob``."""
+"""Addresses of files on DANDI: ``dandi:ID[@VERSION]/path-or-glob``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST = 100  # characters of a file's name in the cache
 
 @dataclass(frozen=True)
 class Address:
-    """Which files are meant.
+    """An address of files.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Address:
     version : str
         A published version or ``draft``; empty for the newest published one.
     pattern : str
-        Path of a file in the dandiset; ``*`` stands for any characters, ``/`` among them, as on DANDI
+        Path of a file in the dandiset; ``*`` matches any characters, including ``/``, as on DANDI
         itself. Empty for all files.
     """
 
@@ -37,37 +37,37 @@ class Address:
     pattern: str
 
     def __str__(self) -> str:
-        """Write the address as it is parsed."""
+        """Format the address; the inverse of :func:`parse_address`."""
         version = f"@{self.version}" if self.version else ""
         return f"{PREFIX}{self.dandiset}{version}" + (f"/{self.pattern}" if self.pattern else "")
 
     @property
     def is_pattern(self) -> bool:
-        """Whether several files may be meant."""
+        """Return whether several files may match."""
         return "*" in self.pattern or not self.pattern
 
     def matches(self, path: str) -> bool:
-        """Whether a file of the dandiset is meant."""
+        """Return whether a file of the dandiset matches."""
         parts = map(re.escape, (self.pattern or "*").split("*"))
         return re.fullmatch(".*".join(parts), path, re.DOTALL) is not None
 
     def covers(self, dandiset: str, version: str, path: str) -> bool:
-        """Whether a file is meant; an address without a version covers all versions."""
+        """Return whether a file matches; an address without a version covers all versions."""
         return self.dandiset == dandiset and self.version in ("", version) and self.matches(path)
 
 
 def is_address(name: object) -> bool:
-    """Tell an address from a dataset's name and from a file's path."""
+    """Return whether a dataset's name is an address, not a path."""
     return isinstance(name, str) and name.lower().startswith(PREFIX)
 
 
 def parse_address(text: str) -> Address:
-    """Read an address.
+    """Parse an address.
 
     Parameters
     ----------
     text : str
-        ``dandi:ID[@VERSION]/path-or-glob``; without a path, all files are meant.
+        ``dandi:ID[@VERSION]/path-or-glob``; without a path, all files match.
 
     Returns
     -------
@@ -76,28 +76,28 @@ def parse_address(text: str) -> Address:
     Raises
     ------
     NgbError
-        If it has another form.
+        If it is malformed.
     """
     place, _, pattern = text.removeprefix(PREFIX).partition("/")
     dandiset, at, version = place.partition("@")
     if not text.startswith(PREFIX):
         raise NgbError(f"{text!r} is not an address on DANDI; write {_FORM}.")
     if not _ID.fullmatch(dandiset):
-        raise NgbError(f"{text!r} names no dandiset by its six digits; write {_FORM}.")
+        raise NgbError(f"{text!r} has no dandiset of six digits; write {_FORM}.")
     if at and not _VERSION.fullmatch(version):
         raise NgbError(
             f"{text!r} has the version {version!r}; a version is draft or three numbers: write {_FORM}."
         )
     if _VERSION.fullmatch(pattern.partition("/")[0]):
-        raise NgbError(f"{text!r} has its version behind a slash; it stands behind an @: write {_FORM}.")
+        raise NgbError(f"{text!r} has its version after a slash; it belongs after an @: write {_FORM}.")
     if pattern and not is_safe_path(pattern):
         hint = f"; for a whole folder, write {text}*" if pattern.endswith("/") else f"; write {_FORM}"
-        raise NgbError(f"{text!r} has a path that no file of a dandiset can have{hint}.")
+        raise NgbError(f"{text!r} has an invalid path{hint}.")
     return Address(dandiset, version, pattern)
 
 
 def is_safe_path(path: str) -> bool:
-    """Whether a path stays below its dandiset and can be printed: relative, without ``..``."""
+    """Return whether a path is relative, without ``..``, and printable."""
     return (
         path.isprintable()
         and "\\" not in path
@@ -106,14 +106,14 @@ def is_safe_path(path: str) -> bool:
 
 
 def file_name(path: str) -> str:
-    """Name of a file in the cache: the last part of its path, with plain characters only."""
+    """Return a file's name in the cache: the last part of its path, with plain characters only."""
     name = PurePosixPath(path)
     stem = re.sub(r"[^A-Za-z0-9._+-]+", "_", name.stem).strip(".")[:_LONGEST]
     return f"{stem or 'file'}.nwb"
 
 
 def dataset_id(address: Address) -> str:
-    """Name of the dataset in records, safe as part of a file's name; different for different addresses."""
-    words = re.sub(r"[^a-z0-9]+", "-", address.pattern.removesuffix(".nwb").lower())[-24:].strip("-")
+    """Return the dataset's name in records, safe as part of a file name and unique to the address."""
+    parts = re.sub(r"[^a-z0-9]+", "-", address.pattern.removesuffix(".nwb").lower())[-24:].strip("-")
     mark = hashlib.sha256(address.pattern.encode()).hexdigest()[:6]
-    return "-".join(filter(None, ("dandi", address.dandiset, address.version, words, mark)))
+    return "-".join(filter(None, ("dandi", address.dandiset, address.version, parts, mark)))

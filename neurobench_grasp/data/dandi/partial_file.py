@@ -1,4 +1,4 @@
-"""Files that are being downloaded: one process at a time, and kept for the next when it is stopped."""
+"""Partial downloads: used by one process at a time, kept for the next when interrupted."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from neurobench_grasp.data.dandi.retry import Patience
+from neurobench_grasp.data.dandi.retry import RetryPolicy
 from neurobench_grasp.errors import NgbError
 
 try:
     import fcntl
-except ImportError:  # no such locks on this system
+except ImportError:  # no file locks on this system
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".part"
-_AHEAD = 32 << 20  # bytes that are brought to the disk at once
+_AHEAD = 32 << 20  # bytes per background sync
 _DISK = ThreadPoolExecutor(2, "ngb-disk")
-_POLL = 0.1  # s between two looks whether another process has finished
+_POLL = 0.1  # s between checks whether another process has finished
 
 
 class Part:
-    """A file that grows.
+    """A partial file.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ class Part:
         self.path = path
         self._file = file
         self.size = os.fstat(file.fileno()).st_size
-        """Bytes that it has."""
+        """Size in bytes."""
         self._synced = self.size
         self._syncing: Future[None] | None = None
 
     def write(self, data: bytes) -> None:
-        """Append bytes; meanwhile, earlier ones go to the disk, so that little is left to wait for."""
+        """Append bytes; earlier ones are synced in the background, so that the final sync is short."""
         rest = memoryview(data)
         while rest:
             n_written = self._file.write(rest)
@@ -55,7 +55,7 @@ class Part:
             self._syncing = _DISK.submit(os.fsync, self._file.fileno())
 
     def sync(self) -> None:
-        """Wait until everything is on the disk."""
+        """Wait until everything is synced to disk."""
         self._wait()
         os.fsync(self._file.fileno())
 
@@ -66,32 +66,32 @@ class Part:
         self._file.close()
 
     def _wait(self) -> None:
-        """Wait for what was begun, and raise what went wrong with it."""
+        """Wait for the background sync, and raise its error."""
         syncing, self._syncing = self._syncing, None
         if syncing is not None:
             syncing.result()
 
     def clear(self) -> None:
-        """Throw all bytes away."""
+        """Delete all bytes."""
         os.ftruncate(self._file.fileno(), 0)
         self.size = self._synced = 0
 
 
 @contextmanager
-def claimed(place: Path, patience: Patience, tell: Callable[[], None]) -> Iterator[Part]:
-    """Open a part for this process alone; what is empty in the end is removed.
+def claimed(place: Path, retry: RetryPolicy, waiting: Callable[[], None]) -> Iterator[Part]:
+    """Open and lock a partial file; it is removed if empty in the end.
 
-    Where files cannot be locked, each process has a part of its own, which is not continued later.
+    Where files cannot be locked, each process has a separate partial file, which is not resumed later.
 
     Parameters
     ----------
     place : pathlib.Path
-    patience : Patience
-    tell : callable
-        Called when another process has the part, and this one waits for it.
+    retry : RetryPolicy
+    waiting : callable
+        Called when another process has locked the file.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    path, file, locked = _open(place, patience, tell)
+    path, file, locked = _open(place, retry, waiting)
     part = Part(path, file)
     try:
         yield part
@@ -102,22 +102,22 @@ def claimed(place: Path, patience: Patience, tell: Callable[[], None]) -> Iterat
 
 
 def abandoned(folder: Path) -> list[Path]:
-    """List the parts that no process is working on."""
+    """List the partial files that no process is working on."""
     found = []
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
-            with path.open("rb") as file:  # the cache may be one that can only be read
+            with path.open("rb") as file:  # the cache may be read-only
                 if _lock(file, shared=True) is not False:
                     found.append(path)
-        except FileNotFoundError:  # it was finished meanwhile
+        except FileNotFoundError:  # finished meanwhile
             continue
     return found
 
 
-def _open(path: Path, patience: Patience, tell: Callable[[], None]) -> tuple[Path, IO[bytes], bool]:
-    """Open and lock the part; if that is not possible here, one of this process's own."""
-    told = False
-    while not patience.stop.is_set():
+def _open(path: Path, retry: RetryPolicy, waiting: Callable[[], None]) -> tuple[Path, IO[bytes], bool]:
+    """Open and lock the partial file, or one of this process if locks are unsupported."""
+    reported = False
+    while not retry.stop.is_set():
         file = path.open("ab", buffering=0)
         locked = _lock(file)
         if locked and _is_at(file, path):
@@ -127,15 +127,15 @@ def _open(path: Path, patience: Patience, tell: Callable[[], None]) -> tuple[Pat
             own = path.with_name(f"{path.stem}-{uuid.uuid4().hex[:8]}{SUFFIX}")
             return own, own.open("xb", buffering=0), False
         if not locked:
-            if not told:
-                tell()
-            told = True
-            patience.stop.wait(_POLL)
+            if not reported:
+                waiting()
+            reported = True
+            retry.stop.wait(_POLL)
     raise NgbError(f"{path.stem} was not fetched, because it was stopped.")
 
 
 def _lock(file: IO[bytes], *, shared: bool = False) -> bool | None:
-    """Lock a file until it is closed: ``False`` if another process has it, ``None`` if there are no locks."""
+    """Lock a file until it is closed: ``False`` if another process has it, ``None`` without lock support."""
     if fcntl is None:
         return None
     try:
@@ -148,7 +148,7 @@ def _lock(file: IO[bytes], *, shared: bool = False) -> bool | None:
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:
-    """Whether the open file is still the one of that name; another process may have finished it."""
+    """Return whether the open file still has that name; another process may have finished it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

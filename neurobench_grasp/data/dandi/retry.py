@@ -1,4 +1,4 @@
-"""How long to wait for a server."""
+"""Timeouts and retries of requests to a server."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait for a server.
+class RetryPolicy:
+    """Timeouts and retries of requests to a server.
 
     Parameters
     ----------
     connect, read : float
-        Seconds for the connection, and without any byte of an answer.
+        Seconds until connected, and without receiving any byte.
     tries : int
-        Of one request.
+        Maximum attempts of one request.
     pause : float
         Seconds before the second try; doubled before each further one.
     longest_pause : float
-        Seconds that a server may ask for at most.
+        Maximum seconds that a server may ask to wait.
     span, least : float, int
-        An answer that brings fewer than ``least`` bytes in ``span`` seconds is given up: every byte comes in
-        time, but the file would take days.
+        A response that brings fewer than ``least`` bytes in ``span`` seconds is aborted: without a timeout
+        between bytes, the file would take days.
     stop : threading.Event
-        Set to give up early.
+        Set to abort.
     """
 
     connect: float = 10.0
@@ -39,34 +39,34 @@ class Patience:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def wait(self, attempt: int, asked: str = "") -> None:
-        """Wait after a failed try; ``asked`` is what the server wants, in seconds."""
+        """Wait after a failed try; ``asked`` is the server's Retry-After in seconds."""
         seconds = float(asked) if re.fullmatch(r"\d{1,6}", asked) else self.pause * 2**attempt
         self.stop.wait(min(seconds, self.longest_pause))
 
 
 class Pace:
-    """How fast an answer comes.
+    """Transfer rate of a response.
 
     Parameters
     ----------
-    patience : Patience
+    retry : RetryPolicy
     """
 
-    def __init__(self, patience: Patience) -> None:
-        self.patience = patience
+    def __init__(self, retry: RetryPolicy) -> None:
+        self.retry = retry
         self.since = time.monotonic()
         self.n_bytes = 0
 
     def is_kept(self, n_bytes: int) -> bool:
-        """Count bytes that came; ``False`` if a span is over that brought too few."""
+        """Add received bytes; return ``False`` if a span ended with too few."""
         self.n_bytes += n_bytes
-        if time.monotonic() < self.since + self.patience.span:
+        if time.monotonic() < self.since + self.retry.span:
             return True
-        enough = self.n_bytes >= self.patience.least
+        enough = self.n_bytes >= self.retry.least
         self.since, self.n_bytes = time.monotonic(), 0
         return enough
 
     @property
-    def words(self) -> str:
-        """Why an answer is given up."""
-        return f"it brings less than {self.patience.least / 1000:g} kB in {self.patience.span:g} s"
+    def problem(self) -> str:
+        """Reason for aborting a response."""
+        return f"it is slower than {self.retry.least / 1000:g} kB in {self.retry.span:g} s"

@@ -3,12 +3,12 @@
 ::
 
     assets/
-      files/<sha256>/<name>.nwb       a file, whole and checked
-      files/<sha256>/from-*.json      each place that it came from: archive, dandiset, version, path
-      addresses/<digest>.json         what an address stood for when it was last fetched
-      unfinished/<digest>.part        downloads that were stopped; the next one continues them
+      files/<sha256>/<name>.nwb       a file, complete and verified
+      files/<sha256>/from-*.json      each of its origins: archive, dandiset, version, path
+      addresses/<digest>.json         files of an address when it was last fetched
+      unfinished/<digest>.part        interrupted downloads, to be resumed
 
-Everything appears by a rename, so processes may share it.
+Everything appears by an atomic rename, so processes may share the cache.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from neurobench_grasp.data.dandi.partial_file import SUFFIX, abandoned
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a file in the cache came from.
+    """Origin of a file in the cache.
 
     Parameters
     ----------
@@ -61,10 +61,10 @@ class Cached:
     Parameters
     ----------
     sha256 : str
-        Of its content when it was fetched.
+        Digest of the content when it was fetched.
     path : pathlib.Path
     size : int
-        Bytes that it has.
+        Current size in bytes.
     origins : tuple of Origin
     """
 
@@ -74,20 +74,20 @@ class Cached:
     origins: tuple[Origin, ...]
 
     def is_sound(self) -> bool:
-        """Whether the content is still there and what was fetched; reads the whole file."""
+        """Return whether the content still matches its digest; reads the whole file."""
         try:
             return sha256_of(self.path) == self.sha256
-        except FileNotFoundError:  # another process has just removed it
+        except FileNotFoundError:  # another process has removed it
             return False
 
 
 class Store:
-    """The files of DANDI in the cache.
+    """Files of DANDI in the cache.
 
     Parameters
     ----------
     folder : pathlib.Path, optional
-        By default in the user's cache.
+        Default: in the user's cache.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -97,34 +97,34 @@ class Store:
         self.unfinished = self.folder / "unfinished"
 
     def came_from(self, path: Path) -> tuple[Origin, ...]:
-        """Where a file came from; nowhere, if it is not in the cache."""
+        """Return the origins of a file; none if it is not in the cache."""
         cached = self._at(path.parent.name) if path.parent.parent == self.files else None
         return cached.origins if cached else ()
 
     def find(self, asset: Asset) -> Cached | None:
-        """Find a file by its digest, whatever it was called when it was fetched."""
+        """Find a file by its digest, whatever its name."""
         cached = self._at(asset.sha256) if asset.sha256 else self._with_etag(asset)
         return cached if cached is not None and cached.size == asset.size else None
 
-    def find_sound(self, asset: Asset, tell: Callable[[str], None] = lambda text: None) -> Cached | None:
-        """Find a file and read it whole: one that is damaged is removed, which is told in words."""
+    def find_sound(self, asset: Asset, progress: Callable[[str], None] = lambda text: None) -> Cached | None:
+        """Find a file and verify its digest; a damaged file is removed and reported."""
         cached = self.find(asset)
         if cached is None or cached.is_sound():
             return cached
-        tell(f"{asset.path} in the cache is damaged, so it was removed, to be fetched anew")
+        progress(f"{asset.path} in the cache is damaged, so it was removed, to be fetched again")
         self.discard(cached)
         return None
 
     def keep(self, found: Found, asset: Asset, made: Path | None = None) -> Path:
-        """Note where a file came from, and take it in if it is not there yet.
+        """Record the origin of a file, and move the file into the store if it is new.
 
         Parameters
         ----------
         found : Found
         asset : Asset
-            With its SHA-256.
+            Including its SHA-256.
         made : pathlib.Path, optional
-            The checked file, which is moved.
+            The verified file, which is moved.
 
         Returns
         -------
@@ -152,16 +152,16 @@ class Store:
         return place
 
     def remember(self, asked: Address, found: Found) -> None:
-        """Note what an address stands for, with and without the version that was taken."""
+        """Record the files of an address, with and without the resolved version."""
         for address in {asked, found.address}:
             write_whole(self._noted(found.instance, address), _json(found.as_json()))
 
     def recall(
-        self, instance: str, address: Address, tell: Callable[[str], None] = lambda text: None
+        self, instance: str, address: Address, progress: Callable[[str], None] = lambda text: None
     ) -> Fetched | None:
-        """Give what an address stood for last, if all its files are in the cache and sound.
+        """Return the files of an address when last fetched, if all are in the cache and intact.
 
-        Needs no network; damaged files are removed, which is told in words.
+        Needs no network; damaged files are removed and reported.
         """
         if address.is_pattern or not address.version:
             found = _found(self._noted(instance, address))
@@ -169,12 +169,12 @@ class Store:
             found = self._last_seen(instance, address)
         if found is None:
             return None
-        cached = [self.find_sound(asset, tell) for asset in found.assets]
+        cached = [self.find_sound(asset, progress) for asset in found.assets]
         files = tuple(c.path for c in cached if c is not None)
         return Fetched(found, files) if len(files) == len(cached) else None
 
     def _last_seen(self, instance: str, address: Address) -> Found | None:
-        """Find one file in what was fetched last, alone or among others."""
+        """Find one file among those fetched last."""
         notes = sorted(self.addresses.glob("*.json"), key=lambda note: note.stat().st_mtime, reverse=True)
         wanted = instance, address.dandiset, address.version
         for found in filter(None, map(_found, notes)):
@@ -184,17 +184,17 @@ class Store:
         return None
 
     def all(self) -> list[Cached]:
-        """List the files, by their origins."""
+        """List the files, sorted by their origins."""
         cached = [c for folder in self._folders() if (c := self._at(folder.name)) is not None]
         return sorted(cached, key=lambda c: [str(o.address) for o in c.origins])
 
     def remove(self, address: Address, instance: str | None = None) -> list[Cached]:
-        """Remove the files of an address; a file that came from elsewhere, too, stays for that.
+        """Remove the files of an address; a file with other origins stays for these.
 
         Returns
         -------
         list of Cached
-            What is gone.
+            Removed files.
         """
         gone = []
         for cached in self.all():
@@ -212,7 +212,7 @@ class Store:
         return gone
 
     def discard(self, cached: Cached) -> None:
-        """Remove a file and all that is known of it, at once for all who look."""
+        """Remove a file and its metadata in one atomic step."""
         grave = self.folder / f".removed-{uuid.uuid4().hex[:8]}"
         try:
             (self.files / cached.sha256).replace(grave)
@@ -221,11 +221,11 @@ class Store:
         shutil.rmtree(grave, ignore_errors=True)
 
     def part_of(self, asset: Asset) -> Path:
-        """Place of a download that is not complete."""
+        """Return the path of an incomplete download."""
         return self.unfinished / f"{asset.sha256 or asset.dandi_etag}{SUFFIX}"
 
     def parts(self) -> list[Path]:
-        """List the downloads that were stopped, without those that are going on."""
+        """List the interrupted downloads, without those in progress."""
         return abandoned(self.unfinished)
 
     def _folders(self) -> Iterator[Path]:
@@ -239,7 +239,7 @@ class Store:
                 return None
             origins = tuple(filter(None, map(_origin, sorted(folder.glob("from-*.json")))))
             return Cached(sha256, path, path.stat().st_size, origins)
-        except FileNotFoundError:  # another process has just removed it
+        except FileNotFoundError:  # another process has removed it
             return None
 
     def _with_etag(self, asset: Asset) -> Cached | None:
@@ -256,7 +256,7 @@ class Store:
 
 
 def _note_of(origin: Origin) -> str:
-    """Name of the file that tells of an origin."""
+    """Return the name of the file that records an origin."""
     return f"from-{_mark(asdict(origin))}.json"
 
 

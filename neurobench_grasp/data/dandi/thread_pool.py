@@ -1,4 +1,4 @@
-"""Work on several things at once, by threads that nobody has to wait for."""
+"""A thread pool that is left without waiting for its threads."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
-_GRACE = 2.0  # s for threads to put down what they hold
+_GRACE = 2.0  # s for threads to clean up
 
 
-def at_once(
+def run_in_threads(
     work: Callable[[A], B], things: Sequence[A], n_threads: int, stop: Callable[[], None] = lambda: None
 ) -> list[B]:
-    """Do the same with all things, a few at a time; the first error, or Ctrl-C, ends it.
+    """Map a function over items on a few threads; the first error, or Ctrl-C, ends it.
 
-    The standard library waits for the threads of its pools, when they are left and when the program ends.
-    A server that is silent, or sends a byte now and then, would hold the program up as long as it likes.
+    The standard library waits for the threads of its pools on leaving them and at exit, so a server that is
+    silent, or sends a byte now and then, could block the program indefinitely.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def at_once(
     things : sequence
     n_threads : int
     stop : callable
-        Tells those that are at work to give up, as soon as they can.
+        Called to make running work abort as soon as possible.
 
     Returns
     -------
     list
-        What ``work`` gave for each.
+        What ``work`` returned for each item.
     """
     results: list[Future[B]] = [Future() for _ in things]
     waiting = deque(zip(results, things, strict=True))

@@ -1,4 +1,4 @@
-"""Find when a movement begins and ends, in files that mark no events."""
+"""Detect when a movement begins and ends, in files that mark no events."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from neurobench_grasp.contract import Floats, Signal, TrialTable
 from neurobench_grasp.data.nwb.layout import DetectLayout
 
 RATE = 100
-"""Samples per second on which speed is judged; also the resolution of what is found."""
+"""Samples per second at which speed is computed; also the resolution of the events."""
 
 EDGE = 9
 """Samples mirrored at both ends of a trial, against the filter's transients."""
 
 
 def detect_movements(signal: Signal, trials: TrialTable, how: DetectLayout) -> dict[str, Floats]:
-    """Find the main movement of each trial.
+    """Detect the main movement of each trial.
 
     The signal is put on a regular clock (linear interpolation) and smoothed (Butterworth, second order,
     forward and backward). Its speed is the norm over all columns. The movement is the stretch around the
@@ -32,7 +32,7 @@ def detect_movements(signal: Signal, trials: TrialTable, how: DetectLayout) -> d
     Returns
     -------
     dict of str to ndarray, shape (n_trials,)
-        Event → seconds: when the movement begins (the trial's start, if it was under way by then), and
+        Event → seconds: when the movement begins (the trial's start, if it was already under way), and
         when it has ended. NaN in trials without a movement.
     """
     spans = [_movement(signal, a, b, how) for a, b in zip(trials.start, trials.stop, strict=True)]
@@ -41,7 +41,7 @@ def detect_movements(signal: Signal, trials: TrialTable, how: DetectLayout) -> d
 
 
 def _movement(signal: Signal, start: float, stop: float, how: DetectLayout) -> tuple[float, float]:
-    """Begin and end of the movement in one trial, s."""
+    """Return begin and end of the movement in one trial, s."""
     speed = _speed(signal, start, stop, how.cutoff)
     peak = float(speed.max(initial=0.0))
     if not peak > how.least_peak:
@@ -57,7 +57,7 @@ def _movement(signal: Signal, start: float, stop: float, how: DetectLayout) -> t
 
 
 def _speed(signal: Signal, start: float, stop: float, cutoff: float) -> Floats:
-    """Speed over one trial, (n_samples,), in the signal's unit per second; empty where samples lack."""
+    """Return the speed over one trial, (n_samples,), in the signal's unit/s; empty without samples."""
     from scipy.signal import butter, filtfilt
 
     inside = (signal.times >= start) & (signal.times <= stop)

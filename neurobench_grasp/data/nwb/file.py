@@ -1,6 +1,6 @@
-"""Open an NWB file safely and read single parts of it.
+"""Open an NWB file safely and read parts of it.
 
-Everything that h5py can raise while a file is read ends here, at one boundary.
+All exceptions that h5py raises while a file is read are converted here.
 """
 
 from __future__ import annotations
@@ -23,51 +23,51 @@ from neurobench_grasp.data.nwb.scan import GIB, Tree, no_plugins, prescan
 from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, UnsafeFileError
 
 READ_LIMIT = 8 * GIB
-"""Most bytes of one dataset that are taken into memory."""
+"""Maximum size in bytes of one dataset that is read into memory."""
 
 NOT_HDF5 = "{} is not an HDF5 file, so it cannot be NWB; check what you downloaded."
 
 BETA_TYPES = {"TableColumn", "ElectrodeTable", "ElectrodeTableRegion"}
-"""Types of the NWB 2.0 beta that the final format dropped; their tables cannot be read."""
+"""Types of the NWB 2.0 beta that the final format removed; their tables cannot be read."""
 
 
 @dataclass(frozen=True)
 class NwbFile:
-    """An open, pre-scanned NWB file. Paths carry no leading slash; soft links are followed.
+    """An open, pre-scanned NWB file. Paths have no leading slash; soft links are followed.
 
     Parameters
     ----------
     path : pathlib.Path
     h5 : h5py.File
     tree : Tree
-    far : bool
-        Whether reading is slow, since it lies on a server.
+    remote : bool
+        Whether the file is on a server, where reading is slow.
     """
 
     path: Path
     h5: h5py.File
     tree: Tree
-    far: bool = False
+    remote: bool = False
 
     @property
     def name(self) -> str:
-        """The file's name, as messages give it."""
+        """The file's name, as used in messages."""
         return self.path.name
 
     def has_group(self, path: str) -> bool:
-        """Whether a group is there."""
+        """Return whether a group exists."""
         return self.tree.resolve(path) in self.tree.groups
 
     def has_dataset(self, path: str) -> bool:
-        """Whether a dataset is there."""
+        """Return whether a dataset exists."""
         return self.tree.resolve(path) in self.tree.datasets
 
     def shape(self, path: str) -> tuple[int, ...]:
-        """Shape of a dataset."""
+        """Return the shape of a dataset."""
         return self.tree.datasets[self._at(path)]
 
     def members(self, path: str) -> list[str]:
-        """Names directly inside a group, sorted; none where there is no group."""
+        """Return the names directly inside a group, sorted; none if there is no group."""
         inside = self.tree.resolve(path)
         if inside not in self.tree.groups:
             return []
@@ -80,7 +80,7 @@ class NwbFile:
         return sorted(n for n in names if n and "/" not in n)
 
     def attribute(self, path: str, name: str) -> Any:
-        """Attribute of a group or dataset, strings as ``str``; ``None`` where it is absent."""
+        """Return an attribute of a group or dataset, strings as ``str``; ``None`` if absent."""
         value = self.h5[self._at(path) or "/"].attrs.get(name)
         if isinstance(value, bytes):
             return value.decode()
@@ -89,27 +89,27 @@ class NwbFile:
         return value
 
     def type_of(self, path: str) -> str:
-        """``neurodata_type`` of an object, empty where it has none."""
+        """Return the ``neurodata_type`` of an object, empty if it has none."""
         return str(self.attribute(path, "neurodata_type") or "")
 
     def read(self, path: str) -> NDArray[Any]:
-        """Take a dataset into memory; strings come as an object array of ``str``."""
+        """Read a dataset into memory; strings are returned as an object array of ``str``."""
         dataset = self.h5[self._at(path)]
         if dataset.size is not None and dataset.size * dataset.dtype.itemsize > READ_LIMIT:
             raise UnsafeFileError(
-                f"{self.name}: {path!r} holds {dataset.size * dataset.dtype.itemsize / GIB:.0f} GiB, more "
-                f"than the {READ_LIMIT // GIB} GiB that are read at once; cut the file into sessions."
+                f"{self.name}: {path!r} has {dataset.size * dataset.dtype.itemsize / GIB:.0f} GiB, more "
+                f"than the {READ_LIMIT // GIB} GiB that are read at once; split the file into sessions."
             )
         if h5py.check_string_dtype(dataset.dtype) is not None:
             return np.asarray(dataset.asstr()[()], dtype=object)
         return np.asarray(dataset[()])
 
     def rows(self, path: str, first: int, stop: int) -> NDArray[Any]:
-        """Take some rows of a dataset of numbers into memory."""
+        """Read some rows of a numeric dataset into memory."""
         return np.asarray(self.h5[self._at(path)][first:stop])
 
     def text(self, path: str) -> str:
-        """Read a single string, empty where there is none."""
+        """Read a single string, empty if there is none."""
         if not self.has_dataset(path):
             return ""
         value = self.read(path)
@@ -119,14 +119,14 @@ class NwbFile:
         found = self.tree.resolve(path)
         if found is None:
             raise LayoutError(
-                f"{self.name} has no {path!r}; `ngb data inspect {self.path}` shows what it has."
+                f"{self.name} has no {path!r}; `ngb data inspect {self.path}` lists its contents."
             )
         return found
 
 
 @contextmanager
 def open_nwb(path: str | os.PathLike[str]) -> Iterator[NwbFile]:
-    """Open an NWB 2 file after looking it over; every failure inside is an :class:`NgbError`.
+    """Scan and open an NWB 2 file; every failure inside is an :class:`NgbError`.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def open_nwb(path: str | os.PathLike[str]) -> Iterator[NwbFile]:
     Raises
     ------
     NgbError
-        If there is no such file, or it is no regular file, or may not be read.
+        If there is no such file, or it is not a regular file, or not readable.
     CorruptFileError
         If it is empty, truncated, damaged, not HDF5, or not NWB 2.
     UnsafeFileError
@@ -154,22 +154,22 @@ def open_nwb(path: str | os.PathLike[str]) -> Iterator[NwbFile]:
 
 
 @contextmanager
-def open_far_nwb(file: io.RawIOBase, name: str) -> Iterator[NwbFile]:
-    """Open an NWB 2 file that lies elsewhere, as :func:`open_nwb` does; ``file`` checks its heaps itself."""
+def open_remote_nwb(file: io.RawIOBase, name: str) -> Iterator[NwbFile]:
+    """Open an NWB 2 file on a server like :func:`open_nwb`; ``file`` checks its heaps itself."""
     with _opened(Path(name), file) as nwb:
         yield nwb
 
 
 @contextmanager
 def _opened(path: Path, source: Path | io.RawIOBase) -> Iterator[NwbFile]:
-    far = not isinstance(source, Path)
+    remote = not isinstance(source, Path)
     try:
-        with no_plugins(), h5py.File(source, "r", locking=None if far else "best-effort") as h5:
+        with no_plugins(), h5py.File(source, "r", locking=None if remote else "best-effort") as h5:
             _check_generation(h5, path.name)
-            tree = prescan(h5, path.name, far=far)
-            if not far:
+            tree = prescan(h5, path.name, remote=remote)
+            if not remote:
                 check_heaps(path, tree.bulk)
-            nwb = NwbFile(path, h5, tree, far)
+            nwb = NwbFile(path, h5, tree, remote)
             _check_nwb(nwb)
             yield nwb
     except (NgbError, MemoryError):
@@ -179,7 +179,7 @@ def _opened(path: Path, source: Path | io.RawIOBase) -> Iterator[NwbFile]:
 
 
 def check_regular(path: Path, kind: str) -> None:
-    """Say plainly what a path is when it is no readable file of a kind."""
+    """Raise unless a path is a readable file."""
     if path.is_dir():
         raise NgbError(f"{path} is a folder; name one of the {kind} files in it.")
     if not path.exists():
@@ -187,13 +187,13 @@ def check_regular(path: Path, kind: str) -> None:
     if not path.is_file():
         raise NgbError(f"{path} is not a regular file; name the {kind} file itself.")
     if not os.access(path, os.R_OK):
-        raise NgbError(f"{path} may not be read; ask its owner for permission.")
+        raise NgbError(f"{path} is not readable; ask its owner for permission.")
     if path.stat().st_size == 0:
         raise CorruptFileError(f"{path.name} is empty; copy or download it again.")
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether a file begins as HDF5 does."""
+    """Return whether a file has the HDF5 signature."""
     try:
         return bool(h5py.is_hdf5(path))
     except OSError:
@@ -201,13 +201,12 @@ def is_hdf5(path: Path) -> bool:
 
 
 def corrupt(path: Path, cause: Exception) -> CorruptFileError:
-    """Put the cause into one sentence."""
+    """Return an error that states the cause in one sentence."""
     truncated = re.search(r"truncated file: eof = (\d+),.* stored_eof = (\d+)", str(cause))
     if truncated:
         have, want = truncated.groups()
         return CorruptFileError(
-            f"{path.name} is truncated: it should hold {want} bytes and holds {have}; "
-            "copy or download it again."
+            f"{path.name} is truncated: it has {have} of {want} bytes; copy or download it again."
         )
     if "file signature not found" in str(cause):
         return CorruptFileError(NOT_HDF5.format(path.name))
@@ -219,19 +218,19 @@ def corrupt(path: Path, cause: Exception) -> CorruptFileError:
 
 
 def _check_generation(h5: h5py.File, name: str) -> None:
-    """Refuse what is not NWB 2 before the pre-scan, lest an old file be blamed for its links."""
+    """Raise unless a file is NWB 2; before the pre-scan, so that NWB 1 is not reported as unsafe links."""
     if "nwb_version" in h5.attrs:
         return
     if h5.id.links.exists(b"nwb_version"):
         raise CorruptFileError(
-            f"{name} is NWB 1, a format from before 2018 (its nwb_version is a dataset), and is not read "
+            f"{name} is NWB 1, a format from before 2018 (its nwb_version is a dataset), and not supported "
             "here; convert it to NWB 2 first."
         )
     raise CorruptFileError(f"{name} is HDF5 but not NWB: it states no nwb_version.")
 
 
 def check_heaps(path: Path, bulk: Sequence[tuple[int, int]]) -> None:
-    """Refuse a file with a heap that the HDF5 library could not walk to its end."""
+    """Raise if a file has a heap on which the HDF5 library would loop forever."""
     place = broken_heap(path, bulk)
     if place is not None:
         raise CorruptFileError(
@@ -241,10 +240,10 @@ def check_heaps(path: Path, bulk: Sequence[tuple[int, int]]) -> None:
 
 
 def _check_nwb(nwb: NwbFile) -> None:
-    """Refuse what no NWB 2 reader could make sense of."""
+    """Raise if a file is not valid NWB 2."""
     version = str(nwb.attribute("", "nwb_version"))
     if not re.match(r"2\.\d", version):
-        raise CorruptFileError(f"{nwb.name} states the NWB version {version!r}; only NWB 2 is read here.")
+        raise CorruptFileError(f"{nwb.name} states the NWB version {version!r}; only NWB 2 is supported.")
     if not nwb.has_dataset("identifier"):
         raise CorruptFileError(
             f"{nwb.name} lacks the identifier that every NWB file has; it is damaged or unfinished."
@@ -258,5 +257,5 @@ def _check_beta(nwb: NwbFile) -> None:
         if nwb.type_of(path) in BETA_TYPES:
             raise CorruptFileError(
                 f"{nwb.name} is of the NWB 2.0 beta and cannot be read: {path!r} has the type "
-                f"{nwb.type_of(path)}, which the final format dropped; export it with a current NWB tool."
+                f"{nwb.type_of(path)}, which the final format removed; export it with a current NWB tool."
             )

@@ -1,4 +1,4 @@
-"""What validation has to say about a file: every finding with its severity and its place."""
+"""Findings of validation, each with severity and place."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Severity = Literal["error", "warning", "info"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that validation noticed.
+    """One finding of validation.
 
     Parameters
     ----------
     severity : str
-        ``error``: the file is refused; ``warning``: it is read, and the session's notes say so;
-        ``info``: worth knowing.
+        ``error``: the file is refused; ``warning``: it is read, with a note in the session;
+        ``info``: for information.
     place : str
         Path inside the file.
     message : str
@@ -33,38 +33,38 @@ class Finding:
 
 @dataclass
 class Report:
-    """Findings as they are collected, and which of them changed the data."""
+    """Collected findings, and which of them changed the data."""
 
     findings: list[Finding] = field(default_factory=list)
     changes: list[Finding] = field(default_factory=list)
 
     def add(self, severity: Severity, place: str, message: str) -> None:
-        """Note a finding."""
+        """Add a finding."""
         self.findings.append(Finding(severity, place, message))
 
     def error(self, place: str, message: str) -> None:
-        """Note a reason to refuse the file."""
+        """Add a reason to refuse the file."""
         self.add("error", place, message)
 
     def warning(self, place: str, message: str) -> None:
-        """Note something a reader of the scores should know."""
+        """Add something a reader of the scores should know."""
         self.add("warning", place, message)
 
     def info(self, place: str, message: str) -> None:
-        """Note something harmless."""
+        """Add something harmless."""
         self.add("info", place, message)
 
     def changed(self, place: str, message: str, severity: Severity = "warning") -> None:
-        """Note that the reader altered or left out data."""
+        """Add a finding about data that the reader altered or left out."""
         self.add(severity, place, message)
         self.changes.append(self.findings[-1])
 
     @property
     def errors(self) -> list[Finding]:
-        """The findings that refuse the file."""
+        """Findings that make the file be refused."""
         return [f for f in self.findings if f.severity == "error"]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Warnings and changes in words, for :attr:`Session.notes`."""
+        """Warnings and changes as text, for :attr:`Session.notes`."""
         return tuple(str(f) for f in self.findings if f.severity == "warning" or f in self.changes)

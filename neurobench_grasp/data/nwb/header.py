@@ -1,6 +1,6 @@
-"""The stamp that :func:`write_session` leaves in a file, so that damage to its content cannot stay hidden.
+"""The header that :func:`write_session` writes into a file, so that damage to its content is detected.
 
-It is written twice: the digest as the file's ``identifier``, and all of it as JSON in the scratch space.
+It is stored twice: the digest as the file's ``identifier``, and all of it as JSON in the scratch space.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from neurobench_grasp.data.nwb.file import NwbFile
 from neurobench_grasp.errors import CorruptFileError
 
 CANONICAL = "ngb-grasp-1"
-STAMP_NAME = "neurobench_grasp"
+HEADER_NAME = "neurobench_grasp"
 SYNTHETIC_LABEL = "synthetic, a self-test"
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """What a canonical file says about itself.
+class FileHeader:
+    """Header of a canonical file.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Stamp:
 
     @property
     def synthetic(self) -> bool:
-        """Whether a generator made the spikes."""
+        """Whether the spikes were generated."""
         return self.label == SYNTHETIC_LABEL
 
     @property
@@ -52,12 +52,12 @@ class Stamp:
         return f"{self.layout}:sha256:{self.digest}"
 
     def to_json(self) -> str:
-        """Write the stamp as JSON."""
+        """Write the header as JSON."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
-def read_stamp(nwb: NwbFile) -> Stamp | None:
-    """Read the stamp of a file, if it has one.
+def read_header(nwb: NwbFile) -> FileHeader | None:
+    """Read the header of a file, if it has one.
 
     Raises
     ------
@@ -65,19 +65,19 @@ def read_stamp(nwb: NwbFile) -> Stamp | None:
         If one of its two copies is missing or they differ.
     """
     identifier = nwb.text("identifier")
-    text = nwb.text(f"scratch/{STAMP_NAME}")
+    text = nwb.text(f"scratch/{HEADER_NAME}")
     if not text and not identifier.startswith(f"{CANONICAL}:"):
         return None
     try:
         content = json.loads(text)
         window = content["window"] | {"signal_lags": tuple(content["window"]["signal_lags"])}
         joints = {column: tuple(joint) for column, joint in content["joint_map"].items()}
-        stamp = Stamp(**content | {"window": Window(**window), "joint_map": joints})
+        header = FileHeader(**content | {"window": Window(**window), "joint_map": joints})
     except (ValueError, KeyError, TypeError, AttributeError):
-        stamp = None
-    if stamp is None or stamp.identifier != identifier or stamp.to_json() != text:
+        header = None
+    if header is None or header.identifier != identifier or header.to_json() != text:
         raise CorruptFileError(
-            f"{nwb.name} is damaged: its identifier and its stamp (scratch/{STAMP_NAME}) do not belong "
-            "together; copy or download it again."
+            f"{nwb.name} is damaged: its identifier and its header (scratch/{HEADER_NAME}) do not "
+            "match; copy or download it again."
         )
-    return stamp
+    return header

@@ -1,7 +1,7 @@
-"""Check the heaps in which an HDF5 file keeps its variable-length strings.
+"""Check the heaps in which an HDF5 file stores its variable-length strings.
 
-They carry no checksum, and the HDF5 library walks a damaged one for ever (an empty object of size 0 leads
-to itself). Nothing can interrupt that, so the walk is rehearsed here before the library begins it.
+They carry no checksum, and the HDF5 library loops forever on a damaged one (an empty object of size 0 points
+to itself). Nothing can interrupt that, so the walk is simulated here beforehand.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SIGNATURE = b"GCOL\x01"
-"""A heap begins so: its signature and version 1, the only one."""
+"""Start of a heap: its signature and version 1, the only one."""
 
 HEADER = 16
 OBJECT = struct.Struct("<HH4xQ")
@@ -20,18 +20,18 @@ SMALLEST = 4096
 
 
 def broken_heap(path: Path, bulk: Sequence[tuple[int, int]]) -> int | None:
-    """Address of the first heap that cannot be walked to its end.
+    """Return the address of the first heap that cannot be walked to its end.
 
     Parameters
     ----------
     path : pathlib.Path
     bulk : sequence of (int, int)
-        Byte ranges, start and stop, that hold plain data and need no search.
+        Byte ranges, start and stop, of plain data, which are not searched.
 
     Returns
     -------
     int or None
-        ``None`` where all heaps are sound.
+        ``None`` if all heaps are valid.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for start, stop in _gaps(bulk, len(content)):
@@ -44,7 +44,7 @@ def broken_heap(path: Path, bulk: Sequence[tuple[int, int]]) -> int | None:
 
 
 def _gaps(bulk: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
-    """Give what the ranges leave uncovered."""
+    """Yield the gaps between the ranges."""
     done = 0
     for start, stop in sorted(bulk):
         if start > done:
@@ -55,19 +55,19 @@ def _gaps(bulk: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int
 
 
 def _sound(content: mmap.mmap, place: int) -> bool:
-    """Whether what looks like a heap is one that can be walked, or none at all."""
+    """Return whether an apparent heap can be walked, or is not a heap."""
     size = heap_size(content[place : place + HEADER], len(content) - place)
     return not size or is_sound(content[place : place + size])
 
 
 def heap_size(header: bytes, room: int) -> int:
-    """Bytes of a heap; 0 where it is not a heap, or one that the library refuses by itself."""
+    """Return the size of a heap in bytes; 0 if it is not a heap, or one that the library itself rejects."""
     size = int.from_bytes(header[8:HEADER], "little")
     return size if SMALLEST <= size <= room else 0
 
 
 def is_sound(heap: bytes) -> bool:
-    """Whether a walk over the objects of one heap goes forward all the way."""
+    """Return whether a walk over the objects of one heap always moves forward."""
     at = HEADER
     while len(heap) - at >= OBJECT.size:
         index, _, length = OBJECT.unpack_from(heap, at)

@@ -1,4 +1,4 @@
-"""Look into an NWB file and tell what is there, whether or not a layout fits."""
+"""Inspect an NWB file and report its contents, whether or not a layout fits."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from neurobench_grasp.contract import Floats, TrialTable, Units
-from neurobench_grasp.data.glance import glance_at_times, glance_at_units
+from neurobench_grasp.contract import Floats, Ints, TrialTable, Units
 from neurobench_grasp.data.nwb.file import NwbFile, open_nwb
 from neurobench_grasp.data.nwb.findings import Report
-from neurobench_grasp.data.nwb.header import CANONICAL, Stamp, read_stamp
+from neurobench_grasp.data.nwb.header import CANONICAL, FileHeader, read_header
 from neurobench_grasp.data.nwb.layout import Layout, UnitsLayout, layouts, load_layout
 from neurobench_grasp.data.nwb.locate import (
     Fit,
@@ -26,15 +25,18 @@ from neurobench_grasp.data.nwb.locate import (
 )
 from neurobench_grasp.data.nwb.read import Reader
 from neurobench_grasp.data.nwb.series import Parts
+from neurobench_grasp.data.nwb.validate import ragged_offsets
 from neurobench_grasp.errors import LayoutError
 
+N_TIMESTAMPS = 1000
+"""Timestamps from which the rate of a remote series is estimated."""
 FOLDERS = ("acquisition", "analysis", "processing")
-"""Where signals are looked for."""
+"""Groups searched for signals."""
 
 
 @dataclass(frozen=True)
 class AreaSummary:
-    """Units of one area and their mean rates over the recording, spikes/s, where they are known."""
+    """Units of one area and their mean rates over the recording, spikes/s, if known."""
 
     area: str
     n_units: int
@@ -77,7 +79,7 @@ class SignalSummary:
 
 @dataclass(frozen=True)
 class LayoutFit:
-    """What one layout misses in the file, in words; nothing where it fits."""
+    """What one layout lacks in the file, as text; empty if it fits."""
 
     layout: str
     missing: tuple[str, ...]
@@ -85,7 +87,7 @@ class LayoutFit:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is inside a file. ``dataclasses.asdict`` gives plain values for JSON.
+    """Contents of a file. ``dataclasses.asdict`` returns plain values for JSON.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ class Inspection:
         Bytes.
     nwb_version : str
     session, subject, species, description : str
-        Empty where the file does not say.
+        Empty if the file does not state it.
     label : str
         ``synthetic, a self-test`` for generated sessions, else empty.
     licence : str
@@ -102,15 +104,15 @@ class Inspection:
     layout : str or None
         The layout that was asked for, if it fits, or else the one that fits best.
     fits : tuple of LayoutFit
-        Every shipped layout (and the one asked for), and what it misses; the nearest first.
+        Every shipped layout (and the one asked for), and what it lacks; best fit first.
     units_looked_for : tuple of str
-        Where the layout (the canonical one where none fits) looks for units.
+        Where the layout (the canonical one where none fits) expects units.
     units_found : tuple of str
-        Where units are.
+        Where units were found.
     n_units : int
     areas : tuple of AreaSummary
     n_trials : int or None
-        Trials that the layout uses; ``None`` where no layout fits.
+        Trials that the layout uses; ``None`` if no layout fits.
     conditions : mapping of str to int, or None
         Trials of each condition.
     events : tuple of EventSummary
@@ -147,7 +149,7 @@ class Inspection:
 
 
 def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None) -> Inspection:
-    """Tell what is inside an NWB file, even where no layout fits.
+    """Report what is inside an NWB file, even where no layout fits.
 
     Parameters
     ----------
@@ -169,13 +171,13 @@ def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None)
 
 
 def inspect_open(nwb: NwbFile, path: str, size: int, layout: str | Path | None = None) -> Inspection:
-    """Tell what is inside an open file, which messages call ``path``; of a far one, little is read."""
-    stamp = read_stamp(nwb)
-    fits = _fits(nwb, layout, stamp)
-    chosen = _fitting(nwb, layout, stamp)
+    """Report what is inside an open file, named ``path`` in messages; little is read of a remote file."""
+    header = read_header(nwb)
+    fits = _fits(nwb, layout, header)
+    chosen = _fitting(nwb, layout, header)
     looked_for = chosen.layout if chosen else load_layout(layout or CANONICAL)
-    found, units = _units(nwb, looked_for, stamp)
-    trials = _trials(Reader(nwb, chosen, stamp)) if chosen else None
+    found, units = _units(nwb, looked_for, header)
+    trials = _trials(Reader(nwb, chosen, header)) if chosen else None
     return Inspection(
         path=path,
         size=size,
@@ -184,8 +186,8 @@ def inspect_open(nwb: NwbFile, path: str, size: int, layout: str | Path | None =
         subject=nwb.text("general/subject/subject_id"),
         species=nwb.text("general/subject/species"),
         description=nwb.text("session_description"),
-        label=stamp.label if stamp else "",
-        licence=stamp.licence if stamp else "",
+        label=header.label if header else "",
+        licence=header.licence if header else "",
         layout=chosen.layout.name if chosen else None,
         fits=tuple(LayoutFit(f.layout.name, tuple(map(str, f.missing))) for f in fits),
         units_looked_for=tuple(p for u in looked_for.units for p in u.paths),
@@ -202,53 +204,53 @@ def inspect_open(nwb: NwbFile, path: str, size: int, layout: str | Path | None =
 
 
 def _scores(nwb: NwbFile, layout: Layout | None, n_units: int) -> dict[str, str]:
-    """Tell by which protocols the file can be scored, and why not by the others."""
+    """Return by which protocols the file can be scored, and why not by the others."""
     if layout is None:
         return dict.fromkeys(("encoding", "tracking", "brain-control"), "no layout fits")
-    units = "yes" if n_units else "it holds no units"
+    units = "yes" if n_units else "it contains no units"
     hand = _hand(nwb, layout)
     if n_units and not any(locate_signals(nwb, s) for s in layout.signals):
-        units = "with activations of your own only, because it holds no behaviour"
+        units = "with activations of your own only, because it contains no behaviour"
     both = hand.partition(":")[0] if n_units or not hand.startswith("yes") else units
     return {"encoding": units, "tracking": hand, "brain-control": both}
 
 
 def _hand(nwb: NwbFile, layout: Layout) -> str:
-    """Tell whether postures of the hand are known, and how."""
+    """Return whether hand postures are available, and how."""
     there = {s.name for s in layout.signals if locate_signals(nwb, s)}
     if any(part.signal in there for part in layout.posture):
         drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in layout.posture)
         return f"yes, as a partial posture: {drives}"
     if not any(s.role == "joint_angle" and s.name in there for s in layout.signals):
         return "no joint angles of the hand were recorded"
-    return "yes" if layout.joint_map != {} else "its joint angles are of no joint of the hand"
+    return "yes" if layout.joint_map != {} else "its joint angles are not of the hand"
 
 
-def _fits(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> list[Fit]:
+def _fits(nwb: NwbFile, wanted: str | Path | None, header: FileHeader | None) -> list[Fit]:
     known = dict(layouts())
     if wanted is not None:
         own = load_layout(wanted)
         known[own.name] = own
-    return nearest_first(fit(nwb, layout, stamp) for layout in known.values())
+    return nearest_first(fit(nwb, layout, header) for layout in known.values())
 
 
-def _fitting(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> Fit | None:
+def _fitting(nwb: NwbFile, wanted: str | Path | None, header: FileHeader | None) -> Fit | None:
     try:
-        return choose_layout(nwb, wanted, stamp)
+        return choose_layout(nwb, wanted, header)
     except LayoutError:
         return None
 
 
 def _units(
-    nwb: NwbFile, layout: Layout, stamp: Stamp | None
+    nwb: NwbFile, layout: Layout, header: FileHeader | None
 ) -> tuple[tuple[str, ...], list[tuple[tuple[str, ...], Floats | None]]]:
-    """Where units are, by the layout or else wherever a units table lies; their areas and rates."""
+    """Locate units, by the layout or else any units table; return their areas and rates."""
     located = locate_units(nwb, layout)
     places = (located,) if located else tuple((UnitsLayout("spikes", (p,)), p) for p in units_tables(nwb))
-    reader = Reader(nwb, fit(nwb, layout, stamp), stamp)
-    if nwb.far:
-        glanced = (glance_at_units(reader, where, path) for where, path in places)
-        return tuple(path for _, path in places), [g for g in glanced if g is not None]
+    reader = Reader(nwb, fit(nwb, layout, header), header)
+    if nwb.remote:
+        summaries = (units_without_spikes(reader, where, path) for where, path in places)
+        return tuple(path for _, path in places), [s for s in summaries if s is not None]
     read = (reader.units_at(where, path) for where, path in places)
     return tuple(path for _, path in places), [(u.areas, _rates(u)) for u in read if u is not None]
 
@@ -263,7 +265,7 @@ def _areas(areas: tuple[str, ...], rates: Floats | None) -> list[AreaSummary]:
 
 
 def _rates(units: Units) -> Floats:
-    """Mean rate of each unit over the time it was observed, spikes/s, shape (n_units,)."""
+    """Return the mean rate of each unit over the time it was observed, spikes/s, (n_units,)."""
     if units.counts is not None and units.bin_width is not None:
         return np.asarray(units.counts.mean(axis=0) / units.bin_width)
     assert units.spike_times is not None and units.spike_offsets is not None
@@ -278,9 +280,9 @@ def _rates(units: Units) -> Floats:
 
 
 def _trials(reader: Reader) -> TrialTable | None:
-    """Read the trials; signals only where events are to be found in them, and not of a far file."""
+    """Read the trials; signals only to detect events, and not in a remote file."""
     trials = reader.trials()
-    if trials is None or reader.layout.trials.detect is None or reader.nwb.far:
+    if trials is None or reader.layout.trials.detect is None or reader.nwb.remote:
         return trials
     return reader.with_movements(trials, reader.signals())
 
@@ -320,8 +322,8 @@ def _signal(nwb: NwbFile, path: str) -> SignalSummary:
     n_columns = shape[1] if len(shape) > 1 else 1
     names = parts.column_names(path, n_columns)
     start = stop = rate = None
-    if nwb.has_dataset(f"{path}/timestamps") and nwb.far:
-        start, stop, rate = glance_at_times(nwb, f"{path}/timestamps") or (None, None, None)
+    if nwb.has_dataset(f"{path}/timestamps") and nwb.remote:
+        start, stop, rate = times_from_ends(nwb, f"{path}/timestamps") or (None, None, None)
     elif nwb.has_dataset(f"{path}/timestamps"):
         times = parts.times(path, shape)
         if times is not None and len(times) > 1:
@@ -340,3 +342,53 @@ def _signal(nwb: NwbFile, path: str) -> SignalSummary:
         start=start,
         stop=stop,
     )
+
+
+def units_without_spikes(
+    reader: Reader, where: UnitsLayout, path: str
+) -> tuple[tuple[str, ...], Floats | None] | None:
+    """Return areas and mean rates (spikes/s, shape (n_units,)) of units without reading their spikes.
+
+    Rates are over the time a unit was observed, else between first and last spike of the unit with most
+    spikes; ``None`` for counts, which would all have to be read.
+    """
+    nwb = reader.nwb
+    if where.kind == "counts":
+        shape = nwb.shape(f"{path}/data")
+        n_units = shape[1] if len(shape) > 1 else 1
+        return reader.areas(where, None, n_units), None
+    n_units = reader.parts.table(path)
+    index, times = f"{path}/spike_times_index", f"{path}/spike_times"
+    if not (nwb.has_dataset(index) and nwb.has_dataset(times)):
+        return None
+    n_spikes = (nwb.shape(times) or (0,))[0]
+    offsets = ragged_offsets(nwb.read(index), n_units, n_spikes, index, reader.report)
+    if offsets is None:
+        return None
+    observed = reader.observed(path, n_units)
+    if observed is not None:
+        seconds = np.array([np.diff(spans, axis=1).sum() for spans in observed])
+    else:
+        seconds = np.full(n_units, _span_of_most_active(nwb, times, offsets))
+    rates: Floats = np.divide(np.diff(offsets), seconds, out=np.zeros(n_units), where=seconds > 0)
+    return reader.areas(where, f"{path}/electrodes", n_units), rates
+
+
+def _span_of_most_active(nwb: NwbFile, place: str, offsets: Ints) -> float:
+    """Return the seconds between first and last spike of the unit with most spikes."""
+    if len(offsets) < 2 or not offsets[-1]:
+        return 0.0
+    unit = int(np.argmax(np.diff(offsets)))
+    first, last = (nwb.rows(place, i, i + 1) for i in (int(offsets[unit]), int(offsets[unit + 1]) - 1))
+    return float(last[0] - first[0])
+
+
+def times_from_ends(nwb: NwbFile, place: str) -> tuple[float, float, float] | None:
+    """Return first and last time (s) and rate (Hz) of a series from its first and last timestamps."""
+    n_times = (nwb.shape(place) or (0,))[0]
+    if n_times < 2:
+        return None
+    first, last = nwb.rows(place, 0, min(N_TIMESTAMPS, n_times)), nwb.rows(place, n_times - 1, n_times)
+    if first.dtype.kind not in "iuf" or first.ndim != 1:
+        return None
+    return float(first[0]), float(last[0]), 1.0 / float(np.median(np.diff(first)))

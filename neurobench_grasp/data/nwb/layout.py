@@ -1,7 +1,7 @@
-"""Layouts: where a file keeps its units, trials and signals, as data.
+"""Layouts: where a file stores its units, trials and signals.
 
-A layout is a YAML file (``nwb_schemas/*.yaml``); the classes here are its fields. How to write one is
-in ``docs/layouts.md``.
+A layout is a YAML file (``nwb_schemas/*.yaml``); the classes here are its fields. How to write one:
+see ``docs/layouts.md``.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ CHOICES = {
     "overlap": ("error", "allow"),
     "contiguous": ("recording", "trial"),
 }
-"""Fields that take one of a few words."""
+"""Fields with a fixed set of values."""
 
 POSTURE = "partial_posture"
-"""Name of the signal that a layout's ``posture`` makes."""
+"""Name of the signal made by a layout's ``posture``."""
 
 
 @dataclass(frozen=True)
 class AreaSource:
-    """Where the area of each unit is written.
+    """Where the area of each unit is stored.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class AreaSource:
         Column of the electrodes table, reached through the unit's electrodes (spikes), or one row per
         unit (counts).
     constant : str, optional
-        The area of all units, where the file does not say.
+        The area of all units, where the file does not state it.
     """
 
     electrodes: str = "location"
@@ -62,13 +62,13 @@ class UnitsLayout:
     kind : str
         ``spikes``: a units table with spike times; ``counts``: a TimeSeries (n_bins, n_units).
     paths : tuple of str
-        Where it may be; the first that exists is taken.
+        Candidate paths; the first that exists is used.
     bin_label : str
-        What the time of a bin names: its ``start``, ``center`` or ``end``.
+        Whether a bin's time is its ``start``, ``center`` or ``end``.
     area : AreaSource
     ids : tuple of str
         Columns that may name the units, of the units table (spikes) or the electrodes table (counts);
-        the first that exists is taken.
+        the first that exists is used.
     """
 
     kind: str
@@ -88,22 +88,21 @@ class SignalLayout:
         Name in the session; ``*`` takes each name from the path's last part.
     role : str
         ``joint_angle``, ``position``, ``velocity``, ``emg``, ``force`` or ``other``; where the series'
-        ``comments`` hold ``role=…``, that wins.
+        ``comments`` contain ``role=…``, that takes precedence.
     paths : tuple of str
-        Where it may be; the first that exists is taken. A last part ``*`` takes every series there.
+        Candidate paths; the first that exists is used. A last part ``*`` matches every series there.
     container : str
         ``timeseries``; ``behavioral_timeseries``: a group with one series per column;
-        ``separate_timeseries``: the folder of several series, of which ``columns`` names those that are
-        taken, one column each.
+        ``separate_timeseries``: a folder of series, of which those in ``columns`` are used, one column each.
     columns : tuple of str
         Names of the columns; where empty, the table ``<series>_columns`` or ``comments="columns=[…]"``
         of the file names them.
     time_label : str
-        What a sample's time names: the instant (``sample``) or a bin's ``start`` or ``end``.
+        Whether a sample's time is the instant (``sample``) or a bin's ``start`` or ``end``.
     unit : str, optional
         Unit of the numbers, where the file states none or a wrong one.
     rate : float, optional
-        Samples per second, where the file states a wrong rate; no matter for series with timestamps.
+        Samples per second, where the file states a wrong rate; ignored for series with timestamps.
     optional : bool
         Whether the layout still fits without it.
     """
@@ -121,18 +120,18 @@ class SignalLayout:
 
 @dataclass(frozen=True)
 class ConditionLayout:
-    """What labels a trial's condition: one of the first three.
+    """How a trial's condition is labelled: by one of the first three fields.
 
     Parameters
     ----------
     column : str, optional
-        Several values of a trial in it are joined.
+        Several values of one trial are joined.
     columns : tuple of str
         Columns whose labels are joined.
     constant : str, optional
-        The condition of all trials, where the file knows none; no condition can then be held out.
+        The condition of all trials, if the file states none; no condition can then be held out.
     scale : float
-        Factor for numeric labels (rad to degrees, say).
+        Factor for numeric labels (for example, rad to degrees).
     decimals : int, optional
         Decimals of numeric labels; ``None`` writes them in full.
     """
@@ -145,13 +144,13 @@ class ConditionLayout:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The columns that are read."""
+        """Columns that are read."""
         return (self.column,) if self.column is not None else self.columns
 
 
 @dataclass(frozen=True)
 class KeepLayout:
-    """Which trials are used: those whose ``column`` holds one of ``values``, or none of ``without``."""
+    """Which trials are used: those whose ``column`` has one of ``values``, or none of ``without``."""
 
     column: str
     values: tuple[str, ...] = ()
@@ -160,14 +159,14 @@ class KeepLayout:
 
 @dataclass(frozen=True)
 class DetectLayout:
-    """How to find the movement of a trial where the file marks no events.
+    """How to detect the movement of a trial in files that mark no events.
 
     Parameters
     ----------
     signal : str
-        Name of the signal whose speed tells; one of the layout's.
+        Name of the layout's signal whose speed is used.
     start, stop : str
-        Names of the events found: when the movement begins and when it has ended.
+        Names of the detected events: begin and end of the movement.
     cutoff : float
         Hz; the signal is low-pass filtered before it is differentiated.
     threshold : float
@@ -175,9 +174,9 @@ class DetectLayout:
     pause : float
         Seconds; shorter pauses belong to the movement.
     shortest : float
-        Seconds; what is shorter is no movement.
+        Seconds; shorter movements are ignored.
     least_peak : float
-        Peak speed that a movement has at least, in the signal's unit (rad for joint angles) per second.
+        Minimum peak speed of a movement, in the signal's unit (rad for joint angles) per second.
     """
 
     signal: str
@@ -209,29 +208,29 @@ class PostureLayout:
 
 @dataclass(frozen=True)
 class TrialsLayout:
-    """The trials table. A column may be named in several spellings, ``first|second``.
+    """The trials table. A column may have alternative spellings, ``first|second``.
 
     Parameters
     ----------
     paths : tuple of str
-        Where it may be (``intervals/trials``, ``intervals/epochs``); the first that exists is taken.
+        Candidate paths (``intervals/trials``, ``intervals/epochs``); the first that exists is used.
     condition : ConditionLayout
     events : mapping of str to str
-        Event → column with its times in seconds; ``"*": "*_time"`` takes every such column.
+        Event → column with its times in seconds; ``"*": "*_time"`` matches every such column.
     start, stop : str
         Columns of the trial's bounds.
     keep : KeepLayout, optional
     overlap : str
-        ``error``: overlapping trials are refused; ``allow``: they belong to the design.
+        ``error``: overlapping trials are refused; ``allow``: they are part of the design.
     block : float, optional
-        Seconds. For pseudo-trials that were cut from an unbroken recording: those that start in the same
+        Seconds. For pseudo-trials that were cut from a continuous recording: those that start in the same
         block of it stay together when trials are split.
     detect : DetectLayout, optional
-        Two more events, found in a signal.
+        Two more events, detected in a signal.
     event_order : tuple of str
-        Events that follow each other; trials where they do not are reported.
+        Expected order of events; deviating trials are reported.
     ids : tuple of str
-        Columns that may name the trials; the first that exists is taken.
+        Columns that may name the trials; the first that exists is used.
     """
 
     paths: tuple[str, ...]
@@ -249,7 +248,7 @@ class TrialsLayout:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a kind of file keeps what a session needs.
+    """Where one kind of file stores what a session needs.
 
     Parameters
     ----------
@@ -261,17 +260,17 @@ class Layout:
     units : tuple of UnitsLayout
         Alternatives, in order; empty for recordings without neurons.
     units_optional : bool
-        Whether the layout still fits a file that has no units at all.
+        Whether the layout fits a file without units.
     signals : tuple of SignalLayout
     joint_map : mapping of str to tuple, optional
         Column of the joint angles → (hand joint, sign, offset in rad); ``None`` maps each column to the
-        hand joint of its own name.
+        hand joint of the same name.
     posture : tuple of PostureLayout
         Columns that drive several joints each.
     true_rates : str, optional
         Path of a TimeSeries with the generator's rates, for synthetic sessions.
     subject : str, optional
-        Regular expression with one group, which is the animal within the file's subject_id.
+        Regular expression with one group, the animal's name within the file's subject_id.
     """
 
     name: str
@@ -295,12 +294,12 @@ def _shipped() -> Mapping[str, Layout]:
 
 
 def layouts() -> dict[str, Layout]:
-    """Give the layouts that ship with the package, by name."""
+    """Return the layouts that ship with the package, by name."""
     return dict(_shipped())
 
 
 def load_layout(name_or_path: str | Path) -> Layout:
-    """Find a shipped layout by name, or read one from a YAML file.
+    """Return a shipped layout by name, or read one from a YAML file.
 
     Parameters
     ----------
@@ -314,9 +313,9 @@ def load_layout(name_or_path: str | Path) -> Layout:
     Raises
     ------
     UnknownNameError
-        If no shipped layout has that name; near names are suggested.
+        If no shipped layout has that name; the message suggests similar names.
     LayoutError
-        If the file is not a layout; the field at fault is named.
+        If the file is not a layout; the message names the field.
     """
     if str(name_or_path) in _shipped():
         return _shipped()[str(name_or_path)]
@@ -325,7 +324,7 @@ def load_layout(name_or_path: str | Path) -> Layout:
         return _from_file(path)
     raise UnknownNameError(
         f"There is no layout {str(name_or_path)!r}{_suggest(str(name_or_path), _shipped())}; "
-        f"the shipped ones are {', '.join(_shipped())}, and a path ending in .yaml names one of your own."
+        f"the shipped ones are {', '.join(_shipped())}, your own is named by a path ending in .yaml."
     )
 
 
@@ -347,7 +346,7 @@ def _from_file(path: Path) -> Layout:
 
 
 def _check(layout: Layout, source: str) -> None:
-    """Refuse a layout whose parts contradict each other."""
+    """Raise if the parts of a layout contradict each other."""
     for fault in (*_event_faults(layout), *_trial_faults(layout), *_signal_faults(layout)):
         raise LayoutError(f"The layout file {source} {fault}.")
 
@@ -358,11 +357,9 @@ def _event_faults(layout: Layout) -> Iterator[str]:
     named = [layout.window.start_event, layout.window.stop_event, *layout.trials.event_order]
     for event in named:
         if event not in events and "*" not in events:
-            yield f"uses the event {event!r}, which its trials define nowhere"
+            yield f"uses the event {event!r}, which its trials do not define"
     if detect and detect.signal not in [s.name for s in layout.signals if not s.optional]:
-        yield (
-            f"is wrong at trials.detect.signal: {detect.signal!r} is none of its signals, or an optional one"
-        )
+        yield (f"is wrong at trials.detect.signal: {detect.signal!r} is not one of its required signals")
     if detect and not (0 < detect.cutoff < 50 and 0 < detect.threshold < 1):
         yield (
             "is wrong at trials.detect: cutoff must lie between 0 and 50 (Hz), and threshold between 0 and 1"
@@ -373,34 +370,34 @@ def _trial_faults(layout: Layout) -> Iterator[str]:
     trials, condition = layout.trials, layout.trials.condition
     given = [condition.column is not None, bool(condition.columns), condition.constant is not None]
     if sum(given) != 1:
-        yield "is wrong at trials.condition: one of column, columns and constant is expected"
+        yield "is wrong at trials.condition: expected one of column, columns and constant"
     if condition.constant is not None and not condition.constant.strip():
-        yield "is wrong at trials.condition.constant: a label is expected"
+        yield "is wrong at trials.condition.constant: expected a label"
     if trials.keep and bool(trials.keep.values) == bool(trials.keep.without):
-        yield "is wrong at trials.keep: either values or without is expected"
+        yield "is wrong at trials.keep: expected either values or without"
     if trials.block is not None and not 0 < trials.block < float("inf"):
-        yield f"is wrong at trials.block: seconds above 0 are expected, not {trials.block}"
+        yield f"is wrong at trials.block: expected seconds above 0, not {trials.block}"
 
 
 def _signal_faults(layout: Layout) -> Iterator[str]:
     signals = {s.name: s for s in layout.signals}
     for signal in layout.signals:
         if signal.rate is not None and not 0 < signal.rate < float("inf"):
-            yield f"is wrong at the rate of {signal.name}: Hz above 0 are expected, not {signal.rate}"
+            yield f"is wrong at the rate of {signal.name}: expected Hz above 0, not {signal.rate}"
         if signal.container == "separate_timeseries" and not signal.columns:
             yield f"is wrong at {signal.name}: the columns of a separate_timeseries must be named"
     driven = [joint for part in layout.posture for joint in part.joints]
     for part in layout.posture:
         if part.signal not in signals:
-            yield f"is wrong at posture: {part.signal!r} is none of its signals"
+            yield f"is wrong at posture: {part.signal!r} is not one of its signals"
         if not part.joints:
             yield f"is wrong at posture: {part.column!r} drives no joint"
     for joint in sorted({j for j in driven if driven.count(j) > 1}):
         yield f"is wrong at posture: the joint {joint!r} is driven twice"
     if driven and (POSTURE in signals or any(s.role == "joint_angle" for s in layout.signals)):
-        yield "is wrong at posture: the layout has joint angles already"
+        yield "is wrong at posture: the layout already has joint angles"
     if layout.subject is not None and not _has_one_group(layout.subject):
-        yield f"is wrong at subject: {layout.subject!r} is no regular expression with one group"
+        yield f"is wrong at subject: {layout.subject!r} is not a regular expression with one group"
 
 
 def _has_one_group(pattern: str) -> bool:
@@ -411,7 +408,7 @@ def _has_one_group(pattern: str) -> bool:
 
 
 class _Builder:
-    """Build dataclasses from plain YAML values, refusing what their fields do not allow."""
+    """Builds dataclasses from plain YAML values, and raises on invalid fields."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -423,7 +420,7 @@ class _Builder:
 
     def build(self, cls: type, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
-            raise self.refuse(where, f"fields are expected here, not {value!r}")
+            raise self.refuse(where, f"expected fields, not {value!r}")
         known = {f.name: f for f in fields(cls)}
         for key in value:
             if key not in known:
@@ -440,7 +437,7 @@ class _Builder:
         return cls(**made)
 
     def convert(self, hint: Any, value: Any, where: str, key: str = "") -> Any:
-        """Turn a YAML value into what the field's annotation says."""
+        """Convert a YAML value to the type of a field's annotation."""
         origin = get_origin(hint)
         if origin in (Union, UnionType):
             if value is None:
@@ -452,24 +449,24 @@ class _Builder:
             return self.sequence(get_args(hint), value, where)
         if origin is not None:
             if not isinstance(value, dict):
-                raise self.refuse(where, f"a mapping is expected, not {value!r}")
+                raise self.refuse(where, f"expected a mapping, not {value!r}")
             inner = get_args(hint)[1]
             return {str(k): self.convert(inner, v, f"{where}.{k}") for k, v in value.items()}
         if hint is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if type(value) is not hint:
-            raise self.refuse(where, f"{hint.__name__} is expected, not {value!r}")
+            raise self.refuse(where, f"expected {hint.__name__}, not {value!r}")
         if key in CHOICES and value not in CHOICES[key]:
-            raise self.refuse(where, f"{value!r} is none of {', '.join(CHOICES[key])}")
+            raise self.refuse(where, f"{value!r} is not one of {', '.join(CHOICES[key])}")
         return value
 
     def sequence(self, inner: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise self.refuse(where, f"a list is expected, not {value!r}")
+            raise self.refuse(where, f"expected a list, not {value!r}")
         if len(inner) == 2 and inner[1] is Ellipsis:
             inner = (inner[0],) * len(value)
         if len(inner) != len(value):
-            raise self.refuse(where, f"{len(inner)} values are expected, not {value!r}")
+            raise self.refuse(where, f"expected {len(inner)} values, not {value!r}")
         return tuple(
             self.convert(h, v, f"{where}[{i}]") for i, (h, v) in enumerate(zip(inner, value, strict=True))
         )

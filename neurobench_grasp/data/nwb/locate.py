@@ -1,4 +1,4 @@
-"""Which layout fits a file, and what is missing where one does not."""
+"""Find the layout that fits a file, and what is missing if none does."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 
 from neurobench_grasp.contract import Window
 from neurobench_grasp.data.nwb.file import NwbFile
-from neurobench_grasp.data.nwb.header import CANONICAL, Stamp
+from neurobench_grasp.data.nwb.header import CANONICAL, FileHeader
 from neurobench_grasp.data.nwb.layout import Layout, SignalLayout, UnitsLayout, layouts, load_layout
 from neurobench_grasp.errors import LayoutError
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A part that a layout looks for and a file lacks.
+    """A part that a layout looks for and the file lacks.
 
     Parameters
     ----------
     part : str
-        What it is, in words.
+        Description.
     looked_for : tuple of str
         The paths that were tried.
     instead : tuple of str
-        What is there.
+        Paths found instead.
     """
 
     part: str
@@ -38,15 +38,15 @@ class Missing:
 
 @dataclass(frozen=True)
 class Fit:
-    """How one layout meets one file.
+    """Comparison of one layout with one file.
 
     Parameters
     ----------
     layout : Layout
     window : Window
-        The layout's, unless the file's stamp states its own.
+        The layout's, unless the file's header states its own.
     found : frozenset of str
-        The layout's paths that are there.
+        Paths of the layout that exist.
     missing : tuple of Missing
     """
 
@@ -56,14 +56,14 @@ class Fit:
     missing: tuple[Missing, ...]
 
 
-def choose_layout(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> Fit:
-    """Take the layout that is asked for, that the file's stamp names, or that fits best.
+def choose_layout(nwb: NwbFile, wanted: str | Path | None, header: FileHeader | None) -> Fit:
+    """Return the requested layout, the one named in the file's header, or the best fit.
 
     Parameters
     ----------
     nwb : NwbFile
     wanted : str or path, optional
-    stamp : Stamp, optional
+    header : FileHeader, optional
 
     Returns
     -------
@@ -73,12 +73,12 @@ def choose_layout(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) 
     Raises
     ------
     LayoutError
-        Naming what is missing, what is there instead, and which layout fits best.
+        States what is missing, what is there instead, and which layout fits best.
     """
-    name = wanted or (stamp.layout if stamp else None)
-    fits = [fit(nwb, layout, stamp) for layout in layouts().values()]
+    name = wanted or (header.layout if header else None)
+    fits = [fit(nwb, layout, header) for layout in layouts().values()]
     if name is not None:
-        chosen = fit(nwb, load_layout(name), stamp)
+        chosen = fit(nwb, load_layout(name), header)
         if chosen.missing:
             raise LayoutError(
                 f"{nwb.name} does not fit the layout {chosen.layout.name!r}, because it lacks "
@@ -94,12 +94,12 @@ def choose_layout(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) 
         )
     if len(fitting) > 1 and len(fitting[0].found) == len(fitting[1].found):
         names = " and ".join(f.layout.name for f in fitting[:2])
-        raise LayoutError(f"{nwb.name} fits the layouts {names} equally well; say which one is meant.")
+        raise LayoutError(f"{nwb.name} fits the layouts {names} equally well; choose one with --layout.")
     return fitting[0]
 
 
 def nearest_first(fits: Iterable[Fit]) -> list[Fit]:
-    """Sort layouts by the part they find of what they look for; the canonical one wins ties."""
+    """Sort layouts by the fraction of their parts that is found; the canonical one wins ties."""
 
     def rank(one: Fit) -> tuple[float, bool]:
         return len(one.found) / max(1, len(one.found) + len(one.missing)), one.layout.name == CANONICAL
@@ -107,9 +107,9 @@ def nearest_first(fits: Iterable[Fit]) -> list[Fit]:
     return sorted(fits, key=rank, reverse=True)
 
 
-def fit(nwb: NwbFile, layout: Layout, stamp: Stamp | None = None) -> Fit:
+def fit(nwb: NwbFile, layout: Layout, header: FileHeader | None = None) -> Fit:
     """Compare a layout's paths with a file's."""
-    window = stamp.window if stamp and stamp.layout == layout.name else layout.window
+    window = header.window if header and header.layout == layout.name else layout.window
     search = _Search(nwb)
     search.units(layout)
     search.trials(layout, window)
@@ -119,7 +119,7 @@ def fit(nwb: NwbFile, layout: Layout, stamp: Stamp | None = None) -> Fit:
 
 
 def locate_units(nwb: NwbFile, layout: Layout) -> tuple[UnitsLayout, str] | None:
-    """Find the first of a layout's ways to store units that the file uses."""
+    """Find the first way of storing units, of those in the layout, that the file uses."""
     for units in layout.units:
         for path in units.paths:
             inside = f"{path}/id" if units.kind == "spikes" else f"{path}/data"
@@ -129,7 +129,7 @@ def locate_units(nwb: NwbFile, layout: Layout) -> tuple[UnitsLayout, str] | None
 
 
 def locate_table(nwb: NwbFile, paths: Iterable[str]) -> str | None:
-    """Find the first of some groups that exists."""
+    """Return the first group that exists."""
     return next((p for p in paths if nwb.has_group(p)), None)
 
 
@@ -150,13 +150,13 @@ def locate_signals(nwb: NwbFile, signal: SignalLayout) -> list[str]:
 
 
 def locate_column(nwb: NwbFile, table: str, column: str) -> str:
-    """Give the first spelling of a column, ``one|other``, that a table has, or else the first."""
+    """Return the first spelling of a column, ``one|other``, that a table has, or else the first."""
     spellings = [c.strip() for c in column.split("|")]
     return next((c for c in spellings if nwb.has_dataset(f"{table}/{c}")), spellings[0])
 
 
 def separate_series(nwb: NwbFile, signal: SignalLayout, folder: str) -> list[str]:
-    """Find the series that are the columns of a signal, all of them or none."""
+    """Find the series that are the columns of a signal: all or none."""
     found = [
         next((c for c in map(str.strip, names.split("|")) if nwb.has_dataset(f"{folder}/{c}/data")), None)
         for names in signal.columns
@@ -165,12 +165,12 @@ def separate_series(nwb: NwbFile, signal: SignalLayout, folder: str) -> list[str
 
 
 def units_tables(nwb: NwbFile) -> tuple[str, ...]:
-    """Give every units table, wherever it lies."""
+    """Return the paths of all units tables."""
     return tuple(sorted(g for g in nwb.tree.groups if nwb.type_of(g) == "Units"))
 
 
 class _Search:
-    """Collects what is found and what is missing."""
+    """Collects found and missing parts."""
 
     def __init__(self, nwb: NwbFile) -> None:
         self.nwb = nwb
@@ -217,9 +217,9 @@ class _Search:
             self.found.add(place)
         else:
             spellings = [c.strip() for c in column.split("|")]
-            words = " or ".join(map(repr, spellings))
+            alternatives = " or ".join(map(repr, spellings))
             looked_for = [f"{table}/{c}" for c in spellings]
-            self.lack(f"the {what} column {words}", looked_for, self.nwb.members(table))
+            self.lack(f"the {what} column {alternatives}", looked_for, self.nwb.members(table))
 
     def signal(self, signal: SignalLayout) -> None:
         located = locate_signals(self.nwb, signal)
@@ -231,7 +231,7 @@ class _Search:
             self.lack(f"the signal {signal.name!r}", signal.paths, self.around(signal.paths[0]))
 
     def around(self, path: str) -> list[str]:
-        """Give what the nearest existing folder on the way to a path holds."""
+        """List the members of the nearest existing group above a path."""
         parent = path.rpartition("/")[0]
         while parent and not self.nwb.has_group(parent):
             parent = parent.rpartition("/")[0]
@@ -249,12 +249,12 @@ def _lacks(fit: Fit) -> str:
 def _best_of(fits: list[Fit]) -> str:
     best = nearest_first(fits)[0]
     if best.missing:
-        return f"no shipped layout fits, and {best.layout.name!r} comes nearest"
+        return f"no shipped layout fits, and {best.layout.name!r} fits best"
     return f"the layout {best.layout.name!r} fits"
 
 
 def _inspect(nwb: NwbFile) -> str:
-    return f"`ngb data inspect {nwb.path}` shows what is inside"
+    return f"`ngb data inspect {nwb.path}` lists its contents"
 
 
 def _some(names: tuple[str, ...]) -> str:

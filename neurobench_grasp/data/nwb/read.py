@@ -1,4 +1,4 @@
-"""Read an NWB file into a :class:`Session` by a layout, and say everything that is wrong with it."""
+"""Read an NWB file into a :class:`Session` by a layout, and report all its faults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from neurobench_grasp.data.nwb import validate as checks
 from neurobench_grasp.data.nwb.detection import detect_movements
 from neurobench_grasp.data.nwb.file import NwbFile, open_nwb
 from neurobench_grasp.data.nwb.findings import Finding, Report
-from neurobench_grasp.data.nwb.header import Stamp, read_stamp
+from neurobench_grasp.data.nwb.header import FileHeader, read_header
 from neurobench_grasp.data.nwb.layout import (
     POSTURE,
     ConditionLayout,
@@ -46,40 +46,40 @@ ELECTRODES = "general/extracellular_ephys/electrodes"
 RADIANS = ("rad", "radian", "radians")
 DEGREES = ("deg", "degree", "degrees", "°")
 JOINT = " / "
-"""Between the parts of a label."""
+"""Separator between the parts of a label."""
 
 NO_UNITS = Units((), (), spike_times=np.empty(0), spike_offsets=np.zeros(1, np.int64))
 NEWEST = (2, 11)
-"""Newest NWB version whose files were tried."""
+"""Newest NWB version whose files were tested."""
 
 
 def load_session(path: str | os.PathLike[str], layout: str | Path | None = None) -> Session:
-    """Read a recording session: look the file over, read it by a layout, validate it.
+    """Read a recording session: scan the file, read it by a layout, validate it.
 
     Parameters
     ----------
     path : path-like
         An NWB 2 file.
     layout : str or path, optional
-        Name of a shipped layout or path of a YAML file; ``None`` takes the one that fits best.
+        Name of a shipped layout or path of a YAML file; ``None``: the one that fits best.
 
     Returns
     -------
     Session
-        Wholly in memory; what was repaired or looked odd is in its ``notes``.
+        Entirely in memory; corrections and warnings are in its ``notes``.
 
     Raises
     ------
     UnsafeFileError
-        If the file reaches outside itself or asks for too much; nothing of it was read.
+        If the scan refuses the file; no data was read.
     CorruptFileError
         If it is damaged, or validation finds errors.
     LayoutError
         If the layout does not fit, or none does, or two fit equally well.
     """
     with open_nwb(path) as nwb:
-        stamp = read_stamp(nwb)
-        reader = Reader(nwb, choose_layout(nwb, layout, stamp), stamp)
+        header = read_header(nwb)
+        reader = Reader(nwb, choose_layout(nwb, layout, header), header)
         session = reader.session()
         errors = reader.report.errors
         if session is None or errors:
@@ -92,13 +92,13 @@ def load_session(path: str | os.PathLike[str], layout: str | Path | None = None)
 
 
 def validate_file(path: str | os.PathLike[str], layout: str | Path | None = None) -> tuple[Finding, ...]:
-    """List everything that is wrong or odd in a file.
+    """List everything that is wrong or unusual in a file.
 
     Parameters
     ----------
     path : path-like
     layout : str or path, optional
-        As for :func:`load_session`; where none fits, the nearest one says what is missing.
+        As for :func:`load_session`; where none fits, the message lists what the best one lacks.
 
     Returns
     -------
@@ -111,9 +111,9 @@ def validate_file(path: str | os.PathLike[str], layout: str | Path | None = None
         If the file cannot be opened at all.
     """
     with open_nwb(path) as nwb:
-        stamp = read_stamp(nwb)
-        chosen = _layout_to_validate(nwb, layout, stamp)
-        reader = Reader(nwb, chosen, stamp)
+        header = read_header(nwb)
+        chosen = _layout_to_validate(nwb, layout, header)
+        reader = Reader(nwb, chosen, header)
         for missing in chosen.missing:
             reader.report.error(missing.looked_for[0], f"the layout {chosen.layout.name!r} lacks {missing}")
         reader.session()
@@ -121,36 +121,36 @@ def validate_file(path: str | os.PathLike[str], layout: str | Path | None = None
     return tuple(sorted(reader.report.findings, key=lambda f: ranks.index(f.severity)))
 
 
-def _layout_to_validate(nwb: NwbFile, wanted: str | Path | None, stamp: Stamp | None) -> Fit:
+def _layout_to_validate(nwb: NwbFile, wanted: str | Path | None, header: FileHeader | None) -> Fit:
     if wanted is not None:
-        return fit(nwb, load_layout(wanted), stamp)
+        return fit(nwb, load_layout(wanted), header)
     try:
-        return choose_layout(nwb, None, stamp)
+        return choose_layout(nwb, None, header)
     except LayoutError:
-        return nearest_first(fit(nwb, layout, stamp) for layout in layouts().values())[0]
+        return nearest_first(fit(nwb, layout, header) for layout in layouts().values())[0]
 
 
 class Reader:
-    """Reads the parts that a layout names; what is wrong goes into the report, and reading goes on."""
+    """Reads the parts that a layout names; faults are reported, and reading continues."""
 
-    def __init__(self, nwb: NwbFile, chosen: Fit, stamp: Stamp | None) -> None:
+    def __init__(self, nwb: NwbFile, chosen: Fit, header: FileHeader | None) -> None:
         self.nwb = nwb
         self.layout = chosen.layout
         self.window = chosen.window
         self.complete = not chosen.missing
-        self.stamp = stamp if stamp and stamp.layout == chosen.layout.name else None
+        self.header = header if header and header.layout == chosen.layout.name else None
         self.report = Report()
         self.parts = Parts(nwb, self.report)
         self.hashes = Hashes()
 
     def session(self) -> Session | None:
-        """Read the session; ``None`` where a part is broken or missing."""
+        """Read the session; ``None`` if a part is faulty or missing."""
         with self.hashes:
             return self.part_by_part()
 
     def part_by_part(self) -> Session | None:
-        """Read the parts; those that are large are hashed in the background meanwhile."""
-        self.header()
+        """Read the parts; large ones are hashed in the background."""
+        self.metadata()
         units = self.units()
         if units is not None and units.spike_times is not None:
             self.hashes.begin(units.spike_times)
@@ -163,13 +163,13 @@ class Reader:
         joints = [c for s in signals.values() if s.role == "joint_angle" for c in s.columns]
         joint_map = self.layout.joint_map
         if joint_map is None:
-            joint_map = self.stamp.joint_map if self.stamp else {c: (c, 1.0, 0.0) for c in joints}
+            joint_map = self.header.joint_map if self.header else {c: (c, 1.0, 0.0) for c in joints}
         session = Session(
             id=self.nwb.text("general/session_id") or self.nwb.text("identifier") or self.nwb.path.stem,
             subject=self.subject(),
             layout=f"{self.layout.name}@{self.layout.version}",
             sha256="",
-            synthetic=self.stamp is not None and self.stamp.synthetic,
+            synthetic=self.header is not None and self.header.synthetic,
             units=units,
             trials=trials,
             signals=signals,
@@ -179,43 +179,43 @@ class Reader:
         )
         checks.check_session(session, self.report)
         session = replace(session, sha256=session_digest(session, self.hashes))
-        if self.stamp and self.stamp.digest != session.sha256:
+        if self.header and self.header.digest != session.sha256:
             self.report.error(
                 "identifier", "the content does not match its digest, so the file was damaged or edited"
             )
         return replace(session, notes=self.report.notes)
 
     def subject(self) -> str:
-        """Name the animal, without what the layout says is no part of its name."""
+        """Return the animal's name, extracted as the layout prescribes."""
         name = self.nwb.text("general/subject/subject_id") or "unknown"
         found = re.search(self.layout.subject, name) if self.layout.subject else None
         return (found[1] if found else None) or name
 
-    def header(self) -> None:
-        """Note a version newer than known, missing metadata, and what whoever wrote the file noted."""
+    def metadata(self) -> None:
+        """Report a newer NWB version, missing metadata, and notes of the file's author."""
         version = re.match(r"(\d+)\.(\d+)", str(self.nwb.attribute("", "nwb_version") or ""))
         if version and tuple(map(int, version.groups())) > NEWEST:
             self.report.warning(
-                "nwb_version", f"NWB {version[0]} is newer than what this reader was tried on"
+                "nwb_version", f"NWB {version[0]} is newer than the versions this reader was tested with"
             )
         for place in ("session_start_time", "general/session_id", "general/subject/subject_id"):
             if not self.nwb.text(place):
                 self.report.info(place, "it is missing or empty")
         notes = self.nwb.text("general/notes")
-        if self.stamp and notes:
+        if self.header and notes:
             self.report.warning("general/notes", notes)
 
     # -- units ---------------------------------------------------------------------------------------
 
     def units(self) -> Units | None:
-        """Read the units wherever the layout says they may be."""
+        """Read the units from the layout's paths."""
         located = locate_units(self.nwb, self.layout)
         if located is None:
             return NO_UNITS if not self.layout.units or self.layout.units_optional else None
         return self.units_at(*located)
 
     def units_at(self, units: UnitsLayout, path: str) -> Units | None:
-        """Read the units at one place."""
+        """Read the units at one path."""
         return self.spikes(units, path) if units.kind == "spikes" else self.counts(units, path)
 
     def spikes(self, layout: UnitsLayout, path: str) -> Units | None:
@@ -238,13 +238,13 @@ class Reader:
         return checks.check_spikes(units, path, self.report)
 
     def observed(self, path: str, n_units: int) -> Ragged | None:
-        """Read when each unit was observed; ``None`` where the file does not say."""
+        """Read when each unit was observed; ``None`` if the file does not state it."""
         place = f"{path}/obs_intervals"
         if not self.nwb.has_dataset(place):
             return None
         bounds = self.parts.numbers(place)
         if bounds is None or bounds.ndim != 2 or bounds.shape[1] != 2:
-            self.report.error(place, "intervals of two columns, start and stop, are expected")
+            self.report.error(place, "expected intervals of two columns, start and stop")
             return None
         if not self.nwb.has_dataset(f"{place}_index"):
             self.report.error(f"{place}_index", "it is missing, so the intervals belong to no unit")
@@ -266,7 +266,7 @@ class Reader:
             np.isfinite(values).all() and not (values < 0).any() and bool((values == np.rint(values)).all())
         )
         if not whole:
-            self.report.error(f"{path}/data", "counts must be whole numbers of at least 0")
+            self.report.error(f"{path}/data", "counts must be non-negative whole numbers")
             return None
         if not np.isfinite(times).all():
             self.report.error(f"{path}/timestamps", "some bin times are NaN or infinite")
@@ -283,7 +283,7 @@ class Reader:
         return checks.check_counts(units, path, self.report)
 
     def areas(self, layout: UnitsLayout, region: str | None, n_units: int) -> tuple[str, ...]:
-        """Area of each unit: through its first electrode, or row by row where ``region`` is ``None``."""
+        """Return the area of each unit: from its first electrode, or row by row if ``region`` is ``None``."""
         unknown = ("unknown",) * n_units
         if layout.area.constant is not None:
             return (layout.area.constant,) * n_units
@@ -306,10 +306,10 @@ class Reader:
         return tuple(str(labels[r]).strip() or "unknown" if r >= 0 else "unknown" for r in rows)
 
     def electrode_rows(self, region: str, n_units: int) -> NDArray[Any] | None:
-        """Row of each unit's first electrode, -1 for none."""
+        """Return the row of each unit's first electrode, -1 for none."""
         rows = self.nwb.read(region)
         if rows.dtype.kind not in "iu" or rows.ndim != 1:
-            self.report.error(region, f"row numbers are expected, not {rows.dtype}")
+            self.report.error(region, f"expected row numbers, not {rows.dtype}")
             return None
         if not self.nwb.has_dataset(f"{region}_index"):
             if len(rows) == n_units:
@@ -352,11 +352,11 @@ class Reader:
         return checks.check_trials(table, path, layout.overlap, layout.event_order, self.report)
 
     def times(self, path: str, column: str, n_trials: int) -> Floats | None:
-        """Read a column of times, in whichever of its spellings."""
+        """Read a column of times, in any of its spellings."""
         return self.parts.column(path, locate_column(self.nwb, path, column), n_trials)
 
     def event_columns(self, path: str) -> dict[str, str]:
-        """Event → column, with ``*`` filled in."""
+        """Return event → column, with ``*`` expanded."""
         events = dict(self.layout.trials.events)
         pattern = events.pop("*", None)
         if pattern is not None:
@@ -368,7 +368,7 @@ class Reader:
         return events
 
     def kept(self, path: str, table: TrialTable) -> TrialTable:
-        """Leave out trials of other outcomes, and those without a label."""
+        """Drop trials with other outcomes, and those without a label."""
         keep = np.ones(len(table), bool)
         rule = self.layout.trials.keep
         found = self.labels(path, rule.column, ConditionLayout(), len(table)) if rule else None
@@ -387,7 +387,7 @@ class Reader:
         return table if keep.all() else _select(table, np.flatnonzero(keep))
 
     def conditions(self, path: str, layout: ConditionLayout, n_trials: int) -> tuple[str, ...] | None:
-        """Label each trial's condition; a trial that lacks a part of its label has none."""
+        """Label each trial's condition; a trial that lacks a part of its label is unlabelled."""
         if layout.constant is not None:
             return (layout.constant,) * n_trials
         parts = [self.labels(path, column, layout, n_trials) for column in layout.needed]
@@ -406,23 +406,21 @@ class Reader:
         values = self.nwb.read(place)
         ragged = self.nwb.has_dataset(f"{place}_index")
         if values.dtype.kind not in "OiufbS" or values.ndim > 2 or (values.ndim == 2 and ragged):
-            self.report.error(
-                place, f"labels of trials are expected, not {values.dtype} of shape {values.shape}"
-            )
+            self.report.error(place, f"expected labels of trials, not {values.dtype} of shape {values.shape}")
             return None
         if ragged:
             index = self.nwb.read(f"{place}_index")
             offsets = checks.ragged_offsets(index, n_trials, len(values), f"{place}_index", self.report)
             rows = None if offsets is None else [values[a:b] for a, b in pairwise(offsets)]
         elif len(values) != n_trials:
-            self.report.error(place, f"one label per trial is expected, not the shape {values.shape}")
+            self.report.error(place, f"expected one label per trial, not the shape {values.shape}")
             rows = None
         else:
             rows = list(values if values.ndim == 2 else values[:, None])
         return None if rows is None else tuple(_joined(row, layout) for row in rows)
 
     def with_movements(self, trials: TrialTable, signals: Mapping[str, Signal]) -> TrialTable:
-        """Add the events that the layout finds in a signal."""
+        """Add the events that the layout detects in a signal."""
         how = self.layout.trials.detect
         if how is None or how.signal not in signals:
             return trials
@@ -430,7 +428,7 @@ class Reader:
         still = np.isnan(found[how.start])
         self.report.changed(
             how.signal,
-            f"the events {how.start} and {how.stop} were found in the speed of this signal, and none in "
+            f"the events {how.start} and {how.stop} were detected from the speed of this signal, and none in "
             f"{still.sum()} of {len(trials)} trials",
             "info",
         )
@@ -447,7 +445,7 @@ class Reader:
                 name = path.rpartition("/")[2] if layout.name == "*" else layout.name
                 if path in taken:
                     continue
-                if layout.container != "separate_timeseries":  # a folder may hold several such signals
+                if layout.container != "separate_timeseries":  # a folder may contain several such signals
                     taken.add(path)
                 signal = self.signal(replace(layout, name=name), path)
                 if signal is not None:
@@ -457,7 +455,7 @@ class Reader:
         return found
 
     def signal(self, layout: SignalLayout, path: str) -> Signal | None:
-        """Read one signal, joint angles in rad, times at the instant a sample stands for."""
+        """Read one signal, joint angles in rad, times at the instant of each sample."""
         parts = self.columns(layout, path)
         if parts is None:
             return None
@@ -470,9 +468,7 @@ class Reader:
             if unit.lower() in DEGREES:
                 values = np.deg2rad(values)
             elif unit.lower() not in RADIANS:
-                self.report.error(
-                    f"{path}/data", f"joint angles are in {unit!r}; rad or degrees are expected"
-                )
+                self.report.error(f"{path}/data", f"joint angles are in {unit!r}; expected rad or degrees")
             unit = "rad"
         if layout.time_label != "sample" and len(times) > 1:
             half = 0.5 * checks.bin_width(times)
@@ -484,7 +480,7 @@ class Reader:
         if layout.container == "behavioral_timeseries":
             names = [m for m in self.nwb.members(path) if self.nwb.has_dataset(f"{path}/{m}/data")]
             if not names:
-                self.report.error(path, "it holds no series")
+                self.report.error(path, "it contains no series")
                 return None
             return self.parts.joined([f"{path}/{m}" for m in names], names, layout.unit)
         if layout.container == "separate_timeseries":
@@ -501,7 +497,7 @@ class Reader:
         times: Floats | None = None
         for part in self.layout.posture:
             signal = signals.get(part.signal)
-            if signal is None:  # an optional one
+            if signal is None:  # optional
                 return {}
             if part.column not in signal.columns or (times is not None and signal.times is not times):
                 self.report.error(part.signal, f"it has no column {part.column!r} on the clock of the others")
@@ -520,7 +516,7 @@ class Reader:
         return {POSTURE: Signal(POSTURE, "joint_angle", tuple(angles), "rad", times, made)}
 
     def true_rates(self) -> Signal | None:
-        """Read the rates of the generator, where the layout knows of any."""
+        """Read the generator's rates, if the layout has any."""
         path = self.layout.true_rates
         if path is None or not self.nwb.has_dataset(f"{path}/data"):
             return None
@@ -528,18 +524,18 @@ class Reader:
 
 
 def _joined(values: NDArray[Any], layout: ConditionLayout) -> str:
-    """Write the label of one trial; it has none where a part of it is missing."""
+    """Return the label of one trial; empty if a part of it is missing."""
     parts = [_label(value, layout) for value in values]
     return JOINT.join(parts) if all(parts) else ""
 
 
 def _blocks(start: Floats, seconds: float) -> tuple[str, ...]:
-    """Name the block of the recording in which each trial starts."""
+    """Return the name of the block of the recording in which each trial starts."""
     return tuple(f"block {int(b)}" if np.isfinite(b) else "" for b in np.floor(start / seconds))
 
 
 def _label(value: Any, layout: ConditionLayout) -> str:
-    """Write a condition label: text as it is, numbers scaled and rounded; NaN is no label."""
+    """Format a condition label: text unchanged, numbers scaled and rounded; NaN is no label."""
     if isinstance(value, str | bytes):
         return (value.decode() if isinstance(value, bytes) else value).strip()
     number = float(value) * layout.scale

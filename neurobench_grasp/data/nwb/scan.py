@@ -1,7 +1,7 @@
-"""Look over a whole HDF5 file before any of its data is read.
+"""Scan the structure of a whole HDF5 file before any of its data is read.
 
 HDF5 files can name other files (external links, external raw storage, virtual datasets), loop back on
-themselves, or promise terabytes that are not there. This module walks the tree by its links, one
+themselves, or declare terabytes that are not stored. This module walks the tree by its links, one
 component at a time, and refuses such files; it opens no dataset's data and no other file.
 """
 
@@ -22,18 +22,18 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """What a file may ask for.
+    """Limits on the structure of a file.
 
     Parameters
     ----------
     depth : int
-        Groups within groups.
+        Nested groups.
     objects : int
-        Groups and datasets in all.
+        Groups and datasets in total.
     dataset_bytes, total_bytes : int
         Logical size, uncompressed, of one dataset and of all together.
     chunk_bytes : int
-        One chunk is unpacked as a whole, however little of it is asked for.
+        A chunk is decompressed as a whole, even if only a part is read.
     ratio, ratio_from : int
         Datasets of at least ``ratio_from`` logical bytes may not be ``ratio`` times their stored size.
     """
@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Tree:
-    """What a file holds, by path without leading slash; the root is the empty string.
+    """Contents of a file, by path without leading slash; the root is the empty string.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Tree:
     links : mapping of str to str
         Soft links and the path each points to.
     bulk : list of (int, int)
-        Byte ranges of the file, start and stop, that hold the data of large datasets.
+        Byte ranges of the file, start and stop, of the data of large datasets.
     places : mapping of (int, int) to str
         Address of each group and dataset, and the path by which it was first reached.
     """
@@ -71,7 +71,7 @@ class Tree:
     places: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def resolve(self, path: str) -> str | None:
-        """Follow soft links by text alone; ``None`` where nothing is at the end."""
+        """Resolve soft links textually; ``None`` for a dangling link."""
         hops = 0
         parts = _split(path)
         done = 0
@@ -91,7 +91,7 @@ class Tree:
 
 @contextmanager
 def no_plugins() -> Iterator[None]:
-    """Let HDF5 find no filter plugins, wherever ``HDF5_PLUGIN_PATH`` points: they are foreign code."""
+    """Disable HDF5 filter plugins, wherever ``HDF5_PLUGIN_PATH`` points: they are foreign code."""
     saved = [h5py.h5pl.get(i) for i in range(h5py.h5pl.size())]
     for _ in saved:
         h5py.h5pl.remove(0)
@@ -102,18 +102,18 @@ def no_plugins() -> Iterator[None]:
             h5py.h5pl.append(place)
 
 
-def prescan(file: h5py.File, name: str, limits: Limits | None = None, *, far: bool = False) -> Tree:
-    """Walk every link of an open file and refuse what reaches outside it or asks too much.
+def prescan(file: h5py.File, name: str, limits: Limits | None = None, *, remote: bool = False) -> Tree:
+    """Walk every link of an open file and raise if it is unsafe.
 
     Parameters
     ----------
     file : h5py.File
     name : str
-        How messages call the file.
+        Name of the file in messages.
     limits : Limits, optional
-    far : bool
-        The file lies on a server: where the data of datasets lies is not looked up, as this takes a walk over
-        their chunks, unless they are large enough for ``ratio`` to count.
+    remote : bool
+        The file is on a server: storage positions of datasets are not looked up, since this walks over their
+        chunks, unless they are large enough for ``ratio`` to apply.
 
     Returns
     -------
@@ -124,28 +124,28 @@ def prescan(file: h5py.File, name: str, limits: Limits | None = None, *, far: bo
     UnsafeFileError
         Naming the file, the object and the reason.
     """
-    return _Scan(name, limits or Limits(), far).walk(file)
+    return _Scan(name, limits or Limits(), remote).walk(file)
 
 
 class _Scan:
-    """One walk over one file."""
+    """State of one scan."""
 
-    def __init__(self, name: str, limits: Limits, far: bool) -> None:
+    def __init__(self, name: str, limits: Limits, remote: bool) -> None:
         self.name = name
         self.limits = limits
-        self.far = far
+        self.remote = remote
         self.tree = Tree()
         self.total = 0
 
     def refuse(self, path: str, reason: str) -> UnsafeFileError:
         return UnsafeFileError(
-            f"{self.name} was not read, because {path!r} {reason}; use only files whose origin you trust, "
+            f"{self.name} was not read, because {path!r} {reason}; use only files from sources you trust, "
             "and save a self-contained copy."
         )
 
     def walk(self, file: h5py.File) -> Tree:
         if file.id.get_create_plist().get_sizes() != (8, 8):
-            raise self.refuse("/", "says that the file writes lengths in other than 8 bytes")
+            raise self.refuse("/", "uses lengths of other than 8 bytes")
         root = h5py.h5g.open(file.id, b"/")
         self.tree.places[address(root)] = ""
         pending = [(root, "", 0)]
@@ -156,7 +156,7 @@ class _Scan:
                 found = self.visit(group, member, child)
                 if found is not None:
                     if depth + 1 > self.limits.depth:
-                        raise self.refuse(child, f"lies more than {self.limits.depth} groups deep")
+                        raise self.refuse(child, f"is nested more than {self.limits.depth} groups deep")
                     pending.append((found, child, depth + 1))
         for path, target in self.tree.links.items():
             if self.tree.resolve(path) is None:
@@ -164,7 +164,7 @@ class _Scan:
         return self.tree
 
     def visit(self, group: h5py.h5g.GroupID, member: bytes, path: str) -> h5py.h5g.GroupID | None:
-        """Take note of one link; a group is handed back to be walked."""
+        """Record one link; return a group that is still to be walked."""
         kind = group.links.get_info(member).type
         if kind == h5py.h5l.TYPE_EXTERNAL:
             target = group.links.get_val(member)[0].decode(errors="replace")
@@ -181,7 +181,7 @@ class _Scan:
         item = h5py.h5o.open(group, member)
         if isinstance(item, h5py.h5g.GroupID):
             if address(item) in self.tree.places:
-                raise self.refuse(path, "is a group that appears a second time (a link cycle)")
+                raise self.refuse(path, "is a group that occurs twice (a link cycle)")
             self.tree.places[address(item)] = path
             self.tree.groups.add(path)
             return item
@@ -190,7 +190,7 @@ class _Scan:
         return None
 
     def dataset(self, dataset: h5py.h5d.DatasetID, path: str) -> None:
-        """Check one dataset's storage; where the data lies comes before how much there is."""
+        """Check the storage of one dataset: first where its data is, then its size."""
         plist = dataset.get_create_plist()
         layout = plist.get_layout()
         if layout == h5py.h5d.VIRTUAL:
@@ -212,22 +212,22 @@ class _Scan:
             self.size(dataset, path, prod(shape) * itemsize)
 
     def size(self, dataset: h5py.h5d.DatasetID, path: str, logical: int) -> None:
-        """Refuse datasets that would unpack to more than is sane; note where large ones lie."""
+        """Raise if a dataset decompresses to too much; record the byte ranges of large ones."""
         limits = self.limits
         self.total += logical
         if logical > limits.dataset_bytes or self.total > limits.total_bytes:
-            raise self.refuse(path, f"brings the data to {self.total / GIB:.0f} GiB, more than can be read")
-        if self.far and logical < limits.ratio_from:
+            raise self.refuse(path, f"brings the total to {self.total / GIB:.0f} GiB, more than can be read")
+        if self.remote and logical < limits.ratio_from:
             return
         stored = dataset.get_storage_size()
         if logical >= limits.ratio_from and logical > limits.ratio * stored:
-            raise self.refuse(path, f"promises {logical} bytes but stores only {stored}")
-        if stored > MIB and not self.far:
+            raise self.refuse(path, f"declares {logical} bytes but stores only {stored}")
+        if stored > MIB and not self.remote:
             self.tree.bulk.extend(_ranges(dataset, stored))
 
 
 def _ranges(dataset: h5py.h5d.DatasetID, stored: int) -> list[tuple[int, int]]:
-    """Where in the file a dataset's data lies."""
+    """Return the byte ranges of a dataset's data in the file."""
     layout = dataset.get_create_plist().get_layout()
     if layout == h5py.h5d.CONTIGUOUS:
         start = dataset.get_offset()
@@ -243,7 +243,7 @@ def _split(path: str) -> list[str]:
 
 
 def address(item: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> tuple[int, int]:
-    """Give what identifies an object of a file, by whatever path it is reached."""
+    """Return the identity of an object in a file, independent of its path."""
     info = h5py.h5g.get_objinfo(item, b".")  # h5o.get_info walks over the chunks of a dataset
     low, high = info.objno
     return info.fileno[0], low | high << 32

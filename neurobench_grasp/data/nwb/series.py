@@ -1,4 +1,4 @@
-"""Read single parts of an NWB file (columns, tables, series) and report what is wrong with them."""
+"""Read columns, tables and series of an NWB file and report faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neurobench_grasp.data.nwb.findings import Report
 
 @dataclass(frozen=True)
 class Parts:
-    """Parts of one file; ``None`` stands for a part that is broken, and the report says how.
+    """Parts of one file; ``None`` stands for a faulty part, which is reported.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Parts:
     report: Report
 
     def table(self, path: str) -> int:
-        """Check a table's columns against each other and give its number of rows."""
+        """Check that a table's columns agree, and return its number of rows."""
         members = [m for m in self.nwb.members(path) if self.nwb.has_dataset(f"{path}/{m}")]
         lengths = {
             m: (self.nwb.shape(f"{path}/{m}") or (0,))[0] for m in members if f"{m}_index" not in members
@@ -39,16 +39,16 @@ class Parts:
         listed = self.nwb.attribute(path, "colnames")
         if listed is not None:
             for name in set(listed) - set(members):
-                self.report.warning(path, f"it lists the column {name!r}, which is not there")
+                self.report.warning(path, f"it lists the column {name!r}, which does not exist")
             for name in members:
                 if name != "id" and not name.endswith("_index") and name not in listed:
                     self.report.warning(
-                        f"{path}/{name}", "other readers miss this column, as the table does not list it"
+                        f"{path}/{name}", "the table does not list this column, so other readers miss it"
                     )
         return n_rows
 
     def names(self, table: str, columns: tuple[str, ...], n_rows: int) -> tuple[str, ...]:
-        """Names of a table's rows from the first of some columns that exists, else row numbers."""
+        """Return the names of a table's rows from the first column that exists, else row numbers."""
         for column in columns:
             place = f"{table}/{column}"
             if self.nwb.has_dataset(place):
@@ -61,30 +61,30 @@ class Parts:
         return tuple(str(i) for i in range(n_rows))
 
     def column(self, table: str, column: str, n_rows: int) -> Floats | None:
-        """Read a numeric column of a table; ``None`` where it is missing or of no use."""
+        """Read a numeric column of a table; ``None`` if missing or unusable."""
         place = f"{table}/{column}"
         if not self.nwb.has_dataset(place):
             return None
         values = self.numbers(place)
         if values is None or values.shape != (n_rows,):
             if values is not None:
-                self.report.error(place, f"one number per row is expected, not the shape {values.shape}")
+                self.report.error(place, f"expected one number per row, not the shape {values.shape}")
             return None
         return values
 
     def numbers(self, place: str) -> Floats | None:
-        """Read a dataset as float64; text, references and structures are reported."""
+        """Read a dataset as float64; other types are reported."""
         values = self.nwb.read(place)
         if values.dtype.kind not in "iufb":
             kind = "text" if values.dtype.kind in "OSU" else str(values.dtype)
-            self.report.error(place, f"numbers are expected, but it holds {kind}")
+            self.report.error(place, f"expected numbers, but it contains {kind}")
             return None
         return values.astype(np.float64, copy=False)
 
     def joined(
         self, paths: Sequence[str], names: Sequence[str], unit: str | None
     ) -> tuple[Floats, Floats, str, list[str]] | None:
-        """Join series of one column each, which must share one clock, under the given names."""
+        """Join one-column series, which must share one clock, under the given names."""
         series = [self.series(path, unit) for path in paths]
         first = series[0]
         if first is None:
@@ -96,16 +96,16 @@ class Parts:
                 self.report.error(path, f"its sample times differ from those of {names[0]}")
                 return None
             if one[0].shape[1] != 1 or one[2] != first[2]:
-                self.report.error(path, f"one column in {first[2]!r} is expected, as in {names[0]}")
+                self.report.error(path, f"expected one column in {first[2]!r}, as in {names[0]}")
                 return None
         return np.concatenate([one[0] for one in series if one], axis=1), first[1], first[2], list(names)
 
     def series(
         self, path: str, unit: str | None, rate: float | None = None
     ) -> tuple[Floats, Floats, str] | None:
-        """Values (n_samples, n_columns), times (n_samples,) and unit of a TimeSeries.
+        """Return values (n_samples, n_columns), times (n_samples,) and unit of a TimeSeries.
 
-        ``unit`` and ``rate`` (Hz) take the place of what the file states.
+        ``unit`` and ``rate`` (Hz) override what the file states.
         """
         place = f"{path}/data"
         values = self.numbers(place)
@@ -114,7 +114,7 @@ class Parts:
         if values.ndim == 1:
             values = values[:, None]
         if values.ndim != 2:
-            self.report.error(place, f"two dimensions at most are expected, not the shape {values.shape}")
+            self.report.error(place, f"expected at most two dimensions, not the shape {values.shape}")
             return None
         conversion, offset = (self.nwb.attribute(place, name) for name in ("conversion", "offset"))
         if conversion is not None and float(conversion) != 1.0:
@@ -126,7 +126,7 @@ class Parts:
         return None if times is None else (values, times, unit or stated)
 
     def times(self, path: str, shape: tuple[int, ...], rate: float | None = None) -> Floats | None:
-        """Give the sample times of a series of the given shape, (n_samples,), in seconds."""
+        """Return the sample times of a series of the given shape, (n_samples,), in seconds."""
         place = f"{path}/timestamps"
         if self.nwb.has_dataset(place):
             times = self.numbers(place)
@@ -141,7 +141,7 @@ class Parts:
         return None if clock is None else regular_times(clock[0], rate or clock[1], shape[0])
 
     def regular_clock(self, path: str) -> tuple[float, float] | None:
-        """Give starting time (s) and rate (Hz) of a series without timestamps."""
+        """Return starting time (s) and rate (Hz) of a series without timestamps."""
         place = f"{path}/starting_time"
         start = self.numbers(place) if self.nwb.has_dataset(place) else None
         rate = self.nwb.attribute(place, "rate") if start is not None else None
@@ -154,7 +154,7 @@ class Parts:
         return float(start.item()), float(rate)
 
     def column_names(self, path: str, n_columns: int) -> list[str]:
-        """Names from the table ``<series>_columns``, else from ``comments``, else numbers."""
+        """Return names from the table ``<series>_columns``, else from ``comments``, else numbers."""
         table = f"{path}_columns"
         if self.nwb.has_group(table):
             for column in self.nwb.attribute(table, "colnames") or []:
@@ -167,11 +167,11 @@ class Parts:
         return [name] if n_columns == 1 else [f"{name}_{i}" for i in range(n_columns)]
 
     def comment(self, path: str, pattern: str) -> str:
-        """Search the ``comments`` of a series; empty where nothing matches."""
+        """Search the ``comments`` of a series; empty if nothing matches."""
         found = re.search(pattern, str(self.nwb.attribute(path, "comments") or ""))
         return found[1] if found else ""
 
 
 def regular_times(start: float, rate: float, n_samples: int) -> Floats:
-    """Sample times of a TimeSeries with ``starting_time`` and ``rate``, shape (n_samples,), in seconds."""
+    """Return the sample times of a TimeSeries with ``starting_time`` and ``rate``, (n_samples,), in s."""
     return start + np.arange(n_samples) / rate

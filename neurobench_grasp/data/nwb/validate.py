@@ -1,7 +1,7 @@
-"""Semantic validation: what pynwb's own validator does not look at.
+"""Semantic validation, beyond pynwb's validator.
 
-Each function takes one part of a session, reports what it finds, and gives the part back, repaired where
-a repair cannot be wrong. Large arrays are passed over few times and never in a Python loop over spikes.
+Each function takes one part of a session, reports faults, and returns the part, corrected where the
+correction is unambiguous. Large arrays are traversed few times and never in a Python loop over spikes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ GAP = 5.0
 """A step this many times the median step counts as a gap."""
 
 JITTER = 0.01
-"""Bin times within this fraction of a bin of the regular grid are put back onto it."""
+"""Bin times within this fraction of a bin of the regular grid are snapped to it."""
 
 BLOCK = 1 << 18
-"""Spikes that are compared at a time, so that what is in between stays in the processor's cache."""
+"""Spikes compared per block, so that temporaries stay in the processor's cache."""
 
 TICK = 1e-6
 """Bin widths are whole microseconds."""
@@ -34,9 +34,9 @@ TICK = 1e-6
 def ragged_offsets(
     index: NDArray[Any], n_rows: int, n_values: int, place: str, report: Report
 ) -> Ints | None:
-    """Offsets from an NWB index column, shape (n_rows + 1,); ``None`` where it is broken."""
+    """Return offsets from an NWB index column, shape (n_rows + 1,); ``None`` if invalid."""
     if index.dtype.kind not in "iu" or index.ndim != 1:
-        report.error(place, f"is no column of integers but {index.dtype} of shape {index.shape}")
+        report.error(place, f"is not a column of integers but {index.dtype} of shape {index.shape}")
         return None
     if len(index) != n_rows:
         report.error(place, f"has {len(index)} entries for {n_rows} rows")
@@ -75,7 +75,7 @@ def check_spikes(units: Units, place: str, report: Report) -> Units:
 
 
 def _check_spike_values(units: Units, times: Floats, offsets: Ints, place: str, report: Report) -> Units:
-    """One pass over all spikes finds the places where they do not rise; only those are looked at."""
+    """Find in one pass where spike times do not rise; only these places are examined."""
     stalled = _stalled(times, offsets)
     suspects = times[np.concatenate([stalled, stalled + 1, *_ends(offsets)])]
     if not np.isfinite(suspects).all():
@@ -102,7 +102,7 @@ def _check_spike_values(units: Units, times: Floats, offsets: Ints, place: str, 
 
 
 def _stalled(times: Floats, offsets: Ints) -> Ints:
-    """Spikes that the next one of the same unit does not exceed (NaN exceeds nothing)."""
+    """Return spikes that are not exceeded by the next one of the same unit (NaN exceeds nothing)."""
     bounds = [*range(0, len(times) - 1, BLOCK), len(times) - 1]
     found = [np.flatnonzero(~(times[a + 1 : b + 1] > times[a:b])) + a for a, b in pairwise(bounds)]
     _, last = _ends(offsets)
@@ -110,7 +110,7 @@ def _stalled(times: Floats, offsets: Ints) -> Ints:
 
 
 def _ends(offsets: Ints) -> tuple[Ints, Ints]:
-    """First and last spike of each unit that has any."""
+    """Return the first and last spike of each unit that has any."""
     filled = offsets[:-1] < offsets[1:]
     return offsets[:-1][filled], offsets[1:][filled] - 1
 
@@ -152,7 +152,7 @@ def _check_observed(units: Units, observed: Ragged, place: str, report: Report) 
 
 
 def check_counts(units: Units, place: str, report: Report) -> Units:
-    """Check binned counts and the regularity of their bins; rounded bin times are put back on the grid."""
+    """Check binned counts and the regularity of their bins; rounded bin times are snapped to the grid."""
     counts, times, width = units.counts, units.count_times, units.bin_width
     if counts is None or times is None or width is None:
         return units
@@ -180,7 +180,7 @@ def check_counts(units: Units, place: str, report: Report) -> Units:
     elif off > TICK:
         report.changed(
             place,
-            f"bin times, rounded by up to {off * 1e3:.3f} ms, were put back on the {width} s grid",
+            f"bin times, rounded by up to {off * 1e3:.3f} ms, were snapped to the {width} s grid",
             "info",
         )
         units = replace(units, count_times=grid)
@@ -188,9 +188,9 @@ def check_counts(units: Units, place: str, report: Report) -> Units:
 
 
 def bin_width(times: Floats) -> float:
-    """Width of regular bins in whole microseconds, from their times.
+    """Return the width of regular bins in whole microseconds, from their times.
 
-    The mean step where all steps are about equal (it averages rounding out), else the median step.
+    The mean step if all steps are about equal (it averages out rounding), else the median step.
     """
     steps = np.diff(times)
     median = float(np.median(steps))
@@ -255,7 +255,7 @@ def check_signal(signal: Signal, place: str, report: Report) -> None:
     if len(set(signal.columns)) != len(signal.columns):
         report.error(place, "two of its columns have the same name")
     if len(times) == 0:
-        report.warning(place, "it holds no samples")
+        report.warning(place, "it contains no samples")
         return
     if not np.isfinite(times).all():
         report.error(f"{place}/timestamps", f"{(~np.isfinite(times)).sum()} sample times are NaN or infinite")
@@ -290,7 +290,7 @@ def _check_clock(times: Floats, place: str, report: Report) -> None:
 
 
 def check_session(session: Session, report: Report) -> None:
-    """Check that the parts lie on one clock."""
+    """Check that all parts share one clock."""
     trials = session.trials
     if len(trials) == 0:
         report.warning("trials", "there are no trials")
@@ -307,11 +307,11 @@ def check_session(session: Session, report: Report) -> None:
         if len(signal.times):
             late = (trials.start > signal.times[-1]) | (trials.stop < signal.times[0])
             if late.any() and not late.all():
-                report.info(name, f"{_trials(trials, late)} lie wholly outside the recorded signal")
+                report.info(name, f"{_trials(trials, late)} lie entirely outside the recorded signal")
 
 
 def _spans(session: Session) -> dict[str, tuple[float, float]]:
-    """First and last time of everything that has a clock."""
+    """Return the first and last time of all timed parts."""
     spans = {k: (float(s.times[0]), float(s.times[-1])) for k, s in session.signals.items() if len(s.times)}
     units = session.units
     if units.count_times is not None:
@@ -331,7 +331,7 @@ def check_names(units: Units, trials: TrialTable, report: Report) -> None:
 
 
 def check_labels(labels: Sequence[str], place: str, what: str, report: Report) -> None:
-    """Refuse names that are empty, doubled, or cannot be written to a file."""
+    """Report names that are empty, duplicated, or cannot be written to a file."""
     if len(set(labels)) != len(labels):
         report.error(place, f"two {what} have the same name")
     for label in labels:

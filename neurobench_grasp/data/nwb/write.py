@@ -18,7 +18,7 @@ from neurobench_grasp.contract import Floats, Session, Signal, Units
 from neurobench_grasp.data.digest import session_digest
 from neurobench_grasp.data.nwb import validate as checks
 from neurobench_grasp.data.nwb.findings import Report
-from neurobench_grasp.data.nwb.header import CANONICAL, STAMP_NAME, SYNTHETIC_LABEL, Stamp
+from neurobench_grasp.data.nwb.header import CANONICAL, HEADER_NAME, SYNTHETIC_LABEL, FileHeader
 from neurobench_grasp.data.nwb.layout import CHOICES
 from neurobench_grasp.data.nwb.series import regular_times
 from neurobench_grasp.errors import NgbError
@@ -48,8 +48,8 @@ def write_session(
 ) -> None:
     """Write a session as an NWB file in the canonical layout (``nwb_schemas/ngb-grasp-1.yaml``).
 
-    The file appears under its name only when it is complete. Its datasets carry checksums and it knows
-    the digest of its content, so that :func:`load_session` gives back exactly this session or refuses.
+    The file appears under its name only when it is complete. Its datasets carry checksums and it stores
+    the digest of its content, so that :func:`load_session` returns exactly this session or raises.
 
     Parameters
     ----------
@@ -69,22 +69,22 @@ def write_session(
     licence : str
         SPDX identifier of the data's licence.
     notes : str
-        What a reader of scores on this file should know; they are among the notes of the session read back.
+        Remarks for readers of scores on this file; added to the notes of the session when read.
     resolution : mapping of str to float, optional
-        Signal (or ``true_rates``) → step of which all its values are whole multiples; they are then
+        Signal (or ``true_rates``) → step; all values must be whole multiples of it and are
         stored as integers, which keeps the file small.
 
     Raises
     ------
     NgbError
-        If the session could not be read back unchanged, a word of the metadata is not as NWB wants it,
+        If the session could not be read back unchanged, metadata do not follow NWB's rules,
         or the file cannot be written.
     """
     path = Path(path)
     steps = dict(resolution or {})
     _check_writable(session, steps)
     _check_subject(species, sex, age)
-    stamp = Stamp(
+    header = FileHeader(
         layout=CANONICAL,
         digest=session_digest(session),
         label=SYNTHETIC_LABEL if session.synthetic else "",
@@ -92,7 +92,7 @@ def write_session(
         window=session.window,
         joint_map=session.joint_map,
     )
-    nwb = _header(session, stamp, _when(session_start_time), description, institution, notes)
+    nwb = _nwb_file(session, header, _when(session_start_time), description, institution, notes)
     _add_subject(nwb, session.subject, species, sex, age)
     _add_units(nwb, session.units)
     _add_trials(nwb, session)
@@ -101,7 +101,7 @@ def write_session(
 
 
 def _check_writable(session: Session, steps: Mapping[str, float]) -> None:
-    """Refuse what reading would refuse or alter."""
+    """Raise if reading would refuse or alter the session."""
     report = Report()
     units, trials = session.units, session.trials
     checks.check_spikes(units, "units", report)
@@ -111,7 +111,7 @@ def _check_writable(session: Session, steps: Mapping[str, float]) -> None:
     if len(trials) == 0:
         report.error("trials", "there are none")
     if trials.group:
-        report.error("trials", "groups of trials have no place in the canonical layout")
+        report.error("trials", "groups of trials are not supported by the canonical layout")
     if (
         units.counts is not None
         and units.count_times is not None
@@ -143,7 +143,7 @@ def _check_signal(name: str, signal: Signal, report: Report) -> None:
             name, "it cannot be the name of a signal (letters, digits and _, not ending in _columns)"
         )
     if signal.role not in CHOICES["role"]:
-        report.error(name, f"its role {signal.role!r} is none of {', '.join(CHOICES['role'])}")
+        report.error(name, f"its role {signal.role!r} is not one of {', '.join(CHOICES['role'])}")
     if signal.role == "joint_angle" and signal.unit != "rad":
         report.error(name, f"joint angles must be in rad, not {signal.unit!r}")
     if signal.values.shape != (len(signal.times), len(signal.columns)) or not signal.values.size:
@@ -157,7 +157,7 @@ def _check_subject(species: str, sex: str, age: str | None) -> None:
         ("age", age, r"P(?!$)(\d+(\.\d+)?[YMWD])*(T(\d+(\.\d+)?[HMS])+)?", "'P8Y'"),
     ):
         if value is not None and not re.fullmatch(pattern, value):
-            raise NgbError(f"The {what} {value!r} is not written as NWB wants it; give {example}.")
+            raise NgbError(f"The {what} {value!r} does not follow NWB's rules; write it like {example}.")
 
 
 def _when(time: datetime | str) -> datetime:
@@ -166,7 +166,7 @@ def _when(time: datetime | str) -> datetime:
             time = datetime.fromisoformat(time)
         except ValueError:
             raise NgbError(
-                f"The session start time {time!r} is not ISO 8601; give '2024-05-31T09:30:00'."
+                f"The session start time {time!r} is not ISO 8601; write it like '2024-05-31T09:30:00'."
             ) from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
@@ -174,15 +174,20 @@ def _when(time: datetime | str) -> datetime:
 # -- contents --------------------------------------------------------------------------------------------
 
 
-def _header(
-    session: Session, stamp: Stamp, start: datetime, description: str, institution: str | None, notes: str
+def _nwb_file(
+    session: Session,
+    header: FileHeader,
+    start: datetime,
+    description: str,
+    institution: str | None,
+    notes: str,
 ) -> NWBFile:
     from pynwb import NWBFile
     from pynwb.core import ScratchData
 
     nwb = NWBFile(
-        session_description=f"{stamp.label}: {description}" if stamp.label else description,
-        identifier=stamp.identifier,
+        session_description=f"{header.label}: {description}" if header.label else description,
+        identifier=header.identifier,
         session_start_time=start,
         session_id=session.id,
         institution=institution,
@@ -191,8 +196,8 @@ def _header(
     )
     nwb.add_scratch(
         ScratchData(
-            name=STAMP_NAME,
-            data=stamp.to_json(),
+            name=HEADER_NAME,
+            data=header.to_json(),
             description="layout, digest of the content, licence, window and joint map, as JSON",
         )
     )
@@ -218,7 +223,7 @@ def _add_units(nwb: NWBFile, units: Units) -> None:
             units.counts.astype(np.min_scalar_type(int(units.counts.max(initial=0)))),
             units.count_times,
             unit="counts",
-            description="spikes per bin; a bin is stamped with its start",
+            description="spikes per bin; times are bin starts",
         )
         _module(nwb, "ecephys", "binned spike counts").add(series)
         return
@@ -239,7 +244,7 @@ def _add_units(nwb: NWBFile, units: Units) -> None:
 
 
 def _add_electrodes(nwb: NWBFile, units: Units) -> None:
-    """One row per unit: its area is all that is known of its site."""
+    """One row per unit: only its area is known."""
     device = nwb.create_device(name="array", description="not further described")
     groups = {
         area: nwb.create_electrode_group(
@@ -299,7 +304,7 @@ def _signal_series(signal: Signal, step: float | None) -> TimeSeries:
 
 
 def _whole_steps(signal: Signal, step: float) -> NDArray[Any]:
-    """Values as integers, so that ``integer * step`` gives them back bit by bit."""
+    """Return values as integers, so that ``integer * step`` restores them bit for bit."""
     with np.errstate(all="ignore"):
         whole = np.rint(signal.values / step)
     if (
@@ -324,18 +329,18 @@ def _column_table(signal: Signal) -> DynamicTable:
 # -- pieces ----------------------------------------------------------------------------------------------
 
 
-def _series(name: str, values: NDArray[Any], times: Floats, **words: Any) -> TimeSeries:
+def _series(name: str, values: NDArray[Any], times: Floats, **options: Any) -> TimeSeries:
     from pynwb import TimeSeries
 
     rate = _regular_rate(times)
     clock: dict[str, Any] = {"timestamps": _stored(times)}
     if rate is not None:
         clock = {"starting_time": float(times[0]), "rate": rate}
-    return TimeSeries(name=name, data=_stored(values), **clock, **words)
+    return TimeSeries(name=name, data=_stored(values), **clock, **options)
 
 
 def _regular_rate(times: Floats) -> float | None:
-    """Rate from which the reader makes exactly these times, if there is one."""
+    """Return the rate that yields exactly these times, if there is one."""
     if len(times) < 2 or times[-1] <= times[0]:
         return None
     mean = (len(times) - 1) / (times[-1] - times[0])
@@ -346,7 +351,7 @@ def _regular_rate(times: Floats) -> float | None:
 
 
 def _row_names(names: Sequence[str]) -> tuple[list[int], tuple[str, ...] | None]:
-    """Integer ids of a table's rows, and a column of names where the names are no integers."""
+    """Integer ids of a table's rows, and a column of names if the names are not integers."""
     if all(re.fullmatch(r"0|[1-9]\d{0,8}", n) for n in names):
         return [int(n) for n in names], None
     return list(range(len(names))), tuple(names)
@@ -378,7 +383,7 @@ def _text(name: str, description: str, values: Sequence[str]) -> VectorData:
 
 
 def _stored(values: NDArray[Any]) -> Any:
-    """Chunked, compressed, with a checksum on every chunk."""
+    """Return the data chunked, compressed, with a checksum on every chunk."""
     from pynwb import H5DataIO
 
     if values.size == 0:
@@ -401,7 +406,7 @@ def _module(nwb: NWBFile, name: str, description: str) -> Any:
 
 
 def _save(nwb: NWBFile, path: Path) -> None:
-    """Write beside the target, sync, and only then give the file its name."""
+    """Write to a temporary file, sync, then rename it."""
     from pynwb import NWBHDF5IO
 
     part = path.with_name(f"{path.name}.part")

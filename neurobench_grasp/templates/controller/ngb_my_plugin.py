@@ -1,7 +1,7 @@
-"""A controller of the hand that learns by motor babbling, as infants are thought to.
+"""A controller of the hand that learns by motor babbling, as is thought of infants.
 
-The hand moves at random. From that the network learns which torques took it from where it was to where it is
-60 ms later. To imitate a movement it is asked for the torques that lead to the posture 60 ms ahead.
+The hand moves at random, and the network learns which torques moved it from one posture to that
+60 ms later. To imitate a movement, it predicts the torques that lead to the posture 60 ms ahead.
 """
 
 import numpy as np
@@ -9,22 +9,22 @@ from neurobench_grasp import Activations, ModelCard, ModelSpec, NgbError, Ragged
 
 AHEAD = 3  # steps of 20 ms
 N_JOINTS, N_MUSCLE_SIGNALS = 23, 78
-GOAL = slice((AHEAD - 1) * N_JOINTS, AHEAD * N_JOINTS)  # where that posture is among the next five
+GOAL = slice((AHEAD - 1) * N_JOINTS, AHEAD * N_JOINTS)  # its columns among the next five postures
 N_GOAL, N_STATE, N_HIDDEN = 50, 100, 200
-GAIN = 0.2  # of the random weights: units stay where they are nearly linear, so that small errors show
+GAIN = 0.2  # of the random weights: units stay nearly linear, so that small errors are visible
 N_HANDS, N_STEPS = 128, 60  # of babbling
 RIDGE = 1e-7
 
 
 class Babbler:
-    """Fixed random weights up to the hidden layer, learned ones from there to the torques."""
+    """Fixed random weights up to the hidden layer, fitted weights from there to the torques."""
 
     def __init__(self, n_steps):
         self.n_steps = n_steps
         self.weights = {}
 
     def fit(self, train, *, seed):
-        """Babble around the postures of the training trials, and learn the torques by ridge regression."""
+        """Babble around the postures of the training trials, and fit the torques by ridge regression."""
         rng = np.random.default_rng(seed)
         observed, torque = babble(postures(train).values, self.n_steps, rng)
         self.weights = {
@@ -40,36 +40,36 @@ class Babbler:
         self.weights["torque"] = np.linalg.solve(hidden.T @ hidden + penalty, hidden.T @ torque)
 
     def activations(self, trials):
-        """Give every layer by name, as it was in closed loop."""
+        """Return every layer by name, in closed loop."""
         return self.activations_of(self.observe(trials))
 
     def track(self, trials, *, goal=None):
-        """Imitate; ``goal`` gives, step by step, the next five postures or the embedding instead."""
+        """Imitate; ``goal`` replaces the reference: the next five postures at each step, or the embedding."""
         return self._loop(trials, goal)[0]
 
     def observe(self, trials):
-        """Give what the network received in closed loop."""
+        """Return the observations of the network in closed loop."""
         return self._loop(trials, None)[1]
 
     def embed(self, trials):
-        """Give the embedding of the goal."""
+        """Return the embedding of the goal."""
         return self.activations(trials).layers["goal"]
 
     def activations_of(self, observations):
-        """Run the network openly."""
+        """Run an open pass of the network."""
         layers = self._layers(observations.values)
         return Activations({name: Ragged(x, observations.offsets) for name, x in layers.items()})
 
     def state(self):
-        """Give all that was drawn and learned, as named arrays."""
+        """Return all weights as named arrays."""
         return self.weights
 
     def restore(self, state):
-        """Take back what ``state`` gave."""
+        """Load what ``state`` returned."""
         self.weights = dict(state)
 
     def _layers(self, observed, embedding=None):
-        """Activity of each layer, (n_rows, n_features); ``embedding`` takes the place of the goal's."""
+        """Activity of each layer, (n_rows, n_features); ``embedding`` replaces that of the goal."""
         w = self.weights
         goal, state = np.split((observed - w["mean"]) / w["scale"], [N_JOINTS], axis=1)
         goal = np.tanh(goal @ w["goal"]) if embedding is None else embedding
@@ -83,7 +83,7 @@ class Babbler:
         }
 
     def _loop(self, trials, goal):
-        """Run all trials side by side, one hand each, until the longest is over."""
+        """Simulate all trials in parallel, one hand each, until the longest has ended."""
         from neurobench_grasp.bodies import Hands  # MuJoCo; listing models must stay quick
 
         if goal is not None and goal.kind not in ("joint_angles", "embedding"):
@@ -110,24 +110,24 @@ class Babbler:
 
 
 def postures(trials):
-    """Joint angles in steps of the hand, if they are there."""
+    """Return the joint angles if they were recorded in steps of the hand."""
     if trials.joint_angles is None or round(1000 * trials.dt) != 20:
         raise NgbError("my_plugin needs joint angles in steps of 20 ms.")
     return trials.joint_angles
 
 
 def random_weights(n_inputs, n_outputs, rng):
-    """Weights that give outputs of the size of the gain for inputs of size one."""
+    """Return random weights that map unit-size inputs to outputs of the size of the gain."""
     return GAIN * rng.standard_normal((n_inputs, n_outputs)) / n_inputs**0.5
 
 
 def at_step(trials, step):
-    """One row per trial: its row at that step, its last where it has ended."""
+    """Return one row per trial: that of the step, or its last one if it has ended."""
     return np.stack([trial[min(step, len(trial) - 1)] for trial in trials])
 
 
 def babble(start, n_steps, rng):
-    """Move at random from given postures; give what was wanted and sensed, and the torques that did it."""
+    """Move at random from given postures; return the observations and the torques."""
     from neurobench_grasp.bodies import Hands
 
     hands, torque = Hands("torque", N_HANDS), np.zeros((N_HANDS, N_JOINTS))

@@ -1,7 +1,7 @@
-"""A dataset of one session: fingers that close around five objects, and units that follow them.
+"""A dataset of one session: fingers close around five objects, and units follow them.
 
-The session is made up and stands in for yours: put code that loads your recording in place of `make_session`.
-If you have NWB files already, let `files` give their paths, and delete the rest.
+The session is synthetic and a placeholder: put code that loads your recording in place of `make_session`.
+If you have NWB files already, let `files` return their paths, and delete the rest.
 """
 
 from dataclasses import replace
@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 from neurobench_grasp import DatasetSpec, hookimpl
 
-VERSION = 1  # raise it when the content changes, so that the files are made anew
+VERSION = 1  # raise it when the content changes, so that the files are written again
 OBJECTS = {"ball": 0.5, "cup": 0.8, "ring": 1.3, "rod": 1.0, "plate": 0.3}  # how far the fingers close, rad
 N_REPEATS, N_UNITS = 12, 8
-PACE = 2.5  # s, from one trial to the next
+PACE = 2.5  # s between the starts of trials
 
 
 def files():
-    """Give the paths of the NWB files; they are made once, and kept in the cache folder."""
+    """Return the paths of the NWB files, written once into the cache folder."""
     from neurobench_grasp.cache import cache_folder
     from neurobench_grasp.data import write_session
 
@@ -37,7 +37,7 @@ def files():
 
 
 def make_session(rng):
-    """Give spike times (s), joint angles (rad) and trials as one session; all times are on one clock."""
+    """Return spike times (s), joint angles (rad) and trials as one session; all times are on one clock."""
     from neurobench_grasp.data import session_from_arrays
 
     objects = rng.permutation(list(OBJECTS) * N_REPEATS)

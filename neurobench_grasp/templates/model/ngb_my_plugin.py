@@ -1,7 +1,7 @@
-"""A leaky recurrent network that forecasts the movement, as a forward model of the hand would.
+"""A leaky recurrent network that predicts the coming movement, like a forward model of the hand.
 
-Random recurrent weights keep a fading memory of the movement. From it a linear readout, which is all that is
-learned, forecasts the posture 100 ms ahead. Neurons are predicted from memory and forecast, the two layers.
+Random recurrent weights keep a fading memory of the movement. From it a linear readout, the only fitted part,
+learned, forecasts the posture 100 ms ahead. Memory and forecast are the two layers compared with neurons.
 """
 
 import numpy as np
@@ -14,13 +14,13 @@ RIDGE = 1e-3
 
 
 class Forecaster:
-    """Each trial on its own, from its first step on; no step depends on later ones."""
+    """Processes each trial independently from its first step; no step depends on later ones."""
 
     def __init__(self):
         self.weights = {}
 
     def fit(self, train, *, seed):
-        """Draw the network, and learn the readout from the behaviour of the training trials."""
+        """Draw the random weights, and fit the readout to the behaviour of the training trials."""
         rng = np.random.default_rng(seed)
         moves = movement(train)
         mean, scale = moves.values.mean(0), moves.values.std(0) + 1e-6
@@ -38,21 +38,21 @@ class Forecaster:
         self.weights["readout"] = np.linalg.solve(memory.T @ memory + penalty, memory.T @ future)
 
     def activations(self, trials):
-        """Give every layer by name, with exactly the steps of the trials."""
+        """Return every layer by name, with exactly the steps of the trials."""
         hidden = self._hidden(trials)
         forecast = Ragged.of([trial @ self.weights["readout"] for trial in hidden])
         return Activations({"hidden": hidden, "forecast": forecast})
 
     def state(self):
-        """Give all that was drawn and learned, as named arrays."""
+        """Return all weights as named arrays."""
         return self.weights
 
     def restore(self, state):
-        """Take back what ``state`` gave."""
+        """Load what ``state`` returned."""
         self.weights = dict(state)
 
     def _hidden(self, trials):
-        """Run the network over all trials side by side, each beginning at rest."""
+        """Run the network over all trials in parallel, each starting at rest."""
         w, leak = self.weights, 1 - np.exp(-trials.dt / TIME_CONSTANT)
         moves = movement(trials)
         drive = np.zeros((len(moves), max(moves.lengths), N_HIDDEN))
@@ -67,7 +67,7 @@ class Forecaster:
 
 
 def movement(trials: Trials) -> Ragged:
-    """Joint angles where they were recorded, and all recorded signals side by side where not."""
+    """Return the joint angles if recorded, else all recorded signals concatenated."""
     if trials.joint_angles is not None:
         return trials.joint_angles
     return Ragged(np.hstack([s.values for s in trials.signals.values()]), trials.offsets)

@@ -1,4 +1,4 @@
-"""Representational similarity: do objects that look alike to the neurons look alike to the model.
+"""Representational similarity of neurons and model.
 
 In each area the mean responses to any two objects are correlated over units, and so are the mean activations
 of each layer over its features. The score is the correlation of the two lists, on held-out trials
@@ -12,7 +12,7 @@ METRIC, SPLIT, MIN_OBJECTS, MIN_UNITS = "object_similarity", "test", 4, 2
 
 
 def run(context):
-    """Give one row per session, area and layer; the model was fitted on training trials before."""
+    """Return one row per session, area and layer; the model is already fitted on training trials."""
     rows = []
     for session in context.sessions:
         held_out = context.index(session, getattr(context.splits, SPLIT))
@@ -31,7 +31,7 @@ def run(context):
 
 
 def overall(rows):
-    """Give the mean over sessions and layers for each area; rows without a session are what is printed."""
+    """Return the mean over sessions and layers for each area; the rows without a session are printed."""
     for area in dict.fromkeys(row["area"] for row in rows):
         values = [row["value"] for row in rows if row["area"] == area and row["value"] is not None]
         found = (
@@ -41,7 +41,7 @@ def overall(rows):
 
 
 def match(responses, activity, condition):
-    """Compare (n_trials, n_units) with (n_trials, n_features): a score, or the reason why there is none."""
+    """Compare (n_trials, n_units) with (n_trials, n_features); return a score or the reason for none."""
     if len(set(condition)) < MIN_OBJECTS or responses.shape[1] < MIN_UNITS:
         return {"value": None, "reason": f"fewer than {MIN_OBJECTS} objects or {MIN_UNITS} units"}
     with np.errstate(invalid="ignore"):
@@ -50,10 +50,10 @@ def match(responses, activity, condition):
 
 
 def similarities(trials, condition):
-    """Correlation of the mean rows of any two objects, shape (n_pairs,)."""
+    """Return the correlation of the mean rows of any two objects, shape (n_pairs,)."""
     objects, mine = np.unique(condition, return_inverse=True)
     means = np.stack([trials[mine == i].mean(0) for i in range(len(objects))])
-    means = means - means.mean(0)  # what all objects have in common tells nothing of their similarity
+    means = means - means.mean(0)  # the mean over objects carries no information on similarity
     return np.corrcoef(means)[np.triu_indices(len(objects), 1)]
 
 
@@ -64,6 +64,6 @@ def ngb_protocols():
         "my_plugin",
         version=1,
         run=run,
-        summary="do objects that look alike to the neurons look alike to the model?",
+        summary="are objects that are similar to the neurons similar to the model?",
         settings={"split": SPLIT, "min_objects": MIN_OBJECTS, "min_units": MIN_UNITS},
     )

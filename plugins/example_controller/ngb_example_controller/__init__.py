@@ -1,7 +1,7 @@
-"""An example: a controller with a torch network of its own, by the public interface alone. Copy it.
+"""Example: a controller with its own torch network, using only the public interface. Copy it.
 
-It learns by motor babbling, as infants are thought to: the hand moves at random, and the network learns which
-torques took it from where it was to where it is 60 ms later. To imitate, it is asked for the torques that
+It learns by motor babbling, as is thought of infants: the hand moves at random, and the network learns which
+torques moved it from one posture to that 60 ms later. To imitate, it predicts the torques that
 lead to the posture 60 ms ahead.
 """
 
@@ -9,7 +9,7 @@ from neurobench_grasp import ModelCard, ModelSpec, hookimpl
 
 
 def build(seed, **settings):
-    """Give an unfitted controller; torch is imported here, because listing models must stay quick."""
+    """Return an unfitted controller; torch is imported here, because listing models must stay fast."""
     from ngb_example_controller.controller import ExampleController
 
     return ExampleController(**settings)

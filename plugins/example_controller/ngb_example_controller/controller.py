@@ -1,4 +1,4 @@
-"""The controller and its network; see the package for what it does."""
+"""The controller and its network."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ N_HANDS = 128
 
 
 class Inverse(nn.Module):
-    """Goal posture and muscle state in, torques out; every layer by name."""
+    """Maps goal posture and muscle state to torques; returns every layer by name."""
 
     def __init__(self):
         super().__init__()
@@ -22,7 +22,7 @@ class Inverse(nn.Module):
         self.register_buffer("scale", torch.ones(101))
 
     def layers(self, observed, embedding=None):
-        """Activity of each layer; ``embedding`` takes the place of the goal's."""
+        """Return the activity of each layer; ``embedding`` replaces that of the goal."""
         goal, state = torch.split((observed - self.centre) / self.scale, [23, 78], dim=1)
         out = {"goal": torch.tanh(self.goal(goal)) if embedding is None else embedding}
         out["state"] = torch.tanh(self.state(state))
@@ -31,7 +31,7 @@ class Inverse(nn.Module):
 
 
 class ExampleController:
-    """Babbles when it is fitted, imitates when it is scored."""
+    """Learns by motor babbling when fitted, imitates when scored."""
 
     def __init__(self, n_steps=150, n_updates=1500):
         self.n_steps, self.n_updates = n_steps, n_updates
@@ -54,40 +54,40 @@ class ExampleController:
         self.network = network.double().eval()
 
     def activations(self, trials):
-        """Every layer in closed loop."""
+        """Return every layer in closed loop."""
         return self.activations_of(self.observe(trials))
 
     def track(self, trials, *, goal=None):
-        """Imitate; ``goal`` gives, step by step, the next five postures or the embedding instead."""
+        """Imitate; ``goal`` replaces the reference: the next five postures at each step, or the embedding."""
         return self._loop(trials, goal)[0]
 
     def observe(self, trials):
-        """Give what the network received in closed loop."""
+        """Return the observations of the network in closed loop."""
         return self._loop(trials, None)[1]
 
     def embed(self, trials):
-        """Embedding of the goal."""
+        """Return the embedding of the goal."""
         return self.activations(trials).layers["goal"]
 
     def activations_of(self, observations):
-        """Run the network openly."""
+        """Run an open pass of the network."""
         with torch.inference_mode():
             layers = self.network.layers(torch.tensor(observations.values))
         return Activations({name: Ragged(x.numpy(), observations.offsets) for name, x in layers.items()})
 
     def state(self):
-        """Weights by name."""
+        """Return the weights by name."""
         return {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
 
     def restore(self, state):
-        """Take the weights back."""
+        """Load the weights."""
         self.network = Inverse().double()
         self.network.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
 
     def _loop(self, trials, goal):
-        """All trials at once, one hand each; each is stepped until the longest is over."""
+        """Simulate all trials in parallel, one hand each, until the longest has ended."""
         if goal is not None and goal.kind not in ("joint_angles", "embedding"):
-            raise NgbError(f"example_controller takes no goal of kind {goal.kind!r}.")
+            raise NgbError(f"example_controller does not support goals of kind {goal.kind!r}.")
         lengths, angles = trials.joint_angles.lengths, list(trials.joint_angles)
         hands = Hands("torque", len(trials))
         hands.start(slice(None), np.stack([a[0] for a in angles]), np.zeros((len(trials), 23)))
@@ -112,7 +112,7 @@ class ExampleController:
 
 
 def babble(postures, n_steps, rng):
-    """Random smooth torques from random postures: what was wanted and sensed, and what was done."""
+    """Apply random smooth torques from random postures; return the observations and the torques."""
     hands = Hands("torque", N_HANDS)
     hands.start(slice(None), postures[rng.integers(len(postures), size=N_HANDS)], np.zeros((N_HANDS, 23)))
     action, muscles, angles, actions = np.zeros((N_HANDS, 23)), [], [], []

@@ -65,7 +65,7 @@ def ngb_datasets():
     yield DatasetSpec("no_licence", files=lambda: [HERE / "good.nwb"], summary="a fake", synthetic=True)
     yield DatasetSpec("no_file", files=lambda: [HERE / "none.nwb"], summary="a fake", licence="CC0-1.0")
     yield DatasetSpec("no_nwb", files=lambda: [HERE / "bad.nwb"], summary="a fake", licence="CC0-1.0")
-    yield DatasetSpec("not_told", files=lambda: [HERE / "good.nwb"], summary="a fake", licence="CC0-1.0")
+    yield DatasetSpec("undeclared", files=lambda: [HERE / "good.nwb"], summary="a fake", licence="CC0-1.0")
     yield DatasetSpec(
         "twice", files=lambda: [HERE / "good.nwb"] * 2, summary="a fake", licence="CC0-1.0", synthetic=True
     )

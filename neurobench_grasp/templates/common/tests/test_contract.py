@@ -6,5 +6,5 @@ pytestmark = pytest.mark.ngb_plugin("my_plugin")
 
 
 def test_contract(ngb_check):
-    """Each check passes, or says what to change."""
+    """Run one check; a failure states what to change."""
     ngb_check()

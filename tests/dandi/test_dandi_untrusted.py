@@ -126,7 +126,7 @@ def test_inspect_looks_into_an_archive(ngb, server, valid):
         assert {k: found[k] for k in same} == {k: direct[k] for k in same}
         shown = ngb("data", "inspect", name)
         assert shown.stdout.startswith(name.partition("?")[0])
-        assert "MB were transferred" in shown.stderr
+        assert "MB transferred" in shown.stderr
     assert not any(headers.get("Range") is None for port, _, _, headers in server.seen if port == "blob")
 
 

@@ -1,4 +1,4 @@
-"""Whether any file of a folder was opened, by whatever means: Linux's inotify."""
+"""Detect whether any file of a folder was opened, by any means, with Linux's inotify."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 IN_OPEN, IN_ISDIR = 0x20, 0x40000000
-HEADER = struct.Struct("iIII")  # of an event: watch, mask, cookie, length of the name
+HEADER = struct.Struct("iIII")  # event header: watch, mask, cookie, length of the name
 
 
-class Tripwire:
-    """Watches a folder from now on; where there is no inotify, it sees nothing.
+class AccessMonitor:
+    """Monitors a folder from now on; without inotify, it detects nothing.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ class Tripwire:
             libc.inotify_add_watch(self._descriptor, os.fsencode(folder), IN_OPEN)
 
     def touched(self) -> bool:
-        """Whether a file was opened since the last look."""
+        """Return whether a file was opened since the last call."""
         if self._descriptor < 0:
             return False
         try:
             raw = os.read(self._descriptor, 1 << 16)
-        except OSError:  # nothing happened
+        except OSError:  # no event
             return False
         return any(not mask & IN_ISDIR for mask in _masks(raw))
 
