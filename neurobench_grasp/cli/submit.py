@@ -36,6 +36,6 @@ def submit(
         *(f"note: {note}" for note in made.notes),
         f"submission: {made.folder}",
         "next: `ngb verify` on that folder; then copy it into registry/results of a fork of the project and",
-        "open a pull request. docs/submitting.md tells what happens then.",
+        "open a pull request. docs/submitting.md describes what happens then.",
     ]
     return Result(described(made), view)

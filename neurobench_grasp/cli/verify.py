@@ -23,7 +23,7 @@ def verify(
         bool,
         typer.Option(
             "--retrain",
-            help="Fit anew and score; where training takes long, at the tiny profile beside --rescore.",
+            help="Fit again and score; where training takes long, at the tiny profile beside --rescore.",
         ),
     ] = False,
     write: Annotated[

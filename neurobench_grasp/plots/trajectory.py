@@ -49,7 +49,7 @@ class Hand:
 
 
 @dataclass(frozen=True)
-class Course:
+class Trajectory:
     """A trial in closed loop; arrays have one row per step.
 
     Parameters
@@ -83,7 +83,7 @@ class Course:
     @classmethod
     def of(
         cls, trial: Trials, tracking: Tracking, average_posture: Floats, driven: Tracking | None = None
-    ) -> Course:
+    ) -> Trajectory:
         """Compare what was recorded in one trial with what the hand did."""
         assert trial.joint_angles is not None
         recorded = np.asarray(trial.joint_angles[0], np.float64)

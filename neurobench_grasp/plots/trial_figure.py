@@ -37,7 +37,7 @@ def figure_png(table: pd.DataFrame, title: str, names: Sequence[str]) -> bytes:
     Parameters
     ----------
     table : DataFrame
-        :meth:`Course.table`; without columns of activation there is no panel for it.
+        :meth:`Trajectory.table`; without columns of activation there is no panel for it.
     title : str
     names : sequence of str
         Of the simulated hand, and of the one that spikes drive if there is one.

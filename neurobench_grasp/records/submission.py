@@ -22,8 +22,10 @@ from typing import Any
 from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.contract.card import ModelCard
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsafeFileError
-from neurobench_grasp.records.consistency import agreement, named
+from neurobench_grasp.records.consistency import contradictions
 from neurobench_grasp.records.record import from_json, read_units, record_path, to_json, units_path
+from neurobench_grasp.records.table import row_name
+from neurobench_grasp.records.units import UnitTable
 
 BUNDLE, CARD = "bundle.json", "card.json"
 RECORDS, SPLITS, CHECKPOINTS = "records", "splits", "checkpoints"
@@ -389,7 +391,8 @@ def _different_rows(
     changed = [i for i, (a, b) in enumerate(zip(rows, now, strict=True)) if a != b]
     content = read_json(files[file])["scores"] if changed else []
     for i in changed:
-        yield f"{file}: {named(i, content[i] if isinstance(content[i], dict) else {})} {_change(True, True)}"
+        row = content[i] if isinstance(content[i], dict) else {}
+        yield f"{file}: {row_name(i, row)} {_change(True, True)}"
 
 
 def _change(was: bool, is_now: bool) -> str:
@@ -516,7 +519,7 @@ def _of_units(path: Path, record: ScoreRecord) -> Iterator[str]:
         yield f"provenance.units_sha256: {error}"
         return
     try:
-        yield from agreement(record, units).problems
+        yield from contradictions(record, units or UnitTable({}))
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
         yield f"scores: they cannot be compared with {beside.name} ({error}); score again."
 

@@ -15,7 +15,7 @@ from neurobench_grasp.bodies import KEYPOINTS, MUSCLES
 from neurobench_grasp.bodies.render import drawing_backend
 from neurobench_grasp.contract import Floats, Progress, Tracking, Trials
 from neurobench_grasp.errors import NgbError, UnknownNameError, UnsupportedError
-from neurobench_grasp.plots.trajectory import Course
+from neurobench_grasp.plots.trajectory import Trajectory
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols.brain_control.trial import drive_trial
 from neurobench_grasp.protocols.context import Context
@@ -152,17 +152,17 @@ def render_trial(
     who, by = f"{model} (seed {seed}) on {title}", f"{model}, seed {seed}"
     if area is None:
         file, driven = f"{model}-{name}", None
-        course = Course.of(one, _tracked(context, model, one), posture)
-        figure = figure_png(course.table(), who, ["simulated"])
-        pictures = frames(course, title, [f"simulated: {by}"], progress)
+        trajectory = Trajectory.of(one, _tracked(context, model, one), posture)
+        figure = figure_png(trajectory.table(), who, ["simulated"])
+        pictures = frames(trajectory, title, [f"simulated: {by}"], progress)
     else:
         file, names = f"{model}-{name}-{area}", ["simulated, intact goal", f"simulated, driven by {area}"]
-        course, driven = _driven(context, model, session, index, area, decoded, posture)
-        figure = figure_png(course.table(), f"{who}\n{driven}", names)
-        pictures = frames(course, f"{title}; {by}; {driven}", names, progress)
+        trajectory, driven = _driven(context, model, session, index, area, decoded, posture)
+        figure = figure_png(trajectory.table(), f"{who}\n{driven}", names)
+        pictures = frames(trajectory, f"{title}; {by}; {driven}", names, progress)
     video = to or Path(re.sub(r"[^\w.-]+", "_", file) + ".gif")
     files = {
-        video.with_suffix(".csv"): course.table().to_csv(index=False).encode(),
+        video.with_suffix(".csv"): trajectory.table().to_csv(index=False).encode(),
         video.with_suffix(".png"): figure,
         video: encode(pictures),
     }
@@ -171,8 +171,8 @@ def render_trial(
     return Rendering(
         video, video.with_suffix(".png"), video.with_suffix(".csv"),
         session=session.id, trial=one.ids[0], condition=one.condition[0],
-        error_mm=course.in_window(course.simulated.error_mm),
-        average_posture_error_mm=course.in_window(course.average_posture_error_mm),
+        error_mm=trajectory.in_window(trajectory.simulated.error_mm),
+        average_posture_error_mm=trajectory.in_window(trajectory.average_posture_error_mm),
         driven=driven,
     )  # fmt: skip
 
@@ -215,16 +215,16 @@ def _driven(
     area: str,
     decoded: str,
     posture: Floats,
-) -> tuple[Course, DrivenHand]:
+) -> tuple[Trajectory, DrivenHand]:
     """Let the hand move with its intact goal, and with the one that is decoded from spikes."""
     driven = drive_trial(context, session, index, area, decoded)
     _check(driven.tracking, model, driven.trials)
     whole = session.trials.select([index])
     first = int(whole.window[0, 0] - driven.trials.window[0, 0])
     intact = _cut(_tracked(context, model, whole), first, first + int(driven.trials.offsets[-1]))
-    course = Course.of(driven.trials, intact, posture, driven.tracking)
-    error = course.in_window(course.hands[1].error_mm)
-    return course, DrivenHand(area, decoded, context.decoder.name, driven.fitted_on, error)
+    trajectory = Trajectory.of(driven.trials, intact, posture, driven.tracking)
+    error = trajectory.in_window(trajectory.hands[1].error_mm)
+    return trajectory, DrivenHand(area, decoded, context.decoder.name, driven.fitted_on, error)
 
 
 def _cut(tracking: Tracking, first: int, stop: int) -> Tracking:
