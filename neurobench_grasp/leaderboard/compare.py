@@ -182,7 +182,9 @@ def _check_scored(scored: Sequence[Scored], model: str, metric: str, split: str)
     mine = [row for s in scored if s.record.model == model for row in main_rows(s.record)]
     if not any((row["metric"], row.get("split")) == (metric, split) for row in mine):
         scores = [row for row in mine if "ci" in row and "of" not in row]
-        metrics, splits = (_list(sorted({row[key] for row in scores})) for key in ("metric", "split"))
+        metrics, splits = (
+            _list(sorted({row.get(key, "no split") for row in scores})) for key in ("metric", "split")
+        )
         raise NgbError(f"{model} has no {metric} on {split}; it has {metrics} on {splits}.")
 
 

@@ -35,7 +35,7 @@ def contradictions(record: ScoreRecord, units: UnitTable) -> Iterator[str]:
             yield from (f"{name}: {what}" for what in _differences(row, summarise(parts)))
         elif key.needs_units and row["value"] is not None:
             yield f"{name}: no scores of single units stand behind it; score again."
-        if key.needs_units and key in seen:
+        if key in seen and (parts is not None or key.needs_units):
             yield f"{name}: there is another row with these labels; score again."
         seen.add(key)
 

@@ -66,7 +66,7 @@ def patched(data, monkeypatch):
     known = load_registry()
     model = Provided(ModelSpec("hand", None, "", controller=True), CORE, "1.0")
     registry = SimpleNamespace(model=lambda name: model, protocol=known.protocol, decoder=known.decoder)
-    monkeypatch.setattr("neurobench_grasp.plots.load_registry", lambda: registry)
+    monkeypatch.setattr("neurobench_grasp.run.figures.load_registry", lambda: registry)
     monkeypatch.setattr("neurobench_grasp.run.evaluate.load_dataset", lambda *arguments, **options: data)
     monkeypatch.setattr("neurobench_grasp.plots.style._DPI", 100)  # which takes a third of the time
 
@@ -223,7 +223,7 @@ def test_several_networks_are_means_and_dots(data, pages, tmp_path):
     found = [row["error_mm"], row["error_mm_ci_low"], row["error_mm_ci_high"]]
     assert found == pytest.approx([total.value, *total.ci], abs=1e-5)  # they are kept in single precision
     assert total.draw_se > 0.3
-    shifted = pick(control, area="M1", split="test", name="shifted spikes")
+    shifted = pick(control, area="M1", split="test", name="shifted spikes (null)")
     single = [
         row_of(rows, "brain_control_error", "test", reference="shifted_spikes")["value"] for rows in records
     ]

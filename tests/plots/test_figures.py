@@ -110,7 +110,7 @@ def run():
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("neurobench_grasp.run.evaluate.load_registry", lambda: registry)
-        patch.setattr("neurobench_grasp.plots.load_registry", lambda: registry)
+        patch.setattr("neurobench_grasp.run.figures.load_registry", lambda: registry)
         patch.setattr("neurobench_grasp.run.evaluate.load_dataset", lambda *arguments, **options: data)
         yield SimpleNamespace(data=data, registry=registry, patch=patch)
 
@@ -456,7 +456,7 @@ def test_predictions_that_are_not_those_of_the_record_are_not_shown(run, out, tm
     for name in ("scores", "gains", "layers"):
         monkeypatch.setattr(figures, name, lambda networks: None)
     with pytest.raises(
-        NgbError, match=r"is predicted otherwise than when it was scored .* score the model again"
+        NgbError, match=r"is not predicted as when it was scored .* score the model again"
     ):
         draw_figures("network", "planted", out=out, to=tmp_path)
     assert list(tmp_path.iterdir()) == []
