@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurobench_grasp.cli.terminal import Json, Result, note, table
+from neurobench_grasp.cli.terminal import Json, Result, note, number, table
 from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def _table(rows: list[dict[str, Any]]) -> Iterator[RenderableType]:
         (
             rank(row),
             row["model"],
-            "–" if row["value"] is None else f"{row['value']:.3f}",
-            f"[{row['ci'][0]:.3f}, {row['ci'][1]:.3f}]" if row["ci"] else "–",
+            number(row["value"], 3),
+            f"[{number(row['ci'][0], 3)}, {number(row['ci'][1], 3)}]" if row["ci"] else "–",
             str(row["n_networks"]),
             str(row["n_units"] or "–"),
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurobench_grasp.cli.board import caveats, default_folders, rank, title
-from neurobench_grasp.cli.terminal import Json, Result, note, table
+from neurobench_grasp.cli.terminal import Json, Result, note, number, table, with_interval
 from neurobench_grasp.records.names import metric_name
 
 if TYPE_CHECKING:
@@ -78,10 +78,9 @@ def _models(rows: list[dict[str, Any]], digits: int) -> RenderableType:
         (
             rank(row),
             row["model"],
-            _value(row, digits),
+            with_interval(row, digits),
             str(row["n_networks"]),
-            _number(row["data_se"], digits),
-            _number(row["network_se"], digits),
+            *_errors(row, digits),
             str(row["n_units"] or "–"),
         )
         for row in rows
@@ -94,9 +93,8 @@ def _differences(pairs: list[Fields], digits: int) -> RenderableType:
     cells = [
         (
             _pair(p),
-            _value(p, digits),
-            _number(p["data_se"], digits),
-            _number(p["network_se"], digits),
+            with_interval(p, digits),
+            *_errors(p, digits),
             p["verdict"] or "no interval",
         )
         for p in pairs
@@ -109,8 +107,7 @@ def _gains(board: Fields, digits: int) -> RenderableType:
     of_models = [(row["model"], row["gain"]) for row in board["models"] if row["gain"]]
     of_pairs = [(f"contrast: {_pair(p)}", p["contrast"]) for p in board["pairs"] if p["contrast"]]
     cells = [
-        (name, _value(gain, digits), _number(gain["data_se"], digits), _number(gain["network_se"], digits))
-        for name, gain in (*of_models, *of_pairs)
+        (name, with_interval(gain, digits), *_errors(gain, digits)) for name, gain in (*of_models, *of_pairs)
     ]
     columns = ("above the untrained twin", "mean [95 % interval]", "SE data", "SE nets")
     return table(*columns, rows=cells, numbers=("SE data", "SE nets"))
@@ -134,6 +131,11 @@ def _notes(pairs: list[Fields]) -> Iterator[str]:
         yield f"The smallest p that Mann–Whitney can reach is {smallest:.3g} for {', '.join(same)}."
 
 
+def _errors(row: Fields, digits: int) -> tuple[str, str]:
+    """Format the standard errors over data and over networks."""
+    return number(row["data_se"], digits), number(row["network_se"], digits)
+
+
 def _pair(pair: Fields) -> str:
     return f"{pair['a']} − {pair['b']}"
 
@@ -144,13 +146,3 @@ def _p_values(test: Fields | None) -> tuple[str, str]:
 
 def _p(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _value(row: Fields, digits: int) -> str:
-    interval = row["ci"]
-    ends = f" [{_number(interval[0], digits)}, {_number(interval[1], digits)}]" if interval else ""
-    return _number(row["value"], digits) + ends
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # no "-0.000"

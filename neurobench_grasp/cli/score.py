@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit, isolation
-from neurobench_grasp.cli.terminal import Apart, Json, Result, note, progress, table
+from neurobench_grasp.cli.terminal import Apart, Json, Result, note, number, progress, table, with_interval
 from neurobench_grasp.contract import ScoreRecord, StoredRow
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.records.names import DECODED, lower_is_better, short_name
@@ -137,7 +137,7 @@ def _layer_tables(record: ScoreRecord) -> Iterator[RenderableType]:
     """EV of each layer by number of components, area by area, if the record has them."""
     rows = [row for row in record.scores if "n_components" in row]
     for area in dict.fromkeys(row["area"] for row in rows):
-        mine = {(r["layer"], r["n_components"]): _short(r) for r in rows if r["area"] == area}
+        mine = {(r["layer"], r["n_components"]): number(r["value"], 3) for r in rows if r["area"] == area}
         layers, numbers = (list(dict.fromkeys(key[i] for key in mine)) for i in (0, 1))
         cells = [(layer, *(mine[layer, n] for n in numbers)) for layer in layers]
         yield ""
@@ -150,7 +150,9 @@ def _curve_tables(record: ScoreRecord) -> Iterator[RenderableType]:
     rows = [row for row in record.scores if "noise" in row]
     for area in dict.fromkeys(row["area"] for row in rows):
         mine = {
-            (r["decoded"], r["n_decoded_units"], r["noise"]): _value(r) for r in rows if r["area"] == area
+            (r["decoded"], r["n_decoded_units"], r["noise"]): with_interval(r)
+            for r in rows
+            if r["area"] == area
         }
         kinds = list(dict.fromkeys(kind for kind, _, _ in mine))
         points = dict.fromkeys((n, noise) for _, n, noise in mine)
@@ -164,10 +166,6 @@ def _curve_tables(record: ScoreRecord) -> Iterator[RenderableType]:
 
 def _many(n_units: str) -> str:
     return f"{n_units} unit{'' if n_units == '1' else 's'}"
-
-
-def _short(row: StoredRow) -> str:
-    return "–" if row["value"] is None else _number(row["value"], 3)
 
 
 def _shown(row: StoredRow) -> bool:
@@ -204,7 +202,7 @@ def _table(area: str, rows: Sequence[StoredRow]) -> RenderableType:
         for label in dict.fromkeys(map(_label, members)):
             by_split = {r.get("split", ""): r for r in members if _label(r) == label}
             units = dict.fromkeys(str(r["n_units"]) for r in by_split.values() if "n_units" in r)
-            values = [_value(by_split[c]) if c in by_split else "" for c in columns]
+            values = [with_interval(by_split[c]) if c in by_split else "" for c in columns]
             cells.append([f" {label}" if title else label, *values, "/".join(units)])
     heads = [column or "value" for column in columns]
     if not any("n_units" in r for r in rows):  # about the hand, not about units
@@ -225,21 +223,6 @@ def _label(row: StoredRow) -> str:
         return str(row["metric"]).removeprefix(GAIN)
     unit = f" ({row['unit']})" if "unit" in row else ""
     return short_name(row["metric"]) + unit
-
-
-def _value(row: StoredRow) -> str:
-    if row["value"] is None:
-        return "–"
-    digits = 2 if "unit" in row else 3
-    interval = row.get("ci")
-    ends = f" [{_number(interval[0], digits)}, {_number(interval[1], digits)}]" if interval else ""
-    return _number(row["value"], digits) + ends
-
-
-def _number(value: float, digits: int) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < 100 else f"{value:.3g}"  # no "-0.000"
 
 
 def _footnotes(rows: Sequence[StoredRow]) -> Iterator[str]:

@@ -25,18 +25,10 @@ from neurobench_grasp.scoring.networks import Networks, average
 
 Board = Mapping[str, Any]
 """What was scored alike: its labels, see :data:`BOARD`."""
-BOARD = (
-    "synthetic",
-    "dataset",
-    "dataset_sha256",
-    "splits",
-    "trained_on",
-    "trained_on_sha256",
-    "protocol",
-    "version",
-    "settings_sha256",
-    "area",
-)
+IDENTITY = ("synthetic", "dataset", "dataset_sha256", "splits", "trained_on", "trained_on_sha256")
+"""What was recorded: labels that boards of several protocols share."""
+BOARD = (*IDENTITY, "protocol", "version", "settings_sha256", "area")
+"""What was scored alike, in sorting order."""
 METRIC, SPLIT = "single_trial_ev", "ood"
 """The headline."""
 TWIN = "untrained"
@@ -180,21 +172,17 @@ def boards(
 
 
 def _board(record: ScoreRecord, row: StoredRow) -> dict[str, Any]:
-    """Everything that must be equal for two scores to share a board, in sorting order."""
-    dataset, protocol = record.dataset, record.protocol
-    values = (
-        bool(dataset["synthetic"]),
-        dataset["id"],
-        dataset["sha256"],
-        dataset["splits"],
-        dataset.get("trained_on", ""),
-        dataset.get("trained_on_sha256", ""),
-        protocol["name"],
-        protocol["version"],
-        settings_digest(record),
-        row.get("area", ""),  # a hand's error has none
-    )
-    return dict(zip(BOARD, values, strict=True))
+    """Labels of the board of a row; the error of a hand has no area."""
+    protocol = record.protocol
+    how = (protocol["name"], protocol["version"], settings_digest(record), row.get("area", ""))
+    return dict(zip(BOARD, (*identity(record), *how), strict=True))
+
+
+def identity(record: ScoreRecord) -> tuple[Any, ...]:
+    """Labels that identify the data of a record, see :data:`IDENTITY`."""
+    data = record.dataset
+    names = ("id", "sha256", "splits", "trained_on", "trained_on_sha256")
+    return bool(data["synthetic"]), *(data.get(name, "") for name in names)
 
 
 def settings_digest(record: ScoreRecord) -> str:

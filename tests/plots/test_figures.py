@@ -455,9 +455,7 @@ def test_predictions_that_are_not_those_of_the_record_are_not_shown(run, out, tm
     monkeypatch.setattr(figures, "scored_sessions", otherwise)
     for name in ("scores", "gains", "layers"):
         monkeypatch.setattr(figures, name, lambda networks: None)
-    with pytest.raises(
-        NgbError, match=r"is not predicted as when it was scored .* score the model again"
-    ):
+    with pytest.raises(NgbError, match=r"is not predicted as when it was scored .* score the model again"):
         draw_figures("network", "planted", out=out, to=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -124,7 +124,7 @@ def convert(path: Path, wishes: Wishes) -> Converted:
         Naming the field that is missing or wrong, and those that are there.
     """
     with open_mat(path) as mat:
-        table = _Table(_trial_data(mat, wishes.variable))
+        table = _TrialFields(_trial_data(mat, wishes.variable))
         session_date = table.date()
         areas = table.ending(SPIKES)
         chosen, notes = table.chosen(wishes.condition)
@@ -192,7 +192,7 @@ def _trial_data(mat: MatFile, variable: str | None) -> Struct:
     return next(iter(found.values()))
 
 
-class _Table:
+class _TrialFields:
     """The columns of a struct array of trials; messages name the field and the trial."""
 
     def __init__(self, data: Struct) -> None:

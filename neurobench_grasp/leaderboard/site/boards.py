@@ -11,8 +11,9 @@ from itertools import groupby
 from typing import Any
 
 from neurobench_grasp.leaderboard.ranking import gains
-from neurobench_grasp.leaderboard.site.entries import IDENTITY, LINEAR, Entry, identity, lowest_level
+from neurobench_grasp.leaderboard.site.entries import LINEAR, Entry, lowest_level
 from neurobench_grasp.leaderboard.standings import (
+    IDENTITY,
     METRIC,
     SPLIT,
     TWIN,
@@ -21,6 +22,7 @@ from neurobench_grasp.leaderboard.standings import (
     best_first,
     boards,
     differences,
+    identity,
     standing,
 )
 from neurobench_grasp.records.consistency import counts_conditions
@@ -144,7 +146,7 @@ class Group:
     Parameters
     ----------
     labels : mapping
-        See :data:`neurobench_grasp.leaderboard.site.entries.IDENTITY`.
+        See :data:`neurobench_grasp.leaderboard.standings.IDENTITY`.
     tables : sequence of BoardTable
     """
 

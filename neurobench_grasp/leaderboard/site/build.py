@@ -24,16 +24,14 @@ from neurobench_grasp.leaderboard.site import draw, export, glossary
 from neurobench_grasp.leaderboard.site import format as text
 from neurobench_grasp.leaderboard.site.boards import BoardTable, groups
 from neurobench_grasp.leaderboard.site.entries import (
-    IDENTITY,
     Entry,
     as_mapping,
     by_model,
-    identity,
     read_entries,
 )
 from neurobench_grasp.leaderboard.site.folder import check_folder, write_folder
 from neurobench_grasp.leaderboard.site.model_page import Part, learning_curve, parts_of
-from neurobench_grasp.leaderboard.standings import RANK_RULE, settings_digest
+from neurobench_grasp.leaderboard.standings import IDENTITY, RANK_RULE, identity, settings_digest
 from neurobench_grasp.records.names import METRICS, metric_name
 from neurobench_grasp.records.table import Score
 

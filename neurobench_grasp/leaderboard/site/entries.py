@@ -181,23 +181,6 @@ def lowest_level(entries: Sequence[Entry]) -> str:
     return min((entry.level for entry in entries), key=order.index)
 
 
-IDENTITY = ("synthetic", "dataset", "dataset_sha256", "splits", "trained_on", "trained_on_sha256")
-"""What was recorded: labels that boards of several protocols share."""
-
-
-def identity(record: ScoreRecord) -> tuple[Any, ...]:
-    """Labels that identify the data of a record, see :data:`IDENTITY`."""
-    data = record.dataset
-    return (
-        bool(data["synthetic"]),
-        data["id"],
-        data["sha256"],
-        data["splits"],
-        data.get("trained_on", ""),
-        data.get("trained_on_sha256", ""),
-    )
-
-
 def as_mapping(value: Any) -> Mapping[str, Any]:
     """Return a mapping of a record's free part; empty if it is not a mapping."""
     return value if isinstance(value, Mapping) else {}
