@@ -85,7 +85,10 @@ def score(
     from neurobench_grasp.run.evaluate import evaluate
 
     records, failures = [], []
-    with progress() as tell, isolation(isolated, time_limit, memory_limit, tell) as (registry, theirs):
+    with (
+        progress() as status,
+        isolation(isolated, time_limit, memory_limit, status) as (registry, theirs),
+    ):
         for name in names or theirs:
             try:
                 records += evaluate(
@@ -101,7 +104,7 @@ def score(
                     quarantine=quarantine,
                     registry=registry,
                     out=out,
-                    progress=tell,
+                    progress=status,
                 )
             except NgbError as error:
                 if len(names or theirs) == 1:

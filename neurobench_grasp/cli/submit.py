@@ -20,7 +20,7 @@ def submit(
     ),
     as_json: Json = False,
 ) -> Result:
-    """Put the records of a model, its card and its checkpoint into a folder for a pull request."""
+    """Collect the records of a model, its card and its checkpoint in a folder for a pull request."""
     from neurobench_grasp.run.submit import as_json as described
     from neurobench_grasp.run.submit import make_submission
 

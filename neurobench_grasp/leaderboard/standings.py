@@ -24,13 +24,13 @@ from neurobench_grasp.scoring.intervals import Summary, UnitScores
 from neurobench_grasp.scoring.networks import Networks, average
 
 Board = Mapping[str, Any]
-"""What was scored alike: its labels, see :data:`BOARD`."""
+"""Labels of a board, see :data:`BOARD`."""
 IDENTITY = ("synthetic", "dataset", "dataset_sha256", "splits", "trained_on", "trained_on_sha256")
-"""What was recorded: labels that boards of several protocols share."""
+"""Labels of the data, which boards of several protocols share."""
 BOARD = (*IDENTITY, "protocol", "version", "settings_sha256", "area")
-"""What was scored alike, in sorting order."""
+"""Labels of what was scored alike, in sorting order."""
 METRIC, SPLIT = "single_trial_ev", "ood"
-"""The headline."""
+"""Headline metric and split."""
 TWIN = "untrained"
 RANK_RULE = (
     "Two models differ if and only if the 95 % interval of their difference, paired unit by unit and "

@@ -64,7 +64,7 @@ def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
 def _seeds(networks: ScoreTable, kind: str, dimension: str) -> Sequence[int | None]:
     """ScoreTable that are shown, and ``None`` for their mean.
 
-    Every network has an embedding of its own, so that its dimensions have no mean over networks.
+    Networks have different embeddings, so that single dimensions have no mean over networks.
     """
     if kind == "embedding" and dimension != ALL:
         return networks.seeds

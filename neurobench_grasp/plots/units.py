@@ -37,7 +37,7 @@ RULE = (
     "A flat prediction: nothing was learned on train that holds there, so the unit is predicted by its mean."
 )
 TOLERANCE = 1e-4
-"""Greatest difference to the scores beside the record; predictions may be kept in single precision."""
+"""Largest difference from the scores beside the record; predictions may be kept in single precision."""
 _EXAMPLE = ["area", "percentile", "session", "unit", "ev_train_cv", "ev_ood"]
 _ROW, _HEAD = 1.15, 0.2  # inches
 _COLUMNS = 20  # characters that fit above a panel
@@ -98,7 +98,7 @@ def units(networks: ScoreTable, sessions: Sequence[PredictedSession]) -> Drawing
 
 
 def choose_examples(sessions: Sequence[PredictedSession]) -> list[Example]:
-    """Choose units of each area by rank of their cross-validated score on train, and by nothing else."""
+    """Choose units of each area only by the rank of their cross-validated score on train."""
     examples = []
     for area in sorted({a for s in sessions for a in s.session.areas}):
         ranked = sorted(

@@ -33,7 +33,7 @@ Encoder = Callable[["Iterator[Image]"], bytes]
 
 
 def encoder(suffix: str) -> Encoder:
-    """Give the function that turns frames into a video of that kind.
+    """Return the encoder of a kind of video.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def encoder(suffix: str) -> Encoder:
 
 @dataclass(frozen=True)
 class _Panel:
-    """A hand among those that stand side by side; ``error_mm`` is ``None`` for the recorded one."""
+    """One of the hands side by side; ``error_mm`` is ``None`` for the recorded one."""
 
     caption: str
     colour: Colour
@@ -125,7 +125,7 @@ def _with_dots(hands: NDArray[np.uint8], points: Floats) -> Image:
 def _captioned(
     hands: Image, trajectory: Trajectory, step: int, title: str, panels: Sequence[_Panel]
 ) -> Image:
-    """Add names above the hands; below them time, errors and how much of the trial has passed."""
+    """Add names above the hands; below them time, errors and progress within the trial."""
     from PIL import Image, ImageDraw
 
     above, below = CAPTIONS
@@ -154,14 +154,14 @@ def _captioned(
 
 
 def _write(draw: ImageDraw, middle_top: tuple[float, float], text: str, colour: Colour, width: float) -> None:
-    """Write a line, in smaller letters if it would be wider than there is room."""
+    """Write a line, in a smaller font if it would be too wide."""
     size = min(_FONT_SIZE, _FONT_SIZE * width / _font(_FONT_SIZE).getlength(text))
     draw.text(middle_top, text, fill=_rgb(colour), font=_font(size), anchor="ma")
 
 
 @cache
 def _font(size: float) -> FreeTypeFont:
-    """Give a font that has the letters of most languages, unlike Pillow's own."""
+    """Load a font that covers most languages, unlike the default of Pillow."""
     from matplotlib import get_data_path
     from PIL.ImageFont import truetype
 
@@ -187,7 +187,7 @@ def _gif(pictures: Iterator[Image]) -> bytes:
 
 
 def _palette(picture: Image) -> Image:
-    """Choose 128 colours, those that are almost white made white, like the paper around."""
+    """Choose 128 colours, with almost white ones made white like the background."""
     palette = picture.quantize(128)
     colours = np.array(palette.getpalette()).reshape(-1, 3)
     colours[colours.min(1) > 240] = 255
@@ -196,7 +196,7 @@ def _palette(picture: Image) -> Image:
 
 
 def _mp4(pictures: Iterator[Image]) -> bytes:
-    """Encode as H.264, by way of a file, since ffmpeg cannot write mp4 into a pipe."""
+    """Encode as H.264 through a file, since ffmpeg cannot write mp4 to a pipe."""
     from imageio_ffmpeg import write_frames
 
     first = next(pictures)

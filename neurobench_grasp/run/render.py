@@ -1,4 +1,4 @@
-"""Seeing a controller: one trial as a video and a figure of simulated hands beside the recorded one."""
+"""Rendering of a controller: one trial as a video and a figure of simulated hands beside the recorded one."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SHOWN_FIRST = ("ood", "test", "train")
 
 @dataclass(frozen=True)
 class DrivenHand:
-    """How well spikes drove the hand.
+    """Error of the hand driven by decoded spikes.
 
     Parameters
     ----------
     area, decoded, decoder : str
-        Whose spikes, the command that was decoded from them, and what decoded it.
+        Area of the spikes, the command that was decoded from them, and the decoder.
     fitted_on_trial : bool
         True if the decoder was fitted on this trial, among others.
     error_mm : float
@@ -45,14 +45,14 @@ class DrivenHand:
     error_mm: float
 
     def __str__(self) -> str:
-        """How it came about, in words."""
+        """Describe signal, area and decoder."""
         too = ", which was fitted on this trial too" if self.fitted_on_trial else ""
         return f"{self.decoded.replace('_', ' ')} decoded from {self.area} by {self.decoder}{too}"
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """What was drawn, and where it is.
+    """Files of a rendered trial, and its errors.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def render_trial(
     to: Path | None = None,
     progress: Progress = lambda text: None,
 ) -> Rendering:
-    """Let a controller imitate one trial, and draw a video, a figure and the figure's table.
+    """Run a controller on one trial, and draw a video, a figure and the figure's table.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def render_trial(
     registry = load_registry()
     candidate, decodes = registry.model(model), registry.decoder(decoder)
     if not candidate.spec.controller:
-        raise UnsupportedError(f"{model} moves no hand, so there is nothing to see; `ngb score` scores it.")
+        raise UnsupportedError(f"{model} moves no hand, so there is nothing to draw; `ngb score` scores it.")
     encode = encoder(to.suffix if to else ".gif")
     drawing_backend()  # before the work, since without it there is no video
     data = load_dataset(registry, dataset, layout, progress)
@@ -189,7 +189,7 @@ def _find(data: Dataset, wanted: str | None) -> tuple[AlignedSession, int]:
     found = [key for key in known if wanted in (key[1], "/".join(key))]
     if len(found) > 1:
         raise UnknownNameError(
-            f"Trial {wanted!r} is in {len(found)} sessions; give one of {', '.join(map('/'.join, found))}."
+            f"Trial {wanted!r} is in {len(found)} sessions; name one of {', '.join(map('/'.join, found))}."
         )
     if not found:
         raise UnknownNameError(_no_such_trial(data, str(wanted), list(known)))
@@ -216,7 +216,7 @@ def _driven(
     decoded: str,
     posture: Floats,
 ) -> tuple[Trajectory, DrivenHand]:
-    """Let the hand move with its intact goal, and with the one that is decoded from spikes."""
+    """Run the hand with its intact goal, and with the goal decoded from spikes."""
     driven = drive_trial(context, session, index, area, decoded)
     _check(driven.tracking, model, driven.trials)
     whole = session.trials.select([index])
@@ -228,7 +228,7 @@ def _driven(
 
 
 def _cut(tracking: Tracking, first: int, stop: int) -> Tracking:
-    """Take the steps ``first`` … ``stop`` − 1 of the one trial."""
+    """Select the steps ``first`` … ``stop`` − 1 of the one trial."""
     steps, muscles = (np.array([first]), np.array([stop])), tracking.muscle_activation
     return Tracking(
         tracking.joint_angles.cut(*steps),
@@ -238,7 +238,7 @@ def _cut(tracking: Tracking, first: int, stop: int) -> Tracking:
 
 
 def _tracked(context: Context, model: str, trials: Trials) -> Tracking:
-    """Let the fitted controller move its hand towards what was recorded."""
+    """Track the recorded movement with the fitted controller."""
     assert context.track is not None
     context.progress(f"closed loop of {model} (seed {context.seed})")
     tracking = context.track(trials)
@@ -247,7 +247,7 @@ def _tracked(context: Context, model: str, trials: Trials) -> Tracking:
 
 
 def _check(tracking: Tracking, model: str, trials: Trials) -> None:
-    """Check what the hand did, since the controller may be anybody's."""
+    """Check the movement of the hand, since controllers are plugins."""
     for name, columns in (
         ("joint_angles", 23), ("keypoints", 3 * len(KEYPOINTS)), ("muscle_activation", len(MUSCLES))
     ):  # fmt: skip

@@ -25,7 +25,7 @@ from neurobench_grasp.records.submission import (
     BUNDLE,
     CARD,
     RECORDS,
-    Filed,
+    RecordFile,
     check_record,
     check_submission,
     checkpoint_name,
@@ -188,7 +188,7 @@ def _place(path: Path) -> tuple[Path, Sequence[Path]]:
     return path.parent.parent if path.parent.name == RECORDS else path.parent, [path]
 
 
-def _claims(records: Sequence[Filed]) -> Iterator[str]:
+def _claims(records: Sequence[RecordFile]) -> Iterator[str]:
     """List the levels of verification that records claim and that were not checked now."""
     for filed in records:
         claimed = filed.record.verification or {}
@@ -204,7 +204,7 @@ def _claims(records: Sequence[Filed]) -> Iterator[str]:
 
 
 def _again(
-    folder: Path, filed: Filed, task: Task, work: Path, *, retrain: bool, progress: Progress
+    folder: Path, filed: RecordFile, task: Task, work: Path, *, retrain: bool, progress: Progress
 ) -> Verified:
     """Score, or fit and score, the model and dataset of one record."""
     record, name = filed.record, filed.path.name

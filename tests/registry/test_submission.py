@@ -119,7 +119,7 @@ def test_what_cannot_be_submitted_is_told_and_leaves_nothing(planted, tmp_path):
             make_submission(run, model, out)
         assert not out.exists() or list(out.iterdir()) == []
 
-    refused("has records of fake_learner, fake_secret; say which with --model", None)
+    refused("has records of fake_learner, fake_secret; choose one with --model", None)
     refused("has no records of linear", "linear")
     refused("card: it is missing; give the plugin's ModelSpec a card", "fake_secret")
     (path,) = (run / "records").glob("fake_learner*.json")

@@ -70,7 +70,7 @@ class BoardRow:
     ----------
     model : str
     rank, rank_worst : int, optional
-        Best and worst place that the rule leaves open.
+        Best and worst rank that the rule allows.
     ties : str
         Letters of its groups of ties.
     cells : mapping of str to Score
@@ -121,19 +121,19 @@ class BoardTable:
 
     @property
     def id(self) -> str:
-        """Name of its place on the page."""
+        """Anchor on the page."""
         return (
             "board-" + hashlib.sha256(json.dumps(dict(self.labels), sort_keys=True).encode()).hexdigest()[:10]
         )
 
     @property
     def name(self) -> str:
-        """What is scored: an area or the hand."""
+        """Area that is scored, or the hand."""
         return str(self.labels["area"]) if self.kind == "encoding" else "Hand"
 
     @property
     def reference(self) -> float | None:
-        """What the linear model scores here, if it is among the models."""
+        """Score of the linear model, if it is among the models."""
         drawn = [column.key for column in self.columns if column.drawn]
         found = [row.cells[key].value for row in self.rows for key in drawn if row.model == LINEAR]
         return found[0] if found else None

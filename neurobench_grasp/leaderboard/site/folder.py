@@ -79,11 +79,11 @@ def check_folder(to: Path) -> None:
             for place, _, names in os.walk(to)
             for name in names
         )
-        stranger = min((name for name in found if name not in ours), default=None)
+        foreign = min((name for name in found if name not in ours), default=None)
     except (OSError, ValueError) as error:
         raise NgbError(f"The folder {to} cannot be read ({error}); {other}.") from error
-    if stranger is not None:
+    if foreign is not None:
         raise NgbError(
-            f"{to} holds {stranger!r}, which this command did not write and which would be lost; "
+            f"{to} holds {foreign!r}, which this command did not write and which would be lost; "
             f"move it, or {other}."
         )
