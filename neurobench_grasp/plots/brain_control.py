@@ -72,8 +72,12 @@ def error_of(networks: ScoreTable, hand: Hand, area: str, split: str, seed: int 
     """Tracking error of a hand, of one network or over all."""
     where = {"area": area, "split": split, "decoded": hand.decoded}
     where |= {"reference": hand.reference} if hand.reference else {}
-    metric = metric_of(ERROR, hand.decoded)
-    return networks.score(metric, **where) if seed is None else networks.score_of(seed, metric, **where)
+    return networks.score(metric_of(ERROR, hand.decoded), seed, **where)
+
+
+def error_cells(score: Score) -> dict[str, Any]:
+    """Columns of a table of tracking errors."""
+    return {**ends(score, "error_mm"), "reason": score.reason}
 
 
 def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
@@ -81,16 +85,10 @@ def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
         for split in HELD_OUT:
             for hand in HANDS:
                 where = {"decoder": decoder_of(networks), "area": area, "split": split, **hand._asdict()}
-                for seed in (None, *(networks.seeds if len(networks.seeds) > 1 else ())):
-                    score = error_of(networks, hand, area, split, seed)
+                for seed in networks.shown:
                     kind = "network" if seed is not None else "reference" if hand.reference else "model"
-                    yield {
-                        **where,
-                        "kind": kind,
-                        "seed": seed,
-                        **ends(score, "error_mm"),
-                        "reason": score.reason,
-                    }
+                    error = error_of(networks, hand, area, split, seed)
+                    yield {**where, "kind": kind, "seed": seed, **error_cells(error)}
 
 
 def _draw(table: pd.DataFrame, title: str, decoder: str) -> bytes:

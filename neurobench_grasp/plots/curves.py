@@ -15,18 +15,19 @@ from neurobench_grasp.plots.brain_control import (
     STYLES,
     Hand,
     decoder_of,
+    error_cells,
     error_of,
     left_out,
 )
 from neurobench_grasp.plots.layers import MEANS
-from neurobench_grasp.plots.sources import NAN, ends, table_of, title_of
+from neurobench_grasp.plots.sources import NAN, network, table_of, title_of
 from neurobench_grasp.plots.style import GREY, LIGHT, SMALL, Drawing, draw, entries, legend
 from neurobench_grasp.protocols.brain_control.curves import SPLIT
 from neurobench_grasp.protocols.brain_control.protocol import ERROR, metric_of
 from neurobench_grasp.protocols.brain_control.trials import areas_of, recorded_throughout
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL
 from neurobench_grasp.records.names import DECODED, REFERENCES
-from neurobench_grasp.records.table import Score, ScoreTable
+from neurobench_grasp.records.table import ScoreTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,9 +87,8 @@ def _rows(networks: ScoreTable, n_units: Mapping[str, Sequence[int]]) -> Iterato
                 where = {"area": area, "split": SPLIT, "decoded": kind, **point}
                 about = {"decoder": decoder_of(networks), **where, "name": _name(kind, point)}
                 about["mean_n_units"] = _place(point.get("n_decoded_units"), n_units[area])
-                yield about | _cells("mean", None, networks.score(metric, **where))
-                for seed in networks.seeds if len(networks.seeds) > 1 else ():
-                    yield about | _cells("network", seed, networks.score_of(seed, metric, **where))
+                for seed in networks.shown:
+                    yield about | network(seed) | error_cells(networks.score(metric, seed, **where))
 
 
 def _references(networks: ScoreTable, areas: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -96,11 +96,8 @@ def _references(networks: ScoreTable, areas: Sequence[str]) -> Iterator[dict[str
         for name in LINES:
             hand = Hand(REFERENCES[name], reference=name)
             about = {"area": area, "split": SPLIT, "reference": name, "name": hand.name}
-            yield about | _cells("reference", None, error_of(networks, hand, area, SPLIT))
-
-
-def _cells(kind: str, seed: int | None, score: Score) -> dict[str, Any]:
-    return {"kind": kind, "seed": seed, **ends(score, "error_mm"), "reason": score.reason}
+            error = error_of(networks, hand, area, SPLIT)
+            yield {**about, "kind": "reference", "seed": None, **error_cells(error)}
 
 
 def _place(n_decoded: str | None, counts: Sequence[int]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from neurobench_grasp.plots.brain_control import decoder_of, left_out
 from neurobench_grasp.plots.gains import spread
 from neurobench_grasp.plots.layers import MEANS
-from neurobench_grasp.plots.sources import ends, table_of, title_of
+from neurobench_grasp.plots.sources import ends, network, table_of, title_of
 from neurobench_grasp.plots.style import (
     BLACK,
     GREY,
@@ -57,26 +57,17 @@ def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
                 where = {"area": area, "split": split, "decoded": kind}
                 rows = networks.rows(metric_of(EV, kind), **where)
                 for dimension in (ALL, *(row["dimension"] for row in rows if "dimension" in row)):
-                    for seed in _seeds(networks, kind, dimension):
+                    # networks have different embeddings, so that single dimensions have no mean over networks
+                    alone = kind == "embedding" and dimension != ALL
+                    for seed in networks.seeds if alone else networks.shown:
                         yield _row(networks, where, dimension, seed)
-
-
-def _seeds(networks: ScoreTable, kind: str, dimension: str) -> Sequence[int | None]:
-    """ScoreTable that are shown, and ``None`` for their mean.
-
-    Networks have different embeddings, so that single dimensions have no mean over networks.
-    """
-    if kind == "embedding" and dimension != ALL:
-        return networks.seeds
-    return (None, *(networks.seeds if len(networks.seeds) > 1 else ()))
 
 
 def _row(networks: ScoreTable, where: dict[str, str], dimension: str, seed: int | None) -> dict[str, Any]:
     metric = metric_of(EV, where["decoded"])
     labels = where if dimension == ALL else where | {"dimension": dimension}
-    score = networks.score(metric, **labels) if seed is None else networks.score_of(seed, metric, **labels)
-    kind = "mean" if seed is None else "network"
-    about = {"decoder": decoder_of(networks), **where, "dimension": dimension, "kind": kind, "seed": seed}
+    score = networks.score(metric, seed, **labels)
+    about = {"decoder": decoder_of(networks), **where, "dimension": dimension, **network(seed)}
     return {**about, **ends(score, "ev"), "reason": score.reason}
 
 

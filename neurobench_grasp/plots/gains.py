@@ -22,7 +22,7 @@ from neurobench_grasp.plots.style import (
     legend,
     sentence,
 )
-from neurobench_grasp.records.table import GAIN, ScoreTable
+from neurobench_grasp.records.table import GAIN, RowKey, ScoreTable
 from neurobench_grasp.scoring.intervals import Summary, summarise
 from neurobench_grasp.scoring.networks import average
 
@@ -46,8 +46,7 @@ def gains(networks: ScoreTable) -> Drawing:
 
 def _rows(networks: ScoreTable, over: str, area: str) -> Iterator[dict[str, Any]]:
     where = {"area": area, "split": SPLIT}
-    model = networks.unit_scores(METRIC, **where)
-    reference = networks.unit_scores(METRIC, reference=over, **where)
+    model, reference = (networks.unit_scores(RowKey(METRIC, reference=name, **where)) for name in ("", over))
     if not model or not reference:
         reason = networks.score(METRIC, reference=over, **where).reason
         reason = networks.first.problem.rstrip(".") or reason or "the record has no scores of single units"

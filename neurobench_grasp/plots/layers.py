@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
-from neurobench_grasp.plots.sources import cells, table_of, title_of
+from neurobench_grasp.plots.sources import cells, network, table_of, title_of
 from neurobench_grasp.plots.style import (
     BLACK,
     BLUE,
@@ -21,7 +21,7 @@ from neurobench_grasp.plots.style import (
     sentence,
     whisker,
 )
-from neurobench_grasp.records.table import Score, ScoreTable
+from neurobench_grasp.records.table import ScoreTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,20 +51,10 @@ def _rows(networks: ScoreTable, names: list[str]) -> Iterator[dict[str, Any]]:
     for area in networks.values("area"):
         for name in names:
             where = {"area": area, "split": SPLIT, "layer": name}
-            best = networks.score("n_units_best", **where)
-            yield _row(where, None, networks.score(METRIC, **where), best)
-            for seed in networks.seeds if len(networks.seeds) > 1 else ():
-                yield _row(
-                    where,
-                    seed,
-                    networks.score_of(seed, METRIC, **where),
-                    networks.score_of(seed, "n_units_best", **where),
-                )
-
-
-def _row(where: dict[str, str], seed: int | None, score: Score, best: Score) -> dict[str, Any]:
-    kind = "mean" if seed is None else "network"
-    return {**where, "kind": kind, "seed": seed, **cells(score), "n_units_best": best.value}
+            for seed in networks.shown:
+                score = networks.score(METRIC, seed, **where)
+                best = networks.score("n_units_best", seed, **where).value
+                yield {**where, **network(seed), **cells(score), "n_units_best": best}
 
 
 def _draw(table: pd.DataFrame, names: list[str], title: str) -> bytes:

@@ -41,9 +41,9 @@ def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
     for area in networks.values("area"):
         for split in HELD_OUT:
             where = {"area": area, "split": split}
-            yield _row(where, "model", model, networks.score(METRIC, **where))
-            for seed in networks.seeds if len(networks.seeds) > 1 else ():
-                yield _row(where, "network", model, networks.score_of(seed, METRIC, **where), seed)
+            for seed in networks.shown:
+                kind = "model" if seed is None else "network"
+                yield _row(where, kind, model, networks.score(METRIC, seed, **where), seed)
             for name in REFERENCES:
                 yield _row(where, "reference", name, networks.score(METRIC, reference=name, **where))
             yield _row(where, "ceiling", "ceiling", networks.score("ceiling", of=METRIC, **where))

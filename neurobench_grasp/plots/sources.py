@@ -37,6 +37,11 @@ def cells(score: Score) -> dict[str, Any]:
     return {**ends(score, "ev"), "n_units": score.n_units, "reason": score.reason}
 
 
+def network(seed: int | None) -> dict[str, Any]:
+    """Columns that say which network a row is of, or that it is of their mean."""
+    return {"kind": "mean" if seed is None else "network", "seed": seed}
+
+
 def title_of(networks: ScoreTable) -> str:
     """Title of a figure: what was scored, and whether the data are synthetic."""
     record = networks.first.record

@@ -222,18 +222,19 @@ class ScoreTable:
         wanted = {name: str(value) for name, value in {"metric": metric, **labels}.items()}.items()
         return [row for key, row in self._rows[0].items() if key._asdict().items() >= wanted]
 
-    def score(self, metric: str, **labels: Any) -> Score:
-        """Mean over the networks of the row with exactly these labels."""
+    @property
+    def shown(self) -> list[int | None]:
+        """What a figure shows: ``None``, the mean over networks, and the seeds of several networks."""
+        return [None, *(self.seeds if len(self.seeds) > 1 else ())]
+
+    def score(self, metric: str, seed: int | None = None, /, **labels: Any) -> Score:
+        """Score with exactly these labels: mean over networks, or of one network as its record has it."""
         key = RowKey.of_labels(metric, **labels)
-        rows = [rows[key] for rows in self._rows if key in rows]
+        found = self._rows if seed is None else [self._rows[self.seeds.index(seed)]]
+        rows = [rows[key] for rows in found if key in rows]
         if not rows:
             return Score(reason="not in the record")
         return Score.over(rows, self._total(key) if len(rows) > 1 else None)
-
-    def score_of(self, seed: int, metric: str, **labels: Any) -> Score:
-        """Score of one network, as its record has it."""
-        row = self._rows[self.seeds.index(seed)].get(RowKey.of_labels(metric, **labels))
-        return Score(reason="not in the record") if row is None else Score.over([row], None)
 
     def along(self, name: str, metric: str, **labels: Any) -> dict[str, Score]:
         """Scores by the values of one label, the others fixed, in the order of the record."""
@@ -243,14 +244,11 @@ class ScoreTable:
         )
         return {value: self.score(metric, **labels, **{name: value}) for value in found}
 
-    def unit_scores(self, metric: str, **labels: Any) -> list[Sequence[UnitScores]]:
+    def unit_scores(self, key: RowKey) -> list[Sequence[UnitScores]]:
         """Return the unit scores behind a row, network by network; empty unless all networks have them."""
-        return self._unit_scores(RowKey.of_labels(metric, **labels))
-
-    def _unit_scores(self, key: RowKey) -> list[Sequence[UnitScores]]:
         found = [key.unit_scores(scored.units) for scored in self.networks]
         return [parts for parts in found if parts is not None] if None not in found else []
 
     def _total(self, key: RowKey) -> Summary | None:
-        networks = self._unit_scores(key)
+        networks = self.unit_scores(key)
         return average(networks) if networks else None

@@ -109,7 +109,7 @@ def test_without_unit_scores_the_mean_has_no_interval_of_its_own():
     table = ScoreTable((network(0, 0.25), network(1, 0.75)))
     score = table.score("single_trial_ev", **labels)
     assert (score.value, score.ci) == (0.5, None) and score.mean_ci == pytest.approx((0.4, 0.6))
-    assert table.score_of(1, "single_trial_ev", **labels).value == 0.75
+    assert table.score("single_trial_ev", 1, **labels).value == 0.75
     undefined = ScoreTable((network(0, 0.25), network(1, None, reason="no unit varies")))
     score = undefined.score("single_trial_ev", **labels)
     assert (score.value, score.reason) == (0.25, "no unit varies")

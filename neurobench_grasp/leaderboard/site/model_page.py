@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from neurobench_grasp.leaderboard.site import draw
-from neurobench_grasp.leaderboard.site.entries import LARGEST, Entry
+from neurobench_grasp.leaderboard.site.entries import LARGEST, LINEAR, Entry
 from neurobench_grasp.leaderboard.site.format import spread
-from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
-from neurobench_grasp.records.names import DECODED, REFERENCES, SPLITS, split_name
-from neurobench_grasp.records.table import Score, ScoreTable
+from neurobench_grasp.leaderboard.standings import METRIC, SPLIT, TWIN
+from neurobench_grasp.records.names import DECODED, REFERENCES, SPLITS, metric_name, split_name
+from neurobench_grasp.records.table import EXPLAINED_VARIANCE, GAIN, RowKey, Score, ScoreTable
 from neurobench_grasp.scoring.networks import mean_of_networks
 
 DRIVEN = {"brain_control_error": "embedding", "brain_control_error_joint_angles": "joint_angles"}
@@ -91,7 +91,7 @@ def _column(metric: str, labels: Mapping[str, str]) -> tuple[str, str]:
 
 def unit_headlines(table: ScoreTable, area: str) -> Iterator[tuple[str, str, float]]:
     """Session, unit and headline score of every unit, mean over networks."""
-    networks = table.unit_scores(METRIC, split=SPLIT, area=area)
+    networks = table.unit_scores(RowKey(METRIC, split=SPLIT, area=area))
     for part in mean_of_networks(networks) if networks else ():
         yield from ((part.session, unit, float(v)) for unit, v in zip(part.units, part.values, strict=True))
 
@@ -121,24 +121,18 @@ def parts_of(entries: Sequence[Entry], known: Mapping[tuple[str, str], Score]) -
 
 
 def _encoding(numbers: Numbers, areas: Sequence[str]) -> Iterator[Part]:
-    columns = {
-        "single-trial EV": {"metric": "single_trial_ev"},
-        "condition-averaged EV": {"metric": "condition_averaged_ev"},
-        "object-tuning EV": {"metric": "object_tuning_ev"},
-        "share of ceiling": {"metric": "share_of_ceiling", "of": METRIC},
-        "gain over linear": {"metric": "gain_over_linear_kinematic", "of": METRIC},
-        "gain over untrained": {"metric": "gain_over_untrained", "of": METRIC},
-        "gain over phase mean": {"metric": "gain_over_phase_mean", "of": METRIC},
-    }
+    relative = ("share_of_ceiling", *(f"{GAIN}{name}" for name in (LINEAR, TWIN, "phase_mean")))
+    columns: dict[str, dict[str, str]] = {name: {} for name in EXPLAINED_VARIANCE}
+    columns |= {name: {"of": METRIC} for name in relative}
     rows = []
     for area in areas:
         for split in SPLITS:
-            cells = [numbers.score(split=split, area=area, **labels) for labels in columns.values()]
+            cells = [numbers.score(m, split=split, area=area, **of) for m, of in columns.items()]
             if cells[0].value is not None:
                 rows.append([f"{area}, {split_name(split)}", *(spread(cell) for cell in cells)])
     if rows:
         caption = "Scores with 95 % intervals, mean over units, sessions, animals and networks"
-        yield Part("Scores", grid=_full(caption, ["area, split", *columns], rows))
+        yield Part("Scores", grid=_full(caption, ["area, split", *map(metric_name, columns)], rows))
 
 
 def _references(numbers: Numbers, area: str) -> Iterator[Part]:
