@@ -30,7 +30,9 @@ def render(
     ] = None,
     decoded: Annotated[
         str,
-        typer.Option("--decoded", help="With --area, what spikes tell: embedding or joint_angles."),
+        typer.Option(
+            "--decoded", help="With --area, the signal decoded from spikes: embedding or joint_angles."
+        ),
     ] = "embedding",
     decoder: Annotated[
         str, typer.Option("--decoder", help="With --area, how it is decoded; `ngb decoders` lists decoders.")
@@ -47,7 +49,7 @@ def render(
     """Draw a controller's hand beside the recorded one: a video, a figure and its table."""
     from neurobench_grasp.run.render import render_trial
 
-    with progress() as tell:
+    with progress() as status:
         drawn = render_trial(
             model,
             dataset,
@@ -58,7 +60,7 @@ def render(
             decoder=decoder,
             layout=layout,
             to=to,
-            progress=tell,
+            progress=status,
         )
     driven, data = drawn.driven, asdict(drawn)
     if driven is None:

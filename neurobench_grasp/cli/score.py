@@ -234,12 +234,12 @@ def _footnotes(rows: Sequence[StoredRow]) -> Iterator[str]:
         same = [row for row in rows if row.get("reason") == reason]
         labels = dict.fromkeys(map(_label, same))
         labels = labels if len(labels) < 3 else {}
-        words = [
+        parts = [
             " and ".join(dict.fromkeys(str(r["area"]) for r in same if "area" in r)),
             ", ".join(labels),
             " and ".join(split for split in HELD_OUT if any(r.get("split") == split for r in same)),
         ]
-        yield f"{' '.join(filter(None, words))}: {reason}"
+        yield f"{' '.join(filter(None, parts))}: {reason}"
 
 
 def _left_out(record: ScoreRecord) -> Iterator[str]:

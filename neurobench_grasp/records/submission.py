@@ -46,7 +46,7 @@ MOST_UNPACKED, MOST_ARRAYS = 256 * MB, 20_000
 
 @dataclass(frozen=True)
 class RecordFile:
-    """A record with the name of its file.
+    """A record and the path of its file.
 
     Parameters
     ----------
@@ -273,8 +273,8 @@ def _fields(data: Any) -> dict[str, str]:
 
 def folder_name(bundle: Mapping[str, Any]) -> str:
     """Name of a submission's folder: its model and its digest."""
-    words = re.sub(r"[^a-z0-9_.-]", "_", "-".join(map(str, bundle["models"])))[:100]
-    return f"{words}-{str(bundle['digest'])[:12]}"
+    models = re.sub(r"[^a-z0-9_.-]", "_", "-".join(map(str, bundle["models"])))[:100]
+    return f"{models}-{str(bundle['digest'])[:12]}"
 
 
 # --- checking -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -116,7 +116,7 @@ def main_rows(record: ScoreRecord) -> list[StoredRow]:
 
 
 def pair_rows(
-    recorded: Iterable[StoredRow], found: Iterable[StoredRow]
+    recorded: Sequence[StoredRow], found: Sequence[StoredRow]
 ) -> tuple[list[tuple[StoredRow, StoredRow | None]], list[StoredRow]]:
     """Pair the rows of two records by their labels; rows with equal labels in their order.
 
@@ -224,7 +224,7 @@ class ScoreTable:
 
     @property
     def shown(self) -> list[int | None]:
-        """What a figure shows: ``None``, the mean over networks, and the seeds of several networks."""
+        """Lines of a figure: ``None`` for the mean over networks, and the seeds of several networks."""
         return [None, *(self.seeds if len(self.seeds) > 1 else ())]
 
     def score(self, metric: str, seed: int | None = None, /, **labels: Any) -> Score:

@@ -195,9 +195,9 @@ def _score_command(
     model: str, dataset: str | Path, options: Mapping[str, Any], seeds: Sequence[int] | None, out: Path
 ) -> str:
     """Return the command that makes the records."""
-    words = ["ngb", "score", "--model", model, "--dataset", str(dataset)]
+    command = ["ngb", "score", "--model", model, "--dataset", str(dataset)]
     for name, value in options.items():
-        words += [name, str(value)] if value is not None else []
+        command += [name, str(value)] if value is not None else []
     if seeds is not None:
-        words += ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", str(max(seeds) + 1)]
-    return shlex.join([*words, "--out", str(out)])
+        command += ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", str(max(seeds) + 1)]
+    return shlex.join([*command, "--out", str(out)])

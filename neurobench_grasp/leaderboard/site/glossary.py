@@ -9,9 +9,7 @@ METRICS: Mapping[str, str] = {
         "Explained variance, 1 − Var(y − ŷ) / Var(y), of each unit over the bins of single trials; "
         "negative values are kept; mean over units, then sessions, then animals."
     ),
-    "single_trial_r2": (
-        "Coefficient of determination: as single-trial EV, but a constant offset lowers the score."
-    ),
+    "single_trial_r2": "Coefficient of determination: like single-trial EV, but constant offsets count.",
     "condition_averaged_ev": (
         "Explained variance of the mean over a condition’s trials, at 25 phases of the movement."
     ),
@@ -31,9 +29,9 @@ METRICS: Mapping[str, str] = {
     "gain_over_phase_mean": (
         "Score minus that of the mean over training conditions at each phase of the movement."
     ),
-    "gain_over_average_trajectory": "Error of playing the mean movement, minus error.",
-    "gain_over_average_posture": "Error of holding the mean posture, minus error.",
-    "gain_over_shifted_spikes": "Error with spikes shifted in time, minus error.",
+    "gain_over_average_trajectory": "Error of replaying the mean movement, minus error of the model.",
+    "gain_over_average_posture": "Error of holding the mean posture, minus error of the model.",
+    "gain_over_shifted_spikes": "Error with spikes shifted in time, minus error of the model.",
     "ceiling": "Score of a perfect model, given that spikes are noisy.",
     "poisson_ceiling": "The ceiling under the assumption of Poisson spiking.",
     "repeats_ceiling": "The ceiling if all variance between repeats were noise.",
@@ -48,10 +46,10 @@ METRICS: Mapping[str, str] = {
     "tracking_error": "Mean distance of 20 keypoints of the hand from the recorded movement, in mm.",
     "tracking_error_tips": "The same for the five fingertips alone.",
     "joint_error": "Mean absolute error of joint angles, in degrees.",
-    "jerk": "How jerky the hand moves.",
-    "jerk_recorded": "The same of the recorded movement.",
-    "co_contraction": "Share of activation that moves nothing.",
-    "most_saturated_muscle": "Largest share of steps that one muscle spends at its bounds.",
+    "jerk": "Root mean square of the third derivative of keypoint positions, in m/s³.",
+    "jerk_recorded": "The same for the recorded movement.",
+    "co_contraction": "Share of the muscles’ joint torque that opposing muscles cancel, 0 to 1.",
+    "most_saturated_muscle": "Largest share of steps at which one muscle is almost fully active.",
     "brain_control_error": (
         "Tracking error, in mm, of a hand whose goal is decoded from spikes in closed loop."
     ),
