@@ -19,12 +19,12 @@ from typing import Any
 from neurobench_grasp.checks.catalogue import checks_of, outcome, why_not
 from neurobench_grasp.checks.plugin import Loaded
 from neurobench_grasp.checks.processes import Child, EndedError
-from neurobench_grasp.checks.rules import Check, Report, Row
+from neurobench_grasp.checks.rules import Check, CheckResult, Report
 from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError, UnknownNameError
 from neurobench_grasp.plugins import canonical
 
-__all__ = ["Limits", "Report", "Row", "planned", "run_checks"]
+__all__ = ["CheckResult", "Limits", "Report", "planned", "run_checks"]
 
 N_OBJECTS, N_REPEATS = 6, 4
 """Options of the sample session."""
@@ -108,7 +108,7 @@ def run_checks(name: str, limits: Limits | None = None, *, progress: Progress = 
     limits = limits or Limits()
     progress("looking for plugins")
     found = _survey(limits)
-    rows: list[Row] = []
+    rows: list[CheckResult] = []
     for plugin, offers in _wanted(name, found):
         progress(f"plugin {plugin.name}: loading")
         of_plugin = _plugin_rows(plugin, found, limits)
@@ -159,7 +159,7 @@ def _wanted(name: str, found: Sequence[Plugin]) -> list[tuple[Plugin, tuple[tupl
     )
 
 
-def _plugin_rows(plugin: Plugin, found: Sequence[Plugin], limits: Limits) -> list[Row]:
+def _plugin_rows(plugin: Plugin, found: Sequence[Plugin], limits: Limits) -> list[CheckResult]:
     """Load a plugin in a fresh interpreter and run the checks of kind ``plugin``."""
     order = {"task": "load", "plugin": plugin.name, "distribution": plugin.distribution}
     facts: dict[str, Any] = {}
@@ -175,7 +175,7 @@ def _plugin_rows(plugin: Plugin, found: Sequence[Plugin], limits: Limits) -> lis
     rows = []
     for one in checks_of("plugin"):
         statuses[one.name], message = outcome(one, loaded, statuses)
-        rows.append(Row(f"plugin {plugin.name}", one.name, one.rule, statuses[one.name], message))
+        rows.append(CheckResult(f"plugin {plugin.name}", one.name, one.rule, statuses[one.name], message))
     return rows
 
 
@@ -196,9 +196,9 @@ class _Subject:
     limits: Limits
     progress: Progress
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[CheckResult]:
         """Run all its checks; one that ends its process fails, and the rest run in a new one."""
-        done: dict[str, Row] = {}
+        done: dict[str, CheckResult] = {}
         checks = checks_of(self.kind)
         with tempfile.TemporaryDirectory(prefix="ngb-check-") as text:
             folder = Path(text)
@@ -212,7 +212,7 @@ class _Subject:
                         self._run_process(folder, left, done)
         return [done[one.name] for one in checks]
 
-    def _run_process(self, folder: Path, left: Sequence[Check], done: dict[str, Row]) -> None:
+    def _run_process(self, folder: Path, left: Sequence[Check], done: dict[str, CheckResult]) -> None:
         """Run the remaining checks in one process; at least the first of them is done afterwards."""
         order = {
             "task": "check",
@@ -240,9 +240,11 @@ class _Subject:
     def _messages(self, order: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
         return Child(folder, shares=self.kind == "dataset").run(order, self.limits.check_s)
 
-    def _note(self, done: dict[str, Row], name: str, status: str, message: str, seconds: float = 0.0) -> None:
+    def _note(
+        self, done: dict[str, CheckResult], name: str, status: str, message: str, seconds: float = 0.0
+    ) -> None:
         rule = next(one.rule for one in checks_of(self.kind) if one.name == name)
-        done[name] = Row(f"{self.kind} {self.name}", name, rule, status, message, seconds)
+        done[name] = CheckResult(f"{self.kind} {self.name}", name, rule, status, message, seconds)
 
 
 def _advice(ending: str) -> str:

@@ -46,7 +46,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Row:
+class CheckResult:
     """Result of one check.
 
     Parameters
@@ -74,14 +74,14 @@ class Report:
     """All results of one plugin, in order."""
 
     name: str
-    rows: tuple[Row, ...]
+    rows: tuple[CheckResult, ...]
 
     @property
     def passed(self) -> bool:
         """Whether nothing failed and every check ran."""
         return all(row.status in ("pass", "skip") for row in self.rows)
 
-    def row(self, subject: str, check: str) -> Row:
+    def row(self, subject: str, check: str) -> CheckResult:
         """Return the result of one check."""
         return next(row for row in self.rows if (row.subject, row.check) == (subject, check))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurobench_grasp.cli.terminal import Json, Result, note, table
+from neurobench_grasp.cli.terminal import Json, Result, note, number, table
 from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def leaderboard(
 
 
 def default_folders() -> list[Path]:
-    """Folders that are read unless others are named: one's own runs and the reviewed submissions."""
+    """Folders that are read by default: local runs and the reviewed submissions."""
     from neurobench_grasp.resources import resource
 
     try:
@@ -65,7 +65,7 @@ def default_folders() -> list[Path]:
 
 
 def _site(folders: list[Path], to: Path) -> Result:
-    """Build the web site and tell where it is."""
+    """Build the web site and report where it is."""
     from neurobench_grasp.leaderboard.site import build_site
 
     site = build_site(folders, to, _facts())
@@ -74,17 +74,17 @@ def _site(folders: list[Path], to: Path) -> Result:
     if not site.n_records:
         note("There are no scores to show yet; make one with `ngb score --model NAME`.")
     models, boards = _count(site.n_models, "model"), _count(site.n_boards, "board")
-    told = {
+    built = {
         "index": str(site.index),
         "records": site.n_records,
         "models": site.n_models,
         "boards": site.n_boards,
     }
-    return Result(told, [f"{models} on {boards}: open {site.index}, or put its folder on a web server"])
+    return Result(built, [f"{models} on {boards}: open {site.index}, or put its folder on a web server"])
 
 
 def _facts() -> Facts:
-    """Give what the package itself knows, so that the same records give the same site everywhere."""
+    """Collect what the package itself provides, so that the same records give the same site everywhere."""
     from neurobench_grasp.builtin import ngb_datasets, ngb_protocols
     from neurobench_grasp.controllers.checkpoints import CHECKPOINTS, NetworkCard
     from neurobench_grasp.leaderboard.site import Facts
@@ -107,7 +107,7 @@ def _count(n: int, what: str) -> str:
 
 
 def title(board: Mapping[str, Any]) -> str:
-    """Say in a line what was scored alike."""
+    """Title of a board: what was scored alike."""
     kind = "synthetic self-test" if board["synthetic"] else "recordings"
     frozen = f", trained on {board['trained_on']}" if board["trained_on"] else ""
     return (
@@ -117,7 +117,7 @@ def title(board: Mapping[str, Any]) -> str:
 
 
 def rank(row: Mapping[str, Any]) -> str:
-    """Text for a rank, from the best to the worst possible, and the letters of its ties."""
+    """Format a rank, from the best to the worst possible, and the letters of its ties."""
     best, worst = row["rank"], row["rank_worst"]
     if best is None:
         return "–"
@@ -125,7 +125,7 @@ def rank(row: Mapping[str, Any]) -> str:
 
 
 def caveats(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Why something is missing, and what intervals do not contain; each reason once."""
+    """List why something is missing, and what intervals do not contain; each reason once."""
     for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
         yield f"{', '.join(row['model'] for row in rows if row.get('reason') == reason)}: {reason}"
     if alone := [row["model"] for row in rows if row["n_networks"] == 1]:
@@ -138,8 +138,8 @@ def _table(rows: list[dict[str, Any]]) -> Iterator[RenderableType]:
         (
             rank(row),
             row["model"],
-            "–" if row["value"] is None else f"{row['value']:.3f}",
-            f"[{row['ci'][0]:.3f}, {row['ci'][1]:.3f}]" if row["ci"] else "–",
+            number(row["value"], 3),
+            f"[{number(row['ci'][0], 3)}, {number(row['ci'][1], 3)}]" if row["ci"] else "–",
             str(row["n_networks"]),
             str(row["n_units"] or "–"),
         )

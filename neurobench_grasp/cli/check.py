@@ -10,7 +10,7 @@ import typer
 from neurobench_grasp.cli.terminal import Json, Result, progress, table
 
 if TYPE_CHECKING:
-    from neurobench_grasp.checks import Row
+    from neurobench_grasp.checks import CheckResult
 
 SHOWN = ("pass", "fail", "skip", "not run")
 
@@ -34,7 +34,7 @@ def check(
     return Result(report.to_json(), [*view, _summary(report.rows)], exit_code=0 if report.passed else 1)
 
 
-def _cells(rows: list[Row]) -> list[tuple[str, str, str]]:
+def _cells(rows: list[CheckResult]) -> list[tuple[str, str, str]]:
     """Return one line per check; checks not run for the same reason share a line."""
     lines = [(row.check, row.status, row.message or row.rule) for row in rows if row.status != "not run"]
     left = [row for row in rows if row.status == "not run"]
@@ -47,6 +47,6 @@ def _cells(rows: list[Row]) -> list[tuple[str, str, str]]:
     return lines
 
 
-def _summary(rows: tuple[Row, ...]) -> str:
+def _summary(rows: tuple[CheckResult, ...]) -> str:
     counts = ((status, sum(row.status == status for row in rows)) for status in SHOWN)
     return ", ".join(f"{n} {status}" for status, n in counts if n)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurobench_grasp.cli.board import caveats, default_folders, rank, title
-from neurobench_grasp.cli.score import LABELS
-from neurobench_grasp.cli.terminal import Json, Result, note, table
+from neurobench_grasp.cli.terminal import Json, Result, note, number, table, with_interval
+from neurobench_grasp.records.names import metric_name
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Row = Mapping[str, Any]
+Fields = Mapping[str, Any]
+"""A part of the result of :func:`neurobench_grasp.leaderboard.comparison`."""
 
 
 def compare(
@@ -49,13 +50,13 @@ def compare(
     return Result(boards, [*view, RANK_RULE])
 
 
-def _view(board: Row) -> Iterator[RenderableType]:
-    """One board: the models, the differences that decide, gains over untrained twins, tests, caveats."""
+def _view(board: Fields) -> Iterator[RenderableType]:
+    """View of a board: models, the differences that decide, gains over untrained twins, tests, caveats."""
     digits = 2 if board["unit"] else 3
     unit = f" ({board['unit']})" if board["unit"] else ""
     better = "lower" if board["lower_is_better"] else "higher"
     yield title(board)
-    yield f"{LABELS.get(board['metric'], board['metric'])}{unit} on {board['split']}; {better} is better"
+    yield f"{metric_name(board['metric'])}{unit} on {board['split']}; {better} is better"
     yield ""
     yield _models(board["models"], digits)
     yield ""
@@ -77,10 +78,9 @@ def _models(rows: list[dict[str, Any]], digits: int) -> RenderableType:
         (
             rank(row),
             row["model"],
-            _value(row, digits),
+            with_interval(row, digits),
             str(row["n_networks"]),
-            _number(row["data_se"], digits),
-            _number(row["network_se"], digits),
+            *_errors(row, digits),
             str(row["n_units"] or "–"),
         )
         for row in rows
@@ -89,13 +89,12 @@ def _models(rows: list[dict[str, Any]], digits: int) -> RenderableType:
     return table(*columns, rows=cells, numbers=("nets", "SE data", "SE nets", "units"))
 
 
-def _differences(pairs: list[Row], digits: int) -> RenderableType:
+def _differences(pairs: list[Fields], digits: int) -> RenderableType:
     cells = [
         (
             _pair(p),
-            _value(p, digits),
-            _number(p["data_se"], digits),
-            _number(p["network_se"], digits),
+            with_interval(p, digits),
+            *_errors(p, digits),
             p["verdict"] or "no interval",
         )
         for p in pairs
@@ -104,25 +103,24 @@ def _differences(pairs: list[Row], digits: int) -> RenderableType:
     return table(*columns, rows=cells, numbers=("SE data", "SE nets"))
 
 
-def _gains(board: Row, digits: int) -> RenderableType:
+def _gains(board: Fields, digits: int) -> RenderableType:
     of_models = [(row["model"], row["gain"]) for row in board["models"] if row["gain"]]
     of_pairs = [(f"contrast: {_pair(p)}", p["contrast"]) for p in board["pairs"] if p["contrast"]]
     cells = [
-        (name, _value(gain, digits), _number(gain["data_se"], digits), _number(gain["network_se"], digits))
-        for name, gain in (*of_models, *of_pairs)
+        (name, with_interval(gain, digits), *_errors(gain, digits)) for name, gain in (*of_models, *of_pairs)
     ]
     columns = ("above the untrained twin", "mean [95 % interval]", "SE data", "SE nets")
     return table(*columns, rows=cells, numbers=("SE data", "SE nets"))
 
 
-def _tests(pairs: list[Row]) -> RenderableType:
+def _tests(pairs: list[Fields]) -> RenderableType:
     cells = [(_pair(p), *_p_values(p["mann_whitney"]), *_p_values(p["wilcoxon"])) for p in pairs]
     columns = ("tests, which decide nothing", "Mann–Whitney p", "Holm", "Wilcoxon p", "Holm")
     return table(*columns, rows=cells, numbers=columns[1:])
 
 
-def _notes(pairs: list[Row]) -> Iterator[str]:
-    """Say what the columns mean, and what Mann–Whitney can reach at all."""
+def _notes(pairs: list[Fields]) -> Iterator[str]:
+    """Explain the columns, and the smallest p of Mann–Whitney."""
     yield "SE data: which conditions and units were recorded; SE nets: which networks were trained."
     yield (
         "Mann–Whitney is over networks and exact, Wilcoxon over units averaged over networks; Holm corrects "
@@ -133,23 +131,18 @@ def _notes(pairs: list[Row]) -> Iterator[str]:
         yield f"The smallest p that Mann–Whitney can reach is {smallest:.3g} for {', '.join(same)}."
 
 
-def _pair(pair: Row) -> str:
+def _errors(row: Fields, digits: int) -> tuple[str, str]:
+    """Format the standard errors over data and over networks."""
+    return number(row["data_se"], digits), number(row["network_se"], digits)
+
+
+def _pair(pair: Fields) -> str:
     return f"{pair['a']} − {pair['b']}"
 
 
-def _p_values(test: Row | None) -> tuple[str, str]:
+def _p_values(test: Fields | None) -> tuple[str, str]:
     return ("–", "–") if test is None else (_p(test["p"]), _p(test["p_holm"]))
 
 
 def _p(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _value(row: Row, digits: int) -> str:
-    interval = row["ci"]
-    ends = f" [{_number(interval[0], digits)}, {_number(interval[1], digits)}]" if interval else ""
-    return _number(row["value"], digits) + ends
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # no "-0.000"

@@ -46,7 +46,7 @@ def figures(
     from neurobench_grasp.run.figures import draw_figures
 
     one = None if seed is None else (seed,)
-    with progress() as tell:
+    with progress() as status:
         drawn = draw_figures(
             model,
             dataset,
@@ -56,7 +56,7 @@ def figures(
             trained_on=trained_on,
             out=out,
             to=to,
-            progress=tell,
+            progress=status,
         )
     view = [
         drawn.title,

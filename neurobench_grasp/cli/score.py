@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,39 +25,29 @@ from neurobench_grasp.cli.jobs import (
     planned,
     stored,
 )
-from neurobench_grasp.cli.terminal import Apart, Json, Out, Result, note, progress, table
-from neurobench_grasp.contract import ScoreRecord
+from neurobench_grasp.cli.terminal import (
+    Apart,
+    Json,
+    Out,
+    Result,
+    note,
+    number,
+    progress,
+    table,
+    with_interval,
+)
+from neurobench_grasp.contract import ScoreRecord, StoredRow
+from neurobench_grasp.records.names import DECODED, lower_is_better, short_name
+from neurobench_grasp.records.table import GAIN, HELD_OUT, RowKey
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SPLITS = ("test", "ood")
-LABELS = {
-    "single_trial_ev": "single-trial EV",
-    "single_trial_r2": "single-trial R²",
-    "condition_averaged_ev": "condition-averaged EV",
-    "object_tuning_ev": "object-tuning EV",
-    "n_units_below_minus_1": "units with EV below −1",
-    "n_units_unreliable": "units without a ceiling",
-    "tracking_error": "tracking error",
-    "tracking_error_tips": "tracking error, fingertips",
-    "joint_error": "joint error",
-    "brain_control_error": "brain-control error",
-    "brain_control_error_joint_angles": "the same, angles decoded",
-    "decoding_ev": "decoding EV, embedding",
-    "decoding_ev_joint_angles": "decoding EV, joint angles",
-    "decoder_latency": "one command, embedding",
-    "decoder_latency_joint_angles": "one command, angles",
-    "jerk_recorded": "jerk, recorded movement",
-    "co_contraction": "co-contraction",
-    "most_saturated_muscle": "most saturated muscle",
-}
 HEADLINES = ("single_trial_ev", "tracking_error", "brain_control_error")
 BOOKKEEPING = ("n_units_below_minus_1", "n_units_unreliable")  # shown only where they are not zero
-CEILINGS = {"ceiling": "ceiling of", "share_of_ceiling": "share of the ceiling of"}
+CEILINGS = ("ceiling", "share_of_ceiling")
 OTHER_CEILINGS = ("repeats_ceiling", "poisson_ceiling")  # in the record only
 MAX_NOTES = 3
-Row = Mapping[str, Any]
 
 
 def score(
@@ -116,7 +106,7 @@ def score(
 
 
 def _view(record: ScoreRecord, path: Path) -> Iterator[RenderableType]:
-    """One record: its tables, why numbers are missing, what was left out, and where it is."""
+    """View of a record: its tables, why numbers are missing, what was left out, and its path."""
     dataset, protocol = record.dataset, record.protocol
     kind = "synthetic self-test" if dataset["synthetic"] else "recordings"
     what = f"{record.model} (seed {record.seed}) on {dataset['id']} ({kind})"
@@ -135,10 +125,10 @@ def _view(record: ScoreRecord, path: Path) -> Iterator[RenderableType]:
 
 
 def _layer_tables(record: ScoreRecord) -> Iterator[RenderableType]:
-    """EV of each layer by number of components, area by area, where a record is about that."""
+    """EV of each layer by number of components, area by area, if the record has them."""
     rows = [row for row in record.scores if "n_components" in row]
     for area in dict.fromkeys(row["area"] for row in rows):
-        mine = {(r["layer"], r["n_components"]): _short(r) for r in rows if r["area"] == area}
+        mine = {(r["layer"], r["n_components"]): number(r["value"], 3) for r in rows if r["area"] == area}
         layers, numbers = (list(dict.fromkeys(key[i] for key in mine)) for i in (0, 1))
         cells = [(layer, *(mine[layer, n] for n in numbers)) for layer in layers]
         yield ""
@@ -147,11 +137,13 @@ def _layer_tables(record: ScoreRecord) -> Iterator[RenderableType]:
 
 
 def _curve_tables(record: ScoreRecord) -> Iterator[RenderableType]:
-    """Error by number of units and by noise, area by area, where a record is about that."""
+    """Error by number of units and by noise, area by area, if the record has them."""
     rows = [row for row in record.scores if "noise" in row]
     for area in dict.fromkeys(row["area"] for row in rows):
         mine = {
-            (r["decoded"], r["n_decoded_units"], r["noise"]): _value(r) for r in rows if r["area"] == area
+            (r["decoded"], r["n_decoded_units"], r["noise"]): with_interval(r)
+            for r in rows
+            if r["area"] == area
         }
         kinds = list(dict.fromkeys(kind for kind, _, _ in mine))
         points = dict.fromkeys((n, noise) for _, n, noise in mine)
@@ -160,25 +152,17 @@ def _curve_tables(record: ScoreRecord) -> Iterator[RenderableType]:
             for n, noise in points
         ]
         yield ""
-        yield table(
-            f"{area}, error on test (mm), decoded:", *(k.replace("_", " ") for k in kinds), rows=cells
-        )
+        yield table(f"{area}, error on test (mm), decoded:", *(DECODED.get(k, k) for k in kinds), rows=cells)
 
 
 def _many(n_units: str) -> str:
     return f"{n_units} unit{'' if n_units == '1' else 's'}"
 
 
-def _short(row: Row) -> str:
-    return "–" if row["value"] is None else _number(row["value"], 3)
-
-
-def _shown(row: Row) -> bool:
+def _shown(row: StoredRow) -> bool:
     """Whether a row belongs in the printed tables; the record holds them all."""
-    if (
-        any(key in row for key in ("session", "layer", "dimension", "noise"))
-        or row.get("split", "test") not in SPLITS
-    ):
+    key = RowKey.of_row(row)
+    if not key._replace(reference="").is_main or key.split not in (*HELD_OUT, ""):
         return False
     if row["metric"] in BOOKKEEPING:
         return bool(row["value"])
@@ -188,19 +172,19 @@ def _shown(row: Row) -> bool:
     return headline or not ("reference" in row or "of" in row)
 
 
-def _table(area: str, rows: Sequence[Row]) -> RenderableType:
+def _table(area: str, rows: Sequence[StoredRow]) -> RenderableType:
     """Scores of one area: the model, then its references, then its gains over them."""
     headline = next((name for name in HEADLINES if any(r["metric"] == name for r in rows)), HEADLINES[0])
-    columns = [split for split in (*SPLITS, "") if any(row.get("split", "") == split for row in rows)]
+    columns = [split for split in (*HELD_OUT, "") if any(row.get("split", "") == split for row in rows)]
     applies = {_label(r) for r in rows if r["value"] is not None}
     rows = [r for r in rows if not _of_reference(r) or _label(r) in applies]  # the footnotes say why
     sections = {
         "": [r for r in rows if "reference" not in r and "of" not in r],
-        f"{LABELS[headline]} of": [r for r in rows if "reference" in r],
-        f"{LABELS[headline]} {'below' if 'error' in headline else 'above'}": [
-            r for r in rows if r["metric"].startswith("gain_over_")
+        f"{short_name(headline)} of": [r for r in rows if "reference" in r],
+        f"{short_name(headline)} {'below' if lower_is_better(headline) else 'above'}": [
+            r for r in rows if r["metric"].startswith(GAIN)
         ],
-        **{title: [r for r in rows if r["metric"] == name] for name, title in CEILINGS.items()},
+        **{f"{short_name(name)} of": [r for r in rows if r["metric"] == name] for name in CEILINGS},
     }
     cells: list[list[str]] = []
     for title, members in sections.items():
@@ -209,7 +193,7 @@ def _table(area: str, rows: Sequence[Row]) -> RenderableType:
         for label in dict.fromkeys(map(_label, members)):
             by_split = {r.get("split", ""): r for r in members if _label(r) == label}
             units = dict.fromkeys(str(r["n_units"]) for r in by_split.values() if "n_units" in r)
-            values = [_value(by_split[c]) if c in by_split else "" for c in columns]
+            values = [with_interval(by_split[c]) if c in by_split else "" for c in columns]
             cells.append([f" {label}" if title else label, *values, "/".join(units)])
     heads = [column or "value" for column in columns]
     if not any("n_units" in r for r in rows):  # about the hand, not about units
@@ -217,52 +201,37 @@ def _table(area: str, rows: Sequence[Row]) -> RenderableType:
     return table(area, *heads, "units", rows=cells, numbers=("units",))
 
 
-def _of_reference(row: Row) -> bool:
-    return "reference" in row or row["metric"].startswith("gain_over_")
+def _of_reference(row: StoredRow) -> bool:
+    return "reference" in row or row["metric"].startswith(GAIN)
 
 
-def _label(row: Row) -> str:
+def _label(row: StoredRow) -> str:
     if "reference" in row:
         return str(row["reference"])
     if row["metric"] in CEILINGS:
-        return LABELS[row["of"]]
+        return short_name(row["of"])
     if "of" in row:
-        return str(row["metric"]).removeprefix("gain_over_")
+        return str(row["metric"]).removeprefix(GAIN)
     unit = f" ({row['unit']})" if "unit" in row else ""
-    return LABELS.get(row["metric"], str(row["metric"])) + unit
+    return short_name(row["metric"]) + unit
 
 
-def _value(row: Row) -> str:
-    if row["value"] is None:
-        return "–"
-    digits = 2 if "unit" in row else 3
-    interval = row.get("ci")
-    ends = f" [{_number(interval[0], digits)}, {_number(interval[1], digits)}]" if interval else ""
-    return _number(row["value"], digits) + ends
-
-
-def _number(value: float, digits: int) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < 100 else f"{value:.3g}"  # no "-0.000"
-
-
-def _footnotes(rows: Sequence[Row]) -> Iterator[str]:
+def _footnotes(rows: Sequence[StoredRow]) -> Iterator[str]:
     """Why a number or an interval is missing, each reason once."""
     for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
         same = [row for row in rows if row.get("reason") == reason]
         labels = dict.fromkeys(map(_label, same))
         labels = labels if len(labels) < 3 else {}
-        words = [
+        parts = [
             " and ".join(dict.fromkeys(str(r["area"]) for r in same if "area" in r)),
             ", ".join(labels),
-            " and ".join(split for split in SPLITS if any(r.get("split") == split for r in same)),
+            " and ".join(split for split in HELD_OUT if any(r.get("split") == split for r in same)),
         ]
-        yield f"{' '.join(filter(None, words))}: {reason}"
+        yield f"{' '.join(filter(None, parts))}: {reason}"
 
 
 def _left_out(record: ScoreRecord) -> Iterator[str]:
-    """Say what was dropped and why; the names are in the record."""
+    """List what was dropped and why; the names are in the record."""
     counts: Counter[str] = Counter()
     for item in record.dropped:
         if "n" in item:

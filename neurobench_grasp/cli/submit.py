@@ -20,7 +20,7 @@ def submit(
     ),
     as_json: Json = False,
 ) -> Result:
-    """Put the records of a model, its card and its checkpoint into a folder for a pull request."""
+    """Collect the records of a model, its card and its checkpoint in a folder for a pull request."""
     from neurobench_grasp.run.submit import as_json as described
     from neurobench_grasp.run.submit import make_submission
 
@@ -36,6 +36,6 @@ def submit(
         *(f"note: {note}" for note in made.notes),
         f"submission: {made.folder}",
         "next: `ngb verify` on that folder; then copy it into registry/results of a fork of the project and",
-        "open a pull request. docs/submitting.md tells what happens then.",
+        "open a pull request. docs/submitting.md describes what happens then.",
     ]
     return Result(described(made), view)

@@ -10,7 +10,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +118,22 @@ def table(*columns: str, rows: Sequence[Sequence[str]], numbers: Sequence[str] =
     for row in rows:
         out.add_row(*(Text(_harmless(cell)) for cell in row))
     return out
+
+
+def number(value: float | None, digits: int) -> str:
+    """Format a number, never as minus zero; counts and large numbers without decimals."""
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return str(value)
+    return f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < 100 else f"{value:.3g}"
+
+
+def with_interval(row: Mapping[str, Any], digits: int | None = None) -> str:
+    """Format ``value`` and ``ci`` of a row; by default with two decimals if it has a unit, else three."""
+    digits = (2 if "unit" in row else 3) if digits is None else digits
+    value, ci = number(row["value"], digits), row.get("ci")
+    return f"{value} [{number(ci[0], digits)}, {number(ci[1], digits)}]" if ci else value
 
 
 def _harmless(text: str) -> str:

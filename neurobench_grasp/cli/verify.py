@@ -23,7 +23,7 @@ def verify(
         bool,
         typer.Option(
             "--retrain",
-            help="Fit anew and score; where training takes long, at the tiny profile beside --rescore.",
+            help="Fit again and score; where training takes long, at the tiny profile beside --rescore.",
         ),
     ] = False,
     write: Annotated[
@@ -40,7 +40,7 @@ def verify(
     """Check digests and arithmetic of records; --rescore and --retrain run the plugin that is installed."""
     from neurobench_grasp.run import verify as checks
 
-    with progress() as tell:
+    with progress() as status:
         report = checks.verify(
             path,
             rescore=rescore,
@@ -48,7 +48,7 @@ def verify(
             write=write,
             dataset=dataset,
             layout=layout,
-            progress=tell,
+            progress=status,
         )
     return Result(_as_json(report), _view(report, write), exit_code=1 if report.problems else 0)
 

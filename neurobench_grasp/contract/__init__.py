@@ -19,7 +19,7 @@ from neurobench_grasp.contract.data import (
 )
 from neurobench_grasp.contract.decoder import DecodedTrials, Decoder
 from neurobench_grasp.contract.model import Controller, Model, Progress, Trainable, TrainedNetwork, Twinned
-from neurobench_grasp.contract.scores import ScoreRecord, ScoreRow, Scores
+from neurobench_grasp.contract.scores import ScoreRecord, ScoreRow, Scores, StoredRow
 from neurobench_grasp.contract.specs import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Scores",
     "Session",
     "Signal",
+    "StoredRow",
     "Tracking",
     "Trainable",
     "TrainedNetwork",

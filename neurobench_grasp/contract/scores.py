@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 ScoreRow = dict[str, Any]
 """One number of a record with its labels; the published schema of records lists the fields."""
+StoredRow = Mapping[str, Any]
+"""The same, read-only: a row of a record."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class ScoreRecord:
     seed: int
     dataset: Mapping[str, Any]
     protocol: Mapping[str, Any]
-    scores: Sequence[Mapping[str, Any]]
+    scores: Sequence[StoredRow]
     dropped: Sequence[Mapping[str, Any]]
     provenance: Mapping[str, Any]
     card: Mapping[str, Any] | None = None

@@ -7,12 +7,9 @@ from typing import Any
 
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard.ranking import (
-    Networks,
-    average,
     difference,
     gains,
     holm,
-    lower_is_better,
     mann_whitney,
     smallest_mann_whitney,
     verdict,
@@ -22,17 +19,19 @@ from neurobench_grasp.leaderboard.standings import (
     BOARD,
     METRIC,
     SPLIT,
+    Board,
     Candidate,
-    Row,
     best_first,
     boards,
     differences,
-    main_rows,
     numbers,
     standing,
 )
+from neurobench_grasp.records.names import METRICS, lower_is_better
 from neurobench_grasp.records.record import Scored
+from neurobench_grasp.records.table import main_rows
 from neurobench_grasp.scoring.intervals import Summary
+from neurobench_grasp.scoring.networks import Networks, average
 
 NAMES = {
     "dataset": "dataset",
@@ -45,7 +44,7 @@ NAMES = {
     "settings_sha256": "settings of the protocol",
     "area": "area",
 }
-"""What may keep two records apart, in words."""
+"""Display names of what may keep two records apart."""
 
 
 def comparison(
@@ -105,7 +104,7 @@ def comparison(
     ]
 
 
-def _compare(board: Row, candidates: Sequence[Candidate], metric: str, split: str) -> dict[str, Any]:
+def _compare(board: Board, candidates: Sequence[Candidate], metric: str, split: str) -> dict[str, Any]:
     """Everything about the models of one board."""
     for candidate in candidates:
         _check_units(candidate, metric, split)
@@ -132,7 +131,8 @@ def _compare(board: Row, candidates: Sequence[Candidate], metric: str, split: st
         results = [pair[test] for pair in pairs if pair[test] is not None]
         for result, adjusted in zip(results, holm([r["p"] for r in results]), strict=True):
             result["p_holm"] = adjusted
-    unit = next((row["unit"] for c in candidates for row in c.rows.values() if "unit" in row), None)
+    units = (row["unit"] for c in candidates for row in c.rows.values() if "unit" in row)
+    unit = METRICS[metric].unit or None if metric in METRICS else next(units, None)
     what = {"metric": metric, "split": split, "unit": unit, "lower_is_better": lower}
     return {**board, **what, "models": rows, "pairs": pairs}
 
@@ -182,7 +182,9 @@ def _check_scored(scored: Sequence[Scored], model: str, metric: str, split: str)
     mine = [row for s in scored if s.record.model == model for row in main_rows(s.record)]
     if not any((row["metric"], row.get("split")) == (metric, split) for row in mine):
         scores = [row for row in mine if "ci" in row and "of" not in row]
-        metrics, splits = (_list(sorted({row[key] for row in scores})) for key in ("metric", "split"))
+        metrics, splits = (
+            _list(sorted({row.get(key, "no split") for row in scores})) for key in ("metric", "split")
+        )
         raise NgbError(f"{model} has no {metric} on {split}; it has {metrics} on {splits}.")
 
 
@@ -197,8 +199,8 @@ def _check_units(candidate: Candidate, metric: str, split: str) -> None:
         )
 
 
-def _what_differs(named: Sequence[tuple[Row, Sequence[Candidate]]], model: str) -> str:
-    """Say why a model shares no board with another: what differs from the board most like its own."""
+def _what_differs(named: Sequence[tuple[Board, Sequence[Candidate]]], model: str) -> str:
+    """Explain why a model shares no board with another: what differs from the most similar board."""
     mine = [board for board, candidates in named if [c.model for c in candidates] == [model]]
     others = [(board, c.model) for board, candidates in named for c in candidates if c.model != model]
     here, there, other = min(
@@ -206,8 +208,8 @@ def _what_differs(named: Sequence[tuple[Row, Sequence[Candidate]]], model: str) 
         key=lambda pair: sum(pair[0][key] != pair[1][key] for key in BOARD),
     )
     different = [
-        f"{words} ({_short(here[key])} and {_short(there[key])})"
-        for key, words in NAMES.items()
+        f"{name} ({_short(here[key])} and {_short(there[key])})"
+        for key, name in NAMES.items()
         if here[key] != there[key]
     ]
     return (
@@ -217,7 +219,7 @@ def _what_differs(named: Sequence[tuple[Row, Sequence[Candidate]]], model: str) 
 
 
 def _short(value: Any) -> str:
-    """Text for a label: a digest by its first digits; without other training data the scored ones trained."""
+    """Text for a label: of a digest its first digits; no training data means the scored dataset."""
     text = str(value)
     return text[:8] if len(text) == 64 else text or "the scored dataset"
 

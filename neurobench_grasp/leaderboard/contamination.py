@@ -8,7 +8,7 @@ from neurobench_grasp.contract import ScoreRecord
 
 
 def contamination(record: ScoreRecord) -> str:
-    """Say which of the model's training data are the data that it is scored on; empty if none are.
+    """Report which of the model's training data are the data that it is scored on; empty if none are.
 
     The training trials that every model is fitted on do not count, and are not in ``training_data``.
     """
@@ -20,13 +20,13 @@ def contamination(record: ScoreRecord) -> str:
 
 
 def _names(record: ScoreRecord) -> set[str]:
-    """Names that the record's dataset goes by: its own, and its dandiset's."""
+    """Names of the record's dataset: its identifier and its dandisets."""
     source = record.dataset.get("source") or ()
     dandisets = [str(file.get("dandiset")) for file in source if isinstance(file, Mapping)]
     return {_plain(str(record.dataset["id"])), *(f"dandi:{name}" for name in dandisets)}
 
 
 def _plain(name: str) -> str:
-    """Give a name without case, version and path: ``dandi:000128@draft/sub-x`` is ``dandi:000128``."""
+    """Return a name without case, version and path: ``dandi:000128@draft/sub-x`` is ``dandi:000128``."""
     name = name.strip().lower()
     return name.split("/")[0].split("@")[0] if name.startswith("dandi:") else name

@@ -1,4 +1,4 @@
-"""Differences of all pairs of models at once: what :func:`leaderboard.rule.difference` gives pair by pair.
+"""Differences of all pairs of models at once: as :func:`leaderboard.ranking.difference` for one pair.
 
 The networks of each model are averaged once. Pairs that have the same units are then computed together, as
 arrays; most models of a board are scored on the same units, so that there is one such set.
@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from neurobench_grasp.contract import Floats
-from neurobench_grasp.leaderboard.ranking import Networks, difference, in_common, mean_of_networks
+from neurobench_grasp.leaderboard.ranking import difference
 from neurobench_grasp.scoring.intervals import (
     MIN_GROUPS,
     Summary,
@@ -22,6 +22,7 @@ from neurobench_grasp.scoring.intervals import (
     over_animals,
     weights_of,
 )
+from neurobench_grasp.scoring.networks import Networks, in_common, mean_of_networks
 
 Parts = Sequence[UnitScores]
 
@@ -50,7 +51,7 @@ class _Stack:
 
     @classmethod
     def of(cls, models: Sequence[Parts], like: Parts) -> _Stack:
-        """Put together models that have the sessions, units and groups of ``like``."""
+        """Stack models that have the sessions, units and groups of ``like``."""
         weights = weights_of(like)
         names = sorted({g for part in like for g in part.left_out})
         values, residuals = [], []
@@ -69,7 +70,7 @@ class _Stack:
 
 
 def all_differences(models: Mapping[int, Networks]) -> dict[tuple[int, int], Summary | None]:
-    """Give the difference of every pair of models, first minus second.
+    """Return the difference of every pair of models, first minus second.
 
     Parameters
     ----------

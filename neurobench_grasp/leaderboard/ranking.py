@@ -15,68 +15,20 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from neurobench_grasp.contract import Bools
-from neurobench_grasp.scoring.intervals import Summary, UnitScores, summarise
-
-Networks = Sequence[Sequence[UnitScores]]
-"""Unit scores of one model: network by network, session by session."""
+from neurobench_grasp.scoring.intervals import Summary, summarise
+from neurobench_grasp.scoring.networks import Networks, in_common, mean_in_common
 
 RESOLUTION = 1e-6  # scores of single units are kept in single precision; what is less is rounding
-
-
-def lower_is_better(metric: str) -> bool:
-    """Tell errors from scores."""
-    return "error" in metric
-
-
-def in_common(*models: Networks) -> list[Networks]:
-    """Keep the sessions, units and groups that every network of every model has scores for."""
-    networks = [{part.session: part for part in network} for model in models for network in model]
-    sessions = [name for name in networks[0] if all(name in network for network in networks)]
-    columns = [_same_units([network[name] for network in networks]) for name in sessions]
-    rows = iter([[column[k] for column in columns] for k in range(len(networks))])
-    return [[next(rows) for _ in model] for model in models]
-
-
-def _same_units(parts: Sequence[UnitScores]) -> list[UnitScores]:
-    """Scores of one session, one per network, restricted to what all have."""
-    if all(_complete_like(part, parts[0]) for part in parts):
-        return list(parts)
-    places = [{unit: k for k, unit in enumerate(p.units) if np.isfinite(p.values[k])} for p in parts]
-    units = tuple(unit for unit in places[0] if all(unit in place for place in places))
-    groups = [g for g in parts[0].left_out if all(g in p.left_out for p in parts)]
-    out = []
-    for part, place in zip(parts, places, strict=True):
-        at = [place[unit] for unit in units]
-        left_out = {g: part.left_out[g][at] for g in groups}
-        out.append(UnitScores(part.session, part.subject, units, part.values[at], left_out))
-    return out
-
-
-def _complete_like(part: UnitScores, like: UnitScores) -> bool:
-    """Tell if nothing must be left out: the usual case, and a quick answer."""
-    same = part.units == like.units and part.left_out.keys() == like.left_out.keys() and not part.draws
-    return same and bool(np.isfinite(part.values).all())
-
-
-def mean_of_networks(model: Networks) -> list[UnitScores]:
-    """Average the scores that all networks of a model have, session by session."""
-    (model,) = in_common(model)
-    return _mean(model)
-
-
-def average(model: Networks) -> Summary | None:
-    """Mean over the networks of a model, which are a source of randomness; ``None`` without a scored unit."""
-    return summarise(mean_of_networks(model))
 
 
 def difference(a: Networks, b: Networks) -> Summary | None:
     """Difference of two models over what both have scores for, paired unit by unit, group by group."""
     a, b = in_common(a, b)
-    return summarise([x.minus(y) for x, y in zip(_mean(a), _mean(b), strict=True)])
+    return summarise([x.minus(y) for x, y in zip(mean_in_common(a), mean_in_common(b), strict=True)])
 
 
 def gains(model: Networks, twins: Networks) -> Networks:
-    """Subtract from each network's scores those of its own twin."""
+    """Subtract from each network's scores those of its twin."""
     model, twins = in_common(model, twins)
     return [
         [x.minus(y) for x, y in zip(network, twin, strict=True)]
@@ -84,12 +36,8 @@ def gains(model: Networks, twins: Networks) -> Networks:
     ]
 
 
-def _mean(model: Networks) -> list[UnitScores]:
-    return [UnitScores.mean_of(parts) for parts in zip(*model, strict=True)]
-
-
 def verdict(total: Summary | None) -> int:
-    """Decide: the sign of a difference whose interval excludes 0, by more than rounding; else 0, a tie."""
+    """Return the sign of a difference whose interval excludes 0, by more than rounding; else 0, a tie."""
     if total is None or total.ci is None:
         return 0
     low, high = total.ci
@@ -97,7 +45,7 @@ def verdict(total: Summary | None) -> int:
 
 
 def beats(differences: Mapping[tuple[int, int], Summary | None], n: int, *, lower: bool) -> Bools:
-    """Tell who is better than whom.
+    """Find which model is better than which.
 
     Parameters
     ----------
@@ -130,7 +78,7 @@ def rank_intervals(better: Bools) -> list[tuple[int, int]]:
 
 
 def tie_groups(better: Bools) -> list[tuple[int, ...]]:
-    """Give all largest groups of models of which no two differ; a model may be in several.
+    """List all largest groups of models of which no two differ; a model may be in several.
 
     Being tied is not transitive: the first may tie with the second and the second with the third, although
     the first and the third differ. The groups are (0, 1) and (1, 2) then.
@@ -142,7 +90,7 @@ def tie_groups(better: Bools) -> list[tuple[int, ...]]:
 
 
 def _largest(group: int, candidates: int, seen: int, neighbours: Sequence[int]) -> Iterator[int]:
-    """Give all largest groups of neighbours as bits: Bron and Kerbosch (1973), Commun. ACM 16:575."""
+    """Yield all largest groups of neighbours as bits: Bron and Kerbosch (1973), Commun. ACM 16:575."""
     if not candidates | seen:
         yield group
         return
@@ -178,7 +126,7 @@ def wilcoxon_signed_rank(a: Networks, b: Networks) -> float | None:
     from scipy.stats import wilcoxon
 
     a, b = in_common(a, b)
-    pairs = zip(_mean(a), _mean(b), strict=True)
+    pairs = zip(mean_in_common(a), mean_in_common(b), strict=True)
     paired = np.concatenate([np.empty(0), *(x.minus(y).values for x, y in pairs)])
     if not len(paired):
         return None

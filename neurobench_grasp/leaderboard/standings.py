@@ -4,42 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neurobench_grasp.contract import ScoreRecord
+from neurobench_grasp.contract import ScoreRecord, StoredRow
 from neurobench_grasp.leaderboard.contamination import contamination
 from neurobench_grasp.leaderboard.pairs import all_differences
 from neurobench_grasp.leaderboard.ranking import (
-    Networks,
-    average,
     beats,
     rank_intervals,
     tie_groups,
 )
 from neurobench_grasp.records.record import Scored
+from neurobench_grasp.records.table import RowKey, Score
 from neurobench_grasp.records.units import Labels
 from neurobench_grasp.scoring.intervals import Summary, UnitScores
+from neurobench_grasp.scoring.networks import Networks, average
 
-Row = Mapping[str, Any]
-BOARD = (
-    "synthetic",
-    "dataset",
-    "dataset_sha256",
-    "splits",
-    "trained_on",
-    "trained_on_sha256",
-    "protocol",
-    "version",
-    "settings_sha256",
-    "area",
-)
+Board = Mapping[str, Any]
+"""Labels of a board, see :data:`BOARD`."""
+IDENTITY = ("synthetic", "dataset", "dataset_sha256", "splits", "trained_on", "trained_on_sha256")
+"""Labels of the data, which boards of several protocols share."""
+BOARD = (*IDENTITY, "protocol", "version", "settings_sha256", "area")
+"""Labels of what was scored alike, in sorting order."""
 METRIC, SPLIT = "single_trial_ev", "ood"
-"""The headline."""
-DETAIL_KEYS = ("reference", "session", "layer", "dimension", "noise")
+"""Headline metric and split."""
 TWIN = "untrained"
 RANK_RULE = (
     "Two models differ if and only if the 95 % interval of their difference, paired unit by unit and "
@@ -48,17 +39,8 @@ RANK_RULE = (
 )
 
 
-def main_rows(record: ScoreRecord) -> list[Row]:
-    """Rows that score the model itself: not a reference, a single session or a single layer."""
-    return [row for row in record.scores if _is_main(row)]
-
-
-def _is_main(row: Row) -> bool:
-    return not any(key in row for key in DETAIL_KEYS)
-
-
 def unit_scores_of(metric: str = METRIC, split: str = SPLIT) -> Callable[[Labels], bool]:
-    """Tell the scores of single units that a table needs: those of the models and of their twins."""
+    """Select the scores of single units that a table needs: those of the models and of their twins."""
     return lambda labels: (labels.metric, labels.split) == (metric, split) and labels.reference in ("", TWIN)
 
 
@@ -79,7 +61,7 @@ def rank_models(scored: Iterable[Scored]) -> list[dict[str, Any]]:
         Tidy rows, board after board (:data:`BOARD`) and best first, with ``rank, rank_worst, ties, model,
         value, ci, data_se, network_se, n_units, n_groups, n_networks, seeds, contaminated`` and, where
         something is missing or contaminated, ``reason``. ``rank`` is ``None`` without scores of single units
-        or interval, because such a row cannot be told from others.
+        or interval, because such a row cannot be compared with others.
     """
     rows = []
     for board, found in boards(scored):
@@ -110,7 +92,7 @@ class Candidate:
     """
 
     model: str
-    rows: Mapping[int, Row]
+    rows: Mapping[int, StoredRow]
     networks: Mapping[int, Sequence[UnitScores]]
     beside: Mapping[str, Networks]
     problems: tuple[str, ...]
@@ -118,8 +100,8 @@ class Candidate:
     contamination: str = ""
 
     @classmethod
-    def of(cls, model: str, found: Mapping[int, tuple[Row, Scored]], labels: Labels) -> Candidate:
-        """Put together the records of one model: seed → row and record."""
+    def of(cls, model: str, found: Mapping[int, tuple[StoredRow, Scored]], labels: Labels) -> Candidate:
+        """Collect the records of one model: seed → row and record."""
         seeds = sorted(found)
         units = {seed: found[seed][1].units.scores for seed in seeds}
         networks = {seed: units[seed][labels] for seed in seeds if labels in units[seed]}
@@ -148,26 +130,22 @@ class Candidate:
 
     def row(self) -> dict[str, Any]:
         """Mean over networks, and why something is missing or what the interval does not cover."""
-        out = numbers(self.total, len(self.networks))
-        if self.total is None:
-            values = [row["value"] for row in self.rows.values() if row["value"] is not None]
-            out["value"] = statistics.fmean(values) if values else None
-            out["n_units"] = next((row["n_units"] for row in self.rows.values() if "n_units" in row), None)
+        score = Score.over(list(self.rows.values()), self.total)
+        out = numbers(self.total, len(self.networks)) | {"value": score.value, "n_units": score.n_units}
         out |= {"n_networks": len(self.networks), "seeds": list(self.networks)}
         out["contaminated"] = bool(self.contamination)
-        reasons = [self.contamination] if self.contamination else []
-        reasons += [row["reason"] for row in self.rows.values() if row.get("reason")]
+        reasons = [text for text in (self.contamination, score.reason) if text]
         if missing := [seed for seed in self.rows if seed not in self.networks]:
             reasons.append(f"no scores of single units for seed {', '.join(map(str, missing))}")
         if out["ci"] is None and not reasons:
             reasons.append("no interval")
-        return out | ({"reason": "; ".join(dict.fromkeys(reasons))} if reasons else {})
+        return out | ({"reason": "; ".join(reasons)} if reasons else {})
 
 
 def boards(
     scored: Iterable[Scored], metric: str = METRIC, split: str = SPLIT
 ) -> Iterator[tuple[dict[str, Any], list[Candidate]]]:
-    """Put together what was scored alike, board by board in sorting order.
+    """Group what was scored alike, board by board in sorting order.
 
     Parameters
     ----------
@@ -181,10 +159,10 @@ def boards(
         Its labels, see :data:`BOARD`.
     candidates : list of Candidate
     """
-    found: dict[str, dict[str, dict[int, tuple[Row, Scored]]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[str, dict[str, dict[int, tuple[StoredRow, Scored]]]] = defaultdict(lambda: defaultdict(dict))
     for entry in sorted(scored, key=lambda s: str(s.record.provenance.get("date", ""))):
         for row in entry.record.scores:
-            if (row["metric"], row.get("split")) == (metric, split) and _is_main(row):
+            if (row["metric"], row.get("split")) == (metric, split) and RowKey.of_row(row).is_main:
                 board = json.dumps(_board(entry.record, row))
                 found[board][entry.record.model][entry.record.seed] = (row, entry)
     for board in sorted(found):
@@ -193,22 +171,18 @@ def boards(
         yield labels, [Candidate.of(model, seeds, of) for model, seeds in found[board].items()]
 
 
-def _board(record: ScoreRecord, row: Row) -> dict[str, Any]:
-    """Everything that must be equal for two scores to share a board, in sorting order."""
-    dataset, protocol = record.dataset, record.protocol
-    values = (
-        bool(dataset["synthetic"]),
-        dataset["id"],
-        dataset["sha256"],
-        dataset["splits"],
-        dataset.get("trained_on", ""),
-        dataset.get("trained_on_sha256", ""),
-        protocol["name"],
-        protocol["version"],
-        settings_digest(record),
-        row.get("area", ""),  # a hand's error has none
-    )
-    return dict(zip(BOARD, values, strict=True))
+def _board(record: ScoreRecord, row: StoredRow) -> dict[str, Any]:
+    """Labels of the board of a row; the error of a hand has no area."""
+    protocol = record.protocol
+    how = (protocol["name"], protocol["version"], settings_digest(record), row.get("area", ""))
+    return dict(zip(BOARD, (*identity(record), *how), strict=True))
+
+
+def identity(record: ScoreRecord) -> tuple[Any, ...]:
+    """Labels that identify the data of a record, see :data:`IDENTITY`."""
+    data = record.dataset
+    names = ("id", "sha256", "splits", "trained_on", "trained_on_sha256")
+    return bool(data["synthetic"]), *(data.get(name, "") for name in names)
 
 
 def settings_digest(record: ScoreRecord) -> str:
@@ -237,14 +211,14 @@ def differences(candidates: Sequence[Candidate]) -> Differences:
 
 
 def standing(candidates: Sequence[Candidate], found: Differences, *, lower: bool) -> list[dict[str, Any]]:
-    """Give the rows of one board: rank, tie groups and numbers of each candidate.
+    """Return the rows of one board: rank, tie groups and numbers of each candidate.
 
     Parameters
     ----------
     candidates : sequence of Candidate
         As :func:`best_first` orders them.
     found : mapping
-        As :func:`differences` gives.
+        As :func:`differences` returns.
     lower : bool
         True if lower scores are better.
 
@@ -268,7 +242,7 @@ def standing(candidates: Sequence[Candidate], found: Differences, *, lower: bool
 
 
 def numbers(total: Summary | None, n_networks: int) -> dict[str, Any]:
-    """Give a summary as JSON values; one network tells nothing of how networks differ."""
+    """Return a summary as JSON values; from one network it is not known how networks differ."""
     return {
         "value": total and total.value,
         "ci": total and total.ci and list(total.ci),

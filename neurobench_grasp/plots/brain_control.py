@@ -1,4 +1,4 @@
-"""Brain control: the error of a hand that spikes drive, beside what it must be better than.
+"""Brain control: the error of a hand driven by decoded spikes, beside its references.
 
 After Figure 4 of Marin Vargas et al.
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neurobench_grasp.plots.scores import SPLITS
-from neurobench_grasp.plots.sources import Networks, Score, table_of
+from neurobench_grasp.plots.sources import ends, table_of, title_of
 from neurobench_grasp.plots.style import (
     BLACK,
     BLUE,
@@ -23,14 +22,14 @@ from neurobench_grasp.plots.style import (
     whisker,
 )
 from neurobench_grasp.protocols.brain_control.protocol import ERROR, metric_of
+from neurobench_grasp.records.names import DECODED, REFERENCES, split_name
+from neurobench_grasp.records.table import HELD_OUT, Score, ScoreTable
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
-IN_WORDS = {"embedding": "embedding", "joint_angles": "joint angles"}
-"""Kinds of commands."""
 STYLES: Mapping[str, Mapping[str, Any]] = {
     "embedding": {"color": VERMILION, "marker": "D"},
     "joint_angles": {"color": BLUE, "marker": "s", "markerfacecolor": "white"},
@@ -39,7 +38,7 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
     "average_trajectory": {"color": BLACK, "linestyle": "-.", "linewidth": 0.9},
     "average_posture": {"color": BLACK, "linestyle": "--", "linewidth": 0.9},
 }
-"""What needs no spikes, and its line."""
+"""References without spikes, and the style of their lines."""
 
 
 class Hand(NamedTuple):
@@ -51,49 +50,45 @@ class Hand(NamedTuple):
 
 
 HANDS = (
-    Hand("intact goal", reference="intact"),
-    *(Hand(f"decoded {words}", kind) for kind, words in IN_WORDS.items()),
-    Hand("decoded posture, no controller", reference="decoded_posture"),
-    Hand("shifted spikes", reference="shifted_spikes"),
-    *(Hand(name.replace("_", " "), reference=name) for name in BASELINES),
+    Hand(REFERENCES["intact"], reference="intact"),
+    *(Hand(f"decoded {name}", kind) for kind, name in DECODED.items()),
+    *(Hand(REFERENCES[name], reference=name) for name in ("decoded_posture", "shifted_spikes", *BASELINES)),
 )
 _ROW = 0.19  # inches per hand
 
 
-def brain_control(networks: Networks) -> Drawing:
+def brain_control(networks: ScoreTable) -> Drawing:
     """Draw tracking errors of a hand that is driven by decoded spikes, by area and split."""
     table = table_of(networks, _rows(networks), "error_mm")
-    return Drawing("brain_control", table, _draw(table, networks.title, decoder_of(networks)))
+    return Drawing("brain_control", table, _draw(table, title_of(networks), decoder_of(networks)))
 
 
-def decoder_of(networks: Networks) -> str:
-    """Name the decoder of a record."""
+def decoder_of(networks: ScoreTable) -> str:
+    """Name of the decoder of a record."""
     return str(networks.first.record.protocol["settings"]["decoder"])
 
 
-def error_of(networks: Networks, hand: Hand, area: str, split: str, seed: int | None = None) -> Score:
+def error_of(networks: ScoreTable, hand: Hand, area: str, split: str, seed: int | None = None) -> Score:
     """Tracking error of a hand, of one network or over all."""
     where = {"area": area, "split": split, "decoded": hand.decoded}
     where |= {"reference": hand.reference} if hand.reference else {}
-    metric = metric_of(ERROR, hand.decoded)
-    return networks.score(metric, **where) if seed is None else networks.of(seed, metric, **where)
+    return networks.score(metric_of(ERROR, hand.decoded), seed, **where)
 
 
-def _rows(networks: Networks) -> Iterator[dict[str, Any]]:
-    for area in networks.areas:
-        for split in SPLITS:
+def error_cells(score: Score) -> dict[str, Any]:
+    """Columns of a table of tracking errors."""
+    return {**ends(score, "error_mm"), "reason": score.reason}
+
+
+def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
+    for area in networks.values("area"):
+        for split in HELD_OUT:
             for hand in HANDS:
                 where = {"decoder": decoder_of(networks), "area": area, "split": split, **hand._asdict()}
-                for seed in (None, *(networks.seeds if len(networks.seeds) > 1 else ())):
-                    score = error_of(networks, hand, area, split, seed)
+                for seed in networks.shown:
                     kind = "network" if seed is not None else "reference" if hand.reference else "model"
-                    yield {
-                        **where,
-                        "kind": kind,
-                        "seed": seed,
-                        **score.ends("error_mm"),
-                        "reason": score.reason,
-                    }
+                    error = error_of(networks, hand, area, split, seed)
+                    yield {**where, "kind": kind, "seed": seed, **error_cells(error)}
 
 
 def _draw(table: pd.DataFrame, title: str, decoder: str) -> bytes:
@@ -110,7 +105,7 @@ def _draw(table: pd.DataFrame, title: str, decoder: str) -> bytes:
             for split, axes in zip(splits, line, strict=True):
                 _panel(axes, drawn[(drawn.area == area) & (drawn.split == split)])
                 axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-                axes.set_title(f"{area}, {split}: {SPLITS[split]}")
+                axes.set_title(f"{area}, {split}: {split_name(split)}")
         for axes in grid[-1]:
             axes.set_xlabel("tracking error (mm)")
             axes.set_xlim(0, 1.03 * most)
@@ -140,7 +135,7 @@ def _panel(axes: Axes, part: pd.DataFrame) -> None:
 
 
 def left_out(table: pd.DataFrame, column: str, name: str) -> list[str]:
-    """Say, reason by reason, what has no number, and what intervals do not cover.
+    """List, reason by reason, what has no number, and what intervals do not cover.
 
     Parameters
     ----------
@@ -150,8 +145,8 @@ def left_out(table: pd.DataFrame, column: str, name: str) -> list[str]:
         Columns of the numbers, and of what they are of.
     """
     lines = []
-    told = table[(table.reason != "") & (table.kind != "network")]
-    for reason, rows in told.groupby("reason", sort=False):
+    with_reason = table[(table.reason != "") & (table.kind != "network")]
+    for reason, rows in with_reason.groupby("reason", sort=False):
         missing = rows[rows[column].isna()]
         places: dict[str, list[str]] = {}
         for (area, split), mine in missing.groupby(["area", "split"], sort=False):
@@ -159,8 +154,8 @@ def left_out(table: pd.DataFrame, column: str, name: str) -> list[str]:
             what = "" if whole else f"{', '.join(dict.fromkeys(mine[name]))} of "
             places.setdefault(what + str(area), []).append(str(split))
         if places:
-            words = "; ".join(f"{what} on {' and '.join(splits)}" for what, splits in places.items())
-            lines.append(f"Left out: {words} ({reason}).")
+            missing_at = "; ".join(f"{what} on {' and '.join(splits)}" for what, splits in places.items())
+            lines.append(f"Left out: {missing_at} ({reason}).")
         else:
             lines.append(sentence(str(reason)))
     return lines

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
 from neurobench_grasp.plots.layers import MEANS, group_of
-from neurobench_grasp.plots.sources import Networks, Score, table_of
+from neurobench_grasp.plots.sources import cells, network, table_of, title_of
 from neurobench_grasp.plots.style import BLACK, LINES, Drawing, draw, legend, sentence
+from neurobench_grasp.records.table import ScoreTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,22 +19,17 @@ if TYPE_CHECKING:
 _HEIGHT = 2.4  # inches per area
 
 
-def components(networks: Networks) -> Drawing:
+def components(networks: ScoreTable) -> Drawing:
     """Draw scores of the protocol ``layers``: each layer on held-out conditions with ever more components."""
     table = table_of(networks, _rows(networks))
-    return Drawing("components", table, _draw(table, networks.title))
+    return Drawing("components", table, _draw(table, title_of(networks)))
 
 
-def _rows(networks: Networks) -> Iterator[dict[str, Any]]:
+def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
     for row in networks.rows(METRIC, split=SPLIT):
         where = {key: row[key] for key in ("area", "split", "layer", "n_components")}
-        yield _row(where, None, networks.score(METRIC, **where))
-        for seed in networks.seeds if len(networks.seeds) > 1 else ():
-            yield _row(where, seed, networks.of(seed, METRIC, **where))
-
-
-def _row(where: dict[str, Any], seed: int | None, score: Score) -> dict[str, Any]:
-    return {**where, "kind": "mean" if seed is None else "network", "seed": seed, **score.cells}
+        for seed in networks.shown:
+            yield {**where, **network(seed), **cells(networks.score(METRIC, seed, **where))}
 
 
 def _draw(table: pd.DataFrame, title: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Curves: the error of a brain-driven hand with fewer units, and with noise on what is decoded."""
+"""Curves: the error of a hand driven by decoded spikes, by number of units and by added noise."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Floats
 from neurobench_grasp.plots.brain_control import (
     BASELINES,
-    IN_WORDS,
     STYLES,
     Hand,
     decoder_of,
+    error_cells,
     error_of,
     left_out,
 )
 from neurobench_grasp.plots.layers import MEANS
-from neurobench_grasp.plots.sources import NAN, Networks, Score, table_of
+from neurobench_grasp.plots.sources import NAN, network, table_of, title_of
 from neurobench_grasp.plots.style import GREY, LIGHT, SMALL, Drawing, draw, entries, legend
 from neurobench_grasp.protocols.brain_control.curves import SPLIT
 from neurobench_grasp.protocols.brain_control.protocol import ERROR, metric_of
 from neurobench_grasp.protocols.brain_control.trials import areas_of, recorded_throughout
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL
+from neurobench_grasp.records.names import DECODED, REFERENCES
+from neurobench_grasp.records.table import ScoreTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,14 +45,16 @@ _BESIDE = {"embedding": -0.006, "joint_angles": 0.006}
 """Shift by a share of the axis, so that intervals do not hide one another."""
 
 
-def curves(networks: Networks, references: Networks | None, n_units: Mapping[str, Sequence[int]]) -> Drawing:
+def curves(
+    networks: ScoreTable, references: ScoreTable | None, n_units: Mapping[str, Sequence[int]]
+) -> Drawing:
     """Draw the error by number of units and by noise, by area.
 
     Parameters
     ----------
-    networks : Networks
+    networks : ScoreTable
         By the protocol ``brain-control-curves``.
-    references : Networks, optional
+    references : ScoreTable, optional
         The same by the protocol ``brain-control``: what the curves lie between.
     n_units : mapping of str to sequence of int
         All units of each area, session by session.
@@ -59,8 +63,8 @@ def curves(networks: Networks, references: Networks | None, n_units: Mapping[str
 
     table = table_of(networks, _rows(networks, n_units), "error_mm")
     if references is not None:
-        table = pd.concat([table, pd.DataFrame(_references(references, networks.areas))])
-    return Drawing("curves", table, _draw(table, networks.title, n_units))
+        table = pd.concat([table, pd.DataFrame(_references(references, networks.values("area")))])
+    return Drawing("curves", table, _draw(table, title_of(networks), n_units))
 
 
 def count_units(sessions: Sequence[AlignedSession]) -> dict[str, list[int]]:
@@ -74,34 +78,30 @@ def count_units(sessions: Sequence[AlignedSession]) -> dict[str, list[int]]:
     return counts
 
 
-def _rows(networks: Networks, n_units: Mapping[str, Sequence[int]]) -> Iterator[dict[str, Any]]:
-    for area in networks.areas:
-        for kind in IN_WORDS:
+def _rows(networks: ScoreTable, n_units: Mapping[str, Sequence[int]]) -> Iterator[dict[str, Any]]:
+    for area in networks.values("area"):
+        for kind in DECODED:
             metric = metric_of(ERROR, kind)
             for row in networks.rows(metric, area=area, split=SPLIT, decoded=kind):
                 point = {key: row[key] for key in ("n_decoded_units", "noise") if key in row}
                 where = {"area": area, "split": SPLIT, "decoded": kind, **point}
                 about = {"decoder": decoder_of(networks), **where, "name": _name(kind, point)}
                 about["mean_n_units"] = _place(point.get("n_decoded_units"), n_units[area])
-                yield about | _cells("mean", None, networks.score(metric, **where))
-                for seed in networks.seeds if len(networks.seeds) > 1 else ():
-                    yield about | _cells("network", seed, networks.of(seed, metric, **where))
+                for seed in networks.shown:
+                    yield about | network(seed) | error_cells(networks.score(metric, seed, **where))
 
 
-def _references(networks: Networks, areas: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _references(networks: ScoreTable, areas: Sequence[str]) -> Iterator[dict[str, Any]]:
     for area in areas:
         for name in LINES:
-            hand = Hand(_in_words(name), reference=name)
+            hand = Hand(REFERENCES[name], reference=name)
             about = {"area": area, "split": SPLIT, "reference": name, "name": hand.name}
-            yield about | _cells("reference", None, error_of(networks, hand, area, SPLIT))
-
-
-def _cells(kind: str, seed: int | None, score: Score) -> dict[str, Any]:
-    return {"kind": kind, "seed": seed, **score.ends("error_mm"), "reason": score.reason}
+            error = error_of(networks, hand, area, SPLIT)
+            yield {**about, "kind": "reference", "seed": None, **error_cells(error)}
 
 
 def _place(n_decoded: str | None, counts: Sequence[int]) -> float:
-    """Give the number of units of a point, a mean over sessions for all that each has."""
+    """Return the number of units of a point; of all units, their mean over sessions."""
     if n_decoded is None or (n_decoded == ALL and not counts):
         return NAN
     return statistics.fmean(counts) if n_decoded == ALL else float(n_decoded)
@@ -109,14 +109,10 @@ def _place(n_decoded: str | None, counts: Sequence[int]) -> float:
 
 def _name(kind: str, point: Mapping[str, Any]) -> str:
     if not point:
-        return IN_WORDS[kind]
+        return DECODED[kind]
     noise = f" with noise {point['noise']:g}" if point["noise"] else ""
     n_units = point["n_decoded_units"]
-    return f"{IN_WORDS[kind]} by {n_units} unit{'' if n_units == '1' else 's'}{noise}"
-
-
-def _in_words(reference: str) -> str:
-    return "intact goal" if reference == "intact" else reference.replace("_", " ")
+    return f"{DECODED[kind]} by {n_units} unit{'' if n_units == '1' else 's'}{noise}"
 
 
 def _draw(table: pd.DataFrame, title: str, n_units: Mapping[str, Sequence[int]]) -> bytes:
@@ -170,8 +166,8 @@ def _by_noise(axes: Axes, part: pd.DataFrame) -> None:
 
 
 def _curves(axes: Axes, part: pd.DataFrame, along: str) -> None:
-    for kind in (k for k in IN_WORDS if (part.decoded == k).any()):
-        style, label = STYLES[kind], f"decoded {IN_WORDS[kind]}, 95 % interval"
+    for kind in (k for k in DECODED if (part.decoded == k).any()):
+        style, label = STYLES[kind], f"decoded {DECODED[kind]}, 95 % interval"
         mine = part[part.decoded == kind].sort_values(along)
         mean, single = mine[mine.kind == "mean"], mine[mine.kind == "network"]
         at = _beside(axes, mean[along], _BESIDE[kind])
@@ -203,6 +199,6 @@ def _note(table: pd.DataFrame, n_units: Mapping[str, Sequence[int]]) -> str:
         )
     lines += [MEANS] if (table.kind == "network").any() else []
     if not (table.kind == "reference").any():
-        names = ", ".join(map(_in_words, LINES))
+        names = ", ".join(REFERENCES[name] for name in LINES)
         lines.append(f"No lines of {names}: these networks lack a record by the protocol brain-control.")
     return "\n".join([*lines, *left_out(table, "error_mm", "name")])

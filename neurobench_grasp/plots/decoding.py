@@ -1,17 +1,16 @@
-"""Decoding: how much of the commands is explained by what is decoded from spikes, feature by feature."""
+"""Decoding: explained variance of decoded commands, feature by feature."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurobench_grasp.plots.brain_control import IN_WORDS, decoder_of, left_out
+from neurobench_grasp.plots.brain_control import decoder_of, left_out
 from neurobench_grasp.plots.gains import spread
 from neurobench_grasp.plots.layers import MEANS
-from neurobench_grasp.plots.scores import SPLITS
-from neurobench_grasp.plots.sources import Networks, table_of
+from neurobench_grasp.plots.sources import ends, network, table_of, title_of
 from neurobench_grasp.plots.style import (
     BLACK,
     GREY,
@@ -22,6 +21,8 @@ from neurobench_grasp.plots.style import (
     legend,
 )
 from neurobench_grasp.protocols.brain_control.protocol import EV, metric_of
+from neurobench_grasp.records.names import DECODED, split_name
+from neurobench_grasp.records.table import HELD_OUT, ScoreTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,40 +44,31 @@ _COLUMNS = 4  # areas beside each other
 _Places = Mapping[tuple[str, str], float]
 
 
-def decoding(networks: Networks) -> Drawing:
+def decoding(networks: ScoreTable) -> Drawing:
     """Draw explained variance of decoded commands: means, every joint, all dimensions of the embedding."""
     table = table_of(networks, _rows(networks))
-    return Drawing("decoding", table, _draw(table, networks.title))
+    return Drawing("decoding", table, _draw(table, title_of(networks)))
 
 
-def _rows(networks: Networks) -> Iterator[dict[str, Any]]:
-    for area in networks.areas:
-        for kind in IN_WORDS:
-            for split in SPLITS:
+def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
+    for area in networks.values("area"):
+        for kind in DECODED:
+            for split in HELD_OUT:
                 where = {"area": area, "split": split, "decoded": kind}
                 rows = networks.rows(metric_of(EV, kind), **where)
                 for dimension in (ALL, *(row["dimension"] for row in rows if "dimension" in row)):
-                    for seed in _seeds(networks, kind, dimension):
+                    # networks have different embeddings, so that single dimensions have no mean over networks
+                    alone = kind == "embedding" and dimension != ALL
+                    for seed in networks.seeds if alone else networks.shown:
                         yield _row(networks, where, dimension, seed)
 
 
-def _seeds(networks: Networks, kind: str, dimension: str) -> Sequence[int | None]:
-    """Networks that are shown, and ``None`` for their mean.
-
-    Every network has an embedding of its own, so that its dimensions have no mean over networks.
-    """
-    if kind == "embedding" and dimension != ALL:
-        return networks.seeds
-    return (None, *(networks.seeds if len(networks.seeds) > 1 else ()))
-
-
-def _row(networks: Networks, where: dict[str, str], dimension: str, seed: int | None) -> dict[str, Any]:
+def _row(networks: ScoreTable, where: dict[str, str], dimension: str, seed: int | None) -> dict[str, Any]:
     metric = metric_of(EV, where["decoded"])
     labels = where if dimension == ALL else where | {"dimension": dimension}
-    score = networks.score(metric, **labels) if seed is None else networks.of(seed, metric, **labels)
-    kind = "mean" if seed is None else "network"
-    about = {"decoder": decoder_of(networks), **where, "dimension": dimension, "kind": kind, "seed": seed}
-    return {**about, **score.ends("ev"), "reason": score.reason}
+    score = networks.score(metric, seed, **labels)
+    about = {"decoder": decoder_of(networks), **where, "dimension": dimension, **network(seed)}
+    return {**about, **ends(score, "ev"), "reason": score.reason}
 
 
 def _draw(table: pd.DataFrame, title: str) -> bytes:
@@ -106,9 +98,9 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
 
 
 def _places(drawn: pd.DataFrame) -> _Places:
-    """Give the height of each row: of a mean, of a joint, or of a distribution on one split."""
+    """Return the height of each row: of a mean, of a joint, or of a distribution on one split."""
     places, at = {}, 0.0
-    for kind in (k for k in IN_WORDS if (drawn.decoded == k).any()):
+    for kind in (k for k in DECODED if (drawn.decoded == k).any()):
         mine = drawn[drawn.decoded == kind]
         places[kind, ALL] = at
         single = mine[mine.dimension != ALL]
@@ -138,7 +130,7 @@ def _panel(axes: Axes, part: pd.DataFrame, places: _Places, low: float) -> None:
 
 def _name(kind: str, of: str) -> str:
     if of == ALL:
-        return f"{IN_WORDS[kind]}, mean"
+        return f"{DECODED[kind]}, mean"
     return f"its dimensions, {of}" if kind == "embedding" else of
 
 
@@ -149,7 +141,7 @@ def _dots(axes: Axes, rows: pd.DataFrame, split: str, places: _Places, low: floa
     below, rows = rows[rows.ev < low], rows[rows.ev >= low]
     network, mean = rows[rows.kind == "network"], rows[rows.kind == "mean"]
     style = _STYLES[split]
-    label = f"{split}: {SPLITS[split]}, 95 % interval"
+    label = f"{split}: {split_name(split)}, 95 % interval"
     axes.hlines(mean["at"], mean.ev_ci_low, mean.ev_ci_high, color=style["color"], linewidth=1.2)
     axes.plot(mean.ev, mean["at"], linestyle="none", markersize=3.5, label=label, **style)
     axes.plot(np.full(len(below), low), below["at"], "<", color=style["color"], markersize=4)
@@ -171,7 +163,7 @@ def _cloud(axes: Axes, ev: Any, at: float, low: float) -> None:
 
 
 def _note(table: pd.DataFrame, low: float, high: float) -> str:
-    """Say what was decoded and by what, what is left out, and what lies beyond the axis."""
+    """List decoder and decoded signals, what is left out, and what lies beyond the axis."""
     single = table[(table.decoded == "embedding") & (table.dimension != ALL)]
     several = (table.kind[table.dimension == ALL] == "network").any()
     lines = [
@@ -179,7 +171,7 @@ def _note(table: pd.DataFrame, low: float, high: float) -> str:
         f"The embedding has {single.dimension.nunique()} dimensions, one dot each."
     ]
     if several:
-        lines.append(f"Those of all networks are shown together: each has an embedding of its own. {MEANS}")
+        lines.append(f"Those of all networks are shown together, although their embeddings differ. {MEANS}")
     if beyond := int((table.ev < low).sum()):
         lines.append(f"Below the axis (triangles): {beyond} numbers.")
     whiskers = table[table.kind == "mean"]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurobench_grasp.contract import Floats
-from neurobench_grasp.leaderboard import ranking as rule
+from neurobench_grasp.leaderboard import ranking
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
-from neurobench_grasp.plots.sources import NAN, Networks, table_of
+from neurobench_grasp.plots.sources import NAN, table_of, title_of
 from neurobench_grasp.plots.style import (
     BLACK,
     GREY,
@@ -22,8 +22,9 @@ from neurobench_grasp.plots.style import (
     legend,
     sentence,
 )
-from neurobench_grasp.records.units import Labels
+from neurobench_grasp.records.table import GAIN, RowKey, ScoreTable
 from neurobench_grasp.scoring.intervals import Summary, summarise
+from neurobench_grasp.scoring.networks import average
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,31 +37,30 @@ _BEYOND = 3
 """The axis reaches no further beyond the quartiles of the units than this many times their distance."""
 
 
-def gains(networks: Networks) -> Drawing:
+def gains(networks: ScoreTable) -> Drawing:
     """Draw the gains of a model over references, on held-out conditions, paired unit by unit."""
-    rows = (row for over in OVER for area in networks.areas for row in _rows(networks, over, area))
+    rows = (row for over in OVER for area in networks.values("area") for row in _rows(networks, over, area))
     table = table_of(networks, rows, "gain_ev")
-    return Drawing("gains", table, _draw(table, networks.title))
+    return Drawing("gains", table, _draw(table, title_of(networks)))
 
 
-def _rows(networks: Networks, over: str, area: str) -> Iterator[dict[str, Any]]:
-    tables = [scored.units.scores for scored in networks.by_seed.values()]
-    model = Labels(area, SPLIT, METRIC, "")
-    reference = model._replace(reference=over)
-    if not all(key in table for key in (model, reference) for table in tables):
-        reason = networks.score(METRIC, area=area, split=SPLIT, reference=over).reason
+def _rows(networks: ScoreTable, over: str, area: str) -> Iterator[dict[str, Any]]:
+    where = {"area": area, "split": SPLIT}
+    model, reference = (networks.unit_scores(RowKey(METRIC, reference=name, **where)) for name in ("", over))
+    if not model or not reference:
+        reason = networks.score(METRIC, reference=over, **where).reason
         reason = networks.first.problem.rstrip(".") or reason or "the record has no scores of single units"
         yield _row(over, area, "overall", reason=reason)
         return
-    of_networks = rule.gains([t[model] for t in tables], [t[reference] for t in tables])
-    total = rule.average(of_networks)
+    of_networks = ranking.gains(model, reference)
+    total = average(of_networks)
     if total is None:
-        yield _row(over, area, "overall", reason=networks.score(METRIC, area=area, split=SPLIT).reason)
+        yield _row(over, area, "overall", reason=networks.score(METRIC, **where).reason)
         return
-    if all(np.all(np.abs(part.values) < rule.RESOLUTION) for parts in of_networks for part in parts):
+    if all(np.all(np.abs(part.values) < ranking.RESOLUTION) for parts in of_networks for part in parts):
         yield _row(over, area, "overall", reason="the model does not differ from it")
         return
-    limits = networks.score(f"gain_over_{over}", of=METRIC, area=area, split=SPLIT).reason
+    limits = networks.score(f"{GAIN}{over}", of=METRIC, **where).reason
     for parts in zip(*of_networks, strict=True):  # one session, network by network
         values = np.mean([part.values for part in parts], axis=0)
         for unit, value in zip(parts[0].units, values.tolist(), strict=True):
@@ -108,7 +108,7 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
-    """Give the ends of the axis: whatever single units do, the others stay legible."""
+    """Return the limits of the axis, which single units must not make illegible."""
     units = table.gain_ev[table.kind == "unit"]
     low, high = units.quantile([0.25, 0.75])
     beyond = _BEYOND * (high - low)
@@ -147,19 +147,19 @@ def _violin(axes: Axes, part: pd.DataFrame, at: float, ends: tuple[float, float]
 
 
 def spread(n: int) -> Floats:
-    """Places that look random and are always the same: multiples of the golden ratio, without wholes."""
+    """Return reproducible jitter: fractional parts of multiples of the golden ratio."""
     return np.arange(1.0, n + 1) * ((5**0.5 - 1) / 2) % 1
 
 
 def _note(table: pd.DataFrame, ends: Mapping[str, tuple[float, float]]) -> str:
-    """Say what is left out, what intervals do not cover, and how many units lie beyond the axis."""
-    told = table[table.reason != ""]
-    drawn = told.gain_ev.notna()
+    """List what is left out, what intervals do not cover, and how many units lie beyond the axis."""
+    with_reason = table[table.reason != ""]
+    drawn = with_reason.gain_ev.notna()
     lines = [
         f"Left out: {' and '.join(dict.fromkeys(rows.over))} ({reason})."
-        for reason, rows in told[~drawn].groupby("reason", sort=False)
+        for reason, rows in with_reason[~drawn].groupby("reason", sort=False)
     ]
-    lines += [sentence(reason) for reason in dict.fromkeys(told.reason[drawn])]
+    lines += [sentence(reason) for reason in dict.fromkeys(with_reason.reason[drawn])]
     beyond = []
     for over, (low, high) in ends.items():
         units = table.gain_ev[(table.kind == "unit") & (table.over == over)]

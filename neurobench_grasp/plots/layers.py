@@ -1,4 +1,4 @@
-"""Layers: explained variance of every layer alone, and how many units each explains best."""
+"""Layers: explained variance of every layer alone, and number of units that each explains best."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
-from neurobench_grasp.plots.sources import Networks, Score, table_of
+from neurobench_grasp.plots.sources import cells, network, table_of, title_of
 from neurobench_grasp.plots.style import (
     BLACK,
     BLUE,
@@ -21,6 +21,7 @@ from neurobench_grasp.plots.style import (
     sentence,
     whisker,
 )
+from neurobench_grasp.records.table import ScoreTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,33 +38,23 @@ MEANS = "Values and ends of intervals are means over networks; their variance is
 _ROW = 0.19  # inches per layer
 
 
-def layers(networks: Networks) -> Drawing:
+def layers(networks: ScoreTable) -> Drawing:
     """Draw the scores of a model's layers on held-out conditions, by area."""
     names = list(dict.fromkeys(row["layer"] for row in networks.rows(METRIC, split=SPLIT) if "layer" in row))
     if not names:
         raise UnsupportedError("the model has one layer only")
     table = table_of(networks, _rows(networks, names))
-    return Drawing("layers", table, _draw(table, names, networks.title))
+    return Drawing("layers", table, _draw(table, names, title_of(networks)))
 
 
-def _rows(networks: Networks, names: list[str]) -> Iterator[dict[str, Any]]:
-    for area in networks.areas:
+def _rows(networks: ScoreTable, names: list[str]) -> Iterator[dict[str, Any]]:
+    for area in networks.values("area"):
         for name in names:
             where = {"area": area, "split": SPLIT, "layer": name}
-            best = networks.score("n_units_best", **where)
-            yield _row(where, None, networks.score(METRIC, **where), best)
-            for seed in networks.seeds if len(networks.seeds) > 1 else ():
-                yield _row(
-                    where,
-                    seed,
-                    networks.of(seed, METRIC, **where),
-                    networks.of(seed, "n_units_best", **where),
-                )
-
-
-def _row(where: dict[str, str], seed: int | None, score: Score, best: Score) -> dict[str, Any]:
-    kind = "mean" if seed is None else "network"
-    return {**where, "kind": kind, "seed": seed, **score.cells, "n_units_best": best.value}
+            for seed in networks.shown:
+                score = networks.score(METRIC, seed, **where)
+                best = networks.score("n_units_best", seed, **where).value
+                yield {**where, **network(seed), **cells(score), "n_units_best": best}
 
 
 def _draw(table: pd.DataFrame, names: list[str], title: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Scores: the model beside every reference of the panel, with intervals and ceilings."""
+"""Scores: the model beside every reference, with intervals and ceilings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.leaderboard.standings import METRIC
-from neurobench_grasp.plots.sources import Networks, Score, table_of
+from neurobench_grasp.plots.sources import cells, table_of, title_of
 from neurobench_grasp.plots.style import (
     BLACK,
     LIGHT,
@@ -19,31 +19,31 @@ from neurobench_grasp.plots.style import (
     whisker,
 )
 from neurobench_grasp.protocols.encoding.references import REFERENCES
+from neurobench_grasp.records.names import split_name
+from neurobench_grasp.records.table import HELD_OUT, Score, ScoreTable
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
-SPLITS = {"test": "new trials", "ood": "held-out conditions"}
-_IN_WORDS = {"reference": "references"}
 _ROW = 0.19  # inches per name
 
 
-def scores(networks: Networks) -> Drawing:
+def scores(networks: ScoreTable) -> Drawing:
     """Draw explained variance of a model and of its references, by area and split."""
     table = table_of(networks, _rows(networks))
-    return Drawing("scores", table, _draw(table, networks.title))
+    return Drawing("scores", table, _draw(table, title_of(networks)))
 
 
-def _rows(networks: Networks) -> Iterator[dict[str, Any]]:
+def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
     model = networks.first.record.model
-    for area in networks.areas:
-        for split in SPLITS:
+    for area in networks.values("area"):
+        for split in HELD_OUT:
             where = {"area": area, "split": split}
-            yield _row(where, "model", model, networks.score(METRIC, **where))
-            for seed in networks.seeds if len(networks.seeds) > 1 else ():
-                yield _row(where, "network", model, networks.of(seed, METRIC, **where), seed)
+            for seed in networks.shown:
+                kind = "model" if seed is None else "network"
+                yield _row(where, kind, model, networks.score(METRIC, seed, **where), seed)
             for name in REFERENCES:
                 yield _row(where, "reference", name, networks.score(METRIC, reference=name, **where))
             yield _row(where, "ceiling", "ceiling", networks.score("ceiling", of=METRIC, **where))
@@ -52,12 +52,12 @@ def _rows(networks: Networks) -> Iterator[dict[str, Any]]:
 def _row(
     where: dict[str, str], kind: str, name: str, score: Score, seed: int | None = None
 ) -> dict[str, Any]:
-    return {**where, "kind": kind, "name": name, "seed": seed, **score.cells}
+    return {**where, "kind": kind, "name": name, "seed": seed, **cells(score)}
 
 
 def _draw(table: pd.DataFrame, title: str) -> bytes:
     table = table.astype({"n_units": "Int64"})
-    splits = [s for s in SPLITS if table.ev[table.split == s].notna().any()]
+    splits = [s for s in HELD_OUT if table.ev[table.split == s].notna().any()]
     drawn = table[table.ev.notna() & table.split.isin(splits) & table.kind.isin(["model", "reference"])]
     names = list(dict.fromkeys(zip(drawn.kind, drawn.name, strict=True)))
     areas = list(dict.fromkeys(table.area))
@@ -69,7 +69,7 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
                 part = table[(table.area == area) & (table.split == split)]
                 _panel(axes, part, names)
                 n_units = part.n_units[part.kind == "model"].max()
-                axes.set_title(f"{area}, {split}: {SPLITS[split]}; {n_units} units")
+                axes.set_title(f"{area}, {split}: {split_name(split)}; {n_units} units")
         for axes in grid[-1]:
             axes.set_xlabel("single-trial explained variance (EV)")
         legend(figure)
@@ -102,16 +102,16 @@ def _panel(axes: Axes, part: pd.DataFrame, names: list[tuple[str, str]]) -> None
 
 
 def _note(table: pd.DataFrame, splits: list[str]) -> str:
-    """Say what is left out of the picture, and what intervals do not cover."""
-    told = table[(table.reason != "") & (table.kind != "network")]
+    """List what is left out of the figure, and what intervals do not cover."""
+    with_reason = table[(table.reason != "") & (table.kind != "network")]
     absent: list[str] = []
     limits: list[str] = []
-    for reason, rows in told.groupby("reason", sort=False):
+    for reason, rows in with_reason.groupby("reason", sort=False):
         where = "" if set(rows.split) == set(splits) else f" on {' and '.join(dict.fromkeys(rows.split))}"
         if rows.ev.isna().all():
             absent.append(f"{', '.join(dict.fromkeys(rows.name))}{where} ({reason})")
         else:
-            kinds = " and ".join({kind: _IN_WORDS.get(kind, kind) for kind in rows.kind}.values())
+            kinds = " and ".join("references" if k == "reference" else k for k in dict.fromkeys(rows.kind))
             limits.append(f"{kinds}{where}: {reason}")
     texts = [f"Left out: {'; '.join(absent)}."] if absent else []
     return "\n".join([*texts, *(sentence(text) for text in limits)])

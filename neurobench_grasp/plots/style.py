@@ -1,7 +1,7 @@
-"""What all figures share: size, fonts, colours, and how a figure becomes bytes.
+"""Style shared by all figures: size, fonts, colours, and rendering to bytes.
 
-Colours are those of Okabe and Ito, which colour-blind people tell apart. In grey they are too alike, so that
-no figure tells anything by colour alone: markers and line styles differ too.
+Colours are those of Okabe and Ito, which are safe for colour-blind readers. They are too similar in grey, so
+that markers and line styles differ, too.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _DPI = 300
 _TITLE, _LINE = 0.3, 0.135  # inches
 _NOTE_COLUMNS = 138
 _DIGITS = 6
-"""Of positions: the last bits of the layout are not always the same, and may decide about a pixel."""
+"""Digits of positions: the last bits of the layout are not reproducible and may change a pixel."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Drawing:
 
 
 def draw(height: float, title: str, paint: Callable[[SubFigure], None], note: str = "") -> bytes:
-    """Draw a figure, the same bytes for the same content.
+    """Draw a figure; the same content gives the same bytes.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def draw(height: float, title: str, paint: Callable[[SubFigure], None], note: st
 
     lines = [line for text in note.splitlines() for line in textwrap.wrap(text, _NOTE_COLUMNS)]
     heights = (height + _TITLE, _LINE * (len(lines) + 1))
-    with context(["default", _STYLE]):  # whatever the user's own settings are
+    with context(["default", _STYLE]):  # independent of the user's settings
         figure = Figure(figsize=(WIDTH, sum(heights)), dpi=_DPI)
         layout = ConstrainedLayoutEngine()
         figure.set_layout_engine(layout)
@@ -116,7 +116,7 @@ def draw(height: float, title: str, paint: Callable[[SubFigure], None], note: st
 
 
 def legend(figure: SubFigure) -> None:
-    """Explain below the axes what is labelled in any of them, each label once."""
+    """Add a legend below the axes with all their labels, each once."""
     once = {
         label: handle
         for axes in figure.axes
@@ -126,7 +126,7 @@ def legend(figure: SubFigure) -> None:
 
 
 def sentence(text: str) -> str:
-    """Give a reason as a sentence."""
+    """Format a reason as a sentence."""
     return f"{text[0].upper()}{text[1:]}."
 
 

@@ -1,4 +1,4 @@
-"""One trial step by step: what was recorded, what simulated hands did, how far they are apart."""
+"""One trial step by step: recorded and simulated hands, and the distances between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 RECORDED: Colour = (0.0, 0.447, 0.698)
 SIMULATED: tuple[Colour, ...] = ((0.835, 0.369, 0.0), (0.0, 0.62, 0.451))
-"""Blue, vermilion and bluish green (Okabe and Ito), which colour-blind people tell apart."""
+"""Blue, vermilion and bluish green (Okabe and Ito), which are safe for colour-blind readers."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Hand:
 
 
 @dataclass(frozen=True)
-class Course:
+class Trajectory:
     """A trial in closed loop; arrays have one row per step.
 
     Parameters
@@ -83,8 +83,8 @@ class Course:
     @classmethod
     def of(
         cls, trial: Trials, tracking: Tracking, average_posture: Floats, driven: Tracking | None = None
-    ) -> Course:
-        """Compare what was recorded in one trial with what the hand did."""
+    ) -> Trajectory:
+        """Compare the recorded movement of one trial with that of the hand."""
         assert trial.joint_angles is not None
         recorded = np.asarray(trial.joint_angles[0], np.float64)
         first, stop = trial.window[0]
@@ -107,11 +107,11 @@ class Course:
         return (self.simulated,) if self.driven is None else (self.simulated, self.driven)
 
     def in_window(self, error_mm: Floats) -> float:
-        """Give the mean of an error over the scored window."""
+        """Mean of an error over the scored window."""
         return float(error_mm[self.scored].mean())
 
     def table(self) -> pd.DataFrame:
-        """All of it in columns: one row per step, angles in degrees."""
+        """Return all columns as a table: one row per step, angles in degrees."""
         import pandas as pd
 
         columns = {

@@ -37,7 +37,7 @@ def figure_png(table: pd.DataFrame, title: str, names: Sequence[str]) -> bytes:
     Parameters
     ----------
     table : DataFrame
-        :meth:`Course.table`; without columns of activation there is no panel for it.
+        :meth:`Trajectory.table`; without columns of activation there is no panel for it.
     title : str
     names : sequence of str
         Of the simulated hand, and of the one that spikes drive if there is one.
@@ -118,7 +118,7 @@ def _draw_activation(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> N
 
 
 def _simulated(names: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
-    """Give the name of each simulated hand, the prefix of its columns and how its lines look."""
+    """Yield name, prefix of columns and line style of each simulated hand."""
     for name, prefix, line, colour in zip(
         names, ("simulated", "driven"), ("--", "-."), SIMULATED, strict=False
     ):

@@ -1,7 +1,7 @@
 """Units: recorded and predicted rates of example units on held-out conditions.
 
 After Figure 2 of Marin Vargas et al. Examples are chosen by cross-validated score on train: chosen by the
-score that the figure shows, they would show luck.
+score that the figure shows, they would be biased.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 from neurobench_grasp.contract import Ragged
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
-from neurobench_grasp.plots.sources import NAN, Networks
+from neurobench_grasp.plots.sources import NAN, title_of
 from neurobench_grasp.plots.style import BLACK, LIGHT, SMALL, VERMILION, Drawing, draw, legend
 from neurobench_grasp.protocols.encoding.predictions import PredictedSession
 from neurobench_grasp.protocols.settings import ENCODING
-from neurobench_grasp.records.units import Labels
+from neurobench_grasp.records.table import RowKey, ScoreTable
 from neurobench_grasp.scoring.ev import PHASE_POINTS, explained_variance, to_phase
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ RULE = (
     "A flat prediction: nothing was learned on train that holds there, so the unit is predicted by its mean."
 )
 TOLERANCE = 1e-4
-"""Greatest difference to the scores beside the record; predictions may be kept in single precision."""
+"""Largest difference from the scores beside the record; predictions may be kept in single precision."""
 _EXAMPLE = ["area", "percentile", "session", "unit", "ev_train_cv", "ev_ood"]
 _ROW, _HEAD = 1.15, 0.2  # inches
 _COLUMNS = 20  # characters that fit above a panel
@@ -79,12 +79,12 @@ class Example:
         return ids, conditions, one, other
 
 
-def units(networks: Networks, sessions: Sequence[PredictedSession]) -> Drawing:
+def units(networks: ScoreTable, sessions: Sequence[PredictedSession]) -> Drawing:
     """Draw example units of every area, as the first network predicts them.
 
     Parameters
     ----------
-    networks : Networks
+    networks : ScoreTable
     sessions : sequence of PredictedSession
         Of the first network.
     """
@@ -94,11 +94,11 @@ def units(networks: Networks, sessions: Sequence[PredictedSession]) -> Drawing:
     if not examples:
         raise UnsupportedError(f"no unit was mapped and recorded in {N_TRIALS} trials of held-out conditions")
     table = pd.DataFrame([row for example in examples for row in _rows(networks, example)])
-    return Drawing("units", table, _draw(table, Networks(dict([next(iter(networks.by_seed.items()))])).title))
+    return Drawing("units", table, _draw(table, title_of(ScoreTable(networks.networks[:1]))))
 
 
 def choose_examples(sessions: Sequence[PredictedSession]) -> list[Example]:
-    """Choose units of each area by rank of their cross-validated score on train, and by nothing else."""
+    """Choose units of each area only by the rank of their cross-validated score on train."""
     examples = []
     for area in sorted({a for s in sessions for a in s.session.units.areas}):
         ranked = sorted(
@@ -123,7 +123,7 @@ def _mapped(source: PredictedSession, area: str) -> Iterator[tuple[int, float]]:
                 yield unit, cv_ev
 
 
-def _rows(networks: Networks, example: Example) -> Iterator[dict[str, Any]]:
+def _rows(networks: ScoreTable, example: Example) -> Iterator[dict[str, Any]]:
     ids, conditions, recorded, predicted = example.held_out()
     session = example.source.session
     ev = float(explained_variance(recorded.values, predicted.values)[0])
@@ -158,8 +158,8 @@ def _point(
     }
 
 
-def _compare(networks: Networks, example: Example, ev: float) -> None:
-    """See to it that predictions are those of the record.
+def _compare(networks: ScoreTable, example: Example, ev: float) -> None:
+    """Check that predictions are those of the record.
 
     Raises
     ------
@@ -167,7 +167,8 @@ def _compare(networks: Networks, example: Example, ev: float) -> None:
         If they are not.
     """
     session = example.source.session
-    for part in networks.first.units.scores.get(Labels(example.area, SPLIT, METRIC, ""), ()):
+    key = RowKey(METRIC, area=example.area, split=SPLIT)
+    for part in key.unit_scores(networks.first.units) or ():
         if part.session == session.id:
             scored = float(part.values[part.units.index(session.units.ids[example.unit])])
             if abs(scored - ev) > TOLERANCE:

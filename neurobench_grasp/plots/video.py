@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from neurobench_grasp.bodies.render import Colour, HandPainter
 from neurobench_grasp.contract import Floats, Progress
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.plots.trajectory import RECORDED, SIMULATED, Course
+from neurobench_grasp.plots.trajectory import RECORDED, SIMULATED, Trajectory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +33,7 @@ Encoder = Callable[["Iterator[Image]"], bytes]
 
 
 def encoder(suffix: str) -> Encoder:
-    """Give the function that turns frames into a video of that kind.
+    """Return the encoder of a kind of video.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def encoder(suffix: str) -> Encoder:
 
 @dataclass(frozen=True)
 class _Panel:
-    """A hand among those that stand side by side; ``error_mm`` is ``None`` for the recorded one."""
+    """One of the hands side by side; ``error_mm`` is ``None`` for the recorded one."""
 
     caption: str
     colour: Colour
@@ -72,19 +72,19 @@ class _Panel:
     error_mm: Floats | None
 
 
-def _panels(course: Course, names: Sequence[str]) -> list[_Panel]:
-    panels = [_Panel("recorded", RECORDED, course.recorded, None)]
-    for name, colour, hand in zip(names, SIMULATED, course.hands, strict=False):
+def _panels(trajectory: Trajectory, names: Sequence[str]) -> list[_Panel]:
+    panels = [_Panel("recorded", RECORDED, trajectory.recorded, None)]
+    for name, colour, hand in zip(names, SIMULATED, trajectory.hands, strict=False):
         panels.append(_Panel(f"{name} (dots: recorded)", colour, hand.joint_angles, hand.error_mm))
     return panels
 
 
-def frames(course: Course, title: str, names: Sequence[str], progress: Progress) -> Iterator[Image]:
+def frames(trajectory: Trajectory, title: str, names: Sequence[str], progress: Progress) -> Iterator[Image]:
     """Draw the frames.
 
     Parameters
     ----------
-    course : Course
+    trajectory : Trajectory
     title : str
         What was recorded.
     names : sequence of str
@@ -96,16 +96,16 @@ def frames(course: Course, title: str, names: Sequence[str], progress: Progress)
     PIL.Image.Image
         One per step.
     """
-    panels = _panels(course, names)
+    panels = _panels(trajectory, names)
     painter = HandPainter(*PANEL)
     try:
-        for step in range(len(course.time)):
+        for step in range(len(trajectory.time)):
             if step % FRAMES_PER_SECOND == 0:
-                progress(f"drawing frame {step + 1} of {len(course.time)}")
+                progress(f"drawing frame {step + 1} of {len(trajectory.time)}")
             hands = [painter.paint(panel.joint_angles[step], panel.colour) for panel in panels]
-            targets = painter.project(course.targets[step])
+            targets = painter.project(trajectory.targets[step])
             picture = _with_dots(np.concatenate(hands, axis=1), targets)
-            yield _captioned(picture, course, step, title, panels)
+            yield _captioned(picture, trajectory, step, title, panels)
     finally:
         painter.close()
 
@@ -122,8 +122,10 @@ def _with_dots(hands: NDArray[np.uint8], points: Floats) -> Image:
     return picture
 
 
-def _captioned(hands: Image, course: Course, step: int, title: str, panels: Sequence[_Panel]) -> Image:
-    """Add names above the hands; below them time, errors and how much of the trial has passed."""
+def _captioned(
+    hands: Image, trajectory: Trajectory, step: int, title: str, panels: Sequence[_Panel]
+) -> Image:
+    """Add names above the hands; below them time, errors and progress within the trial."""
     from PIL import Image, ImageDraw
 
     above, below = CAPTIONS
@@ -131,35 +133,35 @@ def _captioned(hands: Image, course: Course, step: int, title: str, panels: Sequ
     picture = Image.new("RGB", (width, above + height + below), "white")
     picture.paste(hands, (0, above))
     draw = ImageDraw.Draw(picture)
-    speed = FRAMES_PER_SECOND * course.step_s
+    speed = FRAMES_PER_SECOND * trajectory.step_s
     _write(draw, (width / 2, 3), f"{title}   (shown at {speed:.3g} × its speed)", _BLACK, width)
     bottom = above + height
-    phase = "scored window" if course.scored[step] else "outside the scored window"
+    phase = "scored window" if trajectory.scored[step] else "outside the scored window"
     for place, panel in enumerate(panels):
         middle = (place + 0.5) * PANEL[0]
         _write(draw, (middle, 21), panel.caption, panel.colour, PANEL[0])
-        note = f"{course.time[step]:+.2f} s, {phase}"
+        note = f"{trajectory.time[step]:+.2f} s, {phase}"
         if panel.error_mm is not None:
             note = f"keypoint error {panel.error_mm[step]:.1f} mm"
         _write(draw, (middle, bottom), note, _BLACK, PANEL[0])
-    scale = width / len(course.time)
-    inside = np.flatnonzero(course.scored)
+    scale = width / len(trajectory.time)
+    inside = np.flatnonzero(trajectory.scored)
     for first, stop, colour in (
-        (0, len(course.time), _PALE), (inside[0], inside[-1] + 1, _GREY), (step, step + 1, _BLACK)
+        (0, len(trajectory.time), _PALE), (inside[0], inside[-1] + 1, _GREY), (step, step + 1, _BLACK)
     ):  # fmt: skip
         draw.rectangle((first * scale, bottom + 19, stop * scale, bottom + 23), fill=_rgb(colour))
     return picture
 
 
 def _write(draw: ImageDraw, middle_top: tuple[float, float], text: str, colour: Colour, width: float) -> None:
-    """Write a line, in smaller letters if it would be wider than there is room."""
+    """Write a line, in a smaller font if it would be too wide."""
     size = min(_FONT_SIZE, _FONT_SIZE * width / _font(_FONT_SIZE).getlength(text))
     draw.text(middle_top, text, fill=_rgb(colour), font=_font(size), anchor="ma")
 
 
 @cache
 def _font(size: float) -> FreeTypeFont:
-    """Give a font that has the letters of most languages, unlike Pillow's own."""
+    """Load a font that covers most languages, unlike the default of Pillow."""
     from matplotlib import get_data_path
     from PIL.ImageFont import truetype
 
@@ -185,7 +187,7 @@ def _gif(pictures: Iterator[Image]) -> bytes:
 
 
 def _palette(picture: Image) -> Image:
-    """Choose 128 colours, those that are almost white made white, like the paper around."""
+    """Choose 128 colours, with almost white ones made white like the background."""
     palette = picture.quantize(128)
     colours = np.array(palette.getpalette()).reshape(-1, 3)
     colours[colours.min(1) > 240] = 255
@@ -194,7 +196,7 @@ def _palette(picture: Image) -> Image:
 
 
 def _mp4(pictures: Iterator[Image]) -> bytes:
-    """Encode as H.264, by way of a file, since ffmpeg cannot write mp4 into a pipe."""
+    """Encode as H.264 through a file, since ffmpeg cannot write mp4 to a pipe."""
     from imageio_ffmpeg import write_frames
 
     first = next(pictures)

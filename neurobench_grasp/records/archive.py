@@ -1,4 +1,4 @@
-"""Reads arrays of an ``.npz`` file in memory; for the thousands of small ones that a board is made of.
+"""Reader of arrays in ``.npz`` files in memory, fast for the thousands of small ones that a board reads.
 
 ``numpy.load`` takes about a millisecond for each array, mostly for objects of the zip archive and for parsing
 headers that all look alike.
@@ -21,11 +21,11 @@ _STORED, _DEFLATED, _MAGIC = 0, 8, b"\x93NUMPY\x01\x00"
 
 
 _Packing = tuple[int, int, int, int]
-"""How an array is packed: method, checksum of its bytes, bytes packed, bytes unpacked."""
+"""Compression of an array: method, checksum of its bytes, bytes packed, bytes unpacked."""
 
 
 class Archive(Mapping[str, NDArray[Any]]):
-    """Arrays by name, each read when it is asked for; read-only, and never objects.
+    """Arrays by name, each read on access; read-only, and never objects.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Archive(Mapping[str, NDArray[Any]]):
         try:
             self._members = dict(_members(raw))
         except struct.error as error:
-            raise ValueError(f"not a whole archive ({error})") from error
+            raise ValueError(f"not a complete archive ({error})") from error
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Read an array."""
@@ -51,7 +51,7 @@ class Archive(Mapping[str, NDArray[Any]]):
         return _array(_content(packing, _packed(self._raw, offset, packing)))
 
     def names(self, name: str) -> tuple[str, ...]:
-        """Read an array of words, once for all archives that hold the same one."""
+        """Read an array of strings, once for all archives with the same one."""
         offset, packing = self._members[name]
         return _words(packing, _packed(self._raw, offset, packing))
 

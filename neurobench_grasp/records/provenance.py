@@ -1,4 +1,4 @@
-"""What produced a result: code, libraries, machine, time, memory. Never names of users or their folders."""
+"""Provenance of a result: code, libraries, machine, time, memory; never names of users or their folders."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def provenance(
     units : bytes
         Scores of single units that are kept beside the record.
     isolated : mapping of str to str, optional
-        Packages of the model's own environment that stood in place of ``packages``, if it ran in one.
+        Packages of the model's separate environment, in place of ``packages``, if it ran in one.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git(checkout: Path) -> dict[str, Any] | None:
-    """Commit and state of the package's own checkout; ``None`` for an installed wheel."""
+    """Commit and state of the package's checkout; ``None`` for an installed wheel."""
     if not (checkout / ".git").exists():  # a wheel inside some other project's checkout is not that project
         return None
     try:

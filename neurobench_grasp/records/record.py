@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scored:
-    """A record with the scores of single units that lie beside it.
+    """A record with the scores of single units stored beside it.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Scored:
     units : UnitTable
         Empty if there are none.
     problem : str
-        Why they could not be read, as a sentence; empty if all is well.
+        Why they could not be read, as a sentence; empty if they could.
     path : path, optional
         File of the record.
     """
@@ -95,7 +95,7 @@ def from_json(data: Any, where: str = "The record") -> ScoreRecord:
     ----------
     data : dict
     where : str
-        What error messages call it.
+        Name in error messages.
 
     Raises
     ------
@@ -107,18 +107,18 @@ def from_json(data: Any, where: str = "The record") -> ScoreRecord:
 
 
 def record_path(folder: str | Path, record: ScoreRecord) -> Path:
-    """Path of a record in a folder: its name tells model, seed, dataset and protocol."""
+    """Path of a record in a folder: its name has model, seed, dataset and protocol."""
     dataset, protocol = record.dataset, record.protocol
     scored = [record.model, record.seed, dict(dataset), dict(protocol)]
     digest = hashlib.sha256(json.dumps(scored, sort_keys=True, default=_plain).encode()).hexdigest()[:8]
-    words = (
+    parts = (
         record.model,
         f"seed{record.seed}",
         str(dataset["id"]),
         f"{protocol['name']}-v{protocol['version']}",
         digest,
     )
-    safe = (re.sub(r"[^a-z0-9_.-]+", "_", word.lower()).strip(".-")[:60] for word in words)
+    safe = (re.sub(r"[^a-z0-9_.-]+", "_", part.lower()).strip(".-")[:60] for part in parts)
     return Path(folder) / ("-".join(safe) + ".json")
 
 
@@ -128,7 +128,7 @@ def units_path(record: Path) -> Path:
 
 
 def pack_units(units: Mapping[str, NDArray[Any]]) -> bytes:
-    """Give scores of single units as a file, the same for the same scores; empty if there are none."""
+    """Pack scores of single units into the bytes of a reproducible file; empty if there are none."""
     if not units:
         return b""
     raw = io.BytesIO()
@@ -137,16 +137,16 @@ def pack_units(units: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def write_record(folder: str | Path, record: ScoreRecord, units: bytes = b"") -> Path:
-    """Write a record into a folder, whole or not at all, and the scores of single units beside it.
+    """Write a record into a folder atomically, and the scores of single units beside it.
 
-    Scoring the same thing again replaces its own record and no other.
+    Scoring again with the same model, seed, dataset and protocol replaces the record.
 
     Parameters
     ----------
     folder : path
     record : ScoreRecord
     units : bytes
-        What :func:`pack_units` gave; the record's provenance holds its digest as ``units_sha256``.
+        Result of :func:`pack_units`; the record's provenance holds its digest as ``units_sha256``.
 
     Returns
     -------
@@ -176,7 +176,7 @@ def read_units(
         Of the record.
     record : ScoreRecord
     wanted : callable
-        Tells which of them to read: each record has many.
+        Selects those to read: each record has many.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def read_scored(
     folders : iterable of path
         As for :func:`read_records`.
     wanted : callable
-        Tells which scores of single units to read.
+        Selects the scores of single units to read.
 
     Returns
     -------
@@ -233,7 +233,7 @@ def read_scored(
 
 
 def read_records(folders: Iterable[str | Path]) -> tuple[tuple[ScoreRecord, ...], tuple[str, ...]]:
-    """Read every record of some folders; a broken file does not stop the rest.
+    """Read every record of some folders; broken files are reported and skipped.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def read_record(path: str | Path) -> ScoreRecord:
 
 
 def _text(data: Mapping[str, Any]) -> str:
-    """Write a record with a line for each field, and for each row: small, and changes are easy to see."""
+    """Format a record with one line for each field and each row, so that differences are easy to see."""
 
     def compact(value: Any) -> str:
         return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
@@ -305,7 +305,7 @@ def _text(data: Mapping[str, Any]) -> str:
 
 
 def _score(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One row with ``null`` for all that is not finite, and a reason if that is its value."""
+    """Return a row with ``null`` for what is not finite, and a reason if that is its value."""
     clean = {name: value if _finite(value) else None for name, value in row.items()}
     if not _finite(row.get("value")):
         clean.setdefault("reason", f"the computation gave {row['value']}")
@@ -319,7 +319,7 @@ def _finite(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """JSON value of what ``json`` does not know."""
+    """JSON value of types that ``json`` does not support."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Mapping):
@@ -341,7 +341,7 @@ def _validator() -> Draft202012Validator:
 
 
 def _quickly_valid(data: Any) -> bool:
-    """Tell good records a thousand times faster; who is not sure leaves it to the other, which says why."""
+    """Whether a record is valid, by a validator that is a thousand times faster but gives no reasons."""
     try:
         return _quick_validator().is_valid(data)
     except (ValueError, RecursionError):  # whole numbers of hundreds of digits, a mapping with odd keys

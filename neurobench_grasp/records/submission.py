@@ -1,8 +1,8 @@
-"""A submission: the records of one model in a folder that names its own content by digests.
+"""A submission: the records of one model in a folder that lists digests of its content.
 
-``bundle.json`` is a function of the other files: whoever reads a submission makes it again, and every
-difference names what was changed. Submissions come from strangers: only regular files of known names and
-moderate size are read, and nothing in them is run or unpickled.
+``bundle.json`` is a function of the other files: it is computed again on reading, and every difference
+names what was changed. Submissions are untrusted: only regular files of known names and moderate size are
+read, and nothing in them is run or unpickled.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from typing import Any
 from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.contract.card import ModelCard
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsafeFileError
-from neurobench_grasp.records.consistency import agreement, named
+from neurobench_grasp.records.consistency import contradictions
 from neurobench_grasp.records.record import from_json, read_units, record_path, to_json, units_path
+from neurobench_grasp.records.table import row_name
+from neurobench_grasp.records.units import UnitTable
 
 BUNDLE, CARD = "bundle.json", "card.json"
 RECORDS, SPLITS, CHECKPOINTS = "records", "splits", "checkpoints"
@@ -43,8 +45,8 @@ MOST_UNPACKED, MOST_ARRAYS = 256 * MB, 20_000
 
 
 @dataclass(frozen=True)
-class Filed:
-    """A record with the name of its file.
+class RecordFile:
+    """A record and the path of its file.
 
     Parameters
     ----------
@@ -58,25 +60,25 @@ class Filed:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check of a record or of a folder found.
+    """Result of checking a record or a folder.
 
     Parameters
     ----------
-    records : tuple of Filed
+    records : tuple of RecordFile
         Those that follow the schema.
     problems : tuple of str
         One sentence each, which begins with file and field.
     notes : tuple of str
-        What a reviewer should know.
+        Remarks for the reviewer.
     """
 
-    records: tuple[Filed, ...]
+    records: tuple[RecordFile, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
 def canonical(value: Any) -> bytes:
-    """Give the JSON text that digests are over: sorted keys, no spaces."""
+    """Return the JSON text that digests are computed from: sorted keys, no spaces."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode()
 
@@ -87,7 +89,7 @@ def digest(value: Any) -> str:
 
 
 def record_digest(data: Mapping[str, Any]) -> str:
-    """Digest of a record as JSON values; what was verified later does not count."""
+    """Digest of a record as JSON values, without ``verification``."""
     return digest({name: value for name, value in data.items() if name != "verification"})
 
 
@@ -106,7 +108,7 @@ def list_files(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     files : dict
         Name within the folder → path; regular files of known names and sizes.
     problems : tuple of str
-        One sentence for each other thing that lies there.
+        One sentence for each other entry of the folder.
 
     Raises
     ------
@@ -125,13 +127,13 @@ def list_files(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
             files[name] = Path(entry.path)
         if count >= MOST_FILES or total > MOST_BYTES:
             raise UnsafeFileError(
-                f"{folder} has more than {MOST_FILES} files or {MOST_BYTES // MB} MB, so it is no submission."
+                f"{folder} is not a submission: it has more than {MOST_FILES} files or {MOST_BYTES // MB} MB."
             )
     return files, tuple(problems)
 
 
 def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str] | str]]:
-    """Give everything within a folder, or why it cannot be listed; links are never followed."""
+    """Yield all entries of a folder, or why it cannot be listed; links are never followed."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -160,7 +162,7 @@ def _refused(name: str, entry: os.DirEntry[str]) -> str:
 
 
 def read_plain(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Read a file that a stranger may have made: a plain one of moderate size, and nothing that it points to.
+    """Read an untrusted file: a regular one of moderate size; links are not followed.
 
     Raises
     ------
@@ -183,12 +185,12 @@ def read_plain(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of a submission; what names a field twice is refused.
+    """Read a JSON file of a submission; duplicate fields are refused.
 
     Raises
     ------
     NgbError
-        If it is no plain file, or not JSON.
+        If it is not a regular file, or not JSON.
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -212,7 +214,7 @@ def read_json(path: Path) -> Any:
 
 
 def describe(files: Mapping[str, Path]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Make the content of ``bundle.json`` from the other files of a submission.
+    """Compute the content of ``bundle.json`` from the other files of a submission.
 
     Parameters
     ----------
@@ -245,8 +247,8 @@ def describe(files: Mapping[str, Path]) -> tuple[dict[str, Any], tuple[str, ...]
                 body["files"][name] = {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
         except NgbError as error:
             problems.append(f"{name}: {error}")
-        except (ValueError, RecursionError) as error:  # half a sign, or thousands of brackets
-            problems.append(f"{name}: it cannot be digested ({type(error).__name__}); make it again.")
+        except (ValueError, RecursionError) as error:  # a lone surrogate, or thousands of brackets
+            problems.append(f"{name}: its digest cannot be computed ({type(error).__name__}); make it again.")
     body["models"] = sorted(models)
     return body | {"digest": digest(body)}, tuple(problems)
 
@@ -271,8 +273,8 @@ def _fields(data: Any) -> dict[str, str]:
 
 def folder_name(bundle: Mapping[str, Any]) -> str:
     """Name of a submission's folder: its model and its digest."""
-    words = re.sub(r"[^a-z0-9_.-]", "_", "-".join(map(str, bundle["models"])))[:100]
-    return f"{words}-{str(bundle['digest'])[:12]}"
+    models = re.sub(r"[^a-z0-9_.-]", "_", "-".join(map(str, bundle["models"])))[:100]
+    return f"{models}-{str(bundle['digest'])[:12]}"
 
 
 # --- checking -------------------------------------------------------------------------------------
@@ -287,15 +289,15 @@ def check_submission(folder: Path) -> Checked:
         With ``bundle.json``.
     """
     files, problems = list_files(folder)
-    if problems:  # what is not as it should be is not opened
+    if problems:  # unexpected files are not opened
         return Checked((), problems)
     made, unread = describe(files)
     problems = (*unread, *_compare_bundle(folder, files, made))
     card, card_problems = _read_card(files)
-    records: list[Filed] = []
+    records: list[RecordFile] = []
     notes: list[str] = []
     for name in made["records"]:
-        checked = check_record(files[name], folder, told=name)
+        checked = check_record(files[name], folder, name=name)
         records += checked.records
         problems += checked.problems
         notes += checked.notes
@@ -306,30 +308,28 @@ def check_submission(folder: Path) -> Checked:
         )
     if not made["records"] and not unread:
         problems += (f"{RECORDS}: there are no records in it; make the submission again with `ngb submit`.",)
-    problems += (*card_problems, *together([filed.record for filed in records]))
-    if not unread and len(records) == len(
-        made["records"]
-    ):  # what belongs to an unreadable record cannot be told
+    problems += (*card_problems, *incompatible([filed.record for filed in records]))
+    if not unread and len(records) == len(made["records"]):  # else files may belong to the others
         problems += tuple(_left_over(files, records))
     return Checked(tuple(records), tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)))
 
 
 def _compare_bundle(folder: Path, files: Mapping[str, Path], made: Mapping[str, Any]) -> Iterator[str]:
-    """Name what is not as ``bundle.json`` says."""
+    """List what is not as ``bundle.json`` says."""
     if BUNDLE not in files:
         yield f"{BUNDLE}: it is missing; make the submission again with `ngb submit`."
         return
     try:
-        told = read_json(files[BUNDLE])
-        if not isinstance(told, dict):
+        claimed = read_json(files[BUNDLE])
+        if not isinstance(claimed, dict):
             raise CorruptFileError("it must be a JSON object.")
     except CorruptFileError as error:
         yield f"{BUNDLE}: {error}"
         return
-    for name in sorted(set(told) | set(made) - {"digest"}):
-        yield from _different(name, told.get(name), made.get(name), files)
-    body = {name: value for name, value in told.items() if name != "digest"}
-    if told.get("digest") != digest(body):
+    for name in sorted(set(claimed) | set(made) - {"digest"}):
+        yield from _different(name, claimed.get(name), made.get(name), files)
+    body = {name: value for name, value in claimed.items() if name != "digest"}
+    if claimed.get("digest") != digest(body):
         yield f"{BUNDLE}: digest is not that of its content, so it was edited; submit again."
     if folder.resolve().name != folder_name(made):
         yield (
@@ -338,40 +338,40 @@ def _compare_bundle(folder: Path, files: Mapping[str, Path], made: Mapping[str, 
         )
 
 
-def _different(name: str, told: Any, made: Any, files: Mapping[str, Path]) -> Iterator[str]:
-    """Name the differences between ``bundle.json`` and what the files give."""
-    if told == made or name == "digest":
+def _different(name: str, claimed: Any, made: Any, files: Mapping[str, Path]) -> Iterator[str]:
+    """List the differences between ``bundle.json`` and the files."""
+    if claimed == made or name == "digest":
         return
-    if name == "card" and isinstance(told, dict):
-        for field in sorted(set(told) | set(made)):
-            if told.get(field) != made.get(field):
-                yield f"{CARD}: {field} {_change(field in told, field in made)}"
-    elif name == "records" and isinstance(told, dict):
-        for file in sorted(set(told) | set(made)):
-            yield from _different_record(file, told.get(file), made.get(file), files)
-    elif name == "files" and isinstance(told, dict):
-        for file in sorted(set(told) | set(made)):
-            if told.get(file) != made.get(file):
-                yield f"{file}: the file {_change(file in told, file in made)}"
+    if name == "card" and isinstance(claimed, dict):
+        for field in sorted(set(claimed) | set(made)):
+            if claimed.get(field) != made.get(field):
+                yield f"{CARD}: {field} {_change(field in claimed, field in made)}"
+    elif name == "records" and isinstance(claimed, dict):
+        for file in sorted(set(claimed) | set(made)):
+            yield from _different_record(file, claimed.get(file), made.get(file), files)
+    elif name == "files" and isinstance(claimed, dict):
+        for file in sorted(set(claimed) | set(made)):
+            if claimed.get(file) != made.get(file):
+                yield f"{file}: the file {_change(file in claimed, file in made)}"
     else:
-        yield f"{BUNDLE}: {name} {_change(told is not None, made is not None)}"
+        yield f"{BUNDLE}: {name} {_change(claimed is not None, made is not None)}"
 
 
-def _different_record(file: str, told: Any, made: Any, files: Mapping[str, Path]) -> Iterator[str]:
-    if told == made:
+def _different_record(file: str, claimed: Any, made: Any, files: Mapping[str, Path]) -> Iterator[str]:
+    if claimed == made:
         return
-    if not isinstance(told, dict) or not isinstance(made, dict):
-        yield f"{file}: the file {_change(told is not None, made is not None)}"
+    if not isinstance(claimed, dict) or not isinstance(made, dict):
+        yield f"{file}: the file {_change(claimed is not None, made is not None)}"
         return
-    changed = [*_different_fields(file, told, made), *_different_rows(file, told, made, files)]
+    changed = [*_different_fields(file, claimed, made), *_different_rows(file, claimed, made, files)]
     yield from changed
-    for name in sorted(set(told) | set(made) - {"fields", "scores"}) if not changed else ():
-        if told.get(name) != made.get(name):
+    for name in sorted(set(claimed) | set(made) - {"fields", "scores"}) if not changed else ():
+        if claimed.get(name) != made.get(name):
             yield f"{BUNDLE}: {name} of {file} is not the record's; submit again."
 
 
-def _different_fields(file: str, told: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[str]:
-    fields, now = told.get("fields"), made["fields"]
+def _different_fields(file: str, claimed: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[str]:
+    fields, now = claimed.get("fields"), made["fields"]
     fields = fields if isinstance(fields, dict) else {}
     for field in sorted(set(fields) | set(now)):
         if fields.get(field) != now.get(field):
@@ -379,9 +379,9 @@ def _different_fields(file: str, told: Mapping[str, Any], made: Mapping[str, Any
 
 
 def _different_rows(
-    file: str, told: Mapping[str, Any], made: Mapping[str, Any], files: Mapping[str, Path]
+    file: str, claimed: Mapping[str, Any], made: Mapping[str, Any], files: Mapping[str, Path]
 ) -> Iterator[str]:
-    rows, now = told.get("scores"), made["scores"]
+    rows, now = claimed.get("scores"), made["scores"]
     if not isinstance(rows, list) or not isinstance(now, list) or len(rows) != len(now):
         if rows != now:
             yield f"{file}: scores {_change(rows is not None, now is not None)}"
@@ -389,7 +389,8 @@ def _different_rows(
     changed = [i for i, (a, b) in enumerate(zip(rows, now, strict=True)) if a != b]
     content = read_json(files[file])["scores"] if changed else []
     for i in changed:
-        yield f"{file}: {named(i, content[i] if isinstance(content[i], dict) else {})} {_change(True, True)}"
+        row = content[i] if isinstance(content[i], dict) else {}
+        yield f"{file}: {row_name(i, row)} {_change(True, True)}"
 
 
 def _change(was: bool, is_now: bool) -> str:
@@ -409,8 +410,8 @@ def _read_card(files: Mapping[str, Path]) -> tuple[ModelCard | None, tuple[str, 
         return None, (f"{CARD}: {error}",)
 
 
-def _left_over(files: Mapping[str, Path], records: list[Filed]) -> Iterator[str]:
-    """Name files that belong to no record."""
+def _left_over(files: Mapping[str, Path], records: list[RecordFile]) -> Iterator[str]:
+    """List files that belong to no record."""
     wanted = {BUNDLE, CARD}
     for filed in records:
         name, record = filed.path.name, filed.record
@@ -428,14 +429,14 @@ def splits_name(record: ScoreRecord) -> str:
 
 
 def checkpoint_name(record: ScoreRecord) -> str | None:
-    """Name of the file that holds what the model had learned; ``None`` if the record cannot tell."""
+    """Name of the file with the state of the fitted model; ``None`` if the record does not identify it."""
     train = str(record.provenance.get("train_sha256"))
     known = re.fullmatch("[0-9a-f]{64}", train)
     return f"{CHECKPOINTS}/seed{record.seed}-{train[:12]}.safetensors" if known else None
 
 
-def together(records: list[ScoreRecord]) -> Iterator[str]:
-    """Whether records go together in one submission: one model, one card, one version of the code."""
+def incompatible(records: list[ScoreRecord]) -> Iterator[str]:
+    """List why records cannot be in one submission: it has one model, one card, one version of the code."""
     for what, values in (
         ("model", {r.model for r in records}),
         ("card", {canonical(dict(r.card)) for r in records if r.card is not None}),
@@ -445,7 +446,7 @@ def together(records: list[ScoreRecord]) -> Iterator[str]:
             yield f"{RECORDS}: {what} is not the same in all records; score them all with one version."
 
 
-def check_record(path: Path, folder: Path, *, told: str = "") -> Checked:
+def check_record(path: Path, folder: Path, *, name: str = "") -> Checked:
     """Check one record without running anything.
 
     Parameters
@@ -454,10 +455,10 @@ def check_record(path: Path, folder: Path, *, told: str = "") -> Checked:
         Of the record.
     folder : path
         Submission or run folder, which holds the splits.
-    told : str
-        What messages call the file.
+    name : str
+        Name of the file in messages.
     """
-    told = told or str(path)
+    name = name or str(path)
     try:
         data = read_json(path)
         canonical(data)
@@ -467,13 +468,13 @@ def check_record(path: Path, folder: Path, *, told: str = "") -> Checked:
         problems += _of_splits(folder, record)
         problems += _of_units(path, record)
     except NgbError as error:
-        return Checked((), (f"{told}: {error}",))
+        return Checked((), (f"{name}: {error}",))
     except (ValueError, RecursionError) as error:
-        return Checked((), (f"{told}: it is no record ({type(error).__name__}); score again.",))
+        return Checked((), (f"{name}: it is not a record ({type(error).__name__}); score again.",))
     return Checked(
-        (Filed(path, record),),
-        tuple(f"{told}: {problem}" for problem in problems),
-        tuple(f"{told}: {note}" for note in _notes(record)),
+        (RecordFile(path, record),),
+        tuple(f"{name}: {problem}" for problem in problems),
+        tuple(f"{name}: {note}" for note in _notes(record)),
     )
 
 
@@ -501,8 +502,8 @@ def _of_splits(folder: Path, record: ScoreRecord) -> Iterator[str]:
     if hashlib.sha256(raw).hexdigest() != record.dataset["splits"]:
         yield f"dataset.splits: {splits_name(record)} is not the file of this digest; score again."
         return
-    told = record.dataset.get("held_out_conditions")
-    if told is not None and json.loads(raw).get("held_out") != list(told):
+    recorded = record.dataset.get("held_out_conditions")
+    if recorded is not None and json.loads(raw).get("held_out") != list(recorded):
         yield f"dataset.held_out_conditions: they are not those of {splits_name(record)}; score again."
 
 
@@ -516,30 +517,30 @@ def _of_units(path: Path, record: ScoreRecord) -> Iterator[str]:
         yield f"provenance.units_sha256: {error}"
         return
     try:
-        yield from agreement(record, units).problems
+        yield from contradictions(record, units or UnitTable({}))
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
         yield f"scores: they cannot be compared with {beside.name} ({error}); score again."
 
 
 def _refuse_bomb(raw: bytes) -> None:
-    """Refuse an archive that would fill the memory.
+    """Refuse an archive that would exhaust the memory.
 
     Raises
     ------
     UnsafeFileError
-        If it says that it unpacks to far too much.
+        If its declared size is far too large.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return  # whoever reads it says why
+        return  # the reader of the archive reports it
     if len(members) > MOST_ARRAYS or sum(member.file_size for member in members) > MOST_UNPACKED:
         raise UnsafeFileError("it unpacks to far more than scores of units, so it was not read.")
 
 
 def _notes(record: ScoreRecord) -> Iterator[str]:
-    """Give what a reviewer should know of how a record was made."""
+    """List what a reviewer should know about how a record was made."""
     code = record.provenance.get("code")
     git = record.provenance.get("git")
     if isinstance(code, Mapping):

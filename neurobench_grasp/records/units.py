@@ -1,4 +1,4 @@
-"""Scores of single units, kept beside a record: whoever compares models needs them unit by unit."""
+"""Scores of single units, kept beside a record for comparing models unit by unit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neurobench_grasp.scoring.intervals import UnitScores
 
 
 class Labels(NamedTuple):
-    """What a set of unit scores is of; ``reference`` is empty for the candidate itself."""
+    """Labels of a set of unit scores; ``reference`` is empty for the candidate itself."""
 
     area: str
     split: str
@@ -25,7 +25,7 @@ class Labels(NamedTuple):
 
 @dataclass(frozen=True)
 class UnitTable:
-    """Unit scores by what they are of, session by session.
+    """Unit scores by their labels, session by session.
 
     Parameters
     ----------
@@ -36,16 +36,16 @@ class UnitTable:
 
     @classmethod
     def of(cls, scores: Iterable[tuple[Labels, UnitScores]]) -> UnitTable:
-        """Put together the scores of sessions."""
+        """Collect the scores of sessions."""
         table: dict[Labels, tuple[UnitScores, ...]] = {}
         for labels, part in scores:
             table[labels] = (*table.get(labels, ()), part)
         return cls(table)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Give the table as arrays for a file.
+        """Return the table as arrays for a file.
 
-        ``labels`` (n_parts, 6) says of each part area, split, metric, reference, session and subject; then
+        ``labels`` (n_parts, 6) are of each part area, split, metric, reference, session and subject; then
         ``units_k``, ``groups_k``, ``values_k`` (n_units,) and ``left_out_k`` (n_groups, n_units) of part k.
         """
         parts = [(labels, part) for labels, sessions in self.scores.items() for part in sessions]
@@ -66,7 +66,7 @@ class UnitTable:
     def from_arrays(
         cls, arrays: Mapping[str, NDArray[Any]], wanted: Callable[[Labels], bool] = lambda labels: True
     ) -> UnitTable:
-        """Take back what :meth:`arrays` gave, or only the wanted part of it.
+        """Restore the result of :meth:`arrays`, or only the wanted part of it.
 
         Raises
         ------

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neurobench_grasp.contract import Progress
-from neurobench_grasp.leaderboard.ranking import Networks
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT, TWIN
 from neurobench_grasp.records.record import read_units, record_path
 from neurobench_grasp.records.units import Labels
@@ -14,6 +13,7 @@ from neurobench_grasp.recovery.sessions import AREA
 from neurobench_grasp.run.evaluate import evaluate
 from neurobench_grasp.run.job import Options
 from neurobench_grasp.scoring.intervals import UnitScores
+from neurobench_grasp.scoring.networks import Networks
 
 _OWN, _TWIN = (Labels(AREA, SPLIT, METRIC, reference) for reference in ("", TWIN))
 

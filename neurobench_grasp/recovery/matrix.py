@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from neurobench_grasp.leaderboard.ranking import Networks, average, difference, gains, verdict
+from neurobench_grasp.leaderboard.ranking import difference, gains, verdict
 from neurobench_grasp.recovery.teachers import Teacher
 from neurobench_grasp.scoring.intervals import Summary
+from neurobench_grasp.scoring.networks import Networks, average
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from neurobench_grasp.plots.decoding import decoding
 from neurobench_grasp.plots.gains import gains
 from neurobench_grasp.plots.layers import layers
 from neurobench_grasp.plots.scores import scores
-from neurobench_grasp.plots.sources import Networks, NoRecordError, Row, RunFolder
+from neurobench_grasp.plots.sources import NoRecordError, RunFolder, title_of
 from neurobench_grasp.plots.style import Drawing
 from neurobench_grasp.plots.units import units
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols.encoding.protocol import predicted_sessions
+from neurobench_grasp.records.table import ScoreTable
 from neurobench_grasp.run.fitted import make_context
 from neurobench_grasp.run.job import Options
 from neurobench_grasp.run.stages import shared_folder
@@ -35,17 +36,17 @@ PROTOCOLS = {
     "brain-control-curves": "--curves",
     "layers": "--protocol layers",
 }
-"""Those that are drawn, and what asks ``ngb score`` for each."""
+"""Protocols that are drawn, and the options of ``ngb score`` for each."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What was drawn.
+    """Figures that were drawn.
 
     Parameters
     ----------
     title : str
-        What was scored, in words.
+        What was scored, as text.
     files : mapping of str to (path, path)
         Name of each figure → picture and its data.
     left_out : mapping of str to str
@@ -76,7 +77,7 @@ def draw_figures(
     model, dataset, layout, activations, trained_on
         As they were given to :func:`neurobench_grasp.run.evaluate.evaluate`.
     seeds : sequence of int, optional
-        Networks; default: all that have a record.
+        ScoreTable; default: all that have a record.
     out : path
         Run folder.
     to : path, optional
@@ -111,7 +112,7 @@ def draw_figures(
     except NoRecordError as why:
         raise NgbError(f"There is no record {why}; score first: `{command}`.") from why
 
-    def find(protocol: str, seeds: Sequence[int] | None = seeds) -> Networks:
+    def find(protocol: str, seeds: Sequence[int] | None = seeds) -> ScoreTable:
         if protocol.startswith("brain-control") and not task.candidate.spec.controller:
             raise UnsupportedError("the model moves no hand")
         try:
@@ -150,10 +151,12 @@ def draw_figures(
             drawings[name] = make()
         except UnsupportedError as reason:
             left_out[name] = str(reason)
-    return Figures(known.title, _write(to or out / "figures", known, drawings, left_out), left_out)
+    return Figures(title_of(known), _write(to or out / "figures", known, drawings, left_out), left_out)
 
 
-def _any(folder: RunFolder, model: str, identity: Row, seeds: Sequence[int] | None) -> Networks:
+def _any(
+    folder: RunFolder, model: str, identity: Mapping[str, Any], seeds: Sequence[int] | None
+) -> ScoreTable:
     """Find records by any protocol that is drawn.
 
     Raises
@@ -171,9 +174,9 @@ def _any(folder: RunFolder, model: str, identity: Row, seeds: Sequence[int] | No
 
 
 def _write(
-    folder: Path, scored: Networks, drawings: Mapping[str, Drawing], left_out: Iterable[str]
+    folder: Path, scored: ScoreTable, drawings: Mapping[str, Drawing], left_out: Iterable[str]
 ) -> dict[str, tuple[Path, Path]]:
-    """Write what was drawn, and remove other figures of an earlier run, which are of another score."""
+    """Write the figures, and remove others of an earlier run, which are of another score."""
     record = scored.first.record
     files = {}
     for name, drawing in drawings.items():
@@ -193,10 +196,10 @@ def _write(
 def _score_command(
     model: str, dataset: str | Path, options: Mapping[str, Any], seeds: Sequence[int] | None, out: Path
 ) -> str:
-    """Give the command that makes the records."""
-    words = ["ngb", "score", "--model", model, "--dataset", str(dataset)]
+    """Return the command that makes the records."""
+    command = ["ngb", "score", "--model", model, "--dataset", str(dataset)]
     for name, value in options.items():
-        words += [name, str(value)] if value is not None else []
+        command += [name, str(value)] if value is not None else []
     if seeds is not None:
-        words += ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", str(max(seeds) + 1)]
-    return shlex.join([*words, "--out", str(out)])
+        command += ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", str(max(seeds) + 1)]
+    return shlex.join([*command, "--out", str(out)])

@@ -1,4 +1,4 @@
-"""Seeing a controller: one trial as a video and a figure of simulated hands beside the recorded one."""
+"""Rendering of a controller: one trial as a video and a figure of simulated hands beside the recorded one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neurobench_grasp.bodies import KEYPOINTS, MUSCLES
 from neurobench_grasp.bodies.render import drawing_backend
 from neurobench_grasp.contract import Floats, Progress, Tracking, Trials
 from neurobench_grasp.errors import NgbError, UnknownNameError, UnsupportedError
-from neurobench_grasp.plots.trajectory import Course
+from neurobench_grasp.plots.trajectory import Trajectory
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols.brain_control.trial import drive_trial
 from neurobench_grasp.protocols.context import Context
@@ -30,12 +30,12 @@ SHOWN_FIRST = ("ood", "test", "train")
 
 @dataclass(frozen=True)
 class DrivenHand:
-    """How well spikes drove the hand.
+    """Error of the hand driven by decoded spikes.
 
     Parameters
     ----------
     area, decoded, decoder : str
-        Whose spikes, the command that was decoded from them, and what decoded it.
+        Area of the spikes, the command that was decoded from them, and the decoder.
     fitted_on_trial : bool
         True if the decoder was fitted on this trial, among others.
     error_mm : float
@@ -49,14 +49,14 @@ class DrivenHand:
     error_mm: float
 
     def __str__(self) -> str:
-        """How it came about, in words."""
+        """Describe signal, area and decoder."""
         too = ", which was fitted on this trial too" if self.fitted_on_trial else ""
         return f"{self.decoded.replace('_', ' ')} decoded from {self.area} by {self.decoder}{too}"
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """What was drawn, and where it is.
+    """Files of a rendered trial, and its errors.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def render_trial(
     to: Path | None = None,
     progress: Progress = lambda text: None,
 ) -> Rendering:
-    """Let a controller imitate one trial, and draw a video, a figure and the figure's table.
+    """Run a controller on one trial, and draw a video, a figure and the figure's table.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def render_trial(
     registry = load_registry()
     registry.decoder(decoder)
     if not registry.model(model).spec.controller:
-        raise UnsupportedError(f"{model} moves no hand, so there is nothing to see; `ngb score` scores it.")
+        raise UnsupportedError(f"{model} moves no hand, so there is nothing to draw; `ngb score` scores it.")
     encode = encoder(to.suffix if to else ".gif")
     drawing_backend()  # before the work, since without it there is no video
     options = Options(layout=None if layout is None else str(layout), decoder=decoder)
@@ -155,17 +155,17 @@ def render_trial(
     who, by = f"{model} (seed {seed}) on {title}", f"{model}, seed {seed}"
     if area is None:
         file, driven = f"{model}-{name}", None
-        course = Course.of(one, _tracked(context, model, one), posture)
-        figure = figure_png(course.table(), who, ["simulated"])
-        pictures = frames(course, title, [f"simulated: {by}"], progress)
+        trajectory = Trajectory.of(one, _tracked(context, model, one), posture)
+        figure = figure_png(trajectory.table(), who, ["simulated"])
+        pictures = frames(trajectory, title, [f"simulated: {by}"], progress)
     else:
         file, names = f"{model}-{name}-{area}", ["simulated, intact goal", f"simulated, driven by {area}"]
-        course, driven = _driven(context, model, session, index, area, decoded, posture)
-        figure = figure_png(course.table(), f"{who}\n{driven}", names)
-        pictures = frames(course, f"{title}; {by}; {driven}", names, progress)
+        trajectory, driven = _driven(context, model, session, index, area, decoded, posture)
+        figure = figure_png(trajectory.table(), f"{who}\n{driven}", names)
+        pictures = frames(trajectory, f"{title}; {by}; {driven}", names, progress)
     video = to or Path(re.sub(r"[^\w.-]+", "_", file) + ".gif")
     files = {
-        video.with_suffix(".csv"): course.table().to_csv(index=False).encode(),
+        video.with_suffix(".csv"): trajectory.table().to_csv(index=False).encode(),
         video.with_suffix(".png"): figure,
         video: encode(pictures),
     }
@@ -174,8 +174,8 @@ def render_trial(
     return Rendering(
         video, video.with_suffix(".png"), video.with_suffix(".csv"),
         session=session.id, trial=one.ids[0], condition=one.condition[0],
-        error_mm=course.in_window(course.simulated.error_mm),
-        average_posture_error_mm=course.in_window(course.average_posture_error_mm),
+        error_mm=trajectory.in_window(trajectory.simulated.error_mm),
+        average_posture_error_mm=trajectory.in_window(trajectory.average_posture_error_mm),
         driven=driven,
     )  # fmt: skip
 
@@ -192,7 +192,7 @@ def _find(data: Dataset, wanted: str | None) -> tuple[AlignedSession, int]:
     found = [key for key in known if wanted in (key[1], "/".join(key))]
     if len(found) > 1:
         raise UnknownNameError(
-            f"Trial {wanted!r} is in {len(found)} sessions; give one of {', '.join(map('/'.join, found))}."
+            f"Trial {wanted!r} is in {len(found)} sessions; name one of {', '.join(map('/'.join, found))}."
         )
     if not found:
         raise UnknownNameError(_no_such_trial(data, str(wanted), list(known)))
@@ -218,20 +218,20 @@ def _driven(
     area: str,
     decoded: str,
     posture: Floats,
-) -> tuple[Course, DrivenHand]:
-    """Let the hand move with its intact goal, and with the one that is decoded from spikes."""
+) -> tuple[Trajectory, DrivenHand]:
+    """Run the hand with its intact goal, and with the goal decoded from spikes."""
     driven = drive_trial(context, session, index, area, decoded)
     _check(driven.tracking, model, driven.trials)
     whole = session.scored.select([index])  # as the protocol, for the same errors
     first = int(whole.window[0, 0] - driven.trials.window[0, 0])
     intact = _cut(_tracked(context, model, whole), first, first + int(driven.trials.offsets[-1]))
-    course = Course.of(driven.trials, intact, posture, driven.tracking)
-    error = course.in_window(course.hands[1].error_mm)
-    return course, DrivenHand(area, decoded, context.decoder.name, driven.fitted_on, error)
+    trajectory = Trajectory.of(driven.trials, intact, posture, driven.tracking)
+    error = trajectory.in_window(trajectory.hands[1].error_mm)
+    return trajectory, DrivenHand(area, decoded, context.decoder.name, driven.fitted_on, error)
 
 
 def _cut(tracking: Tracking, first: int, stop: int) -> Tracking:
-    """Take the steps ``first`` … ``stop`` − 1 of the one trial."""
+    """Select the steps ``first`` … ``stop`` − 1 of the one trial."""
     steps, muscles = (np.array([first]), np.array([stop])), tracking.muscle_activation
     return Tracking(
         tracking.joint_angles.cut(*steps),
@@ -241,7 +241,7 @@ def _cut(tracking: Tracking, first: int, stop: int) -> Tracking:
 
 
 def _tracked(context: Context, model: str, trials: Trials) -> Tracking:
-    """Let the fitted controller move its hand towards what was recorded."""
+    """Track the recorded movement with the fitted controller."""
     context.progress(f"closed loop of {model} (seed {context.seed})")
     tracking = context.model.controller.track(trials)
     _check(tracking, model, trials)
@@ -249,7 +249,7 @@ def _tracked(context: Context, model: str, trials: Trials) -> Tracking:
 
 
 def _check(tracking: Tracking, model: str, trials: Trials) -> None:
-    """Check what the hand did, since the controller may be anybody's."""
+    """Check the movement of the hand, since controllers are plugins."""
     for name, columns in (
         ("joint_angles", 23), ("keypoints", 3 * len(KEYPOINTS)), ("muscle_activation", len(MUSCLES))
     ):  # fmt: skip

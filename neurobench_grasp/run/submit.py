@@ -22,20 +22,20 @@ from neurobench_grasp.records.submission import (
     BUNDLE,
     CARD,
     RECORDS,
-    Filed,
+    RecordFile,
     check_record,
     check_submission,
     checkpoint_name,
     describe,
     folder_name,
+    incompatible,
     list_files,
     splits_name,
-    together,
 )
 from neurobench_grasp.run.stages import find_stage
 
 MOST_STATE = 20_000_000
-"""Bytes of what a model has learned that are put into a submission, at most."""
+"""Largest state of a fitted model in a submission, in bytes."""
 State = Mapping[str, NDArray[Any]]
 
 
@@ -51,7 +51,7 @@ class Submission:
     bytes : int
         Of all files.
     notes : tuple of str
-        What a reviewer will want to know.
+        Remarks for the reviewer.
     """
 
     folder: Path
@@ -62,7 +62,7 @@ class Submission:
 
 
 def make_submission(run: Path, model: str | None, out: Path) -> Submission:
-    """Put the records of one model, its card, splits and checkpoints into a folder that names its content.
+    """Collect the records of one model, its card, splits and checkpoints in a folder named by its content.
 
     Parameters
     ----------
@@ -80,11 +80,11 @@ def make_submission(run: Path, model: str | None, out: Path) -> Submission:
     Raises
     ------
     NgbError
-        If something is missing, or does not fit together; the message names file and field.
+        If something is missing or inconsistent; the message names file and field.
     """
     checked = [check_record(path, run) for path in _paths(run, model)]
     records = [filed.record for c in checked for filed in c.records]
-    problems = [*(problem for c in checked for problem in c.problems), *together(records)]
+    problems = [*(problem for c in checked for problem in c.problems), *incompatible(records)]
     if problems:
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise NgbError(f"This cannot be submitted. {problems[0]}{more}")
@@ -111,7 +111,7 @@ def make_submission(run: Path, model: str | None, out: Path) -> Submission:
 
 
 def _paths(run: Path, model: str | None) -> Sequence[Path]:
-    """Give the files of the model's records."""
+    """Return the files of the model's records."""
     try:
         found = {path: read_record(path).model for path in sorted((run / RECORDS).glob("*.json"))}
     except NgbError as error:
@@ -120,14 +120,14 @@ def _paths(run: Path, model: str | None) -> Sequence[Path]:
     if not names:
         raise NgbError(f"There are no records in {run / RECORDS}; make some with `ngb score`.")
     if model is None and len(names) > 1:
-        raise NgbError(f"{run} has records of {', '.join(names)}; say which with --model.")
+        raise NgbError(f"{run} has records of {', '.join(names)}; choose one with --model.")
     if model is not None and model not in names:
         raise NgbError(f"{run} has no records of {model}, only of {', '.join(names)}.")
     return [path for path, name in found.items() if name == (model or names[0])]
 
 
-def _write(work: Path, run: Path, records: Sequence[Filed]) -> list[str]:
-    """Copy what belongs to the records, and give what is to be told."""
+def _write(work: Path, run: Path, records: Sequence[RecordFile]) -> list[str]:
+    """Copy the files of the records; return remarks for the reviewer."""
     card = records[0].record.card
     assert card is not None  # the records were checked
     _copy(work / CARD, (json.dumps(ModelCard.from_json(card).to_json(), indent=1) + "\n").encode())
@@ -148,7 +148,7 @@ def _copy(path: Path, raw: bytes) -> None:
 
 
 def _write_checkpoint(work: Path, run: Path, record: ScoreRecord) -> str:
-    """Keep what the model had learned, if it is not known by its digest; the reason why it is not kept."""
+    """Write the state of the fitted model unless its digest is known; return why it was not written."""
     name = checkpoint_name(record)
     weights = record.provenance.get("weights")
     if name is None or (work / name).exists():
@@ -164,7 +164,7 @@ def _write_checkpoint(work: Path, run: Path, record: ScoreRecord) -> str:
     if size > MOST_STATE:
         return f"the checkpoint has {size / 1e6:.0f} MB, more than {MOST_STATE / 1e6:.0f}, and is left out"
     if any(array.dtype.kind not in "biuf" for array in state.values()):
-        return "the checkpoint holds other things than numbers and is left out"
+        return "the checkpoint holds values other than numbers and is left out"
     from neurobench_grasp.controllers.files import write_arrays
 
     write_arrays(work / name, state, {})
@@ -172,7 +172,7 @@ def _write_checkpoint(work: Path, run: Path, record: ScoreRecord) -> str:
 
 
 def fitted_state(run: Path, record: ScoreRecord) -> State | None:
-    """Give what a model had learned when a record was made, from the run folder's stages.
+    """Read the state of the fitted model of a record from the run folder's stages.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def fitted_state(run: Path, record: ScoreRecord) -> State | None:
     Returns
     -------
     mapping of str to ndarray, optional
-        Empty if the model learned nothing; ``None`` if it is not there any more.
+        Empty if the model learned nothing; ``None`` if it no longer exists.
     """
     code, train = record.provenance.get("code"), record.provenance.get("train_sha256")
     if not isinstance(code, Mapping) or train is None:
@@ -208,7 +208,7 @@ def shipped_network(sha256: str) -> str | None:
 
 
 def as_json(made: Submission) -> dict[str, Any]:
-    """Give a submission as JSON values."""
+    """Return a submission as JSON values."""
     return {
         "folder": str(made.folder),
         "model": made.model,

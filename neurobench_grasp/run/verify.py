@@ -1,6 +1,6 @@
-"""Checking records: what they say of themselves, and, on request, scoring or training again.
+"""Verification of records: static checks of the files and, on request, scoring or training again.
 
-Without being asked to score or to train, nothing is run and nothing but the files is read. Scoring and
+By default nothing is run and only the files are read. Scoring and
 training run the plugin that is installed here, never code from a submission.
 """
 
@@ -17,20 +17,20 @@ from typing import Any
 from numpy.typing import NDArray
 
 import neurobench_grasp
-from neurobench_grasp.contract import Model, ModelSpec, Progress, ScoreRecord, Trainable, Trials
+from neurobench_grasp.contract import Model, ModelSpec, Progress, ScoreRecord, StoredRow, Trainable, Trials
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.plugins import Provided, load_registry
-from neurobench_grasp.records.consistency import named
 from neurobench_grasp.records.record import read_record, write_record
 from neurobench_grasp.records.submission import (
     BUNDLE,
     CARD,
     RECORDS,
-    Filed,
+    RecordFile,
     check_record,
     check_submission,
     checkpoint_name,
 )
+from neurobench_grasp.records.table import LABELS, RowKey, pair_rows, row_name
 from neurobench_grasp.run.fitted import make_context
 from neurobench_grasp.run.job import Options
 from neurobench_grasp.run.record import keep_record
@@ -40,7 +40,6 @@ from neurobench_grasp.run.task import Task
 from neurobench_grasp.run.train import some_of
 from neurobench_grasp.run.workspace import Workspace
 
-Row = Mapping[str, Any]
 State = Mapping[str, NDArray[Any]]
 SAME = 1e-9
 """Largest difference of a number, relative to it if it is above 1, for the same code on the same machine."""
@@ -53,8 +52,8 @@ ELSEWHERE = 0.01
 TIMES = ("decoder_latency", "decoder_latency_joint_angles")
 """Metrics that are times of this machine."""
 NUMBERS = ("value", "ci", "median", "n_units", "n_conditions", "n_trials", "baseline_value", "ceiling")
-TEXTS = (*NUMBERS, "reason", "units", "ci_over")
-"""What does not say which row it is."""
+FREE = ("reason", "units", "ci_over")
+"""Fields of a row that are not compared."""
 TINY_STEPS = 81_920
 """Of training at the tiny profile: enough for the error to fall, about a minute."""
 SAME_START = 0.02
@@ -63,7 +62,7 @@ SAME_START = 0.02
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found out about one record.
+    """Result for one record.
 
     Parameters
     ----------
@@ -72,9 +71,9 @@ class Verified:
     level : str
         ``self-reported``, ``re-scored`` or ``re-trained``: what was done just now.
     how : str
-        In words, what was done.
+        What was done, as text.
     largest_difference : float, optional
-        Of a number of the record and what was found now.
+        Between a number of the record and the one found now.
     problems : tuple of str
         One sentence each, which begins with file and field.
     """
@@ -89,7 +88,7 @@ class Verified:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found out about a record, a run folder or a submission.
+    """Result for a record, a run folder or a submission.
 
     Parameters
     ----------
@@ -125,7 +124,7 @@ def verify(
     rescore : bool
         Make the activations again from the checkpoint, and score them.
     retrain : bool
-        Fit the model anew and score it; one whose training takes long is scored from its checkpoint, and
+        Fit the model again and score it; one whose training takes long is scored from its checkpoint, and
         trained at the tiny profile.
     write : bool
         Store what was done in the record, if nothing was wrong.
@@ -167,6 +166,7 @@ def verify(
     return Report(path, tuple(verified), tuple(problems), tuple(notes))
 
 
+BUILT = "built again; the model learns nothing"
 STATIC = (
     "schema, digests and card were checked, and the rows that come from scores of single units were computed "
     "again; nothing was run"
@@ -174,7 +174,7 @@ STATIC = (
 
 
 def _place(path: Path) -> tuple[Path, Sequence[Path]]:
-    """Give the folder of a submission or run, and the records that are meant."""
+    """Return the folder of a submission or run, and the records that are meant."""
     if path.is_dir():
         inside = path if path.name == RECORDS and not (path / RECORDS).is_dir() else path / RECORDS
         found = sorted(file for file in inside.glob("*.json"))
@@ -188,14 +188,14 @@ def _place(path: Path) -> tuple[Path, Sequence[Path]]:
     return path.parent.parent if path.parent.name == RECORDS else path.parent, [path]
 
 
-def _claims(records: Sequence[Filed]) -> Iterator[str]:
-    """Say what a record claims about itself and nobody has checked just now."""
+def _claims(records: Sequence[RecordFile]) -> Iterator[str]:
+    """List the levels of verification that records claim and that were not checked now."""
     for filed in records:
-        told = filed.record.verification or {}
-        if told.get("level", "self-reported") != "self-reported":
-            option = "--retrain" if told["level"] == "re-trained" else "--rescore"
+        claimed = filed.record.verification or {}
+        if claimed.get("level", "self-reported") != "self-reported":
+            option = "--retrain" if claimed["level"] == "re-trained" else "--rescore"
             yield (
-                f"{filed.path.name}: verification claims {told['level']}; not checked here, "
+                f"{filed.path.name}: verification claims {claimed['level']}; not checked here, "
                 f"`ngb verify {option}` does."
             )
 
@@ -203,8 +203,8 @@ def _claims(records: Sequence[Filed]) -> Iterator[str]:
 # --- scoring again --------------------------------------------------------------------------------
 
 
-def _again(folder: Path, filed: Filed, task: Task, workspace: Workspace, *, retrain: bool) -> Verified:
-    """Score, or fit and score, what one record is about."""
+def _again(folder: Path, filed: RecordFile, task: Task, workspace: Workspace, *, retrain: bool) -> Verified:
+    """Score, or fit and score, the model and dataset of one record."""
     record, name = filed.record, filed.path.name
     if found := tuple(f"{name}: {what}" for what in _other_data(record, task)):
         return Verified(
@@ -221,19 +221,19 @@ def _again(folder: Path, filed: Filed, task: Task, workspace: Workspace, *, retr
     if not retrain and not state and learned and record.provenance.get("weights") is None:
         raise NgbError(
             f"{filed.path}: the model learns, but there is no checkpoint of seed {record.seed} to score; use "
-            "--retrain, which fits it anew."
+            "--retrain, which fits it again."
         )
     other = _others(record, now)
     exact = not other
     problems = list(_compare(record, now, exact=exact))
-    how = _origin(state=bool(state), learned=learned, anew=retrain and not long, record=record)
+    how = _origin(state=bool(state), learned=learned, refit=retrain and not long, record=record)
     how += f"; scored again {_where(other)}: {_agreement(record, now, exact=exact)}"
     if long:
         trained, wrong = _train_tiny(task, record, workspace.out, workspace.progress)
         how, problems = f"{how}; {trained}", [*problems, *wrong]
     level = "self-reported" if problems else "re-trained" if retrain else "re-scored"
-    told = tuple(f"{name}: {problem}" for problem in problems)
-    return Verified(filed.path, record, level, how, _largest(record, now)[0], told)
+    named = tuple(f"{name}: {problem}" for problem in problems)
+    return Verified(filed.path, record, level, how, _largest(record, now)[0], named)
 
 
 def _score(task: Task, record: ScoreRecord, workspace: Workspace) -> ScoreRecord:
@@ -252,7 +252,7 @@ def _task(
     name = str(record.dataset["id"])
     if dataset is None and name not in {p.spec.name for p in workspace.registry.datasets()}:
         raise NgbError(
-            f"The dataset {name} of the record is no registered one; say with --dataset where it is: a file, "
+            f"The dataset {name} of the record is not registered; say with --dataset where it is: a file, "
             "or an address such as dandi:000128/sub-x/file.nwb."
         )
     decoder = str(record.protocol.get("settings", {}).get("decoder", "ridge")).split(" ")[0]
@@ -265,7 +265,7 @@ def _task(
 
 
 def _other_data(record: ScoreRecord, task: Task) -> Iterator[str]:
-    """Name what of the data here is not as in the record."""
+    """List what differs between the data here and those of the record."""
     data = task.data
     for field, here in (
         ("sha256", data.sha256),
@@ -280,7 +280,7 @@ def _other_data(record: ScoreRecord, task: Task) -> Iterator[str]:
 
 
 def _checkpoint(folder: Path, record: ScoreRecord) -> State | None:
-    """Give what the model had learned: from the submission, or from the run folder's stages."""
+    """Read the state of the fitted model: from the submission, or from the run folder's stages."""
     name = checkpoint_name(record)
     if name is not None and (folder / name).exists():
         from neurobench_grasp.controllers.files import read_arrays
@@ -290,7 +290,7 @@ def _checkpoint(folder: Path, record: ScoreRecord) -> State | None:
 
 
 def _restoring(candidate: Provided[ModelSpec], state: State) -> Provided[ModelSpec]:
-    """Let a model take back what it had learned instead of learning."""
+    """Replace fitting by restoring a stored state."""
 
     def build(seed: int) -> Model:
         model = candidate.spec.build(seed)
@@ -305,47 +305,47 @@ def _restoring(candidate: Provided[ModelSpec], state: State) -> Provided[ModelSp
 
 
 def _check_network(task: Task, record: ScoreRecord, folder: Path) -> None:
-    """Make sure that the network found here is the one of the record.
+    """Check that the network found here is that of the record.
 
     Raises
     ------
     NgbError
-        If it is another one.
+        If it is a different one.
     """
-    told, spec = record.provenance.get("weights"), task.candidate.spec
-    if told is None:
+    recorded, spec = record.provenance.get("weights"), task.candidate.spec
+    if recorded is None:
         return
     here = None if spec.depends_on is None else spec.depends_on(record.seed, task.train)
-    if here != told:
+    if here != recorded:
         raise NgbError(
-            f"{folder}: the weights of the record ({str(told)[:12]}…) are neither in the folder nor on this "
-            "machine; score again, and submit from the run folder that has them."
+            f"{folder}: the weights of the record ({str(recorded)[:12]}…) are neither in the folder nor on "
+            "this machine; score again, and submit from the run folder that has them."
         )
 
 
-def _origin(*, state: bool, learned: bool, anew: bool, record: ScoreRecord) -> str:
-    if anew:
-        return f"fitted anew from seed {record.seed}" if learned else "built anew; the model learns nothing"
+def _origin(*, state: bool, learned: bool, refit: bool, record: ScoreRecord) -> str:
+    if refit:
+        return f"fitted again from seed {record.seed}" if learned else BUILT
     if state:
         return "the checkpoint was restored"
     if record.provenance.get("weights") is not None:
         return f"the network of digest {str(record.provenance['weights'])[:12]} was found here"
-    return "built anew; the model learns nothing"
+    return BUILT
 
 
 # --- comparing ------------------------------------------------------------------------------------
 
 
 def _others(record: ScoreRecord, now: ScoreRecord) -> list[str]:
-    """Name what is other than when the record was made; if nothing is, all numbers must be the same."""
-    told, here = record.provenance, now.provenance
-    words = {"code": "code", "packages": "libraries", "python": "Python", "cpu": "machine"}
-    other = [word for field, word in words.items() if told.get(field) != here.get(field)]
-    return other + (["linear algebra"] if _architectures(told) != _architectures(here) else [])
+    """List what has changed since the record was made; if nothing has, all numbers must be the same."""
+    recorded, here = record.provenance, now.provenance
+    names = {"code": "code", "packages": "libraries", "python": "Python", "cpu": "machine"}
+    other = [name for field, name in names.items() if recorded.get(field) != here.get(field)]
+    return other + (["linear algebra"] if _architectures(recorded) != _architectures(here) else [])
 
 
 def _architectures(provenance: Mapping[str, Any]) -> set[str]:
-    """Give the processors that linear algebra was made for; which libraries were loaded says nothing."""
+    """Return the architectures of the linear algebra; which libraries were loaded does not matter."""
     pools = provenance.get("blas") or ()
     return {
         str(pool["architecture"]) for pool in pools if isinstance(pool, Mapping) and "architecture" in pool
@@ -357,56 +357,65 @@ def _where(other: Sequence[str]) -> str:
 
 
 def _compare(record: ScoreRecord, now: ScoreRecord, *, exact: bool) -> Iterator[str]:
-    """Name what does not agree within the tolerance."""
+    """List what does not agree within the tolerance."""
     if record.protocol != now.protocol:
         yield f"protocol is {dict(record.protocol)}, but here it is {dict(now.protocol)}."
         return
-    if len(record.scores) != len(now.scores):
-        yield f"scores has {len(record.scores)} rows, but scoring again gives {len(now.scores)}."
-        return
-    for i, (told, found) in enumerate(zip(record.scores, now.scores, strict=True)):
-        labels = [{k: v for k, v in row.items() if k not in TEXTS} for row in (told, found)]
-        if labels[0] != labels[1]:
-            yield f"{named(i, told)} is {named(i, found)} when it is scored again."
-        elif (told["value"] is None) != (found["value"] is None):
-            yield f"{named(i, told)}: value is {told['value']}, but scoring again gives {found['value']}."
-        elif not _within(told, found, exact=exact):
-            yield (
-                f"{named(i, told)}: value is {told['value']} {told.get('ci') or ''}, but scoring again gives "
-                f"{found['value']} {list(found.get('ci') or ())}."
-            )
+    pairs, extra = pair_rows(record.scores, now.scores)
+    for i, (recorded, found) in enumerate(pairs):
+        if found is None:
+            yield f"{row_name(i, recorded)}: scoring again gives no such row."
+        else:
+            yield from (f"{row_name(i, recorded)}: {what}" for what in _differences(recorded, found, exact))
+    for row in extra:
+        yield f"scores: scoring again gives a row that is missing here ({RowKey.of_row(row)})."
 
 
-def _within(told: Row, found: Row, *, exact: bool) -> bool:
-    if told["value"] is None or told["metric"] in TIMES:
+def _differences(recorded: StoredRow, found: StoredRow, exact: bool) -> Iterator[str]:
+    """List the fields of a row that scoring again does not give."""
+    for name in sorted((recorded.keys() | found.keys()) - {*LABELS, *NUMBERS, *FREE}):
+        if recorded.get(name) != found.get(name):
+            yield f"{name} is {recorded.get(name)}, but scoring again gives {found.get(name)}."
+    if (recorded["value"] is None) != (found["value"] is None):
+        yield f"value is {recorded['value']}, but scoring again gives {found['value']}."
+    elif not _within(recorded, found, exact=exact):
+        yield (
+            f"value is {recorded['value']} {recorded.get('ci') or ''}, but scoring again gives "
+            f"{found['value']} {list(found.get('ci') or ())}."
+        )
+
+
+def _within(recorded: StoredRow, found: StoredRow, *, exact: bool) -> bool:
+    if recorded["value"] is None or recorded["metric"] in TIMES:
         return True
     if exact:
-        pairs = zip(_numbers(told), _numbers(found), strict=False)
-        return all(abs(a - b) <= SAME * max(1.0, abs(a)) for a, b in pairs)
-    value, again = float(told["value"]), float(found["value"])
-    if told.get("ci"):
-        width = (float(told["ci"][1]) - float(told["ci"][0])) / 2
+        return all(_same(recorded.get(name), found.get(name)) for name in NUMBERS)
+    value, again = float(recorded["value"]), float(found["value"])
+    if recorded.get("ci"):
+        width = (float(recorded["ci"][1]) - float(recorded["ci"][0])) / 2
         return abs(value - again) <= SHARE_OF_INTERVAL * width + SAME
-    counted = isinstance(told["value"], int) or told["metric"] == "lag"
+    counted = isinstance(recorded["value"], int) or recorded["metric"] == "lag"
     return counted or abs(value - again) <= ELSEWHERE * max(abs(value), 0.1)
 
 
-def _numbers(row: Row) -> list[float]:
-    found: list[float] = []
-    for name in NUMBERS:
-        value = row.get(name)
-        found += [v for v in (value if isinstance(value, list | tuple) else [value]) if v is not None]
-    return found
+def _same(recorded: Any, found: Any) -> bool:
+    """Whether two numbers or intervals are the same but for rounding."""
+    a, b = (value if isinstance(value, list | tuple) else [value] for value in (recorded, found))
+    return len(a) == len(b) and all(
+        x == y or (None not in (x, y) and abs(x - y) <= SAME * max(1.0, abs(x)))
+        for x, y in zip(a, b, strict=True)
+    )
 
 
 def _largest(record: ScoreRecord, now: ScoreRecord) -> tuple[float, str]:
-    """Largest difference of a score, and of which row."""
-    found = [
-        (abs(told["value"] - again["value"]), named(i, told))
-        for i, (told, again) in enumerate(zip(record.scores, now.scores, strict=False))
-        if told["value"] is not None and again["value"] is not None and told["metric"] not in TIMES
+    """Return the largest difference of a score, and the name of its row."""
+    differences = [
+        (abs(recorded["value"] - found["value"]), row_name(i, recorded))
+        for i, (recorded, found) in enumerate(pair_rows(record.scores, now.scores)[0])
+        if found is not None and None not in (recorded["value"], found["value"])
+        if recorded["metric"] not in TIMES
     ]
-    return max(found, default=(0.0, ""))
+    return max(differences, default=(0.0, ""))
 
 
 def _agreement(record: ScoreRecord, now: ScoreRecord, *, exact: bool) -> str:
@@ -424,14 +433,14 @@ def _agreement(record: ScoreRecord, now: ScoreRecord, *, exact: bool) -> str:
 
 
 def _trains_long(spec: ModelSpec, seed: int) -> bool:
-    """Whether a model has a training of its own that takes long."""
+    """Whether a model has a separate training, which takes long."""
     return isinstance(spec.build(seed), Trainable) and (spec.card is None or spec.card.steps > 0)
 
 
 def _train_tiny(
     task: Task, record: ScoreRecord, work: Path, progress: Progress
 ) -> tuple[str, tuple[str, ...]]:
-    """Train at the tiny profile, and give what was seen and what was wrong."""
+    """Train at the tiny profile; return what was done, and the problems."""
     spec = task.candidate.spec
     model = spec.build(record.seed, **spec.smoke)
     assert isinstance(model, Trainable)
@@ -452,18 +461,18 @@ def _train_tiny(
     how = f"trained at the tiny profile only, {int(last['steps']):,} steps: error on training trials from "
     how += f"{before:.1f} to {after:.1f} mm"
     wrong = [] if after < before else ["training at the tiny profile does not lower the error."]
-    told = _start_of(record)
-    if told is not None and abs(before - told) > SAME_START * told:
+    recorded = _start_of(record)
+    if recorded is not None and abs(before - recorded) > SAME_START * recorded:
         wrong.append(
-            f"training begins with an error of {before:.2f} mm, but its network's with {told:.2f} mm."
+            f"training begins with an error of {before:.2f} mm, but its network's with {recorded:.2f} mm."
         )
-    elif told is not None:
+    elif recorded is not None:
         how += ", beginning as its network did"
     return how, tuple(wrong)
 
 
 def _start_of(record: ScoreRecord) -> float | None:
-    """Error that the training of the record's network began with; ``None`` if it is not known here."""
+    """Return the error that the training of the record's network began with; ``None`` if unknown."""
     from neurobench_grasp.controllers.checkpoints import trained_networks
 
     for _, card in trained_networks(record.model):
@@ -473,7 +482,7 @@ def _start_of(record: ScoreRecord) -> float | None:
 
 
 def _store(one: Verified) -> None:
-    """Write what was verified into the record; its digest leaves that out."""
+    """Write the verification into the record, whose digest leaves it out."""
     verification = {
         "level": one.level,
         "how": one.how,

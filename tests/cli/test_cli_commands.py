@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from neurobench_grasp import NgbError, ScoreRecord, __version__
 from neurobench_grasp.checks.fixture import layers_in
-from neurobench_grasp.checks.rules import Broken, Report, Row
+from neurobench_grasp.checks.rules import Broken, CheckResult, Report
 from neurobench_grasp.cli import app
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.records import write_record
@@ -427,7 +427,7 @@ def test_files_of_a_record_that_cannot_be_read_are_not_called_superfluous(ngb, t
 
 def test_checks_that_were_not_run_are_counted_one_by_its_name(ngb, monkeypatch):
     rows = [
-        Row("model a", check, "a rule", "not run", f"Not run, because {cause} did not pass.", 0.0)
+        CheckResult("model a", check, "a rule", "not run", f"Not run, because {cause} did not pass.", 0.0)
         for check, cause in (("restores", "plain_state"), ("fits", "builds"), ("causal", "builds"))
     ]
     monkeypatch.setattr("neurobench_grasp.checks.run_checks", lambda *_, **__: Report("a", tuple(rows)))

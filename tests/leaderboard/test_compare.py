@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard import comparison, unit_scores_of
 from neurobench_grasp.leaderboard.ranking import (
-    average,
     beats,
     difference,
     holm,
@@ -25,6 +24,7 @@ from neurobench_grasp.leaderboard.ranking import (
 )
 from neurobench_grasp.records import read_scored, write_record
 from neurobench_grasp.records.record import pack_units, units_path
+from neurobench_grasp.scoring.networks import average
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from compared import draw, scored, steady
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurobench_grasp.leaderboard import BOARD, main_rows, rank_models
+from neurobench_grasp.leaderboard import BOARD, rank_models
+from neurobench_grasp.records.table import main_rows
 
 
 def places(rows):

@@ -225,7 +225,7 @@ def test_several_networks_are_means_and_dots(data, pages, tmp_path):
     found = [row["error_mm"], row["error_mm_ci_low"], row["error_mm_ci_high"]]
     assert found == pytest.approx([total.value, *total.ci], abs=1e-5)  # they are kept in single precision
     assert total.draw_se > 0.3
-    shifted = pick(control, area="M1", split="test", name="shifted spikes")
+    shifted = pick(control, area="M1", split="test", name="shifted spikes (null)")
     single = [
         row_of(rows, "brain_control_error", "test", reference="shifted_spikes")["value"] for rows in records
     ]

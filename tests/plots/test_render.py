@@ -254,7 +254,7 @@ def test_the_default_trial_is_the_first_of_a_held_out_object(data, opengl):
 @pytest.mark.parametrize(
     ("arguments", "error", "sentence"),
     [
-        ({"trial": "t0003"}, UnknownNameError, r"in 2 sessions; give one of monday/t0003, tuesday/t0003\.$"),
+        ({"trial": "t0003"}, UnknownNameError, r"in 2 sessions; name one of monday/t0003, tuesday/t0003\.$"),
         ({"trial": "monday/t03"}, UnknownNameError, r"no trial 'monday/t03'; did you mean 'monday/t0003'"),
         ({"trial": "zzz"}, UnknownNameError, r"no trial 'zzz'; the first is 't0000'\.$"),
         ({"trial": "t9999"}, UnknownNameError, r"of monday was left out: it lacks the event contact\.$"),

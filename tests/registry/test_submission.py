@@ -119,7 +119,7 @@ def test_what_cannot_be_submitted_is_told_and_leaves_nothing(planted, tmp_path):
             make_submission(run, model, out)
         assert not out.exists() or list(out.iterdir()) == []
 
-    refused("has records of fake_learner, fake_secret; say which with --model", None)
+    refused("has records of fake_learner, fake_secret; choose one with --model", None)
     refused("has no records of linear", "linear")
     refused("card: it is missing; give the plugin's ModelSpec a card", "fake_secret")
     (path,) = (run / "records").glob("fake_learner*.json")
@@ -421,7 +421,7 @@ def test_fitting_anew_needs_no_checkpoint_and_scoring_does(planted, tmp_path):
     report = verify(path, retrain=True, dataset=planted[0])
     assert report.problems == ()
     assert report.verified[0].level == "re-trained"
-    assert report.verified[0].how.startswith("fitted anew from seed 0")
+    assert report.verified[0].how.startswith("fitted again from seed 0")
 
 
 def test_other_data_and_unknown_data_are_refused(planted, bundle, tmp_path):
@@ -430,7 +430,7 @@ def test_other_data_and_unknown_data_are_refused(planted, bundle, tmp_path):
     assert any("dataset.sha256 is" in p for p in report.problems)
     assert read_record(record_of(bundle)).verification is None
     with pytest.raises(
-        NgbError, match="The dataset planted of the record is no registered one; say with --dataset"
+        NgbError, match="The dataset planted of the record is not registered; say with --dataset"
     ):
         verify(bundle, rescore=True)
     with pytest.raises(NgbError, match="There is nothing to write without --rescore"):

@@ -22,7 +22,7 @@ from neurobench_grasp.leaderboard import RANK_RULE, rank_models, unit_scores_of
 from neurobench_grasp.leaderboard.site import build_site
 from neurobench_grasp.leaderboard.site.build import _commands, letters
 from neurobench_grasp.leaderboard.site.entries import read_entries
-from neurobench_grasp.leaderboard.site.format import clean, harmless_cell, slug
+from neurobench_grasp.leaderboard.site.format import clean, safe_cell, slug
 from neurobench_grasp.records import read_scored
 
 
@@ -196,7 +196,7 @@ def test_names_of_pages_are_safe_and_cells_are_no_formulas(name):
     made = slug(name)
     assert made.isascii() and made == made.lower() and 0 < len(made) < 80
     assert set(made) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
-    assert not harmless_cell(name).lstrip().startswith(("=", "+", "-", "@"))
+    assert not safe_cell(name).lstrip().startswith(("=", "+", "-", "@"))
 
 
 def test_names_that_look_alike_get_pages_of_their_own():

@@ -125,7 +125,7 @@ def convert(path: Path, options: Options) -> Converted:
         States the field that is missing or invalid, and the existing ones.
     """
     with open_mat(path) as mat:
-        table = _Table(_trial_data(mat, options.variable))
+        table = _TrialFields(_trial_data(mat, options.variable))
         session_date = table.date()
         areas = table.ending(SPIKES)
         chosen, notes = table.chosen(options.condition)
@@ -193,7 +193,7 @@ def _trial_data(mat: MatFile, variable: str | None) -> Struct:
     return next(iter(found.values()))
 
 
-class _Table:
+class _TrialFields:
     """Columns of a struct array of trials; messages name field and trial."""
 
     def __init__(self, data: Struct) -> None:

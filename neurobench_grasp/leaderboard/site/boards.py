@@ -1,40 +1,36 @@
-"""What the boards of a site show: tables of models that were scored alike, numbers with their intervals."""
+"""Boards of a site: models that were scored alike, numbers with their intervals."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from neurobench_grasp.leaderboard.ranking import Networks, average, gains, lower_is_better
-from neurobench_grasp.leaderboard.site.entries import IDENTITY, LINEAR, Entry, identity, lowest_level
+from neurobench_grasp.leaderboard.ranking import gains
+from neurobench_grasp.leaderboard.site.entries import LINEAR, Entry, lowest_level
 from neurobench_grasp.leaderboard.standings import (
+    IDENTITY,
     METRIC,
     SPLIT,
     TWIN,
+    Board,
     Candidate,
     best_first,
     boards,
     differences,
-    main_rows,
+    identity,
     standing,
 )
+from neurobench_grasp.records.consistency import counts_conditions
+from neurobench_grasp.records.names import lower_is_better
+from neurobench_grasp.records.table import Score
+from neurobench_grasp.scoring.networks import average
 
-Board = Mapping[str, Any]
 Place = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number with its 95 % interval; what is missing is ``None``."""
-
-    value: float | None = None
-    ci: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Column:
     key : str
         Name in data files.
     head, group : str
-        Words of its header, and of the header above it and its neighbours.
+        Its header, and the header above it and its neighbours.
     about : str
         What the number is, in a sentence.
     digits : int
@@ -67,17 +63,17 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """One model of a board.
 
     Parameters
     ----------
     model : str
     rank, rank_worst : int, optional
-        Best and worst place that the rule leaves open.
+        Best and worst rank that the rule allows.
     ties : str
         Letters of its groups of ties.
-    cells : mapping of str to Cell
+    cells : mapping of str to Score
         By key of the column.
     seeds : list of int
         Networks behind the number that ranks.
@@ -92,7 +88,7 @@ class Row:
     rank: int | None
     rank_worst: int | None
     ties: str
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, Score]
     seeds: list[int]
     level: str
     contaminated: bool
@@ -100,7 +96,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class BoardTable:
     """One board.
 
     Parameters
@@ -111,33 +107,33 @@ class Table:
         ``encoding`` or ``hand``.
     columns : sequence of Column
         Those that some model has a number in.
-    rows : sequence of Row
+    rows : sequence of BoardRow
         Best first.
     about : str
-        How much was recorded, in words.
+        Number of units and conditions, as text.
     """
 
     labels: Board
     kind: str
     columns: Sequence[Column]
-    rows: Sequence[Row]
+    rows: Sequence[BoardRow]
     about: str = ""
 
     @property
     def id(self) -> str:
-        """Name of its place on the page."""
+        """Anchor on the page."""
         return (
             "board-" + hashlib.sha256(json.dumps(dict(self.labels), sort_keys=True).encode()).hexdigest()[:10]
         )
 
     @property
     def name(self) -> str:
-        """What is scored: an area or the hand."""
+        """Area that is scored, or the hand."""
         return str(self.labels["area"]) if self.kind == "encoding" else "Hand"
 
     @property
     def reference(self) -> float | None:
-        """What the linear model scores here, if it is among the models."""
+        """Score of the linear model, if it is among the models."""
         drawn = [column.key for column in self.columns if column.drawn]
         found = [row.cells[key].value for row in self.rows for key in drawn if row.model == LINEAR]
         return found[0] if found else None
@@ -150,12 +146,12 @@ class Group:
     Parameters
     ----------
     labels : mapping
-        See :data:`neurobench_grasp.leaderboard.site.entries.IDENTITY`.
-    tables : sequence of Table
+        See :data:`neurobench_grasp.leaderboard.standings.IDENTITY`.
+    tables : sequence of BoardTable
     """
 
     labels: Board
-    tables: Sequence[Table]
+    tables: Sequence[BoardTable]
 
     @property
     def models(self) -> list[str]:
@@ -257,7 +253,7 @@ _HAND = (
 
 
 def groups(entries: Sequence[Entry]) -> list[Group]:
-    """Give the boards of some records; recordings first, then synthetic self-tests.
+    """Return the boards of some records; recordings first, then synthetic self-tests.
 
     Parameters
     ----------
@@ -277,7 +273,7 @@ def groups(entries: Sequence[Entry]) -> list[Group]:
 
 
 class _Found:
-    """Every number of every board, by what it is of."""
+    """Every number of every board, by board, model and column."""
 
     def __init__(self, entries: Sequence[Entry]):
         self.scored = [entry.scored for entry in entries]
@@ -289,7 +285,7 @@ class _Found:
                 (*identity(entry.record), protocol["name"], protocol["version"]), entry.record.model
             ].append(entry)
 
-    def encoding(self) -> Iterable[Table]:
+    def encoding(self) -> Iterable[BoardTable]:
         """Boards of the headline."""
         for board, candidates in self.of(METRIC, SPLIT).values():
             rows = []
@@ -297,13 +293,13 @@ class _Found:
                 cells = {c.key: self._number(c.key, board, candidate.model) for c in _ENCODING[1:4]}
                 cells[_ENCODING[0].key] = _cell(row)
                 for reference in (LINEAR, TWIN):
-                    cells[f"gain_over_{reference}"] = self._gain(board, candidate, reference)
+                    cells[f"gain_over_{reference}"] = _gain(candidate, reference)
                 for metric in ("tracking_error", "brain_control_error"):
                     cells[f"{metric}_{SPLIT}"] = self._of_hand(metric, board, candidate.model)
                 rows.append(self._row(board, candidate, row, cells))
             yield _table(board, "encoding", _ENCODING, rows, _how_much(candidates.values()))
 
-    def hand(self) -> Iterable[Table]:
+    def hand(self) -> Iterable[BoardTable]:
         """Boards of tracking, with the errors of brain control beside them."""
         for board, candidates in self.of("tracking_error", SPLIT).values():
             data = _place(board, IDENTITY)
@@ -340,14 +336,14 @@ class _Found:
         ordered = best_first(candidates.values(), lower=lower)
         return zip(ordered, standing(ordered, differences(ordered), lower=lower), strict=True)
 
-    def _number(self, key: str, board: Board, model: str) -> Cell:
-        """Give the number of the same board in another metric or split."""
+    def _number(self, key: str, board: Board, model: str) -> Score:
+        """Return the number of the same board in another metric or split."""
         metric, _, split = key.rpartition("_")
         _, candidates = self.of(metric, split).get(tuple(board.values()), ({}, {}))
-        return _cell(candidates[model].row()) if model in candidates else Cell()
+        return _cell(candidates[model].row()) if model in candidates else Score()
 
-    def _of_hand(self, metric: str, board: Board, model: str) -> Cell:
-        """Give the error of a model's hand on the same data; of several settings those of most models."""
+    def _of_hand(self, metric: str, board: Board, model: str) -> Score:
+        """Return the error of a model's hand on the same data; of several settings those of most models."""
         data, area = _place(board, IDENTITY), board["area"] if metric.startswith("brain") else ""
         found = [
             (len(candidates), other["version"], other["settings_sha256"], candidates)
@@ -355,34 +351,17 @@ class _Found:
             if _place(other, IDENTITY) == data and other["area"] == area
         ]
         candidates = max(found, key=lambda one: one[:3])[3] if found else {}
-        return _cell(candidates[model].row()) if model in candidates else Cell()
-
-    def _gain(self, board: Board, candidate: Candidate, reference: str) -> Cell:
-        """Give the gain over a reference; without scores of units the mean of the records' gains."""
-        if candidate.model == reference:  # nobody gains over himself
-            return Cell()
-        if beside := candidate.beside.get(reference):
-            return gain(candidate.scores, beside)
-        metric = f"gain_over_{reference}"
-        values = [
-            row["value"]
-            for entry in self._of(board, candidate.model)
-            for row in main_rows(entry.record)
-            if (row["metric"], row.get("of"), row.get("split")) == (metric, METRIC, SPLIT)
-            and row.get("area", "") == board["area"]
-            and row["value"] is not None
-        ]
-        return Cell(statistics.fmean(values)) if values else Cell()
+        return _cell(candidates[model].row()) if model in candidates else Score()
 
     def _of(self, board: Board, model: str) -> list[Entry]:
         return self._entries[(*_place(board, IDENTITY), board["protocol"], board["version"]), model]
 
     def _row(
-        self, board: Board, candidate: Candidate, row: Mapping[str, Any], cells: Mapping[str, Cell]
-    ) -> Row:
+        self, board: Board, candidate: Candidate, row: Mapping[str, Any], cells: Mapping[str, Score]
+    ) -> BoardRow:
         model, seeds = candidate.model, candidate.rows
         mine = self._of(board, model)
-        return Row(
+        return BoardRow(
             model,
             row["rank"],
             row["rank_worst"],
@@ -396,23 +375,24 @@ class _Found:
 
 
 def _how_much(candidates: Iterable[Candidate]) -> str:
-    """Say how many units and conditions the numbers of a board are over."""
-    rows = [row for candidate in candidates for row in candidate.rows.values()]
-    counts = {
-        what: max((row.get(what, 0) for row in rows), default=0) for what in ("n_units", "n_conditions")
-    }
-    words = (f"{counts['n_units']} units", f"{counts['n_conditions']} held-out conditions")
-    return ", ".join(word for word in words if not word.startswith("0 "))
+    """Count the units and conditions of a board, as far as scores of single units confirm them."""
+    rows = [row for c in candidates for seed, row in c.rows.items() if seed in c.networks]
+    n_units = max((row.get("n_units", 0) for row in rows), default=0)
+    n_conditions = max((row.get("n_conditions", 0) for row in rows if counts_conditions(row)), default=0)
+    counts = {"units": n_units, "held-out conditions": n_conditions}
+    return ", ".join(f"{n} {what}" for what, n in counts.items() if n)
 
 
-def gain(networks: Networks, references: Networks) -> Cell:
-    """Gain of a model over what was scored beside each of its networks."""
-    total = average(gains(networks, references))
-    return Cell(total.value, total.ci) if total else Cell()
+def _gain(candidate: Candidate, reference: str) -> Score:
+    """Gain over a reference, unit by unit; none where their scores were not kept, or over itself."""
+    beside = candidate.beside.get(reference)
+    if not beside or candidate.model == reference:
+        return Score()
+    return Score.of(average(gains(candidate.scores, beside)))
 
 
-def _cell(row: Mapping[str, Any]) -> Cell:
-    return Cell(row["value"], tuple(row["ci"]) if row["ci"] else None)
+def _cell(row: Mapping[str, Any]) -> Score:
+    return Score(row["value"], tuple(row["ci"]) if row["ci"] else None)
 
 
 def _driven_by(area: str) -> Column:
@@ -426,9 +406,11 @@ def _driven_by(area: str) -> Column:
     )
 
 
-def _table(board: Board, kind: str, columns: Iterable[Column], rows: Sequence[Row], about: str) -> Table:
+def _table(
+    board: Board, kind: str, columns: Iterable[Column], rows: Sequence[BoardRow], about: str
+) -> BoardTable:
     kept = [c for c in columns if c.drawn or any(row.cells[c.key].value is not None for row in rows)]
-    return Table(board, kind, kept, rows, about)
+    return BoardTable(board, kind, kept, rows, about)
 
 
 def _place(labels: Board, keys: Iterable[str]) -> Place:

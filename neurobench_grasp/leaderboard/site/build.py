@@ -1,4 +1,4 @@
-"""Builds the site: records in, a folder of pages out; the same records give the same bytes."""
+"""Builds the site from records: a folder of pages, byte for byte the same for the same records."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ from markupsafe import Markup
 
 from neurobench_grasp.contract import DatasetSpec, ProtocolSpec, ScoreRecord
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.leaderboard.site import draw, export
+from neurobench_grasp.leaderboard.site import draw, export, glossary
 from neurobench_grasp.leaderboard.site import format as text
-from neurobench_grasp.leaderboard.site import glossary as words
-from neurobench_grasp.leaderboard.site.boards import Cell, Table, groups
+from neurobench_grasp.leaderboard.site.boards import BoardTable, groups
 from neurobench_grasp.leaderboard.site.entries import (
-    IDENTITY,
     Entry,
     as_mapping,
     by_model,
-    identity,
     read_entries,
 )
 from neurobench_grasp.leaderboard.site.folder import check_folder, write_folder
 from neurobench_grasp.leaderboard.site.model_page import Part, learning_curve, parts_of
-from neurobench_grasp.leaderboard.standings import RANK_RULE, settings_digest
+from neurobench_grasp.leaderboard.standings import IDENTITY, RANK_RULE, identity, settings_digest
+from neurobench_grasp.records.names import METRICS, metric_name
+from neurobench_grasp.records.table import Score
 
 ASSETS = ("board.js", "icon.svg", "style.css", "theme.js")
 FILMS = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
@@ -45,7 +44,7 @@ LARGEST_FILM = 30 << 20
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known beside the records.
+    """Facts from outside the records.
 
     Parameters
     ----------
@@ -62,7 +61,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Site:
-    """What was built.
+    """The site that was built.
 
     Parameters
     ----------
@@ -105,8 +104,10 @@ def build_site(folders: Iterable[str | Path], to: str | Path, facts: Facts) -> S
     with _without_collector():
         entries, problems = read_entries(folders)
         if not entries and problems:
-            told = "; ".join(problem.rstrip(".") for problem in problems[:3])
-            raise NgbError(f"None of these could be read ({told}); name run folders or folders of records.")
+            reasons = "; ".join(problem.rstrip(".") for problem in problems[:3])
+            raise NgbError(
+                f"None of these could be read ({reasons}); name run folders or folders of records."
+            )
         content = _Pages(entries, facts)
         write_folder(to, dict(content.files()))
     boards = [table for group in content.groups for table in group.tables]
@@ -115,7 +116,7 @@ def build_site(folders: Iterable[str | Path], to: str | Path, facts: Facts) -> S
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Keep Python from searching millions of rows for cycles, of which there are none, over and over."""
+    """Disable the garbage collector, which would search millions of rows for cycles that do not exist."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -141,7 +142,7 @@ class _Pages:
         self.entries, self.facts = entries, facts
         self.groups = groups(entries)
         self.models = by_model(entries)
-        self._tables: dict[tuple[Any, ...], list[Table]] = defaultdict(list)
+        self._tables: dict[tuple[Any, ...], list[BoardTable]] = defaultdict(list)
         for group in self.groups:
             for table in group.tables:
                 labels = table.labels
@@ -213,7 +214,7 @@ class _Pages:
         )  # fmt: skip
 
     def _sections(self, mine: Sequence[Entry]) -> Iterator[tuple[Mapping[str, Any], list[Part]]]:
-        """Give what a model's page shows, dataset by dataset."""
+        """Yield the sections of a model's page, dataset by dataset."""
         by_data: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
         for entry in mine:
             by_data[identity(entry.record)].append(entry)
@@ -223,7 +224,7 @@ class _Pages:
                 parts += parts_of(entries, self._known(entries[0].record))
             yield dict(zip(IDENTITY, data, strict=True)), parts
 
-    def _known(self, record: ScoreRecord) -> dict[tuple[str, str], Cell]:
+    def _known(self, record: ScoreRecord) -> dict[tuple[str, str], Score]:
         """Numbers of a model on the boards of one of its records, by area and column."""
         return {
             (table.labels["area"], column.key): row.cells[column.key]
@@ -234,7 +235,7 @@ class _Pages:
         }
 
     def _training(self, mine: Sequence[Entry]) -> Part | None:
-        """Errors during training of those networks that are known."""
+        """Learning curves of those networks whose cards are known."""
         weights = {str(entry.record.provenance.get("weights")): entry.record.seed for entry in mine}
         known = [w for w in sorted(weights, key=lambda w: (weights[w], w)) if w in self.facts.curves]
         return learning_curve([self.facts.curves[w] for w in known])
@@ -263,7 +264,7 @@ class _Pages:
             settings = as_mapping(entry.record.protocol.get("settings"))
             versions.setdefault(key, (settings, []))[1].append(entry)
         found = {str(row["metric"]) for entry in mine for row in entry.record.scores}
-        metrics = [*(m for m in words.METRICS if m in found), *sorted(found - words.METRICS.keys())]
+        metrics = [*(m for m in METRICS if m in found), *sorted(found - METRICS.keys())]
         return self._page(
             "protocol.html", root="../", page="protocol", protocol=protocol, metrics=metrics,
             spec=self.facts.protocols.get(protocol), models=list(by_model(mine)),
@@ -277,7 +278,7 @@ class _Pages:
 
 
 def _what(data: tuple[Any, ...], protocol: Mapping[str, Any], settings: str) -> tuple[Any, ...]:
-    """Tell what was scored, and how."""
+    """Key of what was scored, and how."""
     return (*data, protocol["name"], protocol["version"], settings)
 
 
@@ -292,25 +293,29 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         slug=text.slug, num=text.number, ends=text.ends, spread=text.spread, shown=text.shown, short=_short,
-        rank=rank, letters=letters, kind=_kind, metric=words.metric_name, linked=_linked, sort=_sort,
+        rank=rank, letters=letters, kind=_kind, metric=metric_name, linked=_linked, sort=_sort,
         sentence=_sentence, breakable=_breakable, few=_few, left_out=_left_out,
     )  # fmt: skip
     environment.tests["alone"] = lambda seeds: len(seeds) == 1
     environment.globals.update(
-        draw_scale=_scale, interval=draw.interval, axis=draw.axis, words=words, header_groups=_header_groups
+        draw_scale=_scale,
+        interval=draw.interval,
+        axis=draw.axis,
+        glossary=glossary,
+        header_groups=_header_groups,
     )
     return environment
 
 
 def rank(row: Any) -> str:
-    """Write the places that are left open to a model."""
+    """Format the range of ranks of a model."""
     if row.rank is None:
         return text.NOTHING
     return str(row.rank) if row.rank == row.rank_worst else f"{row.rank}–{row.rank_worst}"
 
 
 def letters(ties: str) -> str:
-    """Write the letters of groups of ties, a run of them as first and last."""
+    """Format the letters of groups of ties, a run of them as first and last."""
     found = re.findall(r"[a-z]\d*", ties)
     places = [(int(letter[1:] or 0), ord(letter[0]), letter) for letter in found]
     runs = []
@@ -320,13 +325,13 @@ def letters(ties: str) -> str:
     return " ".join(runs)
 
 
-def _scale(table: Table) -> draw.Scale:
+def _scale(table: BoardTable) -> draw.Scale:
     (column,) = [column for column in table.columns if column.drawn]
     cells = [row.cells[column.key] for row in table.rows]
     return draw.interval_scale([(c.value, c.ci) for c in cells if c.value is not None], lower=column.lower)
 
 
-def _header_groups(table: Table) -> list[tuple[str, int]]:
+def _header_groups(table: BoardTable) -> list[tuple[str, int]]:
     """Headers above columns, with how many they span."""
     return [(name, len(list(same))) for name, same in groupby(column.group for column in table.columns)]
 
@@ -336,13 +341,13 @@ def _sort(value: float | None) -> str:
 
 
 def _few(names: Iterable[str]) -> str:
-    """Name some models, and count them where they are many."""
+    """List some models, or count them if there are many."""
     found = list(names)
     return ", ".join(found) if len(found) <= MOST_NAMED else f"{len(found)} models"
 
 
 def _left_out(dropped: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Say what records left out and why, each thing once."""
+    """List what records left out and why, without repetition."""
     rows = (row for rows in dropped for row in rows)
     lines = (
         ", ".join([*(f"{k} {text.shown(v)}" for k, v in row.items() if k not in ("reason", "what")), ""])
@@ -353,12 +358,12 @@ def _left_out(dropped: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
 
 
 def _breakable(name: str) -> Markup:
-    """Let a name be broken after its underscores."""
+    """Allow line breaks after underscores."""
     return Markup("_<wbr>").join(text.clean(name).split("_"))
 
 
 def _sentence(summary: str) -> str:
-    """Write a line of a listing as a sentence."""
+    """Format a line of a listing as a sentence."""
     return f"{summary[:1].upper()}{summary[1:].rstrip('.')}."
 
 
@@ -371,7 +376,7 @@ def _kind(labels: Mapping[str, Any]) -> str:
 
 
 def _linked(value: str) -> Markup:
-    """Make links of the addresses in a text of the catalogue."""
+    """Link the addresses in a text of the catalogue."""
     parts = re.split(r"(https://[^\s<>\"',;]+[^\s<>\"',;.])", text.clean(str(value)))
     link = Markup('<a href="{0}" rel="noopener noreferrer">{0}</a>')
     return Markup().join(link.format(part) if k % 2 else part for k, part in enumerate(parts))
@@ -389,7 +394,7 @@ def _alike(entries: Iterable[Entry]) -> list[list[Entry]]:
 
 
 def _provenance(entry: Entry) -> list[tuple[str, str]]:
-    """Tell what made a record, line by line."""
+    """List the provenance of a record, line by line."""
     found = entry.record.provenance
     git, cpu = as_mapping(found.get("git")), as_mapping(found.get("cpu"))
     commit = f"{git['commit']}{', changed' if git.get('dirty') else ''}" if "commit" in git else None
@@ -408,7 +413,7 @@ def _provenance(entry: Entry) -> list[tuple[str, str]]:
 
 
 def _commands(mine: Sequence[Entry], facts: Facts) -> Iterator[str]:
-    """Give the commands that score a model again, dataset by dataset."""
+    """Yield the commands that score a model again, dataset by dataset."""
     seeds: dict[tuple[str, str, str], dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for entry in mine:
         data, protocol = entry.record.dataset, entry.record.protocol

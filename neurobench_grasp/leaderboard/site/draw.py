@@ -13,7 +13,7 @@ Interval = tuple[float, float] | None
 
 @dataclass(frozen=True)
 class Scale:
-    """Where a number is drawn.
+    """Mapping of numbers to positions.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Scale:
         return cls(low, high if high > low else low * 2, start, end, ticks, log=True)
 
     def __call__(self, number: float) -> float:
-        """Place of a number, at the axis's end if it lies beyond."""
+        """Position of a number, clipped to the ends of the axis."""
         low, high, number = (
             map(math.log, (self.low, self.high, number)) if self.log else (self.low, self.high, number)
         )
@@ -67,7 +67,7 @@ def _round_step(step: float) -> float:
 
 
 def plain(number: float) -> str:
-    """Write a tick: no trailing zeros, a true minus."""
+    """Format a tick: no trailing zeros, a minus sign (U+2212)."""
     text = f"{number:.10g}"
     return text.replace("-", "−")
 
@@ -76,7 +76,7 @@ WIDTH, HEIGHT = 120, 18
 
 
 def interval_scale(cells: Iterable[tuple[float, Interval]], *, lower: bool) -> Scale:
-    """Make one scale for the intervals of a board; far below zero it is cut: scores are unbounded there."""
+    """Make one scale for the intervals of a board, cut far below zero, where scores are unbounded."""
     numbers = [n for value, ci in cells for n in (value, *(ci or ()))]
     high = max(numbers, default=0.0)
     below = [] if lower else [max(n, -max(high, 0.1)) for n in numbers]
@@ -134,13 +134,13 @@ def lines(
     Parameters
     ----------
     about : str
-        What a reader hears who does not see it.
+        Description for screen readers.
     series : sequence of Line
     x_name, y_name : str
     x : Scale
         From ``LEFT`` to ``PLOT_W - RIGHT``.
     ticks : sequence of str
-        Words for the ticks of x, if not their numbers.
+        Labels of the ticks of x, if not their numbers.
     """
     ends = [n for line in series for _, value, ci in line.points for n in (value, *(ci or ()))]
     y = Scale.over(ends, PLOT_H - BOTTOM, 26)
@@ -162,13 +162,13 @@ def lines(
     return _svg(about, PLOT_W, PLOT_H, parts)
 
 
-def _frame(x: Scale, y: Scale, x_name: str, y_name: str, words: Sequence[str]) -> str:
+def _frame(x: Scale, y: Scale, x_name: str, y_name: str, labels: Sequence[str]) -> str:
     base, left, right = PLOT_H - BOTTOM, LEFT, PLOT_W - RIGHT
     parts = [f'<path class="grid" d="M{left} {y(t)}H{right}"/>' for t in y.ticks]
     parts += [f'<text class="tick end" x="{left - 6}" y="{y(t) + 4}">{plain(t)}</text>' for t in y.ticks]
-    for tick, word in zip(x.ticks, words or map(plain, x.ticks), strict=True):
+    for tick, label in zip(x.ticks, labels or map(plain, x.ticks), strict=True):
         parts.append(f'<path class="axis" d="M{x(tick)} {base}v4"/>')
-        parts.append(f'<text class="tick mid" x="{x(tick)}" y="{base + 17}">{escape(word)}</text>')
+        parts.append(f'<text class="tick mid" x="{x(tick)}" y="{base + 17}">{escape(label)}</text>')
     middle = (left + right) / 2
     parts.append(f'<text class="label mid" x="{middle}" y="{PLOT_H - 4}">{escape(x_name)}</text>')
     parts.append(f'<text class="label" x="2" y="10">{escape(y_name)}</text>')
@@ -186,7 +186,7 @@ def _apart(places: Sequence[float], least: float = 14.0) -> list[float]:
 
 
 def histogram(about: str, numbers: Sequence[float], x_name: str) -> Markup:
-    """Draw how many units have which score; those below −0.5 stand in the first column."""
+    """Draw the distribution of unit scores; those below −0.5 are in the first column."""
     width, floor = 0.05, -0.5
     bins: dict[int, int] = {}
     for number in numbers:

@@ -1,4 +1,4 @@
-"""The records that a site shows: of each thing that was scored the newest, in an order of their own."""
+"""Records of a site: of several that compete for one place the newest, sorted by what was scored."""
 
 from __future__ import annotations
 
@@ -29,11 +29,9 @@ HAND = (
     ("joint_error", SPLIT), ("brain_control_error", SPLIT), ("brain_control_error_joint_angles", SPLIT),
 )  # fmt: skip
 LARGEST = 1e9
-"""No score or error is as large; a number that is was made to break something."""
-
-
+"""Bound on scores and errors; larger numbers are refused as hostile."""
 DEEPEST = 20
-"""Levels of lists in lists in a record, at most."""
+"""Levels of nested lists in a record, at most."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Entry:
 
 
 def wanted(labels: Labels) -> bool:
-    """Tell the scores of single units that a site needs."""
+    """Select the scores of single units that a site needs."""
     if labels.reference:
         return (labels.metric, labels.split) == (METRIC, SPLIT) and labels.reference in (TWIN, LINEAR)
     return (labels.metric, labels.split) in (*ENCODING, *HAND)
@@ -101,20 +99,22 @@ def read_entries(folders: Iterable[str | Path]) -> tuple[list[Entry], list[str]]
         One sentence for each file or folder that could not be read.
     """
     scored, problems = read_scored(folders, wanted)
-    found, told = [], list(problems)
+    found, refused = [], list(problems)
     for one in scored:
         if one.path is None or not _is_sane(one.record):
-            told.append(f"{one.path} holds numbers that no score can be, or lists without end; left out")
+            refused.append(
+                f"{one.path} holds numbers too large for scores, or too deeply nested lists; left out"
+            )
         else:
             found.append((one, one.path.read_bytes()))
     newest: dict[str, tuple[Scored, bytes]] = {}
     for one, raw in sorted(found, key=lambda pair: (_date(pair[0]), hashlib.sha256(pair[1]).digest())):
         newest[_what(one.record)] = (one, raw)
-    return list(_named(newest[key] for key in sorted(newest))), told
+    return list(_named(newest[key] for key in sorted(newest))), refused
 
 
 def _what(record: ScoreRecord) -> str:
-    """All that makes two records compete for the same place."""
+    """Key of the place that records compete for."""
     data, protocol = record.dataset, record.protocol
     identity = [
         data.get(k, "") for k in ("id", "sha256", "splits", "synthetic", "trained_on", "trained_on_sha256")
@@ -135,7 +135,7 @@ def _date(scored: Scored) -> str:
 
 
 def _named(found: Iterable[tuple[Scored, bytes]]) -> Iterator[Entry]:
-    """Give each record a file name that no other has."""
+    """Assign a unique file name to each record."""
     names: dict[str, int] = defaultdict(int)
     for scored, raw in found:
         assert scored.path is not None
@@ -181,23 +181,6 @@ def lowest_level(entries: Sequence[Entry]) -> str:
     return min((entry.level for entry in entries), key=order.index)
 
 
-IDENTITY = ("synthetic", "dataset", "dataset_sha256", "splits", "trained_on", "trained_on_sha256")
-"""What was recorded: labels that boards of several protocols share."""
-
-
-def identity(record: ScoreRecord) -> tuple[Any, ...]:
-    """Labels of a record by which its data are told, see :data:`IDENTITY`."""
-    data = record.dataset
-    return (
-        bool(data["synthetic"]),
-        data["id"],
-        data["sha256"],
-        data["splits"],
-        data.get("trained_on", ""),
-        data.get("trained_on_sha256", ""),
-    )
-
-
 def as_mapping(value: Any) -> Mapping[str, Any]:
-    """Give a mapping of a record's free part; empty if a stranger put something else there."""
+    """Return a mapping of a record's free part; empty if it is not a mapping."""
     return value if isinstance(value, Mapping) else {}

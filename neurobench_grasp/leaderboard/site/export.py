@@ -8,16 +8,17 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from neurobench_grasp.leaderboard.site.boards import Cell, Group, Row, Table
+from neurobench_grasp.leaderboard.site.boards import BoardRow, BoardTable, Group
 from neurobench_grasp.leaderboard.site.entries import Entry, by_model
-from neurobench_grasp.leaderboard.site.format import harmless_cell
-from neurobench_grasp.leaderboard.site.model_page import LABELS, Numbers
+from neurobench_grasp.leaderboard.site.format import safe_cell
+from neurobench_grasp.leaderboard.site.model_page import unit_headlines
 from neurobench_grasp.leaderboard.standings import BOARD, RANK_RULE
+from neurobench_grasp.records.table import LABELS, Score, ScoreTable
 
 DIGITS = 10
-"""Significant digits of what is computed here: enough for all, and less than differs between machines."""
+"""Significant digits of what is computed here; further ones differ between machines."""
 MOST_UNITS = 200_000
-"""Rows of ``units.csv`` at most; with more, it would be larger than all else together."""
+"""Rows of ``units.csv`` at most; with more, it would be larger than everything else together."""
 _ABOUT = (
     "record",
     "model",
@@ -50,7 +51,7 @@ def board_json(groups: Sequence[Group]) -> bytes:
     return text.encode() + b"\n"
 
 
-def _row(table: Table, row: Row) -> dict[str, Any]:
+def _row(table: BoardTable, row: BoardRow) -> dict[str, Any]:
     return {
         "model": row.model,
         "rank": row.rank,
@@ -64,7 +65,7 @@ def _row(table: Table, row: Row) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _cell(cell: Score) -> dict[str, Any]:
     ci = [_rounded(end) for end in cell.ci] if cell.ci else None
     return {"value": _rounded(cell.value), "ci": ci}
 
@@ -93,7 +94,7 @@ def board_csv(groups: Sequence[Group]) -> bytes:
     def rows() -> Iterator[list[Any]]:
         for table in tables:
             for row in table.rows:
-                cells = [row.cells.get(key, Cell()) for key in keys]
+                cells = [row.cells.get(key, Score()) for key in keys]
                 numbers = [_rounded(n) for cell in cells for n in (cell.value, *(cell.ci or (None, None)))]
                 yield [
                     table.kind, *(table.labels[key] for key in BOARD), row.rank, row.rank_worst, row.ties,
@@ -122,7 +123,7 @@ def scores_csv(entries: Iterable[Entry]) -> bytes:
 
 
 def units_csv(entries: Iterable[Entry]) -> bytes:
-    """Headline score of every unit, mean over networks; empty if there are none, or too many to be read."""
+    """Headline score of every unit, mean over networks; empty if there are none, or too many."""
     found: list[list[Any]] = []
     for model, mine in by_model(entries).items():
         alike: dict[tuple[Any, ...], list[Entry]] = {}
@@ -139,10 +140,11 @@ def units_csv(entries: Iterable[Entry]) -> bytes:
                 entry
             )
         for key, some in alike.items():
-            numbers = Numbers(some)
-            for area in numbers.values("area"):
+            table = ScoreTable(tuple(entry.scored for entry in some))
+            for area in table.values("area"):
                 found += [
-                    [model, *key[:5], area, *unit[:2], _rounded(unit[2])] for unit in numbers.units(area)
+                    [model, *key[:5], area, session, unit, _rounded(value)]
+                    for session, unit, value in unit_headlines(table, area)
                 ]
     if not found or len(found) > MOST_UNITS:
         return b""
@@ -160,7 +162,7 @@ def units_csv(entries: Iterable[Entry]) -> bytes:
     return _csv([*head, "single_trial_ev_ood"], found)
 
 
-_AS_THEY_ARE = (float, int)  # most cells: there are millions
+_AS_THEY_ARE = (float, int)  # most of millions of cells
 
 
 def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
@@ -173,7 +175,7 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
-        return harmless_cell(value)
+        return safe_cell(value)
     if isinstance(value, list | dict):
-        return harmless_cell(json.dumps(value, sort_keys=True))
+        return safe_cell(json.dumps(value, sort_keys=True))
     return str(value).lower() if isinstance(value, bool) else value

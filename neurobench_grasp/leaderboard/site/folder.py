@@ -1,4 +1,4 @@
-"""Writes a folder whole or not at all, and only over a folder that was written by the same command."""
+"""Writes a folder atomically, and replaces only a folder that the same command wrote."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from neurobench_grasp.errors import NgbError
 
 MARK = ".ngb-board"
-"""File of a site that lists all its files: what is not listed is somebody else's, and stays."""
+"""File of a site that lists all its files; a folder that holds others is not replaced."""
 
 
 def write_folder(to: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder by way of a temporary one beside it: the old content or the new is there.
+    """Write a folder through a temporary one beside it, so that it has either the old content or the new.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ def write_folder(to: Path, files: Mapping[str, bytes]) -> None:
 
 
 def check_folder(to: Path) -> None:
-    """Tell before any work is done that a folder must not be written to.
+    """Refuse a folder that must not be overwritten, before any work is done.
 
     Raises
     ------
     NgbError
-        If it holds files that no site of ours has.
+        If it holds files that this command did not write.
     """
     to = to.resolve()
     other = "choose another folder with --html"
@@ -79,11 +79,11 @@ def check_folder(to: Path) -> None:
             for place, _, names in os.walk(to)
             for name in names
         )
-        stranger = min((name for name in found if name not in ours), default=None)
+        foreign = min((name for name in found if name not in ours), default=None)
     except (OSError, ValueError) as error:
         raise NgbError(f"The folder {to} cannot be read ({error}); {other}.") from error
-    if stranger is not None:
+    if foreign is not None:
         raise NgbError(
-            f"{to} holds {stranger!r}, which is no file of a board written here and would be lost; "
+            f"{to} holds {foreign!r}, which this command did not write and which would be lost; "
             f"move it, or {other}."
         )

@@ -1,4 +1,4 @@
-"""Text of a page: numbers in words, names that are safe in paths, cells that no table program runs."""
+"""Text of a page: numbers, names that are safe in paths, CSV cells safe from formula injection."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
-from neurobench_grasp.leaderboard.site.boards import Cell
+from neurobench_grasp.records.table import Score
 
 NOTHING = "–"
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
-"""Control characters, those that turn the direction of text, and halves of characters."""
+"""Control characters, bidirectional controls and surrogates."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 _LONGEST = 60
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a number with a true minus, and never a minus zero."""
+    """Format a number with a minus sign (U+2212), and never as minus zero."""
     if value is None:
         return NOTHING
     text = f"{value:.{digits}f}"
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
-def ends(cell: Cell, digits: int = 3) -> str:
-    """Write an interval; empty if there is none."""
+def ends(cell: Score, digits: int = 3) -> str:
+    """Format an interval; empty if there is none."""
     return f"[{number(cell.ci[0], digits)}, {number(cell.ci[1], digits)}]" if cell.ci else ""
 
 
-def spread(cell: Cell, digits: int = 3) -> str:
-    """Write a number and its interval."""
+def spread(cell: Score, digits: int = 3) -> str:
+    """Format a number and its interval."""
     return f"{number(cell.value, digits)} {ends(cell, digits)}".strip()
 
 
 def shown(value: Any) -> str:
-    """Write any value of a record as text that shows what it holds, and harms nothing."""
+    """Format any value of a record as safe text."""
     if value is None or value == "" or value == []:
         return NOTHING
     if isinstance(value, bool):
@@ -51,12 +51,12 @@ def shown(value: Any) -> str:
 
 
 def clean(text: str) -> str:
-    """Replace what is not seen, or changes how the rest is shown."""
+    """Replace invisible characters, and those that change how others are shown."""
     return _UNSEEN.sub("\ufffd", text)
 
 
 def slug(name: str) -> str:
-    """Turn a name into one that is safe in a path and an address, and that no other name turns into."""
+    """Turn a name into a unique one that is safe in a path and an address."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     safe = re.sub(r"-*\.+-*|-{2,}", "-", re.sub(r"[^a-z0-9_.]+", "-", plain)).strip("-.")[:_LONGEST]
     if safe and safe == name and not _RESERVED.match(name):
@@ -66,7 +66,7 @@ def slug(name: str) -> str:
 
 
 @lru_cache(4096)
-def harmless_cell(value: str) -> str:
-    """Keep a table program from taking a text for a formula."""
+def safe_cell(value: str) -> str:
+    """Prevent spreadsheet programs from reading a text as a formula."""
     value = clean(value)
     return f"'{value}" if value.lstrip().startswith(("=", "+", "-", "@")) else value

@@ -1,29 +1,22 @@
-"""What the page of a model shows on each dataset: scores, layers, units, hand, curves."""
+"""Sections of a model's page for each dataset: scores, layers, units, hand, curves."""
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
-from neurobench_grasp.leaderboard.ranking import average, mean_of_networks
 from neurobench_grasp.leaderboard.site import draw
-from neurobench_grasp.leaderboard.site.boards import Cell
-from neurobench_grasp.leaderboard.site.entries import Entry
+from neurobench_grasp.leaderboard.site.entries import LARGEST, LINEAR, Entry
 from neurobench_grasp.leaderboard.site.format import spread
-from neurobench_grasp.leaderboard.site.glossary import REFERENCES, SPLITS, split_name
-from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
-from neurobench_grasp.records.units import Labels
+from neurobench_grasp.leaderboard.standings import METRIC, SPLIT, TWIN
+from neurobench_grasp.records.names import DECODED, REFERENCES, SPLITS, metric_name, split_name
+from neurobench_grasp.records.table import EXPLAINED_VARIANCE, GAIN, RowKey, Score, ScoreTable
+from neurobench_grasp.scoring.networks import mean_of_networks
 
-LABELS = (
-    "metric", "of", "split", "area", "session", "reference", "layer", "n_components",
-    "decoded", "dimension", "n_decoded_units", "noise",
-)  # fmt: skip
-DRIVEN = {"brain_control_error": "embedding", "brain_control_error_joint_angles": "joint angles"}
+DRIVEN = {"brain_control_error": "embedding", "brain_control_error_joint_angles": "joint_angles"}
+"""Metric → decoded signal that its hand is driven with."""
 MOST_LAYERS = 30
 """Layers drawn at most; all are in the table."""
 
@@ -56,67 +49,35 @@ class Part:
     grid: Grid | None = None
 
 
+@dataclass(frozen=True)
 class Numbers:
-    """Rows of the records of one model on the same data by one protocol, network by network.
+    """Scores of a model on the same data by one protocol.
 
     Parameters
     ----------
-    entries : sequence of Entry
-    known : mapping of (str, str) to Cell
+    table : ScoreTable
+    known : mapping of (str, str) to Score
         Area and key of a column → what the boards show, which need not be computed twice.
     """
 
-    def __init__(self, entries: Sequence[Entry], known: Mapping[tuple[str, str], Cell] | None = None):
-        self._known = known or {}
-        self._units = [entry.scored.units.scores for entry in entries]
-        self.n_networks = len(entries)
-        self._rows: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
-        for entry in entries:
-            for row in entry.record.scores:
-                self._rows[tuple([str(row.get(name, "")) for name in LABELS])].append(row)
+    table: ScoreTable
+    known: Mapping[tuple[str, str], Score]
 
-    def cell(self, metric: str, **labels: str) -> Cell:
-        """Mean over the networks, with an interval where it is known.
+    def score(self, metric: str, **labels: str) -> Score:
+        """Mean over the networks, with an interval where it is known."""
+        known = self.known.get(_column(metric, labels)) if len(self.table.networks) > 1 else None
+        return known if known and known.value is not None else self.table.score(metric, **labels)
 
-        For one network it is that of the record; for several it is computed from the scores of their units.
-        """
-        rows = self._rows.get(_key(metric, labels), [])
-        values = [row["value"] for row in rows if row["value"] is not None]
-        if not values:
-            return Cell()
-        if len(values) == 1:
-            return Cell(values[0], tuple(rows[0]["ci"]) if rows[0].get("ci") else None)
-        if found := self._known.get(_column(metric, labels)):
-            return found
-        if labels.keys() <= {"split", "area", "decoded"}:
-            key = Labels(labels.get("area", ""), labels.get("split", ""), metric, "")
-            if all(key in table for table in self._units):
-                total = average([table[key] for table in self._units])
-                if total:
-                    return Cell(total.value, total.ci)
-        return Cell(statistics.fmean(values))
+    def numbers_of(self, name: str) -> list[str]:
+        """Every number that a label has, ascending."""
+        return sorted(filter(_is_number, self.table.values(name)), key=float)
 
-    def all(self, metric: str, name: str, **labels: str) -> dict[str, Cell]:
-        """Cells of every value of a label, in the order of the record."""
-        at = LABELS.index(name)
-        wanted = _key(metric, labels)
-        found = dict.fromkeys(
-            key[at] for key in self._rows if key[at] and (*key[:at], "", *key[at + 1 :]) == wanted
-        )
-        return {value: self.cell(metric, **labels, **{name: value}) for value in found}
 
-    def values(self, name: str) -> list[str]:
-        """Every value that a label has somewhere, sorted."""
-        at = LABELS.index(name)
-        return sorted({key[at] for key in self._rows if key[at]})
-
-    def units(self, area: str) -> list[tuple[str, str, float]]:
-        """Session, unit and headline score of every unit, mean over networks."""
-        key = Labels(area, SPLIT, METRIC, "")
-        if not all(key in table for table in self._units):
-            return []
-        parts = mean_of_networks([table[key] for table in self._units])
-        return [(p.session, unit, float(v)) for p in parts for unit, v in zip(p.units, p.values, strict=True)]
+def _is_number(text: str) -> bool:
+    try:
+        return 0 <= float(text) < LARGEST
+    except ValueError:
+        return False
 
 
 def _column(metric: str, labels: Mapping[str, str]) -> tuple[str, str]:
@@ -128,22 +89,25 @@ def _column(metric: str, labels: Mapping[str, str]) -> tuple[str, str]:
     return area, metric if gains else ""
 
 
-def _key(metric: str, labels: Mapping[str, str]) -> tuple[str, ...]:
-    return (metric, *(labels.get(name, "") for name in LABELS[1:]))
+def unit_headlines(table: ScoreTable, area: str) -> Iterator[tuple[str, str, float]]:
+    """Session, unit and headline score of every unit, mean over networks."""
+    networks = table.unit_scores(RowKey(METRIC, split=SPLIT, area=area))
+    for part in mean_of_networks(networks) if networks else ():
+        yield from ((part.session, unit, float(v)) for unit, v in zip(part.units, part.values, strict=True))
 
 
-def parts_of(entries: Sequence[Entry], known: Mapping[tuple[str, str], Cell]) -> Iterator[Part]:
-    """Give what a model's records on the same data by one protocol tell.
+def parts_of(entries: Sequence[Entry], known: Mapping[tuple[str, str], Score]) -> Iterator[Part]:
+    """Yield the sections of a model on the same data by one protocol.
 
     Parameters
     ----------
     entries : sequence of Entry
         One for each network.
-    known : mapping of (str, str) to Cell
+    known : mapping of (str, str) to Score
         See :class:`Numbers`.
     """
-    numbers = Numbers(entries, known)
-    areas = numbers.values("area")
+    numbers = Numbers(ScoreTable(tuple(entry.scored for entry in entries)), known)
+    areas = numbers.table.values("area")
     yield from _encoding(numbers, areas)
     for area in areas:
         yield from _references(numbers, area)
@@ -157,29 +121,23 @@ def parts_of(entries: Sequence[Entry], known: Mapping[tuple[str, str], Cell]) ->
 
 
 def _encoding(numbers: Numbers, areas: Sequence[str]) -> Iterator[Part]:
-    columns = {
-        "single-trial EV": {"metric": "single_trial_ev"},
-        "condition-averaged EV": {"metric": "condition_averaged_ev"},
-        "object-tuning EV": {"metric": "object_tuning_ev"},
-        "share of ceiling": {"metric": "share_of_ceiling", "of": METRIC},
-        "gain over linear": {"metric": "gain_over_linear_kinematic", "of": METRIC},
-        "gain over untrained": {"metric": "gain_over_untrained", "of": METRIC},
-        "gain over phase mean": {"metric": "gain_over_phase_mean", "of": METRIC},
-    }
+    relative = ("share_of_ceiling", *(f"{GAIN}{name}" for name in (LINEAR, TWIN, "phase_mean")))
+    columns: dict[str, dict[str, str]] = {name: {} for name in EXPLAINED_VARIANCE}
+    columns |= {name: {"of": METRIC} for name in relative}
     rows = []
     for area in areas:
         for split in SPLITS:
-            cells = [numbers.cell(split=split, area=area, **labels) for labels in columns.values()]
+            cells = [numbers.score(m, split=split, area=area, **of) for m, of in columns.items()]
             if cells[0].value is not None:
                 rows.append([f"{area}, {split_name(split)}", *(spread(cell) for cell in cells)])
     if rows:
         caption = "Scores with 95 % intervals, mean over units, sessions, animals and networks"
-        yield Part("Scores", grid=_full(caption, ["area, split", *columns], rows))
+        yield Part("Scores", grid=_full(caption, ["area, split", *map(metric_name, columns)], rows))
 
 
 def _references(numbers: Numbers, area: str) -> Iterator[Part]:
-    own = numbers.cell(METRIC, split=SPLIT, area=area)
-    found = numbers.all(METRIC, "reference", split=SPLIT, area=area)
+    own = numbers.score(METRIC, split=SPLIT, area=area)
+    found = numbers.table.along("reference", METRIC, split=SPLIT, area=area)
     named = sorted(
         ((REFERENCES.get(name, name), cell) for name, cell in found.items() if cell.value is not None),
         key=lambda item: -(item[1].value or 0.0),
@@ -189,7 +147,7 @@ def _references(numbers: Numbers, area: str) -> Iterator[Part]:
     items = [("this model", own.value, own.ci, "s1"), *((n, c.value or 0.0, c.ci, "s4") for n, c in named)]
     yield Part(
         f"References, {area}",
-        "What simpler accounts, nulls and the truth where it is known score on new objects.",
+        "Scores of simpler models, nulls and, where it is known, the truth on new objects.",
         draw.bars(
             f"Single-trial EV of this model and of references on new objects, {area}",
             items,
@@ -204,13 +162,13 @@ def _references(numbers: Numbers, area: str) -> Iterator[Part]:
 
 
 def _full(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:
-    """Make a table without the columns that are empty."""
+    """Make a table without empty columns."""
     kept = [k for k in range(len(head)) if k == 0 or any(row[k] != "–" for row in rows)]
     return Grid(caption, [head[k] for k in kept], [[row[k] for k in kept] for row in rows])
 
 
 def _layers(numbers: Numbers, area: str) -> Iterator[Part]:
-    found = numbers.all(METRIC, "layer", split=SPLIT, area=area)
+    found = numbers.table.along("layer", METRIC, split=SPLIT, area=area)
     items = sorted(
         ((n, c) for n, c in found.items() if c.value is not None), key=lambda i: -(i[1].value or 0.0)
     )
@@ -229,7 +187,7 @@ def _layers(numbers: Numbers, area: str) -> Iterator[Part]:
 
 
 def _units(numbers: Numbers, area: str) -> Iterator[Part]:
-    scores = sorted(v for _, _, v in numbers.units(area) if v == v)
+    scores = sorted(v for _, _, v in unit_headlines(numbers.table, area) if v == v)
     if not scores:
         return
     n = len(scores)
@@ -241,20 +199,20 @@ def _units(numbers: Numbers, area: str) -> Iterator[Part]:
     grid = Grid(
         f"Single-trial EV of units, {area}",
         ["", "units", "lowest", "first quarter", "median", "third quarter", "highest"],
-        [[area, str(n), *(spread(Cell(q)) for q in quarters)]],
+        [[area, str(n), *(spread(Score(q)) for q in quarters)]],
     )
     note = "Single units on new objects, mean over networks; the dashed line is the median."
     yield Part(f"Units, {area}", note, draw.histogram(about, scores, "single-trial EV of a unit"), grid)
 
 
 def _components(numbers: Numbers, area: str) -> Iterator[Part]:
-    counts = sorted((n for n in numbers.values("n_components") if n.isdecimal()), key=int)
+    counts = numbers.numbers_of("n_components")
     curves: dict[str, list[tuple[float, float, draw.Interval]]] = {}
-    for layer in numbers.values("layer"):
+    for layer in numbers.table.values("layer"):
         cells = [
-            (n, numbers.cell(METRIC, split=SPLIT, area=area, layer=layer, n_components=n)) for n in counts
+            (n, numbers.score(METRIC, split=SPLIT, area=area, layer=layer, n_components=n)) for n in counts
         ]
-        points = [(float(n), c.value, c.ci) for n, c in cells if c.value is not None and int(n) > 0]
+        points = [(float(n), c.value, c.ci) for n, c in cells if c.value is not None and float(n) > 0]
         if len(points) > 1:
             curves[layer] = points
     if not curves:
@@ -264,7 +222,7 @@ def _components(numbers: Numbers, area: str) -> Iterator[Part]:
     lines += [draw.Line(layer[:20], curves[layer], f"s{k + 1}") for k, layer in enumerate(best[:3])]
     ticks = sorted({at for points in curves.values() for at, _, _ in points})
     rows = [
-        [layer, *(spread(Cell(v)) for _, v, _ in curves[layer])]
+        [layer, *(spread(Score(v)) for _, v, _ in curves[layer])]
         for layer in best
         if len(curves[layer]) == len(ticks)
     ]
@@ -293,7 +251,7 @@ def _hand(numbers: Numbers) -> Iterator[Part]:
     rows = [
         [split_name(split), *(spread(c, 2) for c in cells)]
         for split in SPLITS
-        if (cells := [numbers.cell(split=split, **labels) for labels in columns.values()])[0].value
+        if (cells := [numbers.score(split=split, **labels) for labels in columns.values()])[0].value
         is not None
     ]
     if rows:
@@ -307,13 +265,15 @@ def _driven(numbers: Numbers, areas: Sequence[str]) -> Iterator[Part]:
     for area in areas:
         for split in SPLITS:
             for metric, decoded in DRIVEN.items():
-                where = {"split": split, "area": area, "decoded": decoded.replace(" ", "_")}
+                where = {"split": split, "area": area, "decoded": decoded}
                 cells = [
-                    numbers.cell(metric, **where),
-                    *(numbers.cell(metric, reference=n, **where) for n in names),
+                    numbers.score(metric, **where),
+                    *(numbers.score(metric, reference=n, **where) for n in names),
                 ]
                 if cells[0].value is not None:
-                    rows.append([f"{area}, {split_name(split)}, {decoded}", *(spread(c, 2) for c in cells)])
+                    rows.append(
+                        [f"{area}, {split_name(split)}, {DECODED[decoded]}", *(spread(c, 2) for c in cells)]
+                    )
     if rows:
         head = ["area, split, decoded signal", "error, mm", *(f"{REFERENCES[name]}, mm" for name in names)]
         caption = "Error of the hand whose goal is decoded from spikes, in closed loop"
@@ -321,21 +281,22 @@ def _driven(numbers: Numbers, areas: Sequence[str]) -> Iterator[Part]:
 
 
 def _curves(numbers: Numbers, area: str) -> Iterator[Part]:
-    counts = sorted((n for n in numbers.values("n_decoded_units") if n.isdecimal()), key=int)
-    noises = sorted(filter(_is_number, numbers.values("noise")), key=float)
+    counts, noises = numbers.numbers_of("n_decoded_units"), numbers.numbers_of("noise")
     for title, name, values, fixed, axis in (
         ("Fewer units", "n_decoded_units", counts, {"noise": "0.0"}, "decoded units"),
         ("Noise", "noise", noises, {"n_decoded_units": "all"}, "noise, standard deviations"),
     ):
         series, rows = [], []
         for k, (metric, decoded) in enumerate(DRIVEN.items()):
-            where = {"split": "test", "area": area, "decoded": decoded.replace(" ", "_"), **fixed}
-            cells = [(float(v), numbers.cell(metric, **where, **{name: v})) for v in values]
+            where = {"split": "test", "area": area, "decoded": decoded, **fixed}
+            cells = [(float(v), numbers.score(metric, **where, **{name: v})) for v in values]
             points = [(at, c.value, c.ci) for at, c in cells if c.value is not None]
             if len(points) > 1:
-                series.append(draw.Line(decoded, points, f"s{k + 1}"))
+                series.append(draw.Line(DECODED[decoded], points, f"s{k + 1}"))
                 rows += [
-                    [f"{decoded}, {draw.plain(at)}", spread(c, 2)] for at, c in cells if c.value is not None
+                    [f"{DECODED[decoded]}, {draw.plain(at)}", spread(c, 2)]
+                    for at, c in cells
+                    if c.value is not None
                 ]
         if series:
             places = sorted({at for line in series for at, _, _ in line.points})
@@ -353,13 +314,6 @@ def _curves(numbers: Numbers, area: str) -> Iterator[Part]:
             )
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) >= 0
-    except ValueError:
-        return False
-
-
 def learning_curve(curves: Sequence[Sequence[Mapping[str, float]]]) -> Part | None:
     """Error during training of each network whose card is known."""
     series = []
@@ -372,7 +326,7 @@ def learning_curve(curves: Sequence[Sequence[Mapping[str, float]]]) -> Part | No
         return None
     ends = [at for line in series for at, _, _ in line.points]
     rows = [
-        [f"network {k + 1}", *(spread(Cell(curve[-1].get(split)), 2) for split in ("train", "ood"))]
+        [f"network {k + 1}", *(spread(Score(curve[-1].get(split)), 2) for split in ("train", "ood"))]
         for k, curve in enumerate(curves)
     ]
     n = "the network" if len(curves) == 1 else f"{len(curves)} networks"

@@ -42,11 +42,11 @@
 
   tables.forEach(function (table) {
     Array.prototype.forEach.call(table.tHead.querySelectorAll("[data-col]"), function (header) {
-      var words = header.querySelector(".sort");
+      var label = header.querySelector(".sort");
       var button = document.createElement("button");
       button.type = "button";
-      while (words.firstChild) { button.appendChild(words.firstChild); }
-      words.appendChild(button);
+      while (label.firstChild) { button.appendChild(label.firstChild); }
+      label.appendChild(button);
       button.addEventListener("click", function () {
         var first = header.getAttribute("data-first") === "up";
         var now = header.getAttribute("aria-sort");
@@ -60,7 +60,7 @@
     table.tBodies[0].addEventListener("focusout", function () { mark(table, null); });
   });
 
-  /* Headers stay in view where a table fits the page; else it scrolls in its own box. */
+  /* Headers stay in view where a table fits the page; else it scrolls within its box. */
   function fit() {
     tables.forEach(function (table) {
       var box = table.parentNode;

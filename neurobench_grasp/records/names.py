@@ -1,0 +1,98 @@
+"""Display names of metrics, splits, references and decoded signals, and units of measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """Name of a metric, its unit of measurement, and a shorter name for a table that has the context."""
+
+    name: str
+    unit: str = ""
+    short: str = ""
+
+
+METRICS: Mapping[str, Metric] = {
+    "single_trial_ev": Metric("single-trial EV"),
+    "single_trial_r2": Metric("single-trial R²"),
+    "condition_averaged_ev": Metric("condition-averaged EV"),
+    "object_tuning_ev": Metric("object-tuning EV"),
+    "gain_over_linear_kinematic": Metric("gain over linear"),
+    "gain_over_linear_inputs": Metric("gain over own inputs"),
+    "gain_over_untrained": Metric("gain over untrained"),
+    "gain_over_phase_mean": Metric("gain over phase mean"),
+    "gain_over_average_trajectory": Metric("gain over average trajectory", "mm"),
+    "gain_over_average_posture": Metric("gain over average posture", "mm"),
+    "gain_over_shifted_spikes": Metric("gain over shifted spikes", "mm"),
+    "ceiling": Metric("noise ceiling", short="ceiling"),
+    "poisson_ceiling": Metric("Poisson ceiling"),
+    "repeats_ceiling": Metric("ceiling from repeats"),
+    "share_of_ceiling": Metric("share of ceiling", short="share of the ceiling"),
+    "lag": Metric("lag", "s"),
+    "n_units_best": Metric("units explained best"),
+    "n_units_below_minus_1": Metric("units with EV below −1"),
+    "n_units_unreliable": Metric("units without a ceiling"),
+    "n_winsorised": Metric("values clipped"),
+    "tracking_error": Metric("tracking error", "mm"),
+    "tracking_error_tips": Metric("tracking error, fingertips", "mm"),
+    "joint_error": Metric("joint error", "deg"),
+    "jerk": Metric("jerk", "m/s³"),
+    "jerk_recorded": Metric("jerk, recorded movement", "m/s³"),
+    "co_contraction": Metric("co-contraction"),
+    "most_saturated_muscle": Metric("most saturated muscle"),
+    "brain_control_error": Metric("brain-control error", "mm"),
+    "brain_control_error_joint_angles": Metric(
+        "brain-control error, joint angles", "mm", "the same, angles decoded"
+    ),
+    "decoding_ev": Metric("decoding EV, embedding"),
+    "decoding_ev_joint_angles": Metric("decoding EV, joint angles"),
+    "decoder_latency": Metric("decoder latency, embedding", "ms", "one command, embedding"),
+    "decoder_latency_joint_angles": Metric("decoder latency, joint angles", "ms", "one command, angles"),
+}
+SPLITS: Mapping[str, str] = {
+    "ood": "new objects",
+    "test": "new trials",
+    "train": "training trials",
+    "train_by_object": "training trials, folds by object",
+    "session": "another session",
+}
+REFERENCES: Mapping[str, str] = {
+    "linear_kinematic": "linear, muscle kinematics",
+    "linear_inputs": "linear, the network’s inputs",
+    "untrained": "untrained twin",
+    "phase_mean": "mean by phase",
+    "psth": "mean by condition and phase",
+    "condition_locked_noise": "noise that knows the condition",
+    "circular_shift": "shifted in time (null)",
+    "true_rate": "true rates",
+    "average_posture": "average posture",
+    "average_trajectory": "average trajectory",
+    "intact": "intact goal",
+    "decoded_posture": "decoded posture, no controller",
+    "shifted_spikes": "shifted spikes (null)",
+}
+DECODED: Mapping[str, str] = {"embedding": "embedding", "joint_angles": "joint angles"}
+"""Decoded signals that a hand is driven with."""
+
+
+def metric_name(metric: str) -> str:
+    """Display name of a metric."""
+    return METRICS[metric].name if metric in METRICS else metric.replace("_", " ")
+
+
+def short_name(metric: str) -> str:
+    """Display name of a metric where the rows around it say the rest."""
+    found = METRICS.get(metric)
+    return metric if found is None else found.short or found.name
+
+
+def split_name(split: str) -> str:
+    """Display name of a split."""
+    return SPLITS.get(split, split.replace("_", " "))
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric is an error; all others are scores."""
+    return "error" in metric
