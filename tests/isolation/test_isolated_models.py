@@ -31,7 +31,9 @@ def children(of=None):
             parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
         except OSError:
             continue
-        if any(part.endswith(b"isolation/start.py") for part in command) and parent == (of or os.getpid()):
+        if any(part.endswith(b"isolation/bootstrap.py") for part in command) and parent == (
+            of or os.getpid()
+        ):
             found.append(int(folder.name))
     return found
 
@@ -225,12 +227,12 @@ def test_a_pickle_is_never_loaded(odd_model, trials, tmp_path):
     """Not even if the plugin takes the place of what writes the answer."""
     trap = tmp_path / "trap"
     code = (
-        "from neurobench_grasp.isolation import child\n"
+        "from neurobench_grasp.isolation import worker\n"
         "def write(folder, value):\n"
         f"    array = np.array([Trap({str(trap)!r})], object)\n"
         "    np.savez(folder / 'arrays.npz', a0=array, a1=np.array([0, 1]))\n"
         '    (folder / \'values.json\').write_text(\'{"layers": {"a": {"values": "a0", "offsets": "a1"}}}\')\n'
-        "child.write_packed = write"
+        "worker.write_packed = write"
     )
     model = odd_model(code=code, gives="Activations({})")
     model.fit(trials, seed=0)

@@ -32,7 +32,6 @@ def planted_file(tmp_path_factory):
 def score(*arguments):
     return [
         sys.executable,
-        "-B",
         "-c",
         "from neurobench_grasp.cli import app; app()",
         "score",
@@ -52,6 +51,7 @@ def packages():
     return listed.stdout, digest.hexdigest()
 
 
+@pytest.mark.slow  # installs numpy twice
 def test_plugins_that_contradict_each_other_score_in_one_command(pinned, planted_file, tmp_path):
     before = packages()
     run = subprocess.run(

@@ -66,7 +66,7 @@ def patched(data, monkeypatch):
     known = load_registry()
     model = Provided(ModelSpec("hand", None, "", controller=True), CORE, "1.0")
     registry = SimpleNamespace(model=lambda name: model, protocol=known.protocol, decoder=known.decoder)
-    monkeypatch.setattr("neurobench_grasp.plots.load_registry", lambda: registry)
+    monkeypatch.setattr("neurobench_grasp.run.figures.load_registry", lambda: registry)
     monkeypatch.setattr("neurobench_grasp.run.evaluate.load_dataset", lambda *arguments, **options: data)
     monkeypatch.setattr("neurobench_grasp.plots.style._DPI", 100)  # which takes a third of the time
 

@@ -12,7 +12,7 @@ from neurobench_grasp.records.units import Labels
 from neurobench_grasp.run.evaluate import evaluate
 from neurobench_grasp.scoring.intervals import summarise
 
-pytestmark = pytest.mark.slow(seconds=120)
+pytestmark = pytest.mark.slow
 FEWER = CurvesSettings(n_units=(1, 5, 20), n_subsets=4, noise=(1.0, 4.0), n_noises=2)
 
 
