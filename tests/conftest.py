@@ -12,6 +12,10 @@ from hypothesis import settings
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# As many processes as cores run at once: more threads than one in each would only wait for each other.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
 settings.register_profile("fast", max_examples=10, deadline=None)
 settings.register_profile(FULL, max_examples=100, deadline=None)
 settings.load_profile("fast")
