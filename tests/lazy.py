@@ -10,6 +10,6 @@ class Lazy:
         self._name = name
 
     def __getattr__(self, attribute: str):
-        if attribute.startswith("__"):
+        if attribute.startswith("_"):
             raise AttributeError(attribute)  # pytest looks at every name of a test module
         return getattr(import_module(self._name), attribute)

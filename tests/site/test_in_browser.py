@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import product
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -114,7 +115,11 @@ def test_pages_load_nothing_from_elsewhere_and_report_no_error(opened, base, nam
 
 
 @pytest.mark.parametrize(
-    ("name", "scheme"), [*((name, "light") for name in KINDS), *((name, "dark") for name in KINDS[::3])]
+    ("name", "scheme"),
+    [
+        pytest.param(name, scheme, marks=() if (name == KINDS[0] or k % 4 == 2) else pytest.mark.slow)
+        for k, (name, scheme) in enumerate(product(KINDS, ("light", "dark")))
+    ],
 )
 def test_the_automated_check_of_accessibility_finds_nothing_serious(opened, name, scheme):
     from axe_playwright_python.sync_playwright import Axe
