@@ -1,14 +1,18 @@
 # make install: install into .venv, make the built-in dataset and score the linear model on it, which is shown with
 # every other model as a reference; nothing needs the network afterwards.
 # make score: install if needed, then score the default model on the built-in dataset.
-# make test: the same installation, then style, types, import contracts and all tests.
+# make test: the same installation, then style, types, import contracts and all tests but the slow ones.
+# make test-slow: the slow tests, and the property-based ones again with ten times the examples.
+# make test-all: both.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*)
 
-.PHONY: install score test lint clean
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: install score test test-slow test-all lint clean
 
 install: $(VENV)/.installed
 
@@ -24,7 +28,12 @@ score: install
 	$(BIN)/ngb score --model muscle_ppo
 
 test: install lint
-	$(BIN)/python -m pytest -n 2
+	$(PYTEST) -m "not slow"
+
+test-slow: install
+	$(PYTEST) -m "slow or hypothesis" --hypothesis-profile full
+
+test-all: test test-slow
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,13 +1,25 @@
 """Fixtures that several test files share."""
 
 import os
-import time
+import sys
 from pathlib import Path
 
 import pytest
+from counts import FULL
+from hypothesis import settings
 
-UNTIL = float(os.environ.get("NGB_TESTS_UNTIL", "inf"))
-"""Seconds since 1970 by which slow tests must have ended: continuous integration has a limit."""
+# The tests start hundreds of processes; with the package compiled, each of them begins in a third of the time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# As many processes as cores run at once: more threads than one in each would only wait for each other.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+settings.register_profile("fast", max_examples=10, deadline=None)
+settings.register_profile(FULL, max_examples=100, deadline=None)
+settings.load_profile("fast")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 _real_files: set[str] = set()
 
@@ -29,23 +41,6 @@ def real_file(shared_data: Path):
         return shared_data / name
 
     return path
-
-
-def pytest_collection_modifyitems(items):
-    """Leave slow tests for the end, the longest first, so that they are what is skipped where time runs out."""
-    items.sort(key=lambda item: -seconds if (seconds := _seconds(item)) else -float("inf"))
-
-
-def pytest_runtest_setup(item):
-    """Skip slow tests when no time is left."""
-    if time.time() + _seconds(item) > UNTIL and _seconds(item):
-        pytest.skip("slow, and there is no time left for it")
-
-
-def _seconds(item) -> float:
-    """How long a slow test may take, as its marker says; 0 for others."""
-    slow = item.get_closest_marker("slow")
-    return slow.kwargs.get("seconds", 60) if slow else 0
 
 
 def pytest_sessionfinish(session):

@@ -16,19 +16,15 @@ if TYPE_CHECKING:
     from neurobench_grasp.data.nwb.write import write_session
 
 _MODULES = {
-    "Finding": "nwb.findings",
-    "Inspection": "nwb.inspect",
-    "Layout": "nwb.layout",
-    "inspect_file": "nwb.inspect",
-    "layouts": "nwb.layout",
-    "load_layout": "nwb.layout",
-    "load_session": "nwb.read",
-    "session_digest": "digest",
-    "session_from_arrays": "from_arrays",
-    "session_from_csv": "from_arrays",
-    "validate_file": "nwb.read",
-    "write_session": "nwb.write",
+    "digest": ("session_digest",),
+    "from_arrays": ("session_from_arrays", "session_from_csv"),
+    "nwb.findings": ("Finding",),
+    "nwb.inspect": ("Inspection", "inspect_file"),
+    "nwb.layout": ("Layout", "layouts", "load_layout"),
+    "nwb.read": ("load_session", "validate_file"),
+    "nwb.write": ("write_session",),
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Finding",
@@ -47,6 +43,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -3,6 +3,7 @@
 import mujoco
 import numpy as np
 import pytest
+from counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from movements import REST
@@ -154,7 +155,7 @@ def test_an_action_moves_the_parts_with_a_joint_that_it_acts_on():
     np.testing.assert_array_equal(moved_parts("torque"), of_joint)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=23, max_size=23))
 def test_controls_rise_with_actions_and_stay_within_limits(values):
     actions = np.array(values)[None]

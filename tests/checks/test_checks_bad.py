@@ -29,7 +29,7 @@ def plugin(name, *, before="", hook="ngb_models", argument="", card=None):
 def zoo(install):
     """Report on a distribution of models that each break one rule."""
     install("fake_zoo")
-    return run_checks("zoo", Limits(check_s=15))
+    return run_checks("zoo", Limits(check_s=8))
 
 
 def failed(report, subject):
@@ -69,7 +69,7 @@ def failed(report, subject):
         ("callsexit", "gives_layers", "must not end the program"),
         ("quits", "gives_layers", "ended the process (exit code 3)"),
         ("crashes", "plain_state", "crashed the process (SIGSEGV)"),
-        ("hangs", "plain_state", "did not finish within 15 s and was stopped"),
+        ("hangs", "plain_state", "did not finish within 8 s and was stopped"),
         ("ignoresgoals", "takes_goals", "The hand ignores `goal`"),
         ("ignorespostures", "takes_postures", "The hand ignores goals of the kind 'joint_angles'"),
         ("readsoneposture", "takes_postures", "concatenated: 115 columns"),

@@ -120,27 +120,6 @@ def test_version_and_help(ngb):
         assert re.search(rf"│ {command} +\w", shown.stdout)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["score"], "give a model, or activations in a file"),
-        (["score", "--model", "x", "--nonsense"], "No such option: --nonsense"),
-        (["score", "--model", "x", "--seeds", "0"], "greater than or equal to 1"),
-        (
-            ["score", "--model", "x", "--seeds", "2", "--seed", "1"],
-            "give one of --seeds and --seed, not both",
-        ),
-        (["data", "inspect"], "Missing argument 'FILE'"),
-        (["modles"], "No such command 'modles'"),
-    ],
-)
-def test_wrong_usage_exits_with_2(ngb, arguments, complaint):
-    result = ngb(*arguments)
-    assert result.exit_code == 2
-    assert complaint in " ".join(result.stderr.replace("│", " ").split())
-    assert result.stdout == ""
-
-
 def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
     result = ngb("score", "--model", "fake_model")
     assert result.exit_code == 0
@@ -245,53 +224,6 @@ def test_score_options_reach_the_flow(ngb, evaluated, tmp_path):
     options = Options(layout="mine.yaml", decoder="kalman", quarantine=True)
     assert evaluated == [("m", "x/a.nwb", ["a", "b"], (7,), options, True)]
     assert (tmp_path / "else" / "records").is_dir()
-
-
-@pytest.mark.parametrize(
-    ("error", "sentence", "exit_code"),
-    [
-        (NgbError("The file a.nwb is empty; copy it again."), "The file a.nwb is empty; copy it again.", 1),
-        (
-            OSError(28, "No space left on device", "x/y"),
-            "x/y: No space left on device; free some space and run",
-            1,
-        ),
-        (
-            PermissionError(13, "Permission denied", "x"),
-            "x: Permission denied; choose a file or folder that you",
-            1,
-        ),
-        (
-            OSError(30, "Read-only file system", "x"),
-            "x: Read-only file system; choose a writable folder",
-            1,
-        ),
-        (
-            KeyboardInterrupt(),
-            "Stopped; no file is incomplete, and the same command resumes where it stopped.",
-            130,
-        ),
-        (MemoryError(), "There is not enough memory for this", 1),
-        (SystemExit(0), "Unexpected SystemExit: 0. Please report it", 1),
-        (
-            ValueError("shapes\ndiffer"),
-            "Unexpected ValueError: shapes differ. Please report it with the output of `ngb --debug …`",
-            1,
-        ),
-    ],
-    ids=lambda x: type(x).__name__ if isinstance(x, BaseException) else "",
-)
-def test_every_failure_is_one_sentence(ngb, monkeypatch, error, sentence, exit_code):
-    scored_as(monkeypatch, error)
-    for extra in ((), ("--json",)):
-        result = ngb("score", "--model", "x", *extra)
-        assert result.exit_code == exit_code
-        assert result.stdout == ""
-        assert result.stderr.startswith(sentence)
-        assert result.stderr.count("\n") == 1
-
-    debug = ngb("--debug", "score", "--model", "x")
-    assert ("Traceback" in debug.stderr) == (exit_code == 1)
 
 
 def test_listings(ngb, install):
@@ -447,15 +379,3 @@ def test_data_layouts(ngb):
     assert {"ngb-grasp-1", "m1-wrist"} <= {
         layout["name"] for layout in json.loads(ngb("data", "layouts", "--json").stdout)
     }
-
-
-@pytest.mark.parametrize("command", ["validate", "inspect"])
-def test_bad_files_are_one_sentence(ngb, tmp_path, command):
-    (tmp_path / "empty.nwb").touch()
-    (tmp_path / "text.nwb").write_text("this is no NWB file" * 100)
-    for name in ("absent.nwb", "empty.nwb", "text.nwb", "."):
-        result = ngb("data", command, name)
-        assert result.exit_code == 1, name
-        assert result.stdout == ""
-        assert result.stderr.count("\n") == 1
-        assert "Unexpected" not in result.stderr

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from lazy import Lazy
 from movements import grasp_trials
 from safetensors.numpy import load, save
 
@@ -14,10 +15,11 @@ from neurobench_grasp.contract import Trials
 from neurobench_grasp.controllers import NetworkCard, find_network, trained_digest
 from neurobench_grasp.controllers import checkpoints as cards
 from neurobench_grasp.controllers.checkpoints import save_network
-from neurobench_grasp.controllers.controller import NetworkController
-from neurobench_grasp.controllers.network import initial_network, network_state
 from neurobench_grasp.controllers.settings import ControllerSettings
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsupportedError
+
+controllers = Lazy("neurobench_grasp.controllers.controller")
+networks = Lazy("neurobench_grasp.controllers.network")
 
 
 @pytest.fixture
@@ -40,12 +42,12 @@ def kept(tmp_path, monkeypatch):
         "threads": 1,
         "versions": {},
     }
-    weights = network_state(initial_network("muscle", settings, 4, train))
+    weights = networks.network_state(networks.initial_network("muscle", settings, 4, train))
     return save_network(tmp_path / "checkpoints" / "somewhere", weights, card), train
 
 
 def fitted(train, seed=4):
-    model = NetworkController("planted", "muscle")
+    model = controllers.NetworkController("planted", "muscle")
     model.fit(train, seed=seed)
     return model
 

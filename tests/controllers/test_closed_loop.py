@@ -4,23 +4,25 @@ import dataclasses
 
 import numpy as np
 import pytest
+from lazy import Lazy
 from movements import grasp_trials
 
 from neurobench_grasp.contract import Goal, Ragged, Trainable, Twinned
-from neurobench_grasp.controllers.controller import NetworkController, UntrainedController
-from neurobench_grasp.controllers.network import initial_network, network_state
 from neurobench_grasp.errors import NgbError
+
+controllers = Lazy("neurobench_grasp.controllers.controller")
+networks = Lazy("neurobench_grasp.controllers.network")
 
 LOOK_AHEAD = 5
 
 
-def controller(action="muscle", seed=0, cls=NetworkController):
+def controller(action="muscle", seed=0):
     """A controller with random weights that are large enough to move the hand."""
-    model = cls("planted", action)
-    state = network_state(initial_network(action, model.settings, seed, grasp_trials()))
+    model = controllers.NetworkController("planted", action)
+    state = networks.network_state(networks.initial_network(action, model.settings, seed, grasp_trials()))
     state["action.weight"] = state["action.weight"] * 30
     settings = {f"settings.{k}": np.array(v) for k, v in vars(model.settings).items()}
-    model.restore(state | settings) if cls is NetworkController else None
+    model.restore(state | settings)
     return model
 
 
@@ -132,18 +134,18 @@ def test_layers_equal_plain_numpy(trials):
 
 def test_state_and_restore_give_the_same_controller(trials):
     model = controller(seed=3)
-    twin = NetworkController("planted", "muscle")
+    twin = controllers.NetworkController("planted", "muscle")
     twin.restore(model.state())
     np.testing.assert_array_equal(model.observe(trials).values, twin.observe(trials).values)
 
 
 def test_the_untrained_twin_sees_what_the_trained_network_saw(trials):
     trained = controller(seed=3)
-    twin = UntrainedController("planted", "muscle")
-    random = network_state(initial_network("muscle", trained.settings, 9, trials))
+    twin = controllers.UntrainedController("planted", "muscle")
+    random = networks.network_state(networks.initial_network("muscle", trained.settings, 9, trials))
     settings = {k: v for k, v in trained.state().items() if k.startswith("settings.")}
     twin.restore(random | settings | {f"trained.{k}": v for k, v in trained.state().items()})
-    plain = NetworkController("planted", "muscle")
+    plain = controllers.NetworkController("planted", "muscle")
     plain.restore(random | settings)
     for name, layer in plain.activations_of(trained.observe(trials)).layers.items():
         np.testing.assert_array_equal(twin.activations(trials).layers[name].values, layer.values)
@@ -154,7 +156,7 @@ def test_the_untrained_twin_sees_what_the_trained_network_saw(trials):
 def test_a_controller_knows_its_network_before_training(trials):
     """Weights of the seed, and the normalisation of observations that training used, without the trials."""
     trained = controller(seed=3)
-    before = network_state(initial_network("muscle", trained.settings, 9, trials))
+    before = networks.network_state(networks.initial_network("muscle", trained.settings, 9, trials))
     normalised = {k: v for k, v in trained.state().items() if k.endswith((".centre", ".scale"))}
     twin = trained.untrained(seed=9).state()
     for name, weights in (before | normalised).items():
@@ -163,5 +165,5 @@ def test_a_controller_knows_its_network_before_training(trials):
 
 
 def test_controllers_fulfil_the_contract():
-    for model in (controller(), UntrainedController("planted", "muscle")):
+    for model in (controller(), controllers.UntrainedController("planted", "muscle")):
         assert isinstance(model, Twinned) and isinstance(model, Trainable)

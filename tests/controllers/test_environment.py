@@ -2,22 +2,24 @@
 
 import dataclasses
 
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
+from lazy import Lazy
 from movements import grasp_trials
 
 from neurobench_grasp.bodies import JOINTS, KEYPOINTS, MUSCLES
 from neurobench_grasp.contract import Ragged
-from neurobench_grasp.controllers.environment import Imitation, ImitationEnv, ImitationVecEnv
-from neurobench_grasp.controllers.network import stream_sizes
 from neurobench_grasp.controllers.reference import Reference, mixtures
 from neurobench_grasp.controllers.settings import ControllerSettings
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.run.dataset import load_dataset
-from neurobench_grasp.run.environments import make_imitation
+
+gymnasium = Lazy("gymnasium")
+env_checker = Lazy("gymnasium.utils.env_checker")
+environment = Lazy("neurobench_grasp.controllers.environment")
+networks = Lazy("neurobench_grasp.controllers.network")
+environments = Lazy("neurobench_grasp.run.environments")
 
 SETTINGS = ControllerSettings()
 
@@ -28,7 +30,9 @@ def reference():
 
 
 def task_of(reference, action="muscle", n=4, **changes):
-    return Imitation(reference, action, n, dataclasses.replace(SETTINGS, **changes), seed=1, threads=1)
+    return environment.Imitation(
+        reference, action, n, dataclasses.replace(SETTINGS, **changes), seed=1, threads=1
+    )
 
 
 def test_the_margin_crops_the_padding():
@@ -65,7 +69,7 @@ def test_an_observation_is_trajectory_proprioception_and_efference(reference, ac
     rng = np.random.default_rng(0)
     values = rng.uniform(-0.5, 0.5, (4, task.hands.n_actions))
     task.step(values)
-    sizes = stream_sizes(action, SETTINGS)
+    sizes = networks.stream_sizes(action, SETTINGS)
     _, proprioception, efference = np.split(task.observe(), np.cumsum(list(sizes.values()))[:-1], axis=1)
     np.testing.assert_array_equal(proprioception, task.hands.muscles)
     np.testing.assert_array_equal(efference[:, : values.shape[1]], values)
@@ -108,7 +112,7 @@ def test_the_reward_of_each_part_is_its_formula(reference):
 
 
 def test_the_reward_of_the_task_is_the_mean_over_the_parts(reference):
-    parts, whole = task_of(reference), ImitationVecEnv(task_of(reference))
+    parts, whole = task_of(reference), environment.ImitationVecEnv(task_of(reference))
     parts.begin(np.arange(4))
     whole.reset()
     actions = np.full((4, 39), 0.2, np.float32)
@@ -135,7 +139,7 @@ def test_episodes_end_by_error_or_with_the_trial(reference):
 
 
 def test_the_vector_environment_begins_anew_and_hands_over_the_last_observation(reference):
-    env = ImitationVecEnv(task_of(reference, n=8, max_error=1e-6))
+    env = environment.ImitationVecEnv(task_of(reference, n=8, max_error=1e-6))
     first = env.reset()
     assert first.shape == (8, *env.observation_space.shape) and first.dtype == np.float32
     observed, reward, done, infos = env.step(np.ones((8, 39), np.float32))
@@ -152,15 +156,15 @@ def test_the_vector_environment_begins_anew_and_hands_over_the_last_observation(
 @pytest.mark.filterwarnings("ignore:.*observation space m.* value is -?infinity")  # angles have no bound
 @pytest.mark.parametrize("action", ["muscle", "torque"])
 def test_gymnasium_accepts_the_environment(reference, action):
-    env = ImitationEnv(reference, action)
-    check_env(env, skip_render_check=True)
+    env = environment.ImitationEnv(reference, action)
+    env_checker.check_env(env, skip_render_check=True)
     env.close()
 
 
 def test_equal_seeds_give_equal_episodes(reference):
     runs = []
     for _ in range(2):
-        env = ImitationEnv(reference)
+        env = environment.ImitationEnv(reference)
         observed, _ = env.reset(seed=5)
         steps = [env.step(np.full(39, 0.1, np.float32))[0] for _ in range(3)]
         runs.append(np.stack([observed, *steps]))
@@ -184,7 +188,7 @@ def test_the_environment_is_registered_and_takes_a_dataset(demo_like):
 
 @pytest.mark.parametrize("split", ["train", "ood"])
 def test_only_training_movements_are_filled_up(demo_like, split):
-    env = make_imitation(demo_like, split=split, least_movements=50)
+    env = environments.make_imitation(demo_like, split=split, least_movements=50)
     recorded = load_dataset(load_registry(), demo_like).behaviour(split)
     assert len(recorded) < 50
     assert len(env.task.reference.offsets) - 1 == (50 if split == "train" else len(recorded))

@@ -4,15 +4,17 @@ import json
 
 import numpy as np
 import pytest
+from lazy import Lazy
 
 from neurobench_grasp.controllers import NetworkCard
 from neurobench_grasp.controllers.checkpoints import CHECKPOINTS, load_weights
-from neurobench_grasp.controllers.closed_loop import window_error
-from neurobench_grasp.controllers.controller import NetworkController
-from neurobench_grasp.controllers.network import Network, network_state
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.resources import resource
 from neurobench_grasp.run.dataset import load_dataset
+
+closed_loop = Lazy("neurobench_grasp.controllers.closed_loop")
+controllers = Lazy("neurobench_grasp.controllers.controller")
+networks = Lazy("neurobench_grasp.controllers.network")
 
 CARDS = sorted(resource(CHECKPOINTS).glob("*/*.json"))
 MODELS = ("muscle_ppo", "torque_ppo")
@@ -31,7 +33,7 @@ def test_the_default_networks_are_there():
 def test_a_shipped_network_is_intact_small_and_labelled(path):
     card = NetworkCard.read(path)
     settings = card.controller_settings()
-    load_weights(path, card, network_state(Network(card.action, settings)))
+    load_weights(path, card, networks.network_state(networks.Network(card.action, settings)))
     assert path.with_suffix(".safetensors").stat().st_size < 2e6
     assert path.stem == f"{card.model}-{card.seed}" and path.parent.name == card.dataset["id"]
     if card.dataset["synthetic"]:
@@ -44,14 +46,23 @@ def test_a_shipped_network_is_intact_small_and_labelled(path):
     assert "/" not in json.dumps(json.loads(path.read_text())["versions"])
 
 
-@pytest.mark.parametrize("path", [p for p in CARDS if p.parent.name == "demo"], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, id=p.stem, marks=() if p.stem.endswith("-0") else pytest.mark.slow)
+        for p in CARDS
+        if p.parent.name == "demo"
+    ],
+)
 def test_a_shipped_network_tracks_as_well_as_its_card_says(path, demo):
     card = NetworkCard.read(path)
-    model = NetworkController(card.model, card.action)
+    model = controllers.NetworkController(card.model, card.action)
     model.fit(demo.behaviour("train"), seed=card.seed)
     ood = demo.behaviour("ood")
     some = ood.select(range(0, len(ood), 6))
-    assert window_error(model.track(some).keypoints, some) == pytest.approx(card.errors_mm["ood"], rel=0.1)
+    assert closed_loop.window_error(model.track(some).keypoints, some) == pytest.approx(
+        card.errors_mm["ood"], rel=0.1
+    )
 
 
 def test_torques_track_better_than_muscles_and_both_better_than_the_network_before_training():

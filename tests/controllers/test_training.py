@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -13,20 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from lazy import Lazy
 from movements import grasp_trials
-from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback
 
 from neurobench_grasp.bodies.simulator import moved_parts
-from neurobench_grasp.controllers import training
-from neurobench_grasp.controllers.environment import Imitation
 from neurobench_grasp.controllers.files import read_arrays, write_arrays
-from neurobench_grasp.controllers.network import initial_network, network_state
 from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.controllers.settings import ControllerSettings
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsupportedError
 from neurobench_grasp.run.train import train_network
+
+torch = Lazy("torch")
+buffers = Lazy("stable_baselines3.common.buffers")
+training = Lazy("neurobench_grasp.controllers.training")
+environment = Lazy("neurobench_grasp.controllers.environment")
+networks = Lazy("neurobench_grasp.controllers.network")
 
 SMALL = ControllerSettings(n_envs=16, n_steps=8, batch_size=64, least_movements=0)
 STEPS = 8 * 16 * 12
@@ -37,7 +37,7 @@ def trained(folder, seed=0, action="muscle", steps=STEPS, **kw):
     network, facts = training.train(
         grasp_trials(), action, seed, steps, Path(folder), settings=SMALL, threads=1, **kw
     )
-    return network_state(network), facts
+    return networks.network_state(network), facts
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def test_the_same_seed_gives_the_same_network_whatever_is_monitored(unbroken, tm
 def test_an_action_is_judged_by_the_parts_that_it_moves(action, tmp_path):
     """Each part's returns as stable-baselines3's own buffer has them; advantages summed by plain loops."""
     trials = grasp_trials()
-    task = Imitation(Reference.of(trials), action, 16, SMALL, threads=1)
-    ppo = training.make_ppo(task, initial_network(action, SMALL, 0, trials), 0, SMALL, tmp_path)
+    task = environment.Imitation(Reference.of(trials), action, 16, SMALL, threads=1)
+    ppo = training.make_ppo(task, networks.initial_network(action, SMALL, 0, trials), 0, SMALL, tmp_path)
     ppo.learn(1)
     ours, moved = ppo.rollout_buffer, moved_parts(action)
     rng = np.random.default_rng(0)
@@ -77,7 +77,7 @@ def test_an_action_is_judged_by_the_parts_that_it_moves(action, tmp_path):
     ours.compute_returns_and_advantage(last, dones)
     expected = np.zeros_like(ours.advantages)
     for part in range(6):
-        theirs = RolloutBuffer(
+        theirs = buffers.RolloutBuffer(
             SMALL.n_steps, ppo.observation_space, ppo.action_space, "cpu", SMALL.gae_lambda, SMALL.gamma, 16
         )
         for name in ("rewards", "values"):
@@ -93,8 +93,8 @@ def test_an_action_is_judged_by_the_parts_that_it_moves(action, tmp_path):
 
 def test_each_action_has_its_own_probability(tmp_path):
     trials = grasp_trials()
-    task = Imitation(Reference.of(trials), "torque", 16, SMALL, threads=1)
-    network = initial_network("torque", SMALL, 0, trials)
+    task = environment.Imitation(Reference.of(trials), "torque", 16, SMALL, threads=1)
+    network = networks.initial_network("torque", SMALL, 0, trials)
     policy = training.make_ppo(task, network, 0, SMALL, tmp_path).policy
     observed = torch.as_tensor(task.observe(), dtype=torch.float32)
     with torch.no_grad():
@@ -108,28 +108,34 @@ def test_each_action_has_its_own_probability(tmp_path):
     task.hands.close()
 
 
-class Spy(BaseCallback):
-    """Keeps what stable-baselines3 had in hand after each step."""
+def spy():
+    """Callback that keeps what stable-baselines3 had in hand after each step."""
+    from stable_baselines3.common.callbacks import BaseCallback
 
-    def __init__(self):
-        super().__init__()
-        self.seen = []
+    class Spy(BaseCallback):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
 
-    def _on_step(self):
-        kept = ("rewards", "dones", "infos", "values", "log_probs", "actions")
-        self.seen.append({name: copy.deepcopy(self.locals[name]) for name in kept})
-        return True
+        def _on_step(self):
+            kept = ("rewards", "dones", "infos", "values", "log_probs", "actions")
+            self.seen.append({name: copy.deepcopy(self.locals[name]) for name in kept})
+            return True
+
+    return Spy()
 
 
 def test_experience_is_kept_as_it_was_and_the_end_of_a_trial_is_no_end_of_rewards(tmp_path):
     settings, trials = dataclasses.replace(SMALL, n_envs=64), grasp_trials()
-    task = Imitation(Reference.of(trials), "muscle", 64, settings, threads=1)
-    ppo = training.make_ppo(task, initial_network("muscle", settings, 0, trials), 0, settings, tmp_path)
-    buffer, spy = ppo.rollout_buffer, Spy()
-    _, callback = ppo._setup_learn(1, spy)
+    task = environment.Imitation(Reference.of(trials), "muscle", 64, settings, threads=1)
+    ppo = training.make_ppo(
+        task, networks.initial_network("muscle", settings, 0, trials), 0, settings, tmp_path
+    )
+    buffer, seen = ppo.rollout_buffer, spy()
+    _, callback = ppo._setup_learn(1, seen)
     ppo.collect_rollouts(ppo.env, callback, buffer, settings.n_steps)
     truncated = 0
-    for t, step in enumerate(spy.seen):
+    for t, step in enumerate(seen.seen):
         expected = step["rewards"].copy()
         for i, info in enumerate(step["infos"]):
             if info.get("TimeLimit.truncated"):
@@ -141,7 +147,7 @@ def test_experience_is_kept_as_it_was_and_the_end_of_a_trial_is_no_end_of_reward
         for name in ("values", "log_probs", "actions"):
             np.testing.assert_array_equal(getattr(buffer, name)[t], step[name])
         if t:
-            np.testing.assert_array_equal(buffer.episode_starts[t], spy.seen[t - 1]["dones"])
+            np.testing.assert_array_equal(buffer.episode_starts[t], seen.seen[t - 1]["dones"])
     assert truncated > 3
     batch = next(buffer.get(100))
     with torch.no_grad():
@@ -165,7 +171,7 @@ def test_few_movements_are_filled_up_with_mixtures(tmp_path, monkeypatch):
         assert len(reference.offsets) == 21
         raise Enough
 
-    monkeypatch.setattr(training, "Imitation", task)
+    monkeypatch.setattr("neurobench_grasp.controllers.training.Imitation", task)
     settings = dataclasses.replace(SMALL, least_movements=20)
     with pytest.raises(Enough):
         training.train(grasp_trials(6), "torque", 0, 1, tmp_path, settings=settings)
@@ -187,33 +193,54 @@ def test_a_training_stopped_by_the_user_is_saved_and_continues_to_the_same_netwo
     assert_equal(trained(tmp_path)[0], unbroken[0])
 
 
-@pytest.mark.slow
-def test_training_killed_at_random_times_ends_in_the_same_network(unbroken, tmp_path):
+class Dead(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_training_that_dies_anywhere_ends_in_the_same_network(unbroken, tmp_path, monkeypatch):
+    """While the second checkpoint of a run is written, and between two checkpoints."""
+    monkeypatch.setattr("neurobench_grasp.controllers.training.CHECKPOINT_SECONDS", 0.0)
+    written, done = [], []
+
+    def die(fd, fsync=os.fsync):
+        written.append(fd)
+        if len(written) == 2:
+            raise Dead
+        fsync(fd)
+
+    for _ in range(2):
+        written.clear()
+        with monkeypatch.context() as patch, pytest.raises(Dead):
+            patch.setattr(os, "fsync", die)
+            trained(tmp_path)
+        done.append(int(read_arrays(tmp_path / training.CHECKPOINT)[1]["steps"]))  # whole
+
+    def stop(text):
+        raise Dead
+
+    with pytest.raises(Dead):
+        trained(tmp_path, progress=stop)
+    assert done == [0, 0] or 0 <= done[0] <= done[1] < STEPS
+    weights, facts = trained(tmp_path)
+    assert_equal(weights, unbroken[0])
+    assert facts["steps"] == STEPS
+
+
+def test_a_training_killed_by_the_system_ends_in_the_same_network(unbroken, tmp_path):
     script = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from neurobench_grasp.controllers import training\n"
         "training.CHECKPOINT_SECONDS = 0.0\n"
-        "from control.test_training import trained\n"
+        "from controllers.test_training import trained\n"
         f"trained({str(tmp_path / 'killed')!r})\n"
     )
     checkpoint = tmp_path / "killed" / training.CHECKPOINT
-    draw = random.Random(0)
-    kills = 0
-    while kills < 5:
-        run = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        while run.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_mtime_ns > before):
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0, 0.3))
-        if run.poll() is not None:
-            assert run.returncode == 0
-            break  # it was done before it could be killed again
-        os.kill(run.pid, signal.SIGKILL)
-        run.wait()
-        kills += 1
-        _, notes = read_arrays(checkpoint)  # whole, whenever it was killed
-        assert 0 <= int(notes["steps"]) <= STEPS
-    assert kills >= 3
+    run = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
+    while run.poll() is None and not checkpoint.exists():
+        time.sleep(0.01)
+    os.kill(run.pid, signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    assert 0 <= int(read_arrays(checkpoint)[1]["steps"]) < STEPS
     weights, facts = trained(tmp_path / "killed")
     assert_equal(weights, unbroken[0])
     assert facts["steps"] == STEPS
@@ -276,7 +303,7 @@ def test_only_training_trials_reach_the_network(demo_like, tmp_path, small_defau
         seen.extend(trials.ids)
         return real(trials, *args, **kw)
 
-    monkeypatch.setattr(training, "train", spy)
+    monkeypatch.setattr("neurobench_grasp.controllers.training.train", spy)
     path, card = train_network("muscle_ppo", demo_like, steps=128, threads=1, to=tmp_path)
     data = load_dataset(load_registry(), demo_like)
     assert sorted(seen) == sorted(data.splits.train["grasping"])

@@ -2,12 +2,14 @@
 
 import pytest
 import requests
-from dandi import dandiapi
-from dandi.consts import DandiInstance
-from dandi.exceptions import NotFoundError
 from dandi_server import PUBLISHED, SET, archive
+from lazy import Lazy
 
 from neurobench_grasp.data.dandi import fetch_files, list_files
+
+dandiapi = Lazy("dandi.dandiapi")
+consts = Lazy("dandi.consts")
+exceptions = Lazy("dandi.exceptions")
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +19,7 @@ def quiet(monkeypatch):
 
 
 def client(server, token=None):
-    return dandiapi.DandiAPIClient(dandi_instance=DandiInstance("test", None, server.api), token=token)
+    return dandiapi.DandiAPIClient(dandi_instance=consts.DandiInstance("test", None, server.api), token=token)
 
 
 def test_it_lists_versions_pages_and_patterns(server):
@@ -64,9 +66,9 @@ def test_it_asks_for_a_token_and_keeps_it_from_the_store(server, tmp_path):
 
 def test_it_misses_what_is_not_there(server):
     with client(server) as theirs:
-        with pytest.raises(NotFoundError):
+        with pytest.raises(exceptions.NotFoundError):
             theirs.get_dandiset("999999", lazy=False)
-        with pytest.raises(NotFoundError):
+        with pytest.raises(exceptions.NotFoundError):
             theirs.get_dandiset(SET, "0.1.1", lazy=False)
 
 

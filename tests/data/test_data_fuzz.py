@@ -1,4 +1,4 @@
-"""Two hundred damaged copies of a valid file: an error, a warning or the same data, every time."""
+"""Damaged copies of a valid file: an error, a warning or the same data, every time."""
 
 import json
 import os
@@ -60,15 +60,15 @@ def damaged(content, seed):
     return bytes(data[: len(content)])
 
 
-@pytest.mark.slow
-def test_damage_never_passes_silently(tmp_path):
+@pytest.mark.parametrize("n_copies", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_damage_never_passes_silently(tmp_path, n_copies):
     original = tmp_path / "original" / "session.nwb"
     original.parent.mkdir()
     session = write_small(original)
     content = original.read_bytes()
     copies = tmp_path / "copies"
     copies.mkdir()
-    for seed in range(200):
+    for seed in range(n_copies):
         (copies / f"{seed:03}.nwb").write_bytes(damaged(content, seed))
     child = subprocess.run(
         [sys.executable, "-c", CHILD, str(copies)],
@@ -80,12 +80,12 @@ def test_damage_never_passes_silently(tmp_path):
     assert child.returncode == 0, child.stderr
     assert child.stderr == ""
     outcomes = [json.loads(line) for line in child.stdout.splitlines()]
-    assert len(outcomes) == 200
+    assert len(outcomes) == n_copies
     read = [o for o in outcomes if o[1] == "read"]
     refused = [o for o in outcomes if o[1] == "error"]
-    assert len(read) + len(refused) == 200, [o for o in outcomes if o[1] == "escaped"]
+    assert len(read) + len(refused) == n_copies, [o for o in outcomes if o[1] == "escaped"]
     assert all(o[3] for o in refused), "every refusal is one sentence that names the file"
     for name, _, digest, stated, layout, notes in read:
         same = digest == stated == session.sha256 and layout == session.layout
         assert same or notes, f"{name} was read with other data and without a word"
-    assert len(read) > 10 and len(refused) > 50
+    assert len(read) > n_copies / 20 and len(refused) > n_copies / 4

@@ -7,6 +7,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from counts import examples
 from data_sessions import ABOUT, small_session, write_small
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -127,7 +128,7 @@ def arbitrary_sessions(draw):
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(session=arbitrary_sessions())
 def test_what_is_written_comes_back_bit_by_bit(session, tmp_path_factory):
     path = tmp_path_factory.mktemp("roundtrip") / "session.nwb"
@@ -138,7 +139,7 @@ def test_what_is_written_comes_back_bit_by_bit(session, tmp_path_factory):
     assert not [f for f in validate_file(path) if f.severity == "error"]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 @given(session=arbitrary_sessions())
 def test_pynwb_finds_nothing_to_complain_about(session, tmp_path_factory):
     import pynwb

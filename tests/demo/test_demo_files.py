@@ -1,8 +1,6 @@
 """Making the demo's files: the same content everywhere, atomically, labelled synthetic."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +15,6 @@ from neurobench_grasp.data import load_session, session_digest, validate_file
 from neurobench_grasp.demo import DEMO_SHA256, demo_files, files, make_demo, movements, neurons, sessions
 from neurobench_grasp.demo import random_stream as draws
 
-KILLED = """
-import sys
-from neurobench_grasp.demo import make_demo
-make_demo(sys.argv[1], lambda text: print(text, flush=True))
-"""
-
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
@@ -36,9 +28,10 @@ def small(monkeypatch, tmp_path):
     return session
 
 
-@pytest.mark.slow
-def test_content_is_the_published_one(demo_paths):
-    read = [load_session(path) for path in demo_paths]
+@pytest.mark.parametrize("made", ["earlier", pytest.param("here", marks=pytest.mark.slow)])
+def test_content_is_the_published_one(made, request):
+    paths = demo_files() if made == "earlier" else request.getfixturevalue("demo_paths")
+    read = [load_session(path) for path in paths]
     assert {s.id: session_digest(s) for s in read} == {s.id: s.sha256 for s in read}
     assert cache.combined_digest({s.id: s.sha256 for s in read}) == DEMO_SHA256
 
@@ -51,7 +44,6 @@ def test_every_file_is_valid_and_says_that_it_is_synthetic(demo_paths):
         assert load_session(path).synthetic
 
 
-@pytest.mark.slow
 def test_rounding_errors_of_another_machine_do_not_show(monkeypatch):
     """Errors a hundred times those of floating point, at every step, leave the digest as it is."""
     rng = np.random.default_rng(0)
@@ -126,19 +118,19 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_a_killed_process_leaves_nothing_that_looks_complete(tmp_path):
-    target = tmp_path / "demo"
-    command = [sys.executable, "-c", KILLED, str(target)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        while "session 2" not in process.stdout.readline():
-            assert process.poll() is None
-        process.send_signal(signal.SIGKILL)
-    assert not target.exists()
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".demo-") and not list(left.rglob("manifest.json"))
-    os.utime(left, (0, 0))
-    cache.sweep(tmp_path, "demo")
+def test_a_making_that_dies_leaves_nothing(small, monkeypatch, tmp_path):
+    """In the second session; `kill -9` is tried on the cache itself, in tests/data/test_data_fetched.py."""
+
+    class Dead(BaseException):
+        pass
+
+    def die(name):
+        raise Dead
+
+    monkeypatch.setattr(sessions, "SESSIONS", (small.id, "demo_a_2"))
+    monkeypatch.setattr(sessions, "make_session", lambda name: small if name == small.id else die(name))
+    with pytest.raises(Dead):
+        make_demo(tmp_path / "demo")
     assert list(tmp_path.iterdir()) == []
 
 

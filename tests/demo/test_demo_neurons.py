@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from neurobench_grasp.demo.random_stream import Stream
     regularity=st.floats(0, 0.5),
     name=st.text(max_size=5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_spikes_fall_where_the_rate_is_not_zero_and_never_within_a_millisecond(quanta, regularity, name):
     ticks = fire(Stream(name), np.array(quanta), regularity)
     assert ticks.dtype == np.int64

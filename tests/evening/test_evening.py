@@ -46,7 +46,7 @@ def evening(folder, commands):
     return [part.partition("\n") for part in done.stdout.split(f"\n{MARK}")[1:]]
 
 
-@pytest.mark.slow(seconds=200)
+@pytest.mark.slow
 def test_the_evening_of_contributing_ends_with_the_model_on_the_board(tmp_path, capsys):
     commands = typed_commands()
     assert "ngb new model my_model" in commands and "ngb check my_model" in commands

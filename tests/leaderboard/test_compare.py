@@ -4,10 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-import scipy.stats
 from compared import draw, model_of, of_means, scored, steady, write
+from counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lazy import Lazy
 
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard import comparison, unit_scores_of
@@ -25,6 +26,8 @@ from neurobench_grasp.leaderboard.ranking import (
 from neurobench_grasp.records import read_scored, write_record
 from neurobench_grasp.records.record import pack_units, units_path
 from neurobench_grasp.scoring.networks import average
+
+stats = Lazy("scipy.stats")
 
 
 @pytest.mark.parametrize(
@@ -183,9 +186,9 @@ def test_holm_against_its_definition(p):
 def test_tests_agree_with_scipy_called_by_hand():
     rng = np.random.default_rng(6)
     a, b = draw(rng, mean=0.1, network=0.1, noise=0.2), draw(rng, n_networks=4, network=0.1, noise=0.2)
-    expected = scipy.stats.mannwhitneyu(a.mean((1, 2)), b.mean((1, 2)), method="exact").pvalue
+    expected = stats.mannwhitneyu(a.mean((1, 2)), b.mean((1, 2)), method="exact").pvalue
     assert mann_whitney(model_of(a), model_of(b)) == pytest.approx(expected)
-    expected = scipy.stats.wilcoxon(a.mean((0, 1)), b.mean((0, 1))).pvalue
+    expected = stats.wilcoxon(a.mean((0, 1)), b.mean((0, 1))).pvalue
     assert wilcoxon_signed_rank(model_of(a), model_of(b)) == pytest.approx(expected)
     assert mann_whitney(model_of(a[:1]), model_of(b)) is None
     assert wilcoxon_signed_rank(model_of(a), model_of(a)) == 1.0
@@ -387,7 +390,7 @@ def test_spoiled_scores_of_units_are_a_problem_that_stops_comparing_but_not_read
         comparison(found, ["a", "b"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 3000))
 def test_bytes_that_bear_the_right_digest_but_are_no_scores_are_a_problem(tmp_path_factory, noise, place):
     """A record made by hand may vouch for anything."""

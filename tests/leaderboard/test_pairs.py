@@ -2,16 +2,19 @@
 
 from itertools import combinations
 
-import networkx as nx
 import numpy as np
 import pytest
 from compared import draw, of_means
+from counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lazy import Lazy
 
 from neurobench_grasp.leaderboard.pairs import all_differences
 from neurobench_grasp.leaderboard.ranking import difference, tie_groups
 from neurobench_grasp.scoring.intervals import UnitScores
+
+nx = Lazy("networkx")
 
 
 def networks(seed, n_networks, sessions, *, lost=(), undefined=(), holes=(), n_groups=7):
@@ -85,7 +88,7 @@ def test_copies_differ_by_nothing_at_all():
     assert abs(found[0, 2].value) > 0.001
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 9), st.integers(0, 2**36 - 1))
 def test_groups_of_ties_are_the_largest_cliques(n, bits):
     better = np.zeros((n, n), bool)

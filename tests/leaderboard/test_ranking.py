@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 from compared import draw, scored, steady
+from counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,7 +139,7 @@ def test_recordings_come_before_synthetic_self_tests():
     assert [row["synthetic"] for row in rows] == [False, True]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 0.5)), min_size=1, max_size=6))
 def test_order_and_ranks_do_not_depend_on_the_order_of_records(scores):
     entries = [scored(f"m{i}", noisy(value, sd, seed=i)) for i, (value, sd) in enumerate(scores)]

@@ -8,10 +8,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from lazy import Lazy
 from pictures import assert_legible, assert_row, pick, table, the, watch
 from PIL import Image
 from planted import aligned_session, row_of, smooth_latents, with_units
-from sklearn.metrics import explained_variance_score
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.splits import make_splits
@@ -32,6 +32,8 @@ from neurobench_grasp.run.figures import draw_figures
 from neurobench_grasp.run.fitted import make_context
 from neurobench_grasp.run.workspace import Workspace
 from neurobench_grasp.scoring.intervals import UnitScores, summarise
+
+metrics = Lazy("sklearn.metrics")
 
 N_OBJECTS, N_REPEATS, N_STEPS, PAD = 25, 3, 12, 10
 AREAS = ("M1",) * 7 + ("S1",) * 5
@@ -307,7 +309,7 @@ def test_example_units_show_recorded_and_predicted_rates(one_network, run, out):
             if session.units.observed[i, u]
         }
         pairs = [np.concatenate(both) for both in zip(*course.values(), strict=True)]
-        assert rows.ev_ood.iloc[0] == pytest.approx(explained_variance_score(*pairs))
+        assert rows.ev_ood.iloc[0] == pytest.approx(metrics.explained_variance_score(*pairs))
         single = rows[rows.shown == "trial"]
         assert single.trial.nunique() == 2 and single.condition.nunique() == 2
         for trial, panel in single.groupby("trial"):

@@ -3,11 +3,11 @@
 import ast
 from pathlib import Path
 
+import ngb_example_controller
 import numpy as np
 import pytest
 from movements import grasp_trials
 from ngb_example_controller import build, ngb_models
-from ngb_example_controller import controller as example
 
 from neurobench_grasp.contract import Controller, Goal
 from neurobench_grasp.protocols.brain_control.trials import postures_ahead
@@ -24,7 +24,7 @@ def fitted():
 
 
 def test_it_imports_the_public_interface_alone():
-    for path in Path(example.__file__).parent.glob("*.py"):
+    for path in Path(ngb_example_controller.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module.startswith("neurobench_grasp"):
                 assert node.module in PUBLIC, path

@@ -13,7 +13,7 @@ from neurobench_grasp.run.evaluate import evaluate
 from neurobench_grasp.run.job import Options
 from neurobench_grasp.scoring.intervals import summarise
 
-pytestmark = pytest.mark.slow(seconds=120)
+pytestmark = pytest.mark.slow
 FEWER = CurvesSettings(n_units=(1, 5, 20), n_subsets=4, noise=(1.0, 4.0), n_noises=2)
 
 

@@ -6,12 +6,11 @@ from typing import ClassVar
 import ngb_kalman_decoder as kalman
 import numpy as np
 import pytest
+from counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lazy import Lazy
 from planted import smooth_latents
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.metrics import explained_variance_score
 
 from neurobench_grasp.alignment.splits import folds_by_condition
 from neurobench_grasp.contract import DecodedTrials, Decoder, Ragged
@@ -19,6 +18,10 @@ from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols.brain_control.decoders import check_decoder, decode
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL
+
+decomposition = Lazy("sklearn.decomposition")
+linear_model = Lazy("sklearn.linear_model")
+metrics = Lazy("sklearn.metrics")
 
 LEAD, N_UNITS, N_FEATURES = 9, 5, 3
 BUILD = {p.spec.name: p.spec.build for p in load_registry().decoders()}
@@ -94,27 +97,28 @@ def test_ridge_is_the_ridge_of_scikit_learn_with_cross_validated_penalties(train
     for alpha in BRAIN_CONTROL.alphas:
         found = []
         for held in (fold == k for k in range(BRAIN_CONTROL.n_folds)):
-            predicted = Ridge(alpha).fit(x[~held], y[~held]).predict(x[held])
-            found.append(explained_variance_score(y[held], predicted, multioutput="raw_values"))
+            predicted = linear_model.Ridge(alpha).fit(x[~held], y[~held]).predict(x[held])
+            found.append(metrics.explained_variance_score(y[held], predicted, multioutput="raw_values"))
         scores.append(np.mean(found, axis=0))
     penalties = BRAIN_CONTROL.alphas[np.argmax(scores, axis=0)]
-    wanted = Ridge(penalties).fit(x, y).predict(histories(new.counts, train))
+    wanted = linear_model.Ridge(penalties).fit(x, y).predict(histories(new.counts, train))
     commands = decode(ready["ridge"], new.counts, LEAD)
     np.testing.assert_allclose(commands.values, wanted, rtol=1e-8)
-    assert explained_variance_score(new.commands.values, commands.values) > 0.6
+    assert metrics.explained_variance_score(new.commands.values, commands.values) > 0.6
 
 
 def test_kalman_is_the_textbook_filter(train, new, ready):
     """Means and covariances trial by trial, the gain from the covariance of the counts."""
-    pca = PCA(whiten=True).fit(train.commands.values)
-    scale = np.sqrt(len(train.commands.values) / (len(train.commands.values) - 1))  # PCA divides by n − 1
+    pca = decomposition.PCA(whiten=True).fit(train.commands.values)
+    n = len(train.commands.values)
+    scale = np.sqrt(n / (n - 1))  # scikit-learn's divides by n − 1
     mean, deviation = train.counts.values.mean(0), train.counts.values.std(0)
     states = [pca.transform(y) * scale for y in train.commands]
     seen = [(c[LEAD:] - mean) / deviation for c in train.counts]
 
     def regression(x, y):
         x, y = np.concatenate(x), np.concatenate(y)
-        fit = Ridge(kalman.RIDGE * len(x), fit_intercept=False).fit(x, y)
+        fit = linear_model.Ridge(kalman.RIDGE * len(x), fit_intercept=False).fit(x, y)
         return fit.coef_, np.mean([np.outer(r, r) for r in y - fit.predict(x)], axis=0)
 
     dynamics, drift = regression([x[:-1] for x in states], [x[1:] for x in states])
@@ -158,11 +162,13 @@ def test_kalman_finds_planted_dynamics():
         x, p = x + (counts[50:, step] - x @ observation.T) @ gain.T, p - gain @ observation @ p
         best.append(x)
     best = np.stack(best, axis=1).reshape(-1, 2)
-    newest = LinearRegression().fit(halves[0].counts.values, halves[0].commands.values)
+    newest = linear_model.LinearRegression().fit(halves[0].counts.values, halves[0].commands.values)
     wanted = halves[1].commands.values
-    found = explained_variance_score(wanted, decode(fitted("kalman", halves[0]), halves[1].counts, 0).values)
-    assert found > explained_variance_score(wanted, best) - 0.01
-    assert found > explained_variance_score(wanted, newest.predict(halves[1].counts.values)) + 0.1
+    found = metrics.explained_variance_score(
+        wanted, decode(fitted("kalman", halves[0]), halves[1].counts, 0).values
+    )
+    assert found > metrics.explained_variance_score(wanted, best) - 0.01
+    assert found > metrics.explained_variance_score(wanted, newest.predict(halves[1].counts.values)) + 0.1
 
 
 def test_kalman_does_not_grow_for_ever_when_spikes_say_nothing(train):
@@ -194,7 +200,7 @@ def test_the_shipped_decoders_are_registered_and_fulfil_the_contract(train, read
 
 @pytest.mark.parametrize("name", BUILD)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_spikes_after_a_bin_change_no_command_at_or_before_it(ready, new, name, data):
     before = decode(ready[name], new.counts, LEAD)
     values = new.counts.values.copy()

@@ -2,11 +2,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from lazy import Lazy
 from planted import PAD, aligned_session, context_of, population, smooth_latents, with_units
-from sklearn.decomposition import PCA
-from sklearn.linear_model import Ridge
-from sklearn.metrics import explained_variance_score
-from sklearn.preprocessing import StandardScaler
 
 from neurobench_grasp.alignment.splits import folds_by_condition, folds_by_trial
 from neurobench_grasp.contract import Activations, Ragged
@@ -15,6 +12,11 @@ from neurobench_grasp.protocols.encoding import predictions
 from neurobench_grasp.protocols.encoding import protocol as encoding
 from neurobench_grasp.protocols.encoding.reduction import LagWindow, candidate_scores
 from neurobench_grasp.protocols.encoding.table import score_units
+
+decomposition = Lazy("sklearn.decomposition")
+linear_model = Lazy("sklearn.linear_model")
+metrics = Lazy("sklearn.metrics")
+preprocessing = Lazy("sklearn.preprocessing")
 
 
 def score(rows, metric="single_trial_ev", split="ood", reference=None, area="M1", **labels):
@@ -106,8 +108,8 @@ def test_the_whole_map_equals_plain_scikit_learn():
     reduced = {}
     for name, layer in layers.items():
         rows = np.concatenate([layer[i][slice(*session.trials.window[i])] for i in train])
-        scaler = StandardScaler().fit(rows)
-        pca = PCA(svd_solver="full").fit(scaler.transform(rows))
+        scaler = preprocessing.StandardScaler().fit(rows)
+        pca = decomposition.PCA(svd_solver="full").fit(scaler.transform(rows))
         reduced[name] = Ragged(pca.transform(scaler.transform(layer.values)), layer.offsets)
 
     def rows_of(layer, trials, lag):
@@ -119,9 +121,9 @@ def test_the_whole_map_equals_plain_scikit_learn():
         lag = round(out[f"lag_{mode}"][0] / 0.02)
         best_by_lag = {}
         for candidate in (lag - 1, lag, lag + 1) if mode == "ood" else (lag,):  # sought by object
-            cv = np.array([[[np.mean([explained_variance_score(
+            cv = np.array([[[np.mean([metrics.explained_variance_score(
                 y[fold == f, u],
-                Ridge(a).fit(x[fold != f], y[fold != f, u]).predict(x[fold == f])) for f in range(5)])
+                linear_model.Ridge(a).fit(x[fold != f], y[fold != f, u]).predict(x[fold == f])) for f in range(5)])
                 for a in encoding.SETTINGS.alphas] for x in [rows_of(r, train, candidate) for r in reduced.values()]]
                 for u in range(4)])  # fmt: skip
             best_by_lag[candidate] = cv.max((1, 2)).mean()
@@ -133,11 +135,13 @@ def test_the_whole_map_equals_plain_scikit_learn():
         np.testing.assert_array_equal(out[f"layer_{mode}"], layer_choice)
         for u in range(4):
             x = list(reduced.values())[layer_choice[u]]
-            model = Ridge(alpha[u]).fit(rows_of(x, train, lag), y[:, u])
+            model = linear_model.Ridge(alpha[u]).fit(rows_of(x, train, lag), y[:, u])
             prediction = model.predict(rows_of(x, trials, lag))
             measured = np.concatenate([session.units.rates[i][:, u] for i in trials])
-            expected = explained_variance_score(measured, prediction)
-            assert explained_variance_score(measured, out[mode][:, u]) == pytest.approx(expected, abs=1e-8)
+            expected = metrics.explained_variance_score(measured, prediction)
+            assert metrics.explained_variance_score(measured, out[mode][:, u]) == pytest.approx(
+                expected, abs=1e-8
+            )
 
 
 def test_nothing_of_test_or_ood_reaches_the_map():

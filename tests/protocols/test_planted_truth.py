@@ -118,7 +118,6 @@ def test_intervals_cover_the_truth_with_seven_held_out_objects(metric):
     assert all(0.90 * 200 <= n <= 0.98 * 200 for n in hits.values()), hits
 
 
-@pytest.mark.slow
 def test_intervals_cover_the_truth_of_the_whole_map():
     """200 sessions of 35 objects; the map is fitted on 28 of them, so its truth is its mean over sessions."""
     summaries = []

@@ -7,7 +7,7 @@ import numpy as np
 import public_files
 import pytest
 import yaml
-from pynwb import NWBHDF5IO
+from lazy import Lazy
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.align import align
@@ -19,6 +19,8 @@ from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.resources import resource
 from neurobench_grasp.run import evaluate as run
 from neurobench_grasp.run.dataset import load_dataset
+
+pynwb = Lazy("pynwb")
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_its_own_layout_is_found_and_it_scores_above_nothing(public, name, tmp_p
 
 @pytest.mark.parametrize("name", public_files.FILES)
 def test_the_files_are_nwb_to_its_own_library(public, name):
-    with NWBHDF5IO(public(name), "r") as io:
+    with pynwb.NWBHDF5IO(public(name), "r") as io:
         nwb = io.read()
         assert nwb.subject.species in ("Macaca mulatta", "Homo sapiens")
         assert len(nwb.intervals["epochs"] if name == "falcon-h1" else nwb.trials) >= 56

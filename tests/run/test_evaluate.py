@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.event_tuning import event_tuning
+from neurobench_grasp.records import to_json
 from neurobench_grasp.records.record import read_records
 from neurobench_grasp.run.evaluate import evaluate
 
@@ -85,45 +86,53 @@ def test_a_seed_is_a_record_of_its_own(planted_file, tmp_path):
     assert len(read_records([tmp_path])[0]) == 2
 
 
-@pytest.mark.slow
+class Dead(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(scope="module")
+def unbroken(planted_file, tmp_path_factory):
+    """Record of a run that nothing stopped."""
+    (record,) = evaluate("linear_kinematic", planted_file, out=tmp_path_factory.mktemp("unbroken"))
+    return stable(json.loads(json.dumps(to_json(record))))
+
+
+@pytest.mark.parametrize("moment", ["written", "renamed"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_run_killed_after_any_stage_continues_to_the_same_record(planted_file, tmp_path, stage):
-    unbroken = json.loads(
-        subprocess.run(score_command(planted_file, tmp_path / "a"), capture_output=True).stdout
-    )
-    broken = tmp_path / "b"
+def test_a_run_that_dies_at_any_stage_continues_to_the_same_record(
+    planted_file, tmp_path, unbroken, monkeypatch, stage, moment
+):
+    """Before its files get their name, and after."""
+
+    def die(self, target, rename=Path.rename):
+        ours = self.name.startswith(f".{stage}-")
+        if ours and moment == "written":
+            raise Dead
+        rename(self, target)
+        if ours:
+            raise Dead
+
+    with monkeypatch.context() as patch, pytest.raises(Dead):
+        patch.setattr(Path, "rename", die)
+        evaluate("linear_kinematic", planted_file, out=tmp_path)
+    kept = {p: p.stat().st_mtime_ns for p in tmp_path.glob("stages/*/arrays.npz")}
+    assert any(p.parent.name.startswith(stage) for p in kept) == (moment == "renamed")
+    (record,) = evaluate("linear_kinematic", planted_file, out=tmp_path)
+    assert stable(json.loads(json.dumps(to_json(record)))) == unbroken
+    assert kept.items() <= {p: p.stat().st_mtime_ns for p in tmp_path.glob("stages/*/arrays.npz")}.items()
+
+
+def test_a_run_killed_by_the_system_continues_to_the_same_record(planted_file, tmp_path, unbroken):
     process = subprocess.Popen(
-        score_command(planted_file, broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        score_command(planted_file, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    while (
-        not list(broken.glob(f"stages/{stage}-*")) and process.poll() is None and time.monotonic() < deadline
-    ):
+    while not list(tmp_path.glob("stages/fit-*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.001)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    kept = set(p.name for p in (broken / "stages").iterdir())
-    assert any(name.startswith(stage) for name in kept)
-    again = subprocess.run(score_command(planted_file, broken), capture_output=True)
-    assert [stable(r) for r in json.loads(again.stdout)] == [stable(r) for r in unbroken]
-    left = [p.name for p in (broken / "stages").iterdir()]
-    assert kept - {name for name in kept if name.startswith(".")} <= set(left)
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_any_time_continues_to_the_same_record(planted_file, tmp_path):
-    unbroken = json.loads(
-        subprocess.run(score_command(planted_file, tmp_path / "a"), capture_output=True).stdout
-    )
-    for k, delay in enumerate((0.3, 0.7, 1.0, 1.3, 1.6, 2.0)):
-        process = subprocess.Popen(
-            score_command(planted_file, tmp_path / "b"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(delay * (1 + 0.1 * k))
-        process.kill()
-        process.wait()
-    again = subprocess.run(score_command(planted_file, tmp_path / "b"), capture_output=True)
-    assert [stable(r) for r in json.loads(again.stdout)] == [stable(r) for r in unbroken]
+    assert process.wait() == -signal.SIGKILL
+    again = subprocess.run(score_command(planted_file, tmp_path), capture_output=True)
+    assert [stable(r) for r in json.loads(again.stdout)] == [unbroken]
 
 
 def main_row(record, metric, split, **labels):

@@ -29,8 +29,9 @@ def ngb(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["controller", "dataset", "protocol", "decoder"])  # a model: tests/evening
+@pytest.mark.parametrize(
+    "kind", [pytest.param("controller", marks=pytest.mark.slow), "dataset", "protocol", "decoder"]
+)  # a model: tests/evening
 def test_a_new_plugin_passes_every_check(made, kind):
     made(kind, f"our_{kind}")
     report = run_checks(f"our_{kind}")

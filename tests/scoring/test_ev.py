@@ -1,7 +1,8 @@
 import numpy as np
+from counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import explained_variance_score, r2_score
+from lazy import Lazy
 
 from neurobench_grasp.contract import Ragged
 from neurobench_grasp.scoring.ev import (
@@ -11,6 +12,8 @@ from neurobench_grasp.scoring.ev import (
     grouped_ev,
     to_phase,
 )
+
+metrics = Lazy("sklearn.metrics")
 
 
 def trials(seed, n_trials=12, n_units=3):
@@ -22,10 +25,10 @@ def trials(seed, n_trials=12, n_units=3):
 
 
 @given(st.integers(0, 1000))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 def test_scores_equal_sklearns_with_and_without_each_condition(seed):
     y, p, conditions = trials(seed)
-    for offset_counts, reference in ((False, explained_variance_score), (True, r2_score)):
+    for offset_counts, reference in ((False, metrics.explained_variance_score), (True, metrics.r2_score)):
         table = grouped_ev(y, p, conditions, offset_counts=offset_counts)
         rows = np.repeat(conditions, y.lengths)
         for k, left_out in enumerate([None, *sorted(set(conditions))]):
@@ -55,7 +58,8 @@ def test_the_condition_averaged_score_equals_plain_loops():
         condition_average(y, conditions, labels), condition_average(p, conditions, labels), tuning_only=False
     )
     np.testing.assert_allclose(
-        table[0], explained_variance_score(a.reshape(-1, 3), b.reshape(-1, 3), multioutput="raw_values")
+        table[0],
+        metrics.explained_variance_score(a.reshape(-1, 3), b.reshape(-1, 3), multioutput="raw_values"),
     )
     keep = [0, 2, 3]
     np.testing.assert_allclose(table[2], explained_variance(a[keep].reshape(-1, 3), b[keep].reshape(-1, 3)))
@@ -70,7 +74,7 @@ def test_a_model_of_the_time_course_alone_has_no_object_tuning():
 
 
 @given(st.integers(0, 100), st.floats(0.1, 10), st.floats(-100, 100))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 def test_identities_of_explained_variance(seed, scale, offset):
     """A constant offset is forgiven, units of measure do not matter, the sign of a prediction does."""
     y, p, _ = trials(seed)

@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
-from sklearn.linear_model import Ridge
-from sklearn.metrics import explained_variance_score, make_scorer
-from sklearn.model_selection import GridSearchCV, PredefinedSplit
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from lazy import Lazy
 
 from neurobench_grasp.scoring.components import fit_components
 from neurobench_grasp.scoring.ridge import Moments, cv_explained_variance, fold_moments, solve
+
+decomposition = Lazy("sklearn.decomposition")
+linear_model = Lazy("sklearn.linear_model")
+metrics = Lazy("sklearn.metrics")
+model_selection = Lazy("sklearn.model_selection")
+pipeline = Lazy("sklearn.pipeline")
+preprocessing = Lazy("sklearn.preprocessing")
 
 ALPHAS = np.logspace(-2, 5, 15)
 PLAN = [[f] for f in range(5)]
@@ -36,11 +38,11 @@ def test_penalty_score_and_weights_equal_sklearns_grid_search(data):
     ev, _ = cv_explained_variance(moments_of_folds(x, y, fold, 5), PLAN, ALPHAS)
     weights, intercept = solve(Moments.of(x, y), ALPHAS[ev.argmax(0)])
     for u in range(y.shape[1]):
-        search = GridSearchCV(
-            Ridge(),
+        search = model_selection.GridSearchCV(
+            linear_model.Ridge(),
             {"alpha": ALPHAS},
-            scoring=make_scorer(explained_variance_score),
-            cv=PredefinedSplit(fold),
+            scoring=metrics.make_scorer(metrics.explained_variance_score),
+            cv=model_selection.PredefinedSplit(fold),
         ).fit(x, y[:, u])
         np.testing.assert_allclose(ev[:, u], search.cv_results_["mean_test_score"], atol=1e-8)
         assert ALPHAS[ev[:, u].argmax()] == search.best_params_["alpha"]
@@ -78,8 +80,8 @@ def test_a_unit_silent_in_one_fold_is_judged_by_the_others_and_a_silent_unit_by_
     assert np.isnan(ev[:, 1]).all()
     folds = []
     for f in (0, 1, 3, 4):
-        prediction = Ridge(1.0).fit(x[fold != f], y[fold != f, 0]).predict(x[fold == f])
-        folds.append(explained_variance_score(y[fold == f, 0], prediction))
+        prediction = linear_model.Ridge(1.0).fit(x[fold != f], y[fold != f, 0]).predict(x[fold == f])
+        folds.append(metrics.explained_variance_score(y[fold == f, 0], prediction))
     np.testing.assert_allclose(
         cv_explained_variance(moments_of_folds(x, y, fold, 5), PLAN, np.ones(1))[0][0, 0], np.mean(folds)
     )
@@ -105,8 +107,10 @@ def test_components_then_ridge_equal_sklearns_pipeline(data):
     components = fit_components(train, n_components=7, winsorise_sd=np.inf)
     (scores, _), (test_scores, _) = components.scores(train), components.scores(test)
     weights, intercept = solve(Moments.of(scores, y), np.full(3, 2.0))
-    pipeline = make_pipeline(StandardScaler(), PCA(7, svd_solver="full"), Ridge(2.0)).fit(train, y)
-    np.testing.assert_allclose(test_scores @ weights + intercept, pipeline.predict(test), atol=1e-8)
+    reduced = pipeline.make_pipeline(
+        preprocessing.StandardScaler(), decomposition.PCA(7, svd_solver="full"), linear_model.Ridge(2.0)
+    ).fit(train, y)
+    np.testing.assert_allclose(test_scores @ weights + intercept, reduced.predict(test), atol=1e-8)
 
 
 def test_winsorising_cuts_at_standard_deviations_of_train_and_counts():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import product
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -31,8 +32,8 @@ def header(page, column, table=0):
     return page.locator("table.board").nth(table).locator(f"[data-col='{column}']")
 
 
-def test_headers_sort_both_ways_and_what_is_missing_stays_last(opened, base, board):
-    it = opened(base)
+def test_headers_sort_both_ways_and_what_is_missing_stays_last(opened, board):
+    it = opened()
     page = it.go("index.html")
     by_rank = models(page)
     assert header(page, 0).get_attribute("aria-sort") == "ascending"
@@ -56,8 +57,8 @@ def test_headers_sort_both_ways_and_what_is_missing_stays_last(opened, base, boa
     assert models(page) == by_rank and not it.told and not it.strangers
 
 
-def test_filters_hide_models_and_tell_how_many_are_left(opened, base):
-    it = opened(base)
+def test_filters_hide_models_and_tell_how_many_are_left(opened):
+    it = opened()
     page = it.go("index.html")
     n = len({name for k in range(page.locator("table.board").count()) for name in models(page, k)})
     count = page.locator("[role=status]")
@@ -76,8 +77,8 @@ def test_filters_hide_models_and_tell_how_many_are_left(opened, base):
     assert not it.told
 
 
-def test_all_can_be_done_with_the_keyboard_and_focus_is_seen(opened, base):
-    it = opened(base)
+def test_all_can_be_done_with_the_keyboard_and_focus_is_seen(opened):
+    it = opened()
     page = it.go("index.html")
     page.keyboard.press("Tab")
     focused = "document.activeElement"
@@ -100,7 +101,9 @@ def test_all_can_be_done_with_the_keyboard_and_focus_is_seen(opened, base):
     assert page.evaluate(f"{focused}.closest('[data-col]').dataset.col") == "2"  # focus stays
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    ("base", "name"), [*(("file", name) for name in KINDS), ("http", KINDS[0])], indirect=["base"]
+)
 def test_pages_load_nothing_from_elsewhere_and_report_no_error(opened, base, name):
     it = opened(base)
     page = it.go(name)
@@ -111,8 +114,13 @@ def test_pages_load_nothing_from_elsewhere_and_report_no_error(opened, base, nam
     assert page.evaluate("[...document.querySelectorAll('a[href]')].length") > 4
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        pytest.param(name, scheme, marks=() if (name == KINDS[0] or k % 4 == 2) else pytest.mark.slow)
+        for k, (name, scheme) in enumerate(product(KINDS, ("light", "dark")))
+    ],
+)
 def test_the_automated_check_of_accessibility_finds_nothing_serious(opened, name, scheme):
     from axe_playwright_python.sync_playwright import Axe
 

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ def session(onset, contact, *, spikes=None, trial=None, contiguous="recording", 
 
 
 @given(st.lists(st.floats(2, 30), max_size=200), st.floats(3, 5), st.integers(8, 60))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_abutting_windows_hold_every_spike_once(spikes, first_edge, n_steps):
     edges = first_edge + 0.02 * n_steps * np.arange(4) + 0.003
     aligned = align(session(edges[:-1], edges[1:], spikes=[*spikes, 0.5]))

@@ -5,8 +5,8 @@ from itertools import product
 
 import numpy as np
 import pytest
+from lazy import Lazy
 from planted import context_of, repeating_population, row_of, with_units
-from sklearn.metrics import explained_variance_score
 from threadpoolctl import threadpool_limits
 
 from neurobench_grasp.alignment.align import align
@@ -18,6 +18,8 @@ from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores
 from neurobench_grasp.protocols.encoding.references import REFERENCES, reference_predictions
 from neurobench_grasp.protocols.encoding.table import COMPARED, GAINS
 from neurobench_grasp.records.units import UnitTable
+
+metrics = Lazy("sklearn.metrics")
 
 MIX = np.random.default_rng(0).standard_normal((5, 12))
 
@@ -172,7 +174,7 @@ def test_the_psth_is_a_plain_loop_over_training_trials_of_the_same_object():
         np.testing.assert_allclose(prediction["test"][:, u], np.concatenate(played), atol=1e-10)
         seen = np.repeat(session.units.observed[test, u], session.units.rates.lengths[test])
         measured = session.units.rates.select(test).values[seen, u]
-        expected_ev.append(explained_variance_score(measured, np.concatenate(played)[seen]))
+        expected_ev.append(metrics.explained_variance_score(measured, np.concatenate(played)[seen]))
     assert row_of(rows, split="test", reference="psth")["value"] == pytest.approx(np.mean(expected_ev))
 
 
@@ -237,7 +239,7 @@ def test_true_rates_explain_what_no_behaviour_tells(session):
         assert true["value"] > own["value"] + 0.1
         trials = context_of(session).index(session, getattr(context_of(session).splits, split))
         measured, known = (r.select(trials).values for r in (session.units.rates, session.units.true_rates))
-        by_unit = explained_variance_score(measured, known, multioutput="raw_values")
+        by_unit = metrics.explained_variance_score(measured, known, multioutput="raw_values")
         assert true["value"] == pytest.approx(by_unit.mean())
 
 

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def assert_same(a, b):
 
 
 @given(tables)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_a_table_survives_its_file(table):
     raw = pack_units(table.arrays())
     assert_same(from_bytes(raw), table)
