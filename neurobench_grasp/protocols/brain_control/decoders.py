@@ -181,7 +181,7 @@ def _checked(answer: object, n_trials: int) -> Floats:
 
 
 def check_decoder(decoder: Decoder, train: DecodedTrials) -> None:
-    """Make sure that a fitted decoder's commands follow from the bins of its own trial up to now.
+    """Raise unless a fitted decoder's commands follow from the bins of its trial up to now.
 
     It is tried on trials that it cannot have seen before, neither in training nor by another decoder of its
     kind: training bins in random order.
