@@ -1,6 +1,6 @@
 """What every bad input ends in: exit code 1 and one line, or 2 with the option named; nothing on standard output.
 
-Other tests look for the class of the error and for what it names; what a sentence says is looked at here.
+Other tests look for the class of the error and for what it names; the wording of messages is tested here.
 """
 
 import re
