@@ -41,7 +41,7 @@ FAILURES = [
     (OSError(28, "No space left on device", "x/y"), r"x/y: No space left on device; free some space", 1),
     (PermissionError(13, "Permission denied", "x"), r"x: Permission denied; choose", 1),
     (OSError(30, "Read-only file system", "x"), r"x: Read-only file system; choose", 1),
-    (KeyboardInterrupt(), r"Stopped; .*same command continues", 130),
+    (KeyboardInterrupt(), r"Stopped; .*same command resumes", 130),
     (MemoryError(), r".*not enough memory", 1),
     (SystemExit(0), r"Unexpected SystemExit: 0\. .*report it", 1),
     (ValueError("shapes\ndiffer"), r"Unexpected ValueError: shapes differ\. .*report it.*--debug", 1),
