@@ -1,6 +1,6 @@
 """What every bad input ends in: exit code 1 and one line, or 2 with the option named; nothing on standard output.
 
-Other tests look for the class of the error and for what it names; what a sentence says is looked at here.
+Other tests look for the class of the error and for what it names; the wording of messages is tested here.
 """
 
 import re
@@ -41,7 +41,7 @@ FAILURES = [
     (OSError(28, "No space left on device", "x/y"), r"x/y: No space left on device; free some space", 1),
     (PermissionError(13, "Permission denied", "x"), r"x: Permission denied; choose", 1),
     (OSError(30, "Read-only file system", "x"), r"x: Read-only file system; choose", 1),
-    (KeyboardInterrupt(), r"Stopped; .*same command continues", 130),
+    (KeyboardInterrupt(), r"Stopped; .*same command resumes", 130),
     (MemoryError(), r".*not enough memory", 1),
     (SystemExit(0), r"Unexpected SystemExit: 0\. .*report it", 1),
     (ValueError("shapes\ndiffer"), r"Unexpected ValueError: shapes differ\. .*report it.*--debug", 1),

@@ -38,14 +38,12 @@ FORBIDDEN = {
     r"\bsound answer\b|\bsound way\b|\bhand(s|ed)? back\b|\bnonsense\b": "invalid response, return",
     r"\bsigns (that|which) (would )?(steer|turn)": "control characters",
     r"\blook(s|ed|ing)? (at|into|over)\b|\blook whether\b|\blook to the\b": "inspect, scan, check",
-    r"\bin view\b": "report, list",
     r"\b(crew|patience|glance[ds]?|peek(s|ed)?|puppet|conduct|fences|wholeness|tripwire|crooked|stamps?)\b": "the term",
     r"\bhands? that (decoded )?spikes drive\b": "brain-controlled hand",
     r"\bthose who run\b": "the archive, the server's operators",
     r"\bwhat it had learned\b|\bwhat (was|the model had) learned\b": "fitted state",
     r"\btakes? the place of\b": "replaces",
     r"\btake(s|n)? back what\b": "load",
-    r"\bside by side\b": "in parallel, concatenated",
 }
 """Pattern of a phrase → what to write instead."""
 

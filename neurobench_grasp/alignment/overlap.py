@@ -20,7 +20,7 @@ MIN_SPIKES = 10
 PHASE = 0.00031618
 """Seconds by which times are shifted before they are cut to whole milliseconds.
 
-Recorders stamp spikes on a grid of 0.1 ms or 1/30 ms: none then lies where rounding is a matter of luck.
+Recorders time spikes on a grid of 0.1 ms or 1/30 ms: none then lies where rounding is a matter of luck.
 """
 
 

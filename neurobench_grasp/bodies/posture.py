@@ -111,8 +111,8 @@ def _sources(
             raise NgbError(f"Columns {rivals} all map to the joint {joint!r}; map only one of them.")
     if not full_map:
         raise NgbError(
-            f"None of the columns ({', '.join(columns)}) is a joint of the hand; map columns to "
-            f"joints, some of: {', '.join(JOINTS)}."
+            f"None of the columns ({', '.join(columns)}) is a joint of the hand; use joint_map to "
+            f"map them to some of: {', '.join(JOINTS)}."
         )
     return {joint: (list(columns).index(c), sign, offset) for c, (joint, sign, offset) in full_map.items()}
 

@@ -21,9 +21,9 @@ def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
     ndarray, shape (n_steps, 20)
         Metres.
     """
-    apart = reached - wanted
-    apart = apart.reshape(len(apart), -1, 3)
-    distances: Floats = np.sqrt(np.einsum("nkx,nkx->nk", apart, apart))
+    difference = reached - wanted
+    difference = difference.reshape(len(difference), -1, 3)
+    distances: Floats = np.sqrt(np.einsum("nkx,nkx->nk", difference, difference))
     return distances
 
 

@@ -12,8 +12,8 @@ from neurobench_grasp.checks.fixture import (
     SAME,
     SEED,
     ModelCase,
-    apart,
     differing,
+    differs,
     disturb,
     layers_in,
 )
@@ -65,13 +65,13 @@ def tracks_repeatably(case: ModelCase) -> None:
     """Repeated calls with the same trials return the same movement."""
     first = track(case, case.probe).keypoints
     disturb(5)
-    if apart(first.values, track(case, case.probe).keypoints.values, SAME).any():
+    if differs(first.values, track(case, case.probe).keypoints.values, SAME).any():
         raise Broken(
             "The hand moves differently when the same trials are repeated: sample no actions in `track`, and "
             "reset at the start of every trial."
         )
     alone = track(case, case.probe.select([1])).keypoints
-    if apart(first[1], alone[0], ROUNDING).any():
+    if differs(first[1], alone[0], ROUNDING).any():
         raise Broken(
             "A trial's hand moves differently without the other trials; reset at the start of every trial."
         )
@@ -92,12 +92,14 @@ def takes_goals(case: ModelCase) -> None:
     """A goal replaces the reference."""
     own = _embedding(case)
     intact = track(case, case.probe).keypoints.values
-    if apart(intact, track(case, case.probe, Goal("embedding", own)).keypoints.values, ROUNDING).any():
+    if differs(intact, track(case, case.probe, Goal("embedding", own)).keypoints.values, ROUNDING).any():
         raise Broken(
             "With its own embedding as goal the hand moves differently; `track(trials, "
             "goal=Goal('embedding', embed(trials)))` must be `track(trials)`."
         )
-    if not apart(intact, track(case, case.probe, Goal("embedding", _other(own))).keypoints.values, 0.0).any():
+    if not differs(
+        intact, track(case, case.probe, Goal("embedding", _other(own))).keypoints.values, 0.0
+    ).any():
         raise Broken("The hand ignores `goal`; in `track`, it must replace the reference at each step.")
 
 
@@ -117,7 +119,7 @@ def takes_postures(case: ModelCase) -> None:
             f"{error} A goal of the kind 'joint_angles' contains the next five postures of 23 joints, "
             f"concatenated: {ahead.values.shape[1]} columns."
         ) from error
-    if not apart(track(case, case.probe).keypoints.values, found.keypoints.values, 0.0).any():
+    if not differs(track(case, case.probe).keypoints.values, found.keypoints.values, 0.0).any():
         raise Broken(
             "The hand ignores goals of the kind 'joint_angles'; in `track`, these postures must "
             "replace the reference."

@@ -145,7 +145,7 @@ def copied(layers: Mapping[str, Ragged]) -> dict[str, Ragged]:
     return {name: Ragged(np.array(layer.values), np.array(layer.offsets)) for name, layer in layers.items()}
 
 
-def apart(one: NDArray[Any], other: NDArray[Any], tolerance: float) -> Bools:
+def differs(one: NDArray[Any], other: NDArray[Any], tolerance: float) -> Bools:
     """Return which rows differ by more than a share of the largest value; equal NaN count as equal."""
     a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
     size = max(np.abs(x[np.isfinite(x)]).max(initial=0.0) for x in (a, b))
@@ -159,7 +159,7 @@ def differing(one: Mapping[str, Ragged], other: Mapping[str, Ragged], tolerance:
     for name in one:
         if name not in other or one[name].values.shape != other[name].values.shape:
             return name
-        if apart(one[name].values, other[name].values, tolerance).any():
+        if differs(one[name].values, other[name].values, tolerance).any():
             return name
     return "" if len(one) == len(other) else "(an additional layer)"
 

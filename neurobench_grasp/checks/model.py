@@ -16,13 +16,13 @@ from neurobench_grasp.checks.fixture import (
     SAME,
     SEED,
     ModelCase,
-    apart,
     differing,
+    differs,
     disturb,
     lacking,
 )
 from neurobench_grasp.checks.rules import Broken, check
-from neurobench_grasp.checks.side_effects import brought_by
+from neurobench_grasp.checks.side_effects import shipped_files
 from neurobench_grasp.contract import LOOK_AHEAD_S, Bools, Controller, Ints, Model, ModelCard, Ragged, Trials
 
 STATE, REFERENCE = "state.npz", "reference.npz"
@@ -43,7 +43,7 @@ def card(case: ModelCase) -> None:
 @check("model")
 def names_its_weights(case: ModelCase) -> None:
     """Weights in files are named by `depends_on`."""
-    found = sorted(path.name for path in brought_by(case.distribution) if path.suffix in WEIGHTS)
+    found = sorted(path.name for path in shipped_files(case.distribution) if path.suffix in WEIGHTS)
     if found and case.spec.depends_on is None:
         raise Broken(
             f"It contains {', '.join(found[:3])}, changes of which would not invalidate stored scores; add "
@@ -113,7 +113,7 @@ def finite(case: ModelCase) -> None:
 def varies(case: ModelCase) -> None:
     """No layer is constant."""
     for name, layer in case.layers.items():
-        if layer.values.size == 0 or not apart(layer.values, layer.values[:1], SAME).any():
+        if layer.values.size == 0 or not differs(layer.values, layer.values[:1], SAME).any():
             raise Broken(f"The layer {name} is constant, so it predicts nothing; omit it, or fix it.")
 
 
@@ -304,7 +304,7 @@ def furthest(
     worst = ("", 0.0)
     for name in usual:
         for i, m in enumerate(change):
-            rows = apart(usual[name][i][:m], found[name][i][:m], ROUNDING)
+            rows = differs(usual[name][i][:m], found[name][i][:m], ROUNDING)
             if rows.any() and (seconds := (m - int(np.argmax(rows))) * dt) > worst[1]:
                 worst = (name, float(seconds))
     return worst

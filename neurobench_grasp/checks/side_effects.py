@@ -12,7 +12,7 @@ from neurobench_grasp.checks.rules import Broken, check
 from neurobench_grasp.plugins import project_folder
 
 PICKLES = (".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
-NOT_BROUGHT = ("tests", "build", "dist", "ngb-runs", "ngb-submissions")
+NOT_SHIPPED = ("tests", "build", "dist", "ngb-runs", "ngb-submissions")
 SHOWN = 3  # events per message
 
 
@@ -26,7 +26,7 @@ def no_neurons(case: Any) -> None:
 def no_pickle(case: Any) -> None:
     """It contains and reads no pickles."""
     advice = "Keep weights as safetensors (safetensors.numpy.save_file), settings as JSON."
-    if files := sorted(path.name for path in brought_by(case.distribution) if path.suffix in PICKLES):
+    if files := sorted(path.name for path in shipped_files(case.distribution) if path.suffix in PICKLES):
         raise Broken(f"It contains {', '.join(files[:SHOWN])}, in a pickle format. {advice}")
     _nothing(case, "pickle", advice)
 
@@ -51,7 +51,7 @@ def no_processes(case: Any) -> None:
     _nothing(case, "process", "Do the work in Python, where it can be limited and identified.")
 
 
-def brought_by(distribution: str) -> Iterator[Path]:
+def shipped_files(distribution: str) -> Iterator[Path]:
     """Yield every file of a plugin's distribution; for an editable install, of its project folder."""
     found = importlib.metadata.distribution(distribution)
     project = project_folder(found)
@@ -59,7 +59,7 @@ def brought_by(distribution: str) -> Iterator[Path]:
         yield from (Path(str(found.locate_file(name))) for name in found.files or ())
         return
     for folder, subfolders, names in os.walk(project):
-        subfolders[:] = [s for s in subfolders if s[0] != "." and s not in NOT_BROUGHT]
+        subfolders[:] = [s for s in subfolders if s[0] != "." and s not in NOT_SHIPPED]
         yield from (Path(folder, name) for name in names)
 
 

@@ -110,18 +110,18 @@ class Imitation:
         self.hands.step(action)
         self.last_action = np.array(action, np.float64)
         self.frame += 1
-        apart = keypoint_distances(self.hands.keypoints, self.reference.keypoints[self.frame])
-        self.error = apart.mean(axis=1)
+        distances = keypoint_distances(self.hands.keypoints, self.reference.keypoints[self.frame])
+        self.error = distances.mean(axis=1)
         terminated = self.error > self.settings.max_error
-        return self._reward(apart), terminated, ~terminated & (self.frame >= self.end)
+        return self._reward(distances), terminated, ~terminated & (self.frame >= self.end)
 
-    def _reward(self, apart: Floats) -> Floats:
+    def _reward(self, distances: Floats) -> Floats:
         s = self.settings
         joint = (self.hands.joint_angles - self.reference.joint_angles[self.frame]) ** 2 @ _OF_JOINT
         effort = self.hands.activation if self.hands.activation.shape[1] else self.last_action
         reward: Floats = (
             s.joint_weight * np.exp(-joint / s.joint_scale**2)
-            + s.keypoint_weight * _HAS_KEYPOINTS * np.exp(-(apart @ _OF_KEYPOINT) / s.keypoint_scale)
+            + s.keypoint_weight * _HAS_KEYPOINTS * np.exp(-(distances @ _OF_KEYPOINT) / s.keypoint_scale)
             - s.effort_weight * (effort**2 @ self._of_action)
         )
         return reward

@@ -140,7 +140,7 @@ def generate_spikes(session: str, areas: Mapping[str, Responses]) -> Population:
         areas=tuple(name for name, area in areas.items() for _ in area.leads),
         leads=np.concatenate([area.leads for area in areas.values()]),
         rates=quanta / RATE_QUANTA,
-        spikes=tuple(map(fire, streams, quanta.T, regularity)),
+        spikes=tuple(map(draw_spikes, streams, quanta.T, regularity)),
     )
 
 
@@ -244,7 +244,7 @@ def _gain(stream: Stream, area: Area, times: Floats, starts: Floats) -> Floats:
     return gain
 
 
-def fire(stream: Stream, quanta: Ints, regularity: float) -> Ints:
+def draw_spikes(stream: Stream, quanta: Ints, regularity: float) -> Ints:
     """Draw spikes from a rate that is constant in each step, in integer arithmetic.
 
     Intervals are drawn in units of the expected count, where the rate is 1, and mapped back to time.
@@ -270,5 +270,5 @@ def fire(stream: Stream, quanta: Ints, regularity: float) -> Ints:
     counts = counts[counts < passed[-1]]
     step = np.searchsorted(passed, counts, side="right") - 1
     ticks: Ints = step * TICKS_PER_STEP + (counts - passed[step]) * TICKS_PER_STEP // np.diff(passed)[step]
-    apart = np.diff(ticks, prepend=-TICK_RATE) >= REFRACTORY_TICKS
-    return ticks[apart]
+    separated = np.diff(ticks, prepend=-TICK_RATE) >= REFRACTORY_TICKS
+    return ticks[separated]

@@ -86,8 +86,8 @@ APERTURE_AT_ZERO, APERTURE_PER_MM = (
     45,
     0.8,
 )  # largest aperture (mm): grows slower than the object, as in humans
-HABIT = 0.12  # variation between animals per shape, in free coordinates
-KNACK = 0.1  # variation between animals per object
+PER_SHAPE = 0.12  # variation between animals per shape, in free coordinates
+PER_OBJECT = 0.1  # variation between animals per object
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,10 @@ def grasps(animal: str) -> list[Grasp]:
     stream = Stream(f"{animal}/grasp")
     found = []
     for name, shape in SHAPES.items():
-        habit = HABIT * stream.normal(len(JOINTS))
+        habit = PER_SHAPE * stream.normal(len(JOINTS))
         for orientation in shape.orientations:
             for size in shape.sizes:
-                offset = habit + KNACK * stream.normal(len(JOINTS))
+                offset = habit + PER_OBJECT * stream.normal(len(JOINTS))
                 wide = to_free(_angles(WRISTS[orientation], shape.wide)) + offset
                 tight = to_free(_angles(WRISTS[orientation], shape.tight)) + offset
                 label = "_".join(filter(None, (name, f"{size}mm", orientation)))
@@ -131,7 +131,7 @@ def grasps(animal: str) -> list[Grasp]:
 
 def rest_posture(animal: str) -> Floats:
     """Return an animal's resting posture, shape (23,), in free coordinates."""
-    return to_free(_angles(WRIST_AT_REST, AT_REST)) + HABIT * Stream(f"{animal}/rest").normal(len(JOINTS))
+    return to_free(_angles(WRIST_AT_REST, AT_REST)) + PER_SHAPE * Stream(f"{animal}/rest").normal(len(JOINTS))
 
 
 def aperture(joint_angles: Floats) -> Floats:

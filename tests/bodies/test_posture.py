@@ -47,9 +47,9 @@ def test_clipping_is_counted_per_joint():
     [
         (["a"], {"a": ("mcp2_flexon", 1.0, 0.0)}, ["'a'", "'mcp2_flexon'", "did you mean 'mcp2_flexion'?"]),
         (["index"], {"indx": ("mcp2_flexion", 1.0, 0.0)}, ["'indx'", "did you mean 'index'?"]),
-        (["index"], {"zzz": ("mcp2_flexion", 1.0, 0.0)}, ["'zzz'", "there are: index"]),
+        (["index"], {"zzz": ("mcp2_flexion", 1.0, 0.0)}, ["'zzz'", "known: index"]),
         (["flexion", "b"], {"b": ("flexion", 1.0, 0.0)}, ["'flexion' and 'b'", "map only one"]),
-        (["palm_arch"], {}, ["palm_arch", "joint map"]),
+        (["palm_arch"], {}, ["palm_arch", "joint_map"]),
     ],
 )
 def test_a_wrong_map_is_named(columns, joint_map, words):

@@ -174,5 +174,5 @@ def test_the_physics_step_divides_the_control_step():
 
 
 def test_an_unknown_hand_is_refused():
-    with pytest.raises(NgbError, match="muscle and torque"):
+    with pytest.raises(NgbError, match="muscle or torque"):
         body_model("hydraulic")

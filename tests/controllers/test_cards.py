@@ -93,7 +93,7 @@ def test_one_changed_byte_is_refused(kept, at):
     raw = bytearray(file.read_bytes())
     raw[at] ^= 1
     file.write_bytes(raw)
-    with pytest.raises(CorruptFileError, match="not the file that its card describes"):
+    with pytest.raises(CorruptFileError, match="not the file described by its card"):
         fitted(train)
 
 
@@ -130,7 +130,7 @@ def test_weights_of_another_network_are_refused(kept, change, said):
     ("text", "said"),
     [
         ("{", "cannot be read"),
-        ("[]", "no card"),
+        ("[]", "not a network card"),
         ('{"schema": 1}', "missing, unknown or invalid"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_card_that_is_none_is_refused(kept, text, said):
         ({"settings.settle_steps": -5}, "settle_steps is -5"),
         ({"settings.physics_steps": 0}, "physics_steps is 0"),
         ({"settings.gamma": float("nan")}, "gamma is nan"),
-        ({"settings.integration_units": 8}, "does not hold the weights of its network"),
+        ({"settings.integration_units": 8}, "does not match its network"),
     ],
 )
 def test_a_card_with_an_unfit_field_is_refused_by_name(kept, change, said):

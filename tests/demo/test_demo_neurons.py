@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from neurobench_grasp.bodies import muscle_kinematics
 from neurobench_grasp.demo.movements import STEP, TICK_RATE, make_movements
-from neurobench_grasp.demo.neurons import AREAS, fire, make_population
+from neurobench_grasp.demo.neurons import AREAS, draw_spikes, make_population
 from neurobench_grasp.demo.random_stream import Stream
 
 
@@ -19,7 +19,7 @@ from neurobench_grasp.demo.random_stream import Stream
 )
 @settings(max_examples=examples(60), deadline=None)
 def test_spikes_fall_where_the_rate_is_not_zero_and_never_within_a_millisecond(quanta, regularity, name):
-    ticks = fire(Stream(name), np.array(quanta), regularity)
+    ticks = draw_spikes(Stream(name), np.array(quanta), regularity)
     assert ticks.dtype == np.int64
     assert np.all(np.diff(ticks) >= TICK_RATE // 1000)
     assert np.all(np.array(quanta)[ticks // 600] > 0)
@@ -28,7 +28,7 @@ def test_spikes_fall_where_the_rate_is_not_zero_and_never_within_a_millisecond(q
 @pytest.mark.parametrize(("regularity", "fano"), [(0.0, 1.0), (0.3, 0.49), (0.5, 0.25)])
 def test_a_steady_rate_gives_that_many_spikes_as_regular_as_asked(regularity, fano):
     seconds, rate = 4000, 10
-    ticks = fire(Stream("steady"), np.full(seconds * 50, rate * 16), regularity)
+    ticks = draw_spikes(Stream("steady"), np.full(seconds * 50, rate * 16), regularity)
     assert len(ticks) / seconds == pytest.approx(rate, rel=0.03)
     counts = np.bincount(ticks // (4 * TICK_RATE), minlength=seconds // 4)
     assert counts.var() / counts.mean() == pytest.approx(fano, rel=0.15)

@@ -72,7 +72,7 @@ def test_the_command_prints_a_table_that_fits_or_json(finished):
     finished(0, "egl")
     result = CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "80"})
     assert result.exit_code == 0
-    assert "`ngb score` has all that it needs" in result.stdout and "what to do" in result.stdout
+    assert "`ngb score` has everything it needs" in result.stdout and "what to do" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
     reported = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
     assert set(reported[0]) == {"item", "found", "status", "advice", "needed"}

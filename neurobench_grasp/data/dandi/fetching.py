@@ -125,7 +125,7 @@ def source_of(files: Sequence[Path]) -> list[dict[str, Any]]:
     """
     store = Store()
     return [
-        {**asdict(origin), "sha256": path.parent.name} for path in files for origin in store.came_from(path)
+        {**asdict(origin), "sha256": path.parent.name} for path in files for origin in store.origins_of(path)
     ]
 
 

@@ -96,7 +96,7 @@ class Store:
         self.addresses = self.folder / "addresses"
         self.unfinished = self.folder / "unfinished"
 
-    def came_from(self, path: Path) -> tuple[Origin, ...]:
+    def origins_of(self, path: Path) -> tuple[Origin, ...]:
         """Return the origins of a file; none if it is not in the cache."""
         cached = self._at(path.parent.name) if path.parent.parent == self.files else None
         return cached.origins if cached else ()

@@ -37,7 +37,7 @@ def broken_heap(path: Path, bulk: Sequence[tuple[int, int]]) -> int | None:
         for start, stop in _gaps(bulk, len(content)):
             place = content.find(SIGNATURE, start, stop)
             while place >= 0:
-                if not _sound(content, place):
+                if not _is_valid(content, place):
                     return place
                 place = content.find(SIGNATURE, place + 1, stop)
     return None
@@ -54,7 +54,7 @@ def _gaps(bulk: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int
         yield done, size
 
 
-def _sound(content: mmap.mmap, place: int) -> bool:
+def _is_valid(content: mmap.mmap, place: int) -> bool:
     """Return whether an apparent heap can be walked, or is not a heap."""
     size = heap_size(content[place : place + HEADER], len(content) - place)
     return not size or is_sound(content[place : place + size])

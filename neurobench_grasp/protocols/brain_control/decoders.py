@@ -244,7 +244,7 @@ def _agree(one: Ragged, other: Ragged, otherwise: str) -> None:
 
 
 def _check_lasting(decoder: Decoder, trials: Ragged) -> None:
-    """Look at the very objects that a decoder gave, after it went on."""
+    """Raise if an array that a decoder returned changes at a later step."""
     answers = [(answer, np.array(answer)) for _, answer in _answers(decoder, trials)]
     decoder.reset(1)
     if any(not np.array_equal(np.asarray(now), then) for now, then in answers):
