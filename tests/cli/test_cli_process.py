@@ -1,4 +1,4 @@
-"""The command line as a process of its own: imports, standard output below Python, signals."""
+"""The command line as a subprocess: imports, standard output below Python, signals."""
 
 import json
 import os

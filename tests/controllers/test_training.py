@@ -1,4 +1,4 @@
-"""Training: repeatable, resumable after kill -9, blind to what it only monitors, and refusing strangers."""
+"""Training: repeatable, resumable after kill -9, blind to what it only monitors; checkpoints of other trainings are refused."""
 
 import copy
 import dataclasses
@@ -178,11 +178,11 @@ def test_few_movements_are_filled_up_with_mixtures(tmp_path, monkeypatch):
 
 
 def test_a_training_stopped_by_the_user_is_saved_and_continues_to_the_same_network(unbroken, tmp_path):
-    told = []
+    messages = []
 
     def progress(text):
-        told.append(text)
-        if len(told) == 3:
+        messages.append(text)
+        if len(messages) == 3:
             signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)

@@ -18,7 +18,7 @@ from neurobench_grasp.demo import random_stream as draws
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """A demo of one small session, in a cache of its own."""
+    """A demo of one small session, in an empty cache."""
     monkeypatch.setattr(movements, "REPEATS", 1)
     session = sessions.make_session("demo_a_1")
     monkeypatch.setattr(sessions, "SESSIONS", (session.id,))

@@ -26,7 +26,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def odd(cache, tmp_path_factory):
-    """Folder of a plugin that does anything it is told, with its environment made."""
+    """Folder of a plugin that runs any code, with its environment made."""
     folder = write_plugin(tmp_path_factory.mktemp("plugins") / "odd", "test-odd", ODD)
     environment_of(str(folder))
     return folder

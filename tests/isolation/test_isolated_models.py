@@ -1,4 +1,4 @@
-"""A plugin in an environment and process of its own: it is like an installed one, and can do no harm."""
+"""A plugin in a separate environment and subprocess: it is like an installed one, and can do no harm."""
 
 import os
 import re
@@ -54,20 +54,20 @@ def soon(condition, seconds=15):
 
 
 @pytest.fixture(scope="module")
-def told():
+def messages():
     return []
 
 
 @pytest.fixture(scope="module")
-def models(odd, told):
+def models(odd, messages):
     """The models of the odd plugin, by name; one process for all tests that do not end it."""
-    with isolated_models([str(odd)], limits=LIMITS, progress=told.append) as found:
+    with isolated_models([str(odd)], limits=LIMITS, progress=messages.append) as found:
         yield {p.spec.name: p for p in found}
 
 
 @pytest.fixture
 def odd_model(odd):
-    """Build a model that runs some code, in a process of its own, of which nothing is left afterwards."""
+    """Build a model that runs some code in a subprocess that is ended afterwards."""
     before = children()
     with isolated_models([str(odd)], limits=replace(LIMITS, seconds=30)) as found:
         (spec,) = [p.spec for p in found if p.spec.name == "odd"]
@@ -78,11 +78,11 @@ def odd_model(odd):
 # -- like an installed one ----------------------------------------------------------------------------------
 
 
-def test_only_models_of_that_plugin_count_and_it_is_said_what_is_not_used(models, told):
+def test_only_models_of_that_plugin_count_and_it_is_said_what_is_not_used(models, messages):
     assert sorted(models) == ["echo", "mover", "odd", "slow"]
     assert models["echo"].provider == "test-odd 1.0" and models["echo"].isolated.packages == {}
     assert models["echo"].spec.smoke == {"code": "pass"} and models["mover"].spec.controller
-    assert any("its_decoder would have to be installed" in line for line in told)
+    assert any("its_decoder would have to be installed" in line for line in messages)
 
 
 def test_a_model_is_fitted_kept_and_restored_in_its_own_process(models, trials):
@@ -131,7 +131,7 @@ def test_the_same_trials_are_the_same_object_there(models, trials):
     assert (model.observe(trials.select(range(len(trials)))).values == 0).all()
 
 
-def test_training_is_done_there_and_its_progress_is_told_here(models, trials, told, tmp_path):
+def test_training_is_done_there_and_its_progress_is_reported_here(models, trials, messages, tmp_path):
     trained = models["echo"].spec.build(0).train(
         trials, seed=0, steps=5, folder=tmp_path / "work", monitor={"train": trials, "ood": trials}, threads=2,
         progress=print,
@@ -139,7 +139,7 @@ def test_training_is_done_there_and_its_progress_is_told_here(models, trials, to
     assert (tmp_path / "work" / "log").read_text() == "2"
     assert trained.weights["w"].tolist() == [0, 1, 2] and trained.settings == {"units": [1, 2]}
     assert trained.facts["curve"] == [{"steps": 1, "error": 2.5}]
-    (line,) = [line for line in told if line.startswith("5 steps")]
+    (line,) = [line for line in messages if line.startswith("5 steps")]
     assert "ood" in line and "\x1b" not in line
 
 
@@ -148,11 +148,11 @@ def test_an_isolated_model_takes_the_place_of_the_installed_one_and_clashes_with
     linear = registry.model("linear_kinematic")
     its_own = replace(linear, version="9.9")
     assert registry.with_isolated([its_own]).model("linear_kinematic") is its_own
-    stranger = replace(models["echo"], spec=replace(linear.spec))
+    foreign = replace(models["echo"], spec=replace(linear.spec))
     with pytest.raises(
         PluginError, match=r"offered by neurobench-grasp-linear-kinematic .* and test-odd 1.0"
     ):
-        registry.with_isolated([stranger]).model("linear_kinematic")
+        registry.with_isolated([foreign]).model("linear_kinematic")
     assert registry.with_isolated([models["echo"]]).model("echo") is models["echo"]
 
 
@@ -250,10 +250,10 @@ def test_what_it_prints_does_not_disturb_the_exchange(odd_model, trials, capfd):
 
 
 def test_it_reaches_no_network_or_that_is_said(odd, trials):
-    told = []
+    messages = []
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        isolated_models([str(odd)], limits=LIMITS, progress=told.append) as found,
+        isolated_models([str(odd)], limits=LIMITS, progress=messages.append) as found,
     ):
         server.settimeout(0.2)
         (spec,) = [p.spec for p in found if p.spec.name == "odd"]
@@ -269,7 +269,7 @@ def test_it_reaches_no_network_or_that_is_said(odd, trials):
             reached = True
         except TimeoutError:
             reached = False
-    assert reached == any("no network" in line for line in told)
+    assert reached == any("no network" in line for line in messages)
 
 
 def test_it_has_neither_tokens_nor_a_place_to_stay(odd_model, trials, monkeypatch):

@@ -207,19 +207,21 @@ class Opened:
     """A page that was opened, and what went wrong on it."""
 
     def __init__(self, page, base):
-        self.page, self.base, self.told, self.asked = page, base, [], []
-        page.on("console", lambda message: self.told.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: self.told.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (self.told.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        self.page, self.base, self.messages, self.asked = page, base, [], []
+        page.on("console", lambda message: self.messages.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.messages.append(f"error: {error}"))
+        page.on(
+            "dialog", lambda dialog: (self.messages.append(f"dialog: {dialog.message}"), dialog.dismiss())
+        )
         page.on("request", lambda request: self.asked.append(request.url))
-        page.on("requestfailed", lambda request: self.told.append(f"failed: {request.url}"))
+        page.on("requestfailed", lambda request: self.messages.append(f"failed: {request.url}"))
 
     def go(self, name):
         self.page.goto(self.base + name)
         return self.page
 
     @property
-    def strangers(self):
+    def outside(self):
         """Requests that left the site."""
         return [url for url in self.asked if not url.startswith(self.base)]
 
