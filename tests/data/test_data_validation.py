@@ -89,7 +89,7 @@ ERRORS = {
     "NaN spikes": (at(SPIKES, 5, np.nan), SPIKES, "1 spike times of 1 of 6 units (u0) are NaN or infinite"),
     "NaN in a one-spike unit": (at(SPIKES, 0, np.nan), SPIKES, "are NaN or infinite"),
     "infinite spike": (at(SPIKES, -1, np.inf), SPIKES, "are NaN or infinite"),
-    "spikes as text": (edit(SPIKES, lambda s: s.astype("S20")), SPIKES, "it holds text"),
+    "spikes as text": (edit(SPIKES, lambda s: s.astype("S20")), SPIKES, "it contains text"),
     "index falls": (edit(INDEX, swap(2, 3)), INDEX, "at row 3, so values would go to wrong rows"),
     "index too long": (at(INDEX, 5, 10_000), INDEX, "ends at 10000, but there are"),
     "index too short": (at(INDEX, 5, 700), INDEX, "but there are"),
@@ -120,7 +120,7 @@ ERRORS = {
     "trials overlap": (
         at(f"{TRIALS}/stop_time", 2, 16.0), TRIALS, "1 of 12 trials (3) begin before an earlier one",
     ),
-    "times as text": (text_times, f"{TRIALS}/start_time", "it holds text"),
+    "times as text": (text_times, f"{TRIALS}/start_time", "it contains text"),
     "double ids": (at(f"{TRIALS}/id", 1, 0), f"{TRIALS}/id", "two rows have the same name"),
     "labels of another length": (
         edit(f"{TRIALS}/object_name", lambda x: x[:7]), f"{TRIALS}/object_name", "one label per trial",

@@ -335,7 +335,7 @@ def test_waveforms_are_left_alone_and_only_rewarded_trials_are_used(public, monk
         (
             "nlb-area2-bump",
             "its joint angles are not of the hand",
-            "its joint angles are of no joint",
+            "its joint angles are not of the hand",
         ),
         ("falcon-m2", "yes, as a partial posture: index drives mcp2_flexion", "yes, as a partial posture"),
     ],
