@@ -1,4 +1,4 @@
-"""Trials that must not be told apart by a split: those that share time, and those that two files hold."""
+"""Trials that a split must not separate: those that share time, and those that two files contain."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, Session
 from neurobench_grasp.errors import NgbError
 
 MIN_SPIKES = 10
-"""Fewer in a trial do not tell it from another."""
+"""Fewer in a trial do not distinguish it from another."""
 
 PHASE = 0.00031618
 """Seconds by which times are shifted before they are cut to whole milliseconds.
 
-Recorders stamp spikes on a grid of 0.1 ms or 1/30 ms: none then lies where rounding is a matter of luck.
+Recorders time spikes on a grid of 0.1 ms or 1/30 ms: none then lies where rounding is a matter of luck.
 """
 
 
@@ -59,7 +59,7 @@ def tied_trials(
 def fingerprints(
     session: Session, behaviour: Mapping[str, Ragged], start: Floats, stop: Floats
 ) -> tuple[str, ...]:
-    """Tell each trial by what was recorded in its window; empty where too little was.
+    """Return a digest of what was recorded in the window of each trial; empty where too little was.
 
     Times count from the window's start, so that the same trial is known on another clock. What is compared
     are number and mean time of each unit's spikes, or the stored counts, or, in sessions without units, the
@@ -103,14 +103,14 @@ def _spikes_within(session: Session, start: Floats, stop: Floats) -> tuple[Ints,
 
 
 def _digest(values: NDArray[Any], enough: bool) -> str:
-    """Digest of an array, or nothing where it holds too little to tell one trial from another."""
+    """Digest of an array; empty where it holds too little to distinguish one trial from another."""
     if not enough:
         return ""
     return hashlib.sha256(f"{values.shape}".encode() + np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def refuse_repeats(files: Mapping[str, Mapping[str, str]], advice: str) -> None:
-    """Make sure that no trial is in two files.
+    """Raise if a trial is in two files.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Frozen splits: a committed rule says for every trial whether it is train, test or ood (section 2).
+"""Frozen splits: a committed rule assigns every trial to train, test or ood (section 2).
 
 The rule hashes labels, so a split depends on nothing but the names of conditions and trials: it does
 not change with the order of files, and adding a session leaves the others' splits as they were.
@@ -93,7 +93,7 @@ def make_splits(
 
 
 def _leaders(session: str, trials: Mapping[str, str], sets: Mapping[str, str]) -> dict[str, str]:
-    """Give the trial whose split each trial shares: itself, or one of its set, by an order of its own."""
+    """Return the trial whose split each trial shares: itself, or one of its set, in a fixed hash order."""
     leader: dict[str, str] = {}
     for name in hash_order("set", [f"{session}|{t}" for t in trials]):
         trial = name.split("|", 1)[1]

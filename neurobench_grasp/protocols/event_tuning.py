@@ -1,4 +1,4 @@
-"""How strongly units tell the conditions apart around each event of a trial."""
+"""How strongly units distinguish the conditions around each event of a trial."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _counts_around(spike_times: Floats, spike_offsets: Ints, times: Floats) -> F
 
 
 def _observed_at(session: Session, times: Floats) -> Bools:
-    """Tell whether a unit was observed throughout the window around each time, (n_trials, n_units)."""
+    """Return True where a unit was observed throughout the window around each time, (n_trials, n_units)."""
     units = session.units
     seen = np.ones((len(times), len(units)), bool)
     if units.observed is not None:

@@ -128,10 +128,10 @@ def load_dataset(
 
 
 def is_path(registry: Registry, name: str | Path) -> bool:
-    """Return True for a path, False for a name; a registered name wins over a file of that name."""
+    """Return True for a path; a registered name wins over a file of that name, an address over both."""
     if isinstance(name, Path):
         return True
-    if any(p.spec.name == name for p in registry.datasets()):
+    if is_address(name) or any(p.spec.name == name for p in registry.datasets()):
         return False
     return Path(name).exists() or "/" in name or "\\" in name or name.endswith(".nwb")
 

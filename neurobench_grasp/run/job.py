@@ -26,7 +26,7 @@ class Options:
         Dataset on whose training trials the model was fitted, if it is another one: the split ``session``.
         The model is frozen, and only the map to units is fitted on the scored dataset.
     activations : str, optional
-        Activations that were computed elsewhere, see docs/arrays.md; they take the place of a model.
+        Activations that were computed elsewhere, see docs/arrays.md; they replace a model.
     decoder : str
         Name of a registered decoder, for protocols that decode.
     quarantine : bool

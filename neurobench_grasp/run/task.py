@@ -96,7 +96,7 @@ def _fingerprints(data: Dataset, *splits: str) -> dict[str, str]:
 def _frozen(data: Dataset, learned: Dataset) -> Dataset:
     """Dataset for a model that another trained; notes which held-out conditions are not new to the model.
 
-    Each dataset holds out a fifth of its own conditions, so that one may train what the other holds out.
+    Each dataset holds out a fifth of its conditions, so one may train on what the other holds out.
     """
     known = sorted(set(data.splits.held_out) & set(learned.behaviour("train").condition))
     note = (

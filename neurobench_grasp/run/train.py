@@ -1,4 +1,4 @@
-"""Training a network for a dataset: which trials it may see, where it is kept, and its card."""
+"""Train a network for a dataset: which trials it may see, where it is stored, and its card."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def train_network(
     Raises
     ------
     UnsupportedError
-        If the model has no training of its own.
+        If the model is not trained by ``ngb train``.
     """
     registry = registry or load_registry()
     candidate = registry.model(model)
     built = candidate.spec.build(seed)
     if not isinstance(built, Trainable):
         raise UnsupportedError(
-            f"{model} has no training that takes long; `ngb score --model {model}` fits it when it scores."
+            f"{model} needs no separate training; `ngb score --model {model}` fits it when it scores."
         )
     data = load_dataset(registry, dataset, layout, progress)
     trials = data.behaviour("train")

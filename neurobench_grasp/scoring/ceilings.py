@@ -66,7 +66,7 @@ def averaged_ceiling(
 def single_trial_ceiling(
     rates: Ragged, conditions: Sequence[str], labels: Sequence[str], *, smoothing_bins: int
 ) -> Floats:
-    """Share of the variance of single trials that is not noise, with the noise told by its roughness.
+    """Share of the variance of single trials that is not noise; noise is estimated from its roughness.
 
     ``1 − noise / Var(y)``. What a unit does differently from repeat to repeat, because the movement or its
     state differ, changes smoothly; the noise of smoothed counts has no memory beyond the smoothing. So half
@@ -103,7 +103,7 @@ def single_trial_ceiling(
 
 
 def _less_the_others(rates: Ragged, nearest: Floats, mine: Ints) -> list[Floats]:
-    """Give trials of a condition, each less the mean of the others at the nearest phase."""
+    """Return trials of a condition, each less the mean of the others at the nearest phase."""
     total = nearest[mine].sum(0)
     rest = []
     for i in mine:

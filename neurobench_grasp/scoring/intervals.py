@@ -183,7 +183,7 @@ def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]
 
 
 def _data_error(jackknife: Floats, parts: Sequence[UnitScores]) -> float | None:
-    """Give the standard error over groups and units; ``None`` with too few groups."""
+    """Return the standard error over groups and units; ``None`` with too few groups."""
     n = len(jackknife)
     if n < MIN_GROUPS or not np.isfinite(jackknife).all():
         return None
@@ -193,7 +193,7 @@ def _data_error(jackknife: Floats, parts: Sequence[UnitScores]) -> float | None:
 
 
 def _draw_errors(parts: Sequence[UnitScores]) -> list[tuple[float, int]]:
-    """Give the standard error over the draws of each source of randomness, and the number of its draws."""
+    """Return the standard error over the draws of each source of randomness, and the number of draws."""
     errors = []
     for source in zip(*(part.draws for part in parts), strict=True):
         values = over_animals(parts, source)

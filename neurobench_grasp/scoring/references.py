@@ -44,7 +44,7 @@ def circular_shift(offsets: Ints, rng: np.random.Generator) -> Ints:
 
 
 def condition_locked_noise(conditions: Sequence[str], lengths: Sequence[int], label: str) -> Ragged:
-    """Random features that know only the object: a random smooth course over the trial for each object.
+    """Random features that know only the object: a random smooth time course over the trial for each object.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def condition_mean(train: Ragged, conditions: Sequence[str], wanted: Sequence[st
 
 
 def at_phase(courses: Floats, lengths: Sequence[int]) -> Ragged:
-    """Play courses over phase, (n_trials, 25, n_units), in trials of the given numbers of steps."""
+    """Resample averages over phase, (n_trials, 25, n_units), to trials of the given numbers of steps."""
     n = np.asarray(lengths, np.int64)
     offsets = np.concatenate([[0], np.cumsum(n)])
     trial = np.repeat(np.arange(len(n)), n)

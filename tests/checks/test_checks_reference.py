@@ -1,16 +1,15 @@
 """The reference plugins keep the contract, and the documentation names every check."""
 
 import json
-import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from neurobench_grasp.checks import run_checks
 from neurobench_grasp.checks.catalogue import KINDS, checks_of
+from neurobench_grasp.cli import app
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,15 +19,12 @@ def failing(report):
 
 
 def ngb_check(*arguments):
-    command = [sys.executable, "-m", "neurobench_grasp", "check", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "80"}
-    )
+    return CliRunner().invoke(app, ["check", *arguments], env={"COLUMNS": "80"})
 
 
 def test_the_command_shows_a_table_of_80_columns_and_exits_with_0():
     done = ngb_check("kalman_decoder")
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert "15 pass" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     for kind, subject in (("plugin", "kalman_decoder"), ("decoder", "kalman")):

@@ -138,7 +138,7 @@ def test_episodes_end_by_error_or_with_the_trial(reference):
     assert truncated.any() and not terminated.any()
 
 
-def test_the_vector_environment_begins_anew_and_hands_over_the_last_observation(reference):
+def test_the_vector_environment_begins_again_and_hands_over_the_last_observation(reference):
     env = environment.ImitationVecEnv(task_of(reference, n=8, max_error=1e-6))
     first = env.reset()
     assert first.shape == (8, *env.observation_space.shape) and first.dtype == np.float32

@@ -15,29 +15,38 @@ PINS = {"pinned_old": "2.0.2", "pinned_new": "2.2.6"}
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    """A cache of the tests' own."""
+def environments(tmp_path_factory):
+    """Cache folder of the environments that several tests use."""
     folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NGB_CACHE", str(folder))
-        yield folder
+    yield folder
     shutil.rmtree(folder)  # numpy twice is large
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache(environments):
+    """Use that cache folder, in the tests of this folder alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NGB_CACHE", str(environments))
+        yield environments
+
+
 @pytest.fixture(scope="session")
-def odd(cache, tmp_path_factory):
+def odd(environments, tmp_path_factory):
     """Folder of a plugin that runs arbitrary code, with its environment."""
     folder = write_plugin(tmp_path_factory.mktemp("plugins") / "odd", "test-odd", ODD)
-    environment_of(str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NGB_CACHE", str(environments))
+        environment_of(str(folder))
     return folder
 
 
 @pytest.fixture(scope="session")
-def pinned(cache, tmp_path_factory):
+def pinned(environments, tmp_path_factory):
     """Folders of two plugins that contradict each other, with their environments made; needs PyPI."""
     root = tmp_path_factory.mktemp("pinned")
     folders = []
     with pytest.MonkeyPatch.context() as patch:  # settings of the user that must not count
+        patch.setenv("NGB_CACHE", str(environments))
         (root / "constraints.txt").write_text("numpy==1.0\n")
         patch.setenv("PIP_CONSTRAINT", str(root / "constraints.txt"))
         patch.setenv("PIP_TARGET", str(root / "elsewhere"))

@@ -67,7 +67,7 @@ def test_the_new_protocol_knows_a_model_that_is_like_the_neurons_from_one_that_i
     session = repeating_population(rng, n_objects=12, n_repeats=6)
     padded = {
         trial: np.pad(rates, ((PAD, PAD), (0, 0)))
-        for trial, rates in zip(session.trials.ids, session.rates, strict=True)
+        for trial, rates in zip(session.trials.ids, session.units.rates, strict=True)
     }
     noise = {trial: rng.standard_normal(rates.shape) for trial, rates in padded.items()}
 

@@ -54,7 +54,7 @@ def test_headers_sort_both_ways_and_what_is_missing_stays_last(opened, board):
     header(page, 1).locator("button").click()
     assert models(page) == sorted(by_rank)
     header(page, 0).locator("button").click()
-    assert models(page) == by_rank and not it.told and not it.strangers
+    assert models(page) == by_rank and not it.messages and not it.outside
 
 
 def test_filters_hide_models_and_tell_how_many_are_left(opened):
@@ -74,7 +74,7 @@ def test_filters_hide_models_and_tell_how_many_are_left(opened):
     assert "greedy" not in models(page) and count.inner_text() == f"{n - 1} of {n} models shown"
     page.get_by_label("Model", exact=True).fill("nothing is called so")
     assert models(page) == [] and count.inner_text() == f"0 of {n} models shown"
-    assert not it.told
+    assert not it.messages
 
 
 def test_all_can_be_done_with_the_keyboard_and_focus_is_seen(opened):
@@ -108,8 +108,8 @@ def test_pages_load_nothing_from_elsewhere_and_report_no_error(opened, base, nam
     it = opened(base)
     page = it.go(name)
     page.wait_for_load_state("load")
-    told = [line for line in it.told if "muscle-trial" not in line]  # no real video
-    assert not told and not it.strangers
+    unexpected = [line for line in it.messages if "muscle-trial" not in line]  # no real video
+    assert not unexpected and not it.outside
     assert page.locator("h1").count() == 1
     assert page.evaluate("[...document.querySelectorAll('a[href]')].length") > 4
 
@@ -200,7 +200,7 @@ def test_hostile_records_do_no_harm(opened, site):
         assert page.locator("script").evaluate_all(
             "s => s.map(x => x.getAttribute('src').split('/').pop())"
         ) == ["theme.js", "board.js"]
-    assert not [line for line in it.told if "dialog" in line or "window.hurt" in line]
+    assert not [line for line in it.messages if "dialog" in line or "window.hurt" in line]
     evil = it.go(f"models/{slug('evil..-model')}.html")
     assert evil.get_by_text('<script>window.hurt=1;alert("x")</script>').count() > 3
     assert "\u202e" not in evil.content()
@@ -216,7 +216,7 @@ def test_the_policy_stops_scripts_that_are_not_the_sites_own(opened, base):
     }""")
     page.wait_for_timeout(100)
     assert page.evaluate("window.hurt") is None
-    assert any("Content Security Policy" in line for line in it.told)
+    assert any("Content Security Policy" in line for line in it.messages)
 
 
 def test_numbers_and_ties_on_the_page_are_those_of_the_board(opened, board, site):

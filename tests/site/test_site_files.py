@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from compared import scored, steady, write
-from conftest import BAD, FACTS, whole
 from hypothesis import given
 from hypothesis import strategies as st
+from planted_board import BAD, FACTS, whole
 from typer.testing import CliRunner
 
 from neurobench_grasp.cli import app

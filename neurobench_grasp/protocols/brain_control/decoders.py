@@ -181,7 +181,7 @@ def _checked(answer: object, n_trials: int) -> Floats:
 
 
 def check_decoder(decoder: Decoder, train: DecodedTrials) -> None:
-    """Make sure that a fitted decoder's commands follow from the bins of its own trial up to now.
+    """Raise unless a fitted decoder's commands follow from the bins of its trial up to now.
 
     It is tried on trials that it cannot have seen before, neither in training nor by another decoder of its
     kind: training bins in random order.
@@ -244,7 +244,7 @@ def _agree(one: Ragged, other: Ragged, otherwise: str) -> None:
 
 
 def _check_lasting(decoder: Decoder, trials: Ragged) -> None:
-    """Look at the very objects that a decoder gave, after it went on."""
+    """Raise if an array that a decoder returned changes at a later step."""
     answers = [(answer, np.array(answer)) for _, answer in _answers(decoder, trials)]
     decoder.reset(1)
     if any(not np.array_equal(np.asarray(now), then) for now, then in answers):

@@ -1,7 +1,7 @@
-"""Brain control: decoded spikes take the place of a controller's goal, and its hand is scored (section 5).
+"""Brain control: decoded spikes replace a controller's goal, and its movement is scored (section 5).
 
-Reads top to bottom: what is decoded (`movements.py`) and by what (`decoders.py`), the hand that the commands
-drive, then rows. Curves over units and noise are in `brain_curves.py`.
+Reads top to bottom: what is decoded (`trials.py`) and by what (`decoders.py`), the closed loop
+under the commands, then rows. Curves over units and noise are in `curves.py`.
 """
 
 from __future__ import annotations
