@@ -33,10 +33,10 @@ def test_the_command_shows_a_table_of_80_columns_and_exits_with_0():
             assert f"\n{check.name} " in done.stdout
 
 
-def test_the_command_exits_with_1_on_a_broken_plugin_and_tells_it_as_json(install):
+def test_the_command_exits_with_1_on_a_broken_plugin_and_reports_it_as_json(install):
     install("fake_broken", "raise ImportError('no luck')", keep=False)
     done = ngb_check("broken", "--json")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     reported = json.loads(done.stdout)
     assert reported["passed"] is False
     assert "no luck" in next(row["message"] for row in reported["checks"] if row["check"] == "loads")
