@@ -33,7 +33,7 @@ def test_the_command_shows_a_table_of_80_columns_and_exits_with_0():
             assert f"\n{check.name} " in done.stdout
 
 
-def test_the_command_exits_with_1_on_a_broken_plugin_and_tells_it_as_json(install):
+def test_the_command_exits_with_1_on_a_broken_plugin_and_reports_it_as_json(install):
     install("fake_broken", "raise ImportError('no luck')", keep=False)
     done = ngb_check("broken", "--json")
     assert done.exit_code == 1
