@@ -7,7 +7,7 @@ from pathlib import Path
 from neurobench_grasp.errors import NgbError
 
 
-def write_whole(
+def write_atomically(
     path: Path, raw: bytes, *, what: str = "", advice: str = "free some space or choose another folder"
 ) -> None:
     """Write a file atomically, through a temporary file in the same folder.

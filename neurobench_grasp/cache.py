@@ -59,7 +59,7 @@ class CachedDataset:
         return self.folder or cache_folder() / f"{self.name}-{self.sha256[:12]}"
 
     def files(self) -> list[Path] | None:
-        """Return the files if the folder is complete, judged by their sizes; see :meth:`is_sound`."""
+        """Return the files if the folder is complete, judged by their sizes; see :meth:`is_valid`."""
         manifest = self._manifest()
         sizes = manifest.get("sizes")
         if not isinstance(sizes, dict) or manifest.get("sha256") != self.sha256:
@@ -67,7 +67,7 @@ class CachedDataset:
         files = [self.place / name for name in sizes]
         return files if all(f.is_file() and f.stat().st_size == sizes[f.name] for f in files) else None
 
-    def is_sound(self) -> bool | None:
+    def is_valid(self) -> bool | None:
         """Return whether all files match their digests; ``None`` if the manifest has no digests."""
         digests = self._manifest().get("files")
         if not isinstance(digests, dict):
@@ -150,7 +150,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def kept_in_cache() -> list[CachedDataset]:
+def cached_datasets() -> list[CachedDataset]:
     """List the datasets whose folders are in the cache, complete or not."""
     found = []
     for manifest in sorted(cache_folder().glob(f"*/{MANIFEST}")):

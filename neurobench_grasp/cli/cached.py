@@ -175,7 +175,7 @@ def verify(names: Names = None, as_json: Json = False) -> Result:
             states.append((kept.name, _verified(kept)))
         for cached in content.assets:
             status(_name(cached))
-            sound = cached.is_sound()
+            sound = cached.is_valid()
             states.append((_name(cached), SOUND if sound else DAMAGED))
             if not sound:
                 Store().discard(cached)
@@ -213,7 +213,7 @@ def _verified(kept: CachedDataset) -> str:
 
     if kept.files() is None:
         return INCOMPLETE
-    sound = kept.is_sound()
+    sound = kept.is_valid()
     if sound is False:
         shutil.rmtree(kept.place)
         return "damaged, so it was removed; make or fetch it again"
@@ -221,10 +221,10 @@ def _verified(kept: CachedDataset) -> str:
 
 
 def _content() -> Content:
-    from neurobench_grasp.cache import kept_in_cache
+    from neurobench_grasp.cache import cached_datasets
     from neurobench_grasp.data.dandi import Store
 
-    return Content(kept_in_cache(), Store().all(), Store().parts())
+    return Content(cached_datasets(), Store().all(), Store().parts())
 
 
 def _meant(names: Sequence[str]) -> Content:

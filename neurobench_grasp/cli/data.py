@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurobench_grasp.cli import cached
-from neurobench_grasp.cli.terminal import Apart, Command, Json, Result, note, progress, table
+from neurobench_grasp.cli.terminal import Command, Json, QuarantineOption, Result, note, progress, table
 from neurobench_grasp.contract import ScoreRow
 from neurobench_grasp.errors import NgbError
 
@@ -48,7 +48,7 @@ def inspect(
     ],
     layout: Layout = None,
     instance: cached.Instance = None,
-    quarantine: Apart = False,
+    quarantine: QuarantineOption = False,
     as_json: Json = False,
 ) -> Result:
     """Show what is inside a file: units, areas, rates, trials, events, signals, tuning around events."""
@@ -71,7 +71,9 @@ def inspect(
 
 
 @app.command("validate", cls=Command)
-def validate(file: File, layout: Layout = None, quarantine: Apart = False, as_json: Json = False) -> Result:
+def validate(
+    file: File, layout: Layout = None, quarantine: QuarantineOption = False, as_json: Json = False
+) -> Result:
     """List every finding in a file, with severity and place; exit code 1 if one is an error."""
     from neurobench_grasp.data.dandi import is_address
 
@@ -138,7 +140,7 @@ def _reading(quarantine: bool) -> Any:
     from neurobench_grasp import data
     from neurobench_grasp.data.quarantine import Quarantine
 
-    return Quarantine(tell=note) if quarantine else data
+    return Quarantine(progress=note) if quarantine else data
 
 
 def _tuning(reading: Any, file: str, found: Inspection) -> list[ScoreRow]:

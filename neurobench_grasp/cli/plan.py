@@ -20,7 +20,7 @@ from neurobench_grasp.cli.jobs import (
     choice,
     planned,
 )
-from neurobench_grasp.cli.terminal import Apart, Json, Out, Result, note, progress
+from neurobench_grasp.cli.terminal import Json, Out, QuarantineOption, Result, note, progress
 
 
 def plan(
@@ -34,7 +34,7 @@ def plan(
     trained_on: TrainedOn = None,
     decoder: DecoderName = "ridge",
     curves: Curves = False,
-    quarantine: Apart = False,
+    quarantine: QuarantineOption = False,
     isolated: Isolated = None,
     time_limit: TimeLimit = 60,
     memory_limit: MemoryLimit = 8,

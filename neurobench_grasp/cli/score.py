@@ -26,9 +26,9 @@ from neurobench_grasp.cli.jobs import (
     stored,
 )
 from neurobench_grasp.cli.terminal import (
-    Apart,
     Json,
     Out,
+    QuarantineOption,
     Result,
     note,
     number,
@@ -61,7 +61,7 @@ def score(
     trained_on: TrainedOn = None,
     decoder: DecoderName = "ridge",
     curves: Curves = False,
-    quarantine: Apart = False,
+    quarantine: QuarantineOption = False,
     isolated: Isolated = None,
     time_limit: TimeLimit = 60,
     memory_limit: MemoryLimit = 8,

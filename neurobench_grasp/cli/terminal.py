@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Apart = Annotated[
+QuarantineOption = Annotated[
     bool,
     typer.Option("--quarantine", help="Read an untrusted file in a subprocess, with limits."),
 ]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.cache import cache_folder
 from neurobench_grasp.contract import Trials
 from neurobench_grasp.controllers.files import read_arrays, write_arrays
@@ -147,7 +147,7 @@ def save_network(folder: Path, weights: Mapping[str, NDArray[Any]], card: dict[s
     write_arrays(weights_path, weights, {})
     digest = hashlib.sha256(weights_path.read_bytes()).hexdigest()
     whole = NetworkCard(**card, weights_sha256=digest)
-    write_whole(path, (json.dumps(asdict(whole), indent=1) + "\n").encode())
+    write_atomically(path, (json.dumps(asdict(whole), indent=1) + "\n").encode())
     return path
 
 

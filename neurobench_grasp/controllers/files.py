@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.errors import CorruptFileError
 
 
@@ -18,7 +18,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], notes: Mapping[
     from safetensors.numpy import save
 
     raw = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=dict(notes))
-    write_whole(path, raw)
+    write_atomically(path, raw)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

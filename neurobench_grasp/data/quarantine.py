@@ -46,7 +46,7 @@ class Quarantine:
         Bytes of address space, and of any one file that the process writes.
     cpu, wall : float
         Seconds of processor time and of wall time.
-    tell : callable
+    progress : callable
         Called with the protections that this machine does not support.
     """
 
@@ -54,7 +54,7 @@ class Quarantine:
     disk: int = 4 * GIB
     cpu: int = 300
     wall: float = 600.0
-    tell: Callable[[str], None] = lambda text: None
+    progress: Callable[[str], None] = lambda text: None
 
     def load_session(self, path: str | os.PathLike[str], layout: str | Path | None = None) -> Session:
         """Read a session; its digest is that of a direct read.
@@ -112,7 +112,7 @@ class Quarantine:
     def _report_unsupported(self, unsupported_limits: Any) -> None:
         if isinstance(unsupported_limits, list) and unsupported_limits:
             limits = ", ".join(plain(w, 100) for w in unsupported_limits)
-            self.tell(f"quarantine: not supported on this machine: {limits}")
+            self.progress(f"quarantine: not supported on this machine: {limits}")
 
     def _refused(self, path: str | os.PathLike[str], refused: dict[str, Any]) -> NgbError:
         """Convert the child's error into one of this package's errors."""

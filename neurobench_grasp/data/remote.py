@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from neurobench_grasp.data.dandi.assets import Asset
 from neurobench_grasp.data.dandi.instances import is_loopback, shown
 from neurobench_grasp.data.dandi.retry import RetryPolicy
-from neurobench_grasp.data.nwb.heaps import HEADER, SIGNATURE, heap_size, is_sound
+from neurobench_grasp.data.nwb.heaps import HEADER, SIGNATURE, heap_size, is_valid
 from neurobench_grasp.data.nwb.scan import MIB
 from neurobench_grasp.errors import CorruptFileError, NgbError
 
@@ -234,7 +234,7 @@ class RemoteFile(io.RawIOBase):
         while found >= 0:
             place = start + found
             size = heap_size(self.bytes_at(place, HEADER), self.place.size - place)
-            if size and not is_sound(self.bytes_at(place, size)):
+            if size and not is_valid(self.bytes_at(place, size)):
                 raise CorruptFileError(
                     f"{self.place.name} is damaged and cannot be read (its text heap at byte {place} is "
                     "broken); report this to its owner."

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.errors import CorruptFileError, NgbError
 from neurobench_grasp.records.archive import Archive
@@ -160,8 +160,8 @@ def write_record(folder: str | Path, record: ScoreRecord, units: bytes = b"") ->
     path, advice = record_path(folder, record), "choose another folder with --out"
     text = _text(to_json(record))
     if units:
-        write_whole(units_path(path), units, what="the scores of single units", advice=advice)
-    write_whole(path, text.encode(), what="the record", advice=advice)
+        write_atomically(units_path(path), units, what="the scores of single units", advice=advice)
+    write_atomically(path, text.encode(), what="the record", advice=advice)
     return path
 
 

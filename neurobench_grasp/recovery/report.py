@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.plots.style import SMALL, draw
 from neurobench_grasp.recovery.matrix import Recovered
 from neurobench_grasp.scoring.intervals import Summary
@@ -100,8 +100,8 @@ def write_report(found: Sequence[Recovered], folder: Path) -> tuple[Path, Path]:
 
     table = pd.DataFrame(rows(found))
     data, picture = folder / "recovery.csv", folder / "recovery.png"
-    write_whole(data, table.to_csv(index=False).encode(), what="the matrix", advice=_ADVICE)
-    write_whole(picture, heat_map(table), what="the picture", advice=_ADVICE)
+    write_atomically(data, table.to_csv(index=False).encode(), what="the matrix", advice=_ADVICE)
+    write_atomically(picture, heat_map(table), what="the picture", advice=_ADVICE)
     return data, picture
 
 

@@ -101,7 +101,7 @@ def load_dataset(
         progress(f"dataset {spec.name}: files")
         files, licence, dataset_id = list(spec.files()), spec.licence, spec.name
         layout = layout or spec.layout
-    read = Quarantine(tell=progress).load_session if quarantine else load_session
+    read = Quarantine(progress=progress).load_session if quarantine else load_session
     sessions = []
     for file in files:
         progress(f"dataset {dataset_id}: reading {Path(file).name}")

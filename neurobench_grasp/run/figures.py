@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.plots.brain_control import brain_control
@@ -185,8 +185,8 @@ def _write(
         table.insert(0, "model", record.model)
         table.insert(1, "dataset", record.dataset["id"])
         picture, data = files[name] = (folder / f"{name}.png", folder / f"{name}.csv")
-        write_whole(data, table.to_csv(index=False).encode(), advice=ADVICE)
-        write_whole(picture, drawing.png, advice=ADVICE)
+        write_atomically(data, table.to_csv(index=False).encode(), advice=ADVICE)
+        write_atomically(picture, drawing.png, advice=ADVICE)
     for name in left_out:
         for suffix in (".png", ".csv"):
             (folder / name).with_suffix(suffix).unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.contract import ProtocolSpec, ScoreRecord, Scores
 from neurobench_grasp.plugins import CORE, code_digest
 from neurobench_grasp.protocols.context import Context
@@ -53,7 +53,7 @@ def keep_record(
         card=None if candidate.spec.card is None else candidate.spec.card.to_json(),
     )
     splits = task.data.splits
-    write_whole(
+    write_atomically(
         out / "splits" / f"{splits.sha256[:16]}.json",
         splits.as_json().encode(),
         what="the splits",

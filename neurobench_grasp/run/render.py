@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neurobench_grasp.alignment.session import AlignedSession
-from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.bodies import KEYPOINTS, MUSCLES
 from neurobench_grasp.bodies.render import drawing_backend
 from neurobench_grasp.contract import Floats, Progress, Tracking, Trials
@@ -170,7 +170,7 @@ def render_trial(
         video: encode(pictures),
     }
     for path, content in files.items():
-        write_whole(path, content)
+        write_atomically(path, content)
     return Rendering(
         video, video.with_suffix(".png"), video.with_suffix(".csv"),
         session=session.id, trial=one.ids[0], condition=one.condition[0],

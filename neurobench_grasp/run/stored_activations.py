@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.alignment.session import AlignedSession
-from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.contract import Activations, Floats, Ints, ModelSpec, Ragged, Trials
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import NAME
@@ -63,7 +63,7 @@ def write_steps(path: Path, sessions: Sequence[AlignedSession]) -> None:
         arrays["joint_angles"] = trials.joint_angles.values
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_whole(path, buffer.getvalue(), what="the steps", advice="choose another file with --to")
+    write_atomically(path, buffer.getvalue(), what="the steps", advice="choose another file with --to")
 
 
 def _times(trials: Trials, start: Floats, trial: int) -> Floats:

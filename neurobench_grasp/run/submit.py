@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.contract.card import ModelCard
 from neurobench_grasp.errors import NgbError
@@ -94,7 +94,7 @@ def make_submission(run: Path, model: str | None, out: Path) -> Submission:
             work, run, [filed for c in checked for filed in c.records]
         )
         bundle, _ = describe(list_files(work)[0])
-        write_whole(work / BUNDLE, (json.dumps(bundle, indent=1, sort_keys=True) + "\n").encode())
+        write_atomically(work / BUNDLE, (json.dumps(bundle, indent=1, sort_keys=True) + "\n").encode())
         place = out / folder_name(bundle)
         shutil.rmtree(place, ignore_errors=True)  # of the same content, or damaged
         work.rename(place)

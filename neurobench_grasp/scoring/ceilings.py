@@ -123,7 +123,7 @@ def repeats_ceiling(rates: Ragged, conditions: Sequence[str], labels: Sequence[s
     """Share of the variance of single trials that repeats from trial to trial.
 
     ``1 − noise / Var(y)``; the noise is the variance between the trials of a condition at equal phase.
-    DecodingTrials differ from repeat to repeat, and what a unit makes of that counts as noise here, so a good
+    Movements differ from repeat to repeat, and what a unit makes of that counts as noise here, so a good
     model of single trials may exceed it.
 
     Parameters

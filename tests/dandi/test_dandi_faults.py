@@ -514,7 +514,7 @@ def test_files_that_another_process_removes_are_absent_and_no_error(fetch, monke
         removed = partial(shutil.rmtree, cached.path.parent)
         if moment == "content":
             removed()
-            assert not cached.is_sound()
+            assert not cached.is_valid()
             continue
         glob = Path.glob
 

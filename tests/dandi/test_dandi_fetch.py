@@ -274,10 +274,10 @@ def test_removing_takes_what_is_meant_and_leaves_what_others_share(server):
 def test_damage_in_the_cache_is_found(server):
     (path,) = fetch(server).files
     (cached,) = Store().all()
-    assert cached.is_sound()
+    assert cached.is_valid()
     raw = bytearray(path.read_bytes())
     raw[1000] ^= 1
     path.write_bytes(raw)
-    assert not Store().all()[0].is_sound()
+    assert not Store().all()[0].is_valid()
     path.write_bytes(raw[:-1])
     assert fetch(server).files[0].read_bytes() == files(server)["sub-A/sub-A_ses-1.nwb"].data

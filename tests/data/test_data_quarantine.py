@@ -171,7 +171,7 @@ def test_there_is_no_network_or_it_is_said(path, child):
         server.settimeout(0.2)
         child(f"socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5)")
         with pytest.raises(UnsafeFileError):
-            Quarantine(tell=reported.append).load_session(path)
+            Quarantine(progress=reported.append).load_session(path)
         try:
             server.accept()[0].close()
             reached = True

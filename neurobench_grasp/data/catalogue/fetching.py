@@ -45,7 +45,7 @@ def fetch(name: str, source: str | Path | None = None, progress: Progress = lamb
     kept = CachedDataset(entry.name, entry.sha256)
     path = None if source is None else Path(source)
     if files := kept.files():
-        if kept.is_sound() is not False:
+        if kept.is_valid() is not False:
             progress(f"{entry.name} is already in the cache")
             return files
         progress(f"{entry.name} in the cache is damaged, so it was removed, to be fetched again")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from neurobench_grasp.atomic import write_whole
+from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.cache import cache_folder
 from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
 from neurobench_grasp.data.dandi.digests import sha256_of
@@ -73,7 +73,7 @@ class Cached:
     size: int
     origins: tuple[Origin, ...]
 
-    def is_sound(self) -> bool:
+    def is_valid(self) -> bool:
         """Return whether the content still matches its digest; reads the whole file."""
         try:
             return sha256_of(self.path) == self.sha256
@@ -109,7 +109,7 @@ class Store:
     def find_sound(self, asset: Asset, progress: Callable[[str], None] = lambda text: None) -> Cached | None:
         """Find a file and verify its digest; a damaged file is removed and reported."""
         cached = self.find(asset)
-        if cached is None or cached.is_sound():
+        if cached is None or cached.is_valid():
             return cached
         progress(f"{asset.path} in the cache is damaged, so it was removed, to be fetched again")
         self.discard(cached)
@@ -148,13 +148,13 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             made.replace(place)
         if cached is None or origin not in cached.origins:
-            write_whole(folder / _note_of(origin), _json(asdict(origin)))
+            write_atomically(folder / _note_of(origin), _json(asdict(origin)))
         return place
 
     def remember(self, asked: Address, found: Found) -> None:
         """Record the files of an address, with and without the resolved version."""
         for address in {asked, found.address}:
-            write_whole(self._noted(found.instance, address), _json(found.as_json()))
+            write_atomically(self._noted(found.instance, address), _json(found.as_json()))
 
     def recall(
         self, instance: str, address: Address, progress: Callable[[str], None] = lambda text: None

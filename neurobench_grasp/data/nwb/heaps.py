@@ -57,7 +57,7 @@ def _gaps(bulk: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int
 def _is_valid(content: mmap.mmap, place: int) -> bool:
     """Return whether an apparent heap can be walked, or is not a heap."""
     size = heap_size(content[place : place + HEADER], len(content) - place)
-    return not size or is_sound(content[place : place + size])
+    return not size or is_valid(content[place : place + size])
 
 
 def heap_size(header: bytes, room: int) -> int:
@@ -66,7 +66,7 @@ def heap_size(header: bytes, room: int) -> int:
     return size if SMALLEST <= size <= room else 0
 
 
-def is_sound(heap: bytes) -> bool:
+def is_valid(heap: bytes) -> bool:
     """Return whether a walk over the objects of one heap always moves forward."""
     at = HEADER
     while len(heap) - at >= OBJECT.size:
