@@ -8,7 +8,7 @@ import pytest
 
 from neurobench_grasp import bodies as body
 
-# MyoSuite swapped the names of the thumb's two cmc joints between releases; the axes tell them apart.
+# MyoSuite swapped the names of the thumb's two cmc joints between releases; the axes distinguish them.
 AXES_AND_RANGES = {
     "pro_sup": ((-0.0172, 0.9927, -0.1197), (-1.5708, 1.5708)),
     "deviation": ((0.0, 0.0, 1.0), (-0.1745, 0.4363)),

@@ -43,7 +43,7 @@ def test_clipping_is_counted_per_joint():
 
 
 @pytest.mark.parametrize(
-    ("columns", "joint_map", "words"),
+    ("columns", "joint_map", "named"),
     [
         (["a"], {"a": ("mcp2_flexon", 1.0, 0.0)}, ["'a'", "'mcp2_flexon'", "did you mean 'mcp2_flexion'?"]),
         (["index"], {"indx": ("mcp2_flexion", 1.0, 0.0)}, ["'indx'", "did you mean 'index'?"]),
@@ -52,10 +52,10 @@ def test_clipping_is_counted_per_joint():
         (["palm_arch"], {}, ["palm_arch", "joint_map"]),
     ],
 )
-def test_a_wrong_map_is_named(columns, joint_map, words):
+def test_a_wrong_map_is_named(columns, joint_map, named):
     with pytest.raises(NgbError) as error:
         posture(np.zeros((3, len(columns))), columns, joint_map)
-    assert all(word in str(error.value) for word in words), str(error.value)
+    assert all(word in str(error.value) for word in named), str(error.value)
 
 
 def test_gaps_and_shapes_are_named():

@@ -98,7 +98,7 @@ def small(monkeypatch, tmp_path, clips):
 
 @pytest.fixture
 def no_index(monkeypatch, tmp_path):
-    """Pip that only looks into a folder of ours."""
+    """Pip that only searches a folder of the test."""
     links = tmp_path / "links"
     links.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")

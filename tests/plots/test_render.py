@@ -67,8 +67,10 @@ class StiffHand:
     def track(self, trials, *, goal=None):
         angles = trials.joint_angles.values.copy()
         if goal is not None:
-            told = goal.values.values
-            angles[:, FINGERS] = told if goal.kind == "embedding" else told[:, : len(JOINTS)][:, FINGERS]
+            command = goal.values.values
+            angles[:, FINGERS] = (
+                command if goal.kind == "embedding" else command[:, : len(JOINTS)][:, FINGERS]
+            )
         angles[:, FINGERS] -= (angles[:, FINGERS] - RELAXED[FINGERS]) / 2
         activation = np.linspace(0, 1, len(angles))[:, None] * np.linspace(0, 1, len(MUSCLES))
         return Tracking(
@@ -325,7 +327,7 @@ def spiking_hand(name="monday", n_trials=40):
 
 @pytest.fixture
 def blank(monkeypatch):
-    """Videos of white paper, for tests that do not look at them; they need no OpenGL."""
+    """Videos of white paper, for tests that do not inspect them; they need no OpenGL."""
 
     class Blank:
         def __init__(self, width, height):

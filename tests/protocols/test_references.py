@@ -248,7 +248,7 @@ def test_true_rates_explain_what_no_behaviour_tells(session):
 
 
 def test_what_does_not_apply_carries_its_reason(session):
-    """A model that is no controller, on a recording whose true rates nobody knows."""
+    """A model that is no controller, on a recording whose true rates are unknown."""
     rows = encoding.run(context_of(with_units(session, true_rates=None))).rows
     reasons = {
         "linear_inputs": "the model is no controller, so it has no observations",

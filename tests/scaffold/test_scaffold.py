@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 KINDS = ("model", "controller", "dataset", "protocol", "decoder")
 
 
-def ngb(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
+def ngb(*arguments):
+    return CliRunner().invoke(app, [str(word) for word in arguments])
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,13 @@ def test_the_new_controller_imitates_better_than_a_hand_that_stays(made):
 def test_new_code_keeps_the_projects_style(tmp_path, kind):
     for name in ("a", "b" * 40):
         new_plugin(kind, name, tmp_path)
-    for words in (["check"], ["format", "--check"]):
+    for arguments in (["check"], ["format", "--check"]):
         done = subprocess.run(
             [
                 sys.executable,
                 "-m",
                 "ruff",
-                *words,
+                *arguments,
                 "--no-cache",
                 "--config",
                 str(ROOT / "pyproject.toml"),
@@ -270,6 +270,6 @@ def test_the_command_tells_what_is_there_and_what_comes_next(tmp_path):
     }
     assert reported["next"][1:] == ["ngb check our_hand", "ngb score --model our_hand"]
     assert "controller=True" in (tmp_path / "our_hand/ngb_our_hand.py").read_text()
-    words = ngb("new", "decoder", "our_decoder", "--to", tmp_path).stdout
-    assert f"pip install -e '{tmp_path}/our_decoder[test]'" in words
-    assert "--decoder our_decoder" in words
+    printed = ngb("new", "decoder", "our_decoder", "--to", tmp_path).stdout
+    assert f"pip install -e '{tmp_path}/our_decoder[test]'" in printed
+    assert "--decoder our_decoder" in printed

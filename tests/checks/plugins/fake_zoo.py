@@ -19,7 +19,7 @@ from neurobench_grasp.bodies import keypoints
 
 CARD = ModelCard(
     licence="CC0-1.0",
-    authors=("Nobody",),
+    authors=("Author",),
     citation="",
     action_space="none",
     training_data=(),
@@ -142,7 +142,7 @@ class MakesNeurons(Good):
 
 
 class ReadsInC(Good):
-    """Below Python, where no audit event tells of it."""
+    """Below Python, where no audit event reports it."""
 
     def fit(self, train, *, seed):
         super().fit(train, seed=seed)
@@ -232,7 +232,7 @@ class Raises(Good):
 
 class MissingLater(Good):
     def fit(self, train, *, seed):
-        import a_module_that_nobody_has  # noqa: F401
+        import a_module_that_absent_package_has  # noqa: F401
 
 
 class Incomplete:
