@@ -12,7 +12,7 @@ from planted import aligned_session, row_of, with_units
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.splits import make_splits
-from neurobench_grasp.bodies import JOINTS
+from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.cli import app
 from neurobench_grasp.contract import ModelSpec, Ragged, ScoreRecord
 from neurobench_grasp.errors import UnsupportedError

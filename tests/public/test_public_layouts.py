@@ -8,10 +8,11 @@ import public_files
 import pytest
 import yaml
 from lazy import Lazy
+from movements import HAND
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.align import align
-from neurobench_grasp.bodies import JOINTS, NEUTRAL, joint_limits
+from neurobench_grasp.bodies.myohand import JOINTS, NEUTRAL
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import inspect_file, load_session, validate_file
 from neurobench_grasp.errors import LayoutError, NgbError, UnsupportedError
@@ -215,7 +216,7 @@ def test_finger_groups_drive_the_joints_of_their_fingers(public, name, second):
     assert position.columns[1] == second
     a, z = aligned.trials.window[5]
     hand = aligned.trials.joint_angles[5][a:z]
-    limits = dict(zip(JOINTS, joint_limits(), strict=True))
+    limits = dict(zip(JOINTS, HAND.joint_limits, strict=True))
     for column, digits in enumerate(("2", "345")):
         share = aligned.trials.signals["finger_pos"][5][a:z, column]
         for joint in (f"{bone}{d}_flexion" for bone in ("mcp", "pm", "md") for d in digits):

@@ -223,7 +223,7 @@ def _hand(nwb: NwbFile, layout: Layout) -> str:
         return f"yes, as a partial posture: {drives}"
     if not any(s.role == "joint_angle" and s.name in there for s in layout.signals):
         return "no joint angles of the hand were recorded"
-    return "yes" if layout.joint_map != {} else "its joint angles are not of the hand"
+    return "yes" if layout.joint_map != {} else "its joint angles are not of a body"
 
 
 def _fits(nwb: NwbFile, wanted: str | Path | None, header: FileHeader | None) -> list[Fit]:

@@ -176,6 +176,7 @@ class Reader:
             window=self.window,
             joint_map=joint_map,
             true_rates=self.true_rates(),
+            body=self.header.body if self.header else self.layout.body,
         )
         checks.check_session(session, self.report)
         session = replace(session, sha256=session_digest(session, self.hashes))
