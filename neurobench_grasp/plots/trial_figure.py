@@ -42,8 +42,9 @@ def figure_png(table: pd.DataFrame, body: Body, title: str, names: Sequence[str]
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    has_muscles = all(f"activation_{muscle}" in table for muscle in body.muscles)
-    heights = [1.3, 1.3, 1.6] + [4.6] * has_muscles  # inches
+    has_muscles = any(f"activation_{muscle}" in table for muscle in body.muscles)
+    n_rows = -(-len(body.shown_joints) // _N_COLUMNS)
+    heights = [1.3] * n_rows + [1.6] + [4.6] * has_muscles  # inches
     above = 0.4 if len(names) == 1 else 0.8
     with rc_context(_STYLE):
         figure = Figure(figsize=(7.1, sum(heights) + above), layout="constrained")
@@ -51,11 +52,11 @@ def figure_png(table: pd.DataFrame, body: Body, title: str, names: Sequence[str]
         for place, (joint, label) in enumerate(body.shown_joints.items()):
             axes = figure.add_subplot(grid[divmod(place, _N_COLUMNS)], title=label)
             _draw_joint(axes, table, joint, names)
-        errors = figure.add_subplot(grid[2, :])
+        errors = figure.add_subplot(grid[n_rows, :])
         _draw_error(errors, table, names)
         _explain(figure, errors, title, names)
         if has_muscles:
-            _draw_activation(figure.add_subplot(grid[3, :]), table, body.muscles, names)
+            _draw_activation(figure.add_subplot(grid[n_rows + 1, :]), table, body.muscles, names)
         file = BytesIO()
         figure.savefig(file, format="png", dpi=200)
     return file.getvalue()

@@ -55,7 +55,7 @@ def run(context: Context) -> Scores:
     for session in context.sessions:
         if session.trials.joint_angles is None:
             raise UnsupportedError(
-                f"{session.id} has no joint angles of the hand, so there is no movement to track."
+                f"{session.id} has no joint angles of a body, so there is no movement to track."
             )
         context.progress(f"tracking {session.id}: closed loop over {len(session.trials)} trials")
         parts.append(TrialScores(session, per_trial(context, session)))

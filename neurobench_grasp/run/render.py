@@ -146,7 +146,7 @@ def render_trial(
     one = session.trials.select([index])
     if one.joint_angles is None:
         raise UnsupportedError(
-            f"{session.id} has no joint angles of the hand, so there is no movement to imitate."
+            f"{session.id} has no joint angles of a body, so there is no movement to imitate."
         )
     posture = _average_posture(data, session)
     context = make_context(task, seed, Unkept(), Unkept(), progress)

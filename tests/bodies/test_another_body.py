@@ -1,21 +1,25 @@
 """A body that a plugin offers, with one joint and two muscles, goes all the way from file to tracking scores."""
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from movements import grasp_trials
+from PIL import Image
 from recorded import write_for_test
 from typer.testing import CliRunner
 
-from neurobench_grasp import NgbError, Trials
+from neurobench_grasp import NgbError, Ragged, Trials
 from neurobench_grasp.alignment.align import align
 from neurobench_grasp.bodies import body_of, find_body, recorded_kinematics
-from neurobench_grasp.checks.replay_controller import context_of
+from neurobench_grasp.checks.replay_controller import ReplayController, context_of
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import load_session, session_from_arrays
 from neurobench_grasp.errors import UnknownNameError
+from neurobench_grasp.plots.trajectory import Trajectory
+from neurobench_grasp.plots.trial_figure import figure_png
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols import tracking
 from neurobench_grasp.protocols.brain_control import protocol as brain_control
@@ -74,7 +78,7 @@ def test_it_is_listed_and_a_name_nearby_is_suggested(arm):
         find_body("one_joint_am")
 
 
-def test_it_fulfils_the_contract(arm, monkeypatch):
+def test_it_fulfils_the_contract(arm):
     from neurobench_grasp.checks import body as checks
     from neurobench_grasp.checks.audit import Audit
     from neurobench_grasp.checks.catalogue import checks_of, outcome
@@ -141,6 +145,29 @@ def test_tracking_and_brain_control_score_it(arm):
     assert errors["test"] == pytest.approx(0, abs=1e-9)
     decoded = [r for r in brain_control.run(context).rows if r["metric"] == "decoding_ev_joint_angles"]
     assert {r.get("dimension") for r in decoded} == {None, "elbow"}
+
+
+def test_a_trial_is_drawn(arm):
+    trial = align(reaching()).trials.select([0])
+    replayed = ReplayController().track(trial)
+    active = Ragged(np.full((len(replayed.keypoints.values), 2), 0.1), trial.offsets)
+    trajectory = Trajectory.of(trial, replace(replayed, muscle_activation=active), arm.neutral)
+    table = trajectory.table()
+    assert {"recorded_elbow_deg", "simulated_elbow_deg", "activation_triceps"} <= set(table)
+    assert table["error_mm"].max() < 1e-9
+    with Image.open(BytesIO(figure_png(table, arm, "an elbow", ["simulated"]))) as picture:
+        assert picture.width == 1420
+
+
+def test_its_painter_draws_it_where_its_keypoints_are(arm):
+    try:
+        painter = arm.painter(120, 90)
+    except NgbError as reason:
+        pytest.skip(str(reason))
+    straight, bent = (painter.paint(np.array([angle]), (1, 0, 0)).astype(int) for angle in (0.0, 1.5))
+    columns, rows = painter.project(arm.keypoint_positions(np.array([[1.5]]))[0]).round().astype(int).T
+    painter.close()
+    assert np.all(bent[rows, columns].min(1) < 250) and np.all(straight[rows, columns].min(1) > 250)
 
 
 def test_a_network_learns_to_move_it_and_comes_back_from_its_state(arm):

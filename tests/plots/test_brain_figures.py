@@ -321,7 +321,7 @@ def test_rows_without_a_number_give_their_reason(data, pages, tmp_path):
 
 
 def test_without_any_number_the_reason_takes_the_place_of_the_figure(data, tmp_path):
-    reason = "monday: the session has no joint angles of the hand to decode"
+    reason = "monday: the session has no joint angles of a body to decode"
     nothing = [{"metric": "brain_control_error", "area": "M1", "split": "test", "decoded": "embedding",
                 "value": None, "reason": reason}]  # fmt: skip
     drawn = draw(

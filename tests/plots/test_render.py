@@ -469,7 +469,7 @@ def test_spikes_that_cannot_drive_are_one_sentence(
 def test_hands_without_recorded_angles_are_not_driven(offer, blank):
     session = spiking_hand()
     offer(replace(session, trials=replace(session.trials, joint_angles=None)))
-    with pytest.raises(UnsupportedError, match=r"^monday has no joint angles of the hand"):
+    with pytest.raises(UnsupportedError, match=r"^monday has no joint angles of a body"):
         render_trial("stiff", "hands", area="M1")
 
 

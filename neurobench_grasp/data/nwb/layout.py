@@ -191,14 +191,14 @@ class DetectLayout:
 
 @dataclass(frozen=True)
 class PostureLayout:
-    """A column that drives several joints of the hand: a partial posture.
+    """A column that drives several joints of the body: a partial posture.
 
     Parameters
     ----------
     signal, column : str
         One of the layout's signals, and one of its columns.
     joints : mapping of str to tuple of float
-        Joint of the hand → its angle in rad where the column is 0, and where it is 1; linear between.
+        Joint of the body → its angle in rad where the column is 0, and where it is 1; linear between.
     """
 
     signal: str

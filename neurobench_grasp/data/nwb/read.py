@@ -511,7 +511,7 @@ class Reader:
             return {}
         drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in self.layout.posture)
         self.report.changed(
-            POSTURE, f"a partial posture of the hand, not recorded joint angles: {drives}", "info"
+            POSTURE, f"a partial posture of the body, not recorded joint angles: {drives}", "info"
         )
         made = np.stack(list(angles.values()), axis=1)
         return {POSTURE: Signal(POSTURE, "joint_angle", tuple(angles), "rad", times, made)}

@@ -30,7 +30,7 @@ XML = """
 
 
 def build():
-    from neurobench_grasp.bodies import MujocoBody
+    from neurobench_grasp.bodies import MujocoBody, View
     from neurobench_grasp.contract import Part
 
     return MujocoBody(
@@ -44,6 +44,7 @@ def build():
         frame_body="upper_arm",
         parts=(Part("elbow", ("elbow",), ("middle", "hand")),),
         neutral_angles={"elbow": 1.2},
+        view=View(look_at=(0.3, 0.1, 0.0), towards=(0, 0, 1), up=(0, 1, 0), distance=1.0, field_of_view=45.0),
     )
 
 
