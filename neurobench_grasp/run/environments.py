@@ -23,7 +23,7 @@ ENVIRONMENT = "neurobench_grasp/HandImitation-v0"
 def make_imitation(
     dataset: str | Path = "demo", action: str = "muscle", split: str = "train", **settings: Any
 ) -> ImitationEnv:
-    """Make an environment in which one hand imitates random stretches of recorded movements.
+    """Make an environment in which one body imitates random stretches of recorded movements.
 
     On ``train`` it is the task of ``ngb train``, mixtures of few movements included.
 
@@ -32,7 +32,7 @@ def make_imitation(
     dataset : str or path
         Name of a registered dataset, or an NWB file.
     action : str
-        ``muscle`` (39 excitations) or ``torque`` (23 torques), each in [−1, 1].
+        ``muscle`` (excitations) or ``torque`` (joint torques), each in [−1, 1].
     split : str
         ``train``, ``test`` or ``ood``.
     **settings

@@ -95,7 +95,7 @@ def _applicable(workspace: Workspace, task: Task) -> list[str]:
         return ["encoding"]
     if not data.has_joint_angles:
         still = next(s.id for s in data.sessions if s.trials.joint_angles is None)
-        wanted, reason = ["encoding"], f"{still} has no joint angles of the hand"
+        wanted, reason = ["encoding"], f"{still} has no joint angles of a body"
     elif not data.has_units:
         wanted, reason = ["tracking"], "no session has units"
     else:

@@ -12,7 +12,7 @@ from planted import aligned_session, row_of, with_units
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.splits import make_splits
-from neurobench_grasp.bodies import JOINTS
+from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.cli import app
 from neurobench_grasp.contract import ModelSpec, Ragged, ScoreRecord
 from neurobench_grasp.errors import UnsupportedError
@@ -321,7 +321,7 @@ def test_rows_without_a_number_give_their_reason(data, pages, tmp_path):
 
 
 def test_without_any_number_the_reason_takes_the_place_of_the_figure(data, tmp_path):
-    reason = "monday: the session has no joint angles of the hand to decode"
+    reason = "monday: the session has no joint angles of a body to decode"
     nothing = [{"metric": "brain_control_error", "area": "M1", "split": "test", "decoded": "embedding",
                 "value": None, "reason": reason}]  # fmt: skip
     drawn = draw(

@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from movements import grasp_trials
+from movements import HAND, grasp_trials
 from planted import context_of
 from scipy.special import stdtrit
 
 from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits, bins_before
 from neurobench_grasp.alignment.settings import ALIGNMENT
-from neurobench_grasp.bodies import JOINTS, keypoints
+from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.contract import DecoderSpec, Ragged, Tracking
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols.brain_control import curves as brain_curves
@@ -31,7 +31,7 @@ TO_EMBEDDING = np.linalg.qr(np.random.default_rng(0).standard_normal((5 * 23, 5 
 
 
 def hand(angles):
-    return Tracking(angles, Ragged(keypoints(angles.values), angles.offsets))
+    return Tracking(angles, Ragged(HAND.keypoint_positions(angles.values), angles.offsets))
 
 
 def track(trials):
@@ -137,7 +137,7 @@ def test_the_true_goal_in_place_of_the_decoded_one_gives_the_intact_error(noisel
     tracked = track(trials).keypoints
     for i, (first, stop) in enumerate(windows):
         reached = tracked[i][first:stop].reshape(-1, 20, 3)
-        wanted = keypoints(trials.joint_angles[i][first:stop]).reshape(-1, 20, 3)
+        wanted = HAND.keypoint_positions(trials.joint_angles[i][first:stop]).reshape(-1, 20, 3)
         assert error[i] == pytest.approx(1000 * np.linalg.norm(reached - wanted, axis=2).mean(), abs=1e-9)
 
 

@@ -122,9 +122,9 @@ def test_the_new_decoder_finds_a_planted_command(made):
 
 
 def test_the_new_controller_imitates_better_than_a_hand_that_stays(made):
-    from movements import grasp_trials
+    from movements import HAND, grasp_trials
 
-    from neurobench_grasp.bodies import keypoint_distances, keypoints
+    from neurobench_grasp.bodies import keypoint_distances
 
     made("controller", "our_hand")
     import ngb_our_hand
@@ -133,8 +133,10 @@ def test_the_new_controller_imitates_better_than_a_hand_that_stays(made):
     (spec,) = ngb_our_hand.ngb_models()
     model = spec.build(0)
     model.fit(trials, seed=0)
-    wanted = keypoints(trials.joint_angles.values)
-    still = keypoints(np.concatenate([np.repeat(a[:1], len(a), axis=0) for a in trials.joint_angles]))
+    wanted = HAND.keypoint_positions(trials.joint_angles.values)
+    still = HAND.keypoint_positions(
+        np.concatenate([np.repeat(a[:1], len(a), axis=0) for a in trials.joint_angles])
+    )
     tracked = model.track(trials).keypoints.values
     error = keypoint_distances(tracked, wanted).mean()
     assert error < 0.85 * keypoint_distances(still, wanted).mean()

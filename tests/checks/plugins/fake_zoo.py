@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from neurobench_grasp import Activations, ModelCard, ModelSpec, Ragged, Tracking, hookimpl
-from neurobench_grasp.bodies import keypoints
+from neurobench_grasp.bodies.myohand import build_myohand
 
 CARD = ModelCard(
     licence="CC0-1.0",
@@ -273,7 +273,9 @@ class Teleports(Good):
 
     def track(self, trials, *, goal=None):
         angles = self.wanted(trials.joint_angles.values, goal)
-        hand = (Ragged(values, trials.offsets) for values in (angles, keypoints(angles)))
+        hand = (
+            Ragged(values, trials.offsets) for values in (angles, build_myohand().keypoint_positions(angles))
+        )
         return Tracking(*hand)
 
     def wanted(self, reference, goal):
