@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-STATUSES = ("pass", "fail", "skip", "not run")
-
 
 class Broken(Exception):
     """A plugin breaks the rule of a check; the message states what to change."""

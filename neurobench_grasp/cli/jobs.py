@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,7 +118,7 @@ def choice(
 
 
 @contextmanager
-def planned(chosen: Choice, out: Path, progress: Progress) -> Iterator[Planned]:
+def planned(chosen: Choice, out: Path | None, progress: Progress) -> Iterator[Planned]:
     """Plan the jobs of all models; the first model's failure is raised if there is no other."""
     from neurobench_grasp.run.plan import plan
 
@@ -138,19 +141,36 @@ def planned(chosen: Choice, out: Path, progress: Progress) -> Iterator[Planned]:
 @contextmanager
 def stored(path: Path, out: Path, progress: Progress) -> Iterator[Planned]:
     """Read jobs from a file, or from standard input if the file is ``-``."""
+    from neurobench_grasp.run.executors.local import PARENT
     from neurobench_grasp.run.job import read_jobs
 
-    jobs = read_jobs(Path("/dev/stdin") if str(path) == "-" else path)
-    if len({job.options.isolated for job in jobs}) > 1:
+    if PARENT in os.environ:
+        _end_with(int(os.environ[PARENT]))
+    jobs = read_jobs(path)
+    limits = {(o.isolated, o.time_limit, o.memory_limit) for o in (job.options for job in jobs) if o.isolated}
+    if len(limits) > 1 or (limits and not all(job.options.isolated for job in jobs)):
         raise NgbError(
-            f"The jobs of {path} need different isolated plugins; put those of each into a separate file."
+            f"The jobs of {path} need different isolated plugins or limits; put each into a separate file."
         )
     with _workspace(jobs[0].options, out, progress) as (workspace, _):
         yield Planned(jobs, workspace, {})
 
 
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended, even if that was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @contextmanager
-def _workspace(options: Options, out: Path, progress: Progress) -> Iterator[tuple[Workspace, Sequence[str]]]:
+def _workspace(
+    options: Options, out: Path | None, progress: Progress
+) -> Iterator[tuple[Workspace, Sequence[str]]]:
     """Yield a workspace in which isolated models are running, and their names."""
     from neurobench_grasp.plugins import load_registry
     from neurobench_grasp.run.workspace import Workspace

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit
 from neurobench_grasp.cli.jobs import (
@@ -20,7 +19,7 @@ from neurobench_grasp.cli.jobs import (
     choice,
     planned,
 )
-from neurobench_grasp.cli.terminal import Json, Out, QuarantineOption, Result, note, progress
+from neurobench_grasp.cli.terminal import Json, QuarantineOption, Result, note, progress
 
 
 def plan(
@@ -38,7 +37,6 @@ def plan(
     isolated: Isolated = None,
     time_limit: TimeLimit = 60,
     memory_limit: MemoryLimit = 8,
-    out: Out = Path("ngb-runs"),
     as_json: Json = False,
 ) -> Result:
     """Print the jobs of a score as lines of JSON; `ngb score --job FILE` runs them.
@@ -49,7 +47,7 @@ def plan(
         model, dataset, layout, protocol, seeds, seed, activations, trained_on, decoder, curves, quarantine,
         isolated, time_limit, memory_limit,
     )  # fmt: skip
-    with progress() as report, planned(chosen, out, report) as made:
+    with progress() as report, planned(chosen, None, report) as made:
         lines = [job.to_line() for job in made.jobs]
     for name, error in made.failures.items():
         note(f"{name} has no jobs: {error}")

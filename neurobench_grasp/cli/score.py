@@ -33,6 +33,7 @@ from neurobench_grasp.cli.terminal import (
     note,
     number,
     progress,
+    sentence,
     table,
     with_interval,
 )
@@ -51,6 +52,7 @@ MAX_NOTES = 3
 
 
 def score(
+    ctx: typer.Context,
     model: Models = None,
     dataset: DatasetName = "demo",
     layout: LayoutName = None,
@@ -67,7 +69,9 @@ def score(
     memory_limit: MemoryLimit = 8,
     job: Annotated[
         Path | None,
-        typer.Option("--job", help="Run the jobs of this file, as `ngb plan` prints them (`-`: read them)."),
+        typer.Option(
+            "--job", help="Run the jobs of a file (`-`: standard input), as `ngb plan` prints them."
+        ),
     ] = None,
     on: Annotated[
         str, typer.Option("--on", help="Where jobs run: `local`, or `local:N` for N worker processes.")
@@ -79,6 +83,7 @@ def score(
     from neurobench_grasp.records import record_path, to_json
     from neurobench_grasp.run.evaluate import score as score_job
     from neurobench_grasp.run.executors import executor_of
+    from neurobench_grasp.run.executors.local import failure_line
 
     executor = executor_of(on)
     with progress() as report:
@@ -88,21 +93,29 @@ def score(
                 quarantine, isolated, time_limit, memory_limit,
             )  # fmt: skip
             made = planned(chosen, out, report)
-        elif model or isolated or activations:
-            raise typer.BadParameter("names models itself; leave out those", param_hint="--job")
+        elif contradicting := _given(ctx, besides=("job", "on", "out", "as_json")):
+            raise typer.BadParameter(
+                f"jobs state what is scored and how; leave out {', '.join(contradicting)}", param_hint="--job"
+            )
         else:
             made = stored(job, out, report)
         with made as plan:
             outcome = executor.map(score_job, plan.jobs, plan.workspace)
-    failures = {**plan.failures, **outcome.failures}
-    if failures and not outcome.records and len(failures) == 1:
-        raise next(iter(failures.values()))
-    reasons = [f"{name} was not scored: {error}" for name, error in failures.items()]
+    if job is None and not outcome.records and len(outcome.failures) + len(plan.failures) == 1:
+        raise next(iter([*plan.failures.values(), *(error for _, error in outcome.failures)]))
+    reasons = [f"{name} was not scored: {error}" for name, error in plan.failures.items()]
+    reasons += [failure_line(failed, sentence(error)) for failed, error in outcome.failures]
     for reason in reasons if as_json else ():
         note(reason)
     view = [part for r in outcome.records for part in _view(r, record_path(out / "records", r))]
     view += ["", *reasons] if reasons else []
-    return Result([to_json(r) for r in outcome.records], view, exit_code=1 if failures else 0)
+    return Result([to_json(r) for r in outcome.records], view, exit_code=1 if reasons else 0)
+
+
+def _given(ctx: typer.Context, besides: Sequence[str]) -> list[str]:
+    """List the options that were given on the command line."""
+    given = [p for p in ctx.command.params if p.name and p.name not in besides]
+    return [p.opts[0] for p in given if str(ctx.get_parameter_source(p.name or "")).endswith("COMMANDLINE")]
 
 
 def _view(record: ScoreRecord, path: Path) -> Iterator[RenderableType]:

@@ -81,7 +81,7 @@ class Command(TyperCommand):
         except (Exception, SystemExit) as error:  # a model may also call sys.exit
             if debug:
                 traceback.print_exc()
-            _fail(_sentence(error), 1)
+            _fail(sentence(error), 1)
         raise typer.Exit(result.exit_code)
 
 
@@ -149,7 +149,8 @@ def _fail(sentence: str, exit_code: int) -> NoReturn:
     raise typer.Exit(exit_code)
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
+    """Return one sentence for any error."""
     if isinstance(error, NgbError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

@@ -106,7 +106,8 @@ class StageStore(Protocol):
     ) -> Arrays:
         """Return the arrays of a stage of a session: read if they are kept, otherwise made.
 
-        Model, core, splits and settings are part of every key; ``inputs`` are what else the arrays depend on.
+        Core, splits, settings and, where the stage depends on them, model and decoder are part of every key;
+        ``inputs`` are what else the arrays depend on.
         """
 
 

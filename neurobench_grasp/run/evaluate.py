@@ -57,21 +57,21 @@ def evaluate(
     Raises
     ------
     NgbError
-        If something the user can fix is wrong; the message says what.
+        The first failure, if something the user can fix is wrong; the message says what.
     """
     workspace = Workspace(registry or load_registry(), Path(out), progress)
     jobs = plan(workspace, model, dataset, protocols, seeds, options, curves=curves)
     outcome = executor.map(score, jobs, workspace)
-    for failure in outcome.failures.values():
-        raise failure
+    for _, failure in outcome.failures:
+        raise failure  # records of other jobs have been written
     return outcome.records
 
 
 def score(job: Job, workspace: Workspace) -> ScoreRecord:
     """Score one job and write its record; what was read or fitted for the job before is used again."""
     started = time.monotonic()
+    protocol = workspace.registry.protocol(job.protocol)
     task = workspace.task(job)  # files -> sessions -> trials and splits; model and decoder by name
     context = workspace.context(job)  # the fitted model, lazily; stages keyed in one place
-    protocol = workspace.registry.protocol(job.protocol)
     scores = run_protocol(protocol, context, task)
-    return keep_record(workspace.out, task, context, protocol.spec, scores, time.monotonic() - started)
+    return keep_record(workspace.folder, task, context, protocol.spec, scores, time.monotonic() - started)

@@ -77,7 +77,7 @@ def draw_figures(
     model, dataset, layout, activations, trained_on
         As they were given to :func:`neurobench_grasp.run.evaluate.evaluate`.
     seeds : sequence of int, optional
-        ScoreTable; default: all that have a record.
+        Networks; default: all that have a record.
     out : path
         Run folder.
     to : path, optional

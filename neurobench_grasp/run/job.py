@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -78,7 +81,7 @@ class Job:
         given = asdict(self)
         defaults = asdict(DEFAULTS)
         given["options"] = {k: v for k, v in given["options"].items() if v != defaults[k]}
-        return json.dumps(given, ensure_ascii=False)
+        return json.dumps(given)
 
     @classmethod
     def from_line(cls, line: str, where: str = "The job") -> Job:
@@ -100,7 +103,7 @@ class Job:
 
 
 def read_jobs(path: Path) -> list[Job]:
-    """Read the jobs of a file, one on each line.
+    """Read the jobs of a file, one on each line; of standard input if the path is ``-``.
 
     Raises
     ------
@@ -108,9 +111,14 @@ def read_jobs(path: Path) -> list[Job]:
         If the file cannot be read, or a line is no job; the message names line and field.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-        lines = raw.decode().splitlines()
+        if str(path) == "-":
+            raw = sys.stdin.buffer.read(MOST_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise NgbError(f"{path} is not a file; `ngb plan` prints jobs.")
+                raw = file.read(MOST_BYTES + 1)
+        lines = raw.decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise NgbError(f"Cannot read jobs from {path} ({reason}); `ngb plan` prints them.") from error
@@ -130,34 +138,35 @@ def networks(jobs: Iterable[Job]) -> list[list[Job]]:
     return list(groups.values())
 
 
-TYPES: Mapping[str, tuple[type, ...]] = {
-    "str": (str,),
-    "str | None": (str, type(None)),
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "tuple[str, ...]": (list,),
-    "Options": (dict,),
+KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "text"),
+    "str | None": ((str, type(None)), "text or null"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "tuple[str, ...]": ((list,), "a list of text"),
+    "Options": ((dict,), "an object"),
 }
-"""Annotations of the fields of jobs → types of their JSON values."""
+"""Annotations of fields → types of their JSON values, and what these are called."""
+LEAST = {"seed": 0, "time_limit": 0.01, "memory_limit": 0.5}
+MOST = {"seed": 2**63 - 1, "time_limit": 1e6, "memory_limit": 1e6}
 
 
 def _checked(data: Any, kind: type, where: str) -> dict[str, Any]:
-    """Return JSON values for the fields of a dataclass, each of its type."""
+    """Return JSON values for the fields of a dataclass, each of its type and in its range."""
     if not isinstance(data, dict):
         raise NgbError(f"{where} is not a JSON object; `ngb plan` prints jobs.")
-    known = {f.name: f for f in fields(kind)}
+    known = {f.name: str(f.type) for f in fields(kind)}
     for name, value in data.items():
         if name not in known:
-            raise NgbError(f"{where} has an unknown field {name!r}; a job has {', '.join(known)}.")
-        allowed = TYPES[str(known[name].type)]
-        wrong = not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)
+            raise NgbError(f"{where} has an unknown field {name!r}; known are {', '.join(known)}.")
+        types, called = KINDS[known[name]]
+        wrong = not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
         if wrong or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):
-            raise NgbError(
-                f"{where} has {value!r} in the field {name!r}; it must be of type {known[name].type}."
-            )
+            raise NgbError(f"{where} has {value!r} in the field {name!r}; it must be {called}.")
+        if name in LEAST and not LEAST[name] <= value <= MOST[name]:
+            allowed = f"from {LEAST[name]} to {MOST[name]:g}"
+            raise NgbError(f"{where} has {value!r} in the field {name!r}; it must be {allowed}.")
     if missing := [n for n in ("model", "dataset", "protocol") if n in known and n not in data]:
         raise NgbError(f"{where} lacks the field {missing[0]!r}.")
-    if data.get("seed", 0) < 0:
-        raise NgbError(f"{where} has a negative seed.")
     return data

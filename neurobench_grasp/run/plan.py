@@ -64,7 +64,6 @@ def plan(
         )
     place = str(Path(dataset).resolve()) if is_path(registry, dataset) else str(dataset)
     options = _absolute(options, workspace)
-    workspace.stages()  # a folder that cannot be written to is reported before anything is read
     wanted = list(protocols) or _applicable(workspace, workspace.find(model, place, options))
     wanted += [CURVES] if curves and CURVES not in wanted else []
     return [Job(model, place, protocol, seed, options) for seed in seeds for protocol in wanted]

@@ -170,6 +170,8 @@ class StoredActivations:
 
 def _load(path: Path) -> tuple[bytes, dict[str, NDArray[Any]]]:
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not a file")
         raw = path.read_bytes()
         file = np.load(io.BytesIO(raw), allow_pickle=False)
         return raw, {name: file[name] for name in file.files}

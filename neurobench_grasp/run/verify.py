@@ -217,7 +217,7 @@ def _again(folder: Path, filed: RecordFile, task: Task, workspace: Workspace, *,
     else:
         _check_network(task, record, folder)
     now = _score(task, record, workspace)
-    learned = bool(fitted_state(workspace.out, now))
+    learned = bool(fitted_state(workspace.folder, now))
     if not retrain and not state and learned and record.provenance.get("weights") is None:
         raise NgbError(
             f"{filed.path}: the model learns, but there is no checkpoint of seed {record.seed} to score; use "
@@ -229,7 +229,7 @@ def _again(folder: Path, filed: RecordFile, task: Task, workspace: Workspace, *,
     how = _origin(state=bool(state), learned=learned, refit=retrain and not long, record=record)
     how += f"; scored again {_where(other)}: {_agreement(record, now, exact=exact)}"
     if long:
-        trained, wrong = _train_tiny(task, record, workspace.out, workspace.progress)
+        trained, wrong = _train_tiny(task, record, workspace.folder, workspace.progress)
         how, problems = f"{how}; {trained}", [*problems, *wrong]
     level = "self-reported" if problems else "re-trained" if retrain else "re-scored"
     named = tuple(f"{name}: {problem}" for problem in problems)
@@ -242,7 +242,7 @@ def _score(task: Task, record: ScoreRecord, workspace: Workspace) -> ScoreRecord
     protocol = workspace.registry.protocol(str(record.protocol["name"]))
     context = make_context(task, record.seed, own, own, workspace.progress)
     scores = run_protocol(protocol, context, task)
-    return keep_record(workspace.out, task, context, protocol.spec, scores, time.monotonic() - started)
+    return keep_record(workspace.folder, task, context, protocol.spec, scores, time.monotonic() - started)
 
 
 def _task(
@@ -339,9 +339,16 @@ def _origin(*, state: bool, learned: bool, refit: bool, record: ScoreRecord) -> 
 def _others(record: ScoreRecord, now: ScoreRecord) -> list[str]:
     """List what has changed since the record was made; if nothing has, all numbers must be the same."""
     recorded, here = record.provenance, now.provenance
-    names = {"code": "code", "packages": "libraries", "python": "Python", "cpu": "machine"}
+    names = {"code": "code", "packages": "libraries", "python": "Python"}
     other = [name for field, name in names.items() if recorded.get(field) != here.get(field)]
+    other += ["machine"] if _processor(recorded) != _processor(here) else []
     return other + (["linear algebra"] if _architectures(recorded) != _architectures(here) else [])
+
+
+def _processor(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of the processor; how many cores a process could use does not matter."""
+    cpu = provenance.get("cpu")
+    return {k: v for k, v in cpu.items() if k != "usable_cores"} if isinstance(cpu, Mapping) else {}
 
 
 def _architectures(provenance: Mapping[str, Any]) -> set[str]:
@@ -353,7 +360,7 @@ def _architectures(provenance: Mapping[str, Any]) -> set[str]:
 
 
 def _where(other: Sequence[str]) -> str:
-    return f"with other {', '.join(other)}" if other else "with the same code on the same kind of machine"
+    return f"with different {', '.join(other)}" if other else "with the same code on the same kind of machine"
 
 
 def _compare(record: ScoreRecord, now: ScoreRecord, *, exact: bool) -> Iterator[str]:

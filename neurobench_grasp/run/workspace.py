@@ -23,18 +23,24 @@ class Workspace:
     ----------
     registry : Registry
         Where names are looked up.
-    out : path
-        Run folder; created when it is first needed.
+    out : path, optional
+        Run folder, needed for scoring; created when it is first needed.
     progress : callable
         Called with one-line status messages.
     """
 
     registry: Registry
-    out: Path
+    out: Path | None = None
     progress: Progress = lambda text: None
     _datasets: dict[tuple[str | Path, str | None, bool], Dataset] = field(default_factory=dict)
     _task: tuple[tuple[object, ...], Task] | None = None
     _context: tuple[tuple[object, ...], Context] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        assert self.out is not None, "only planning works without a run folder"
+        return self.out
 
     def stages(self) -> StageFolder:
         """Return the run folder's stages.
@@ -44,7 +50,7 @@ class Workspace:
         NgbError
             If the folder cannot be written to.
         """
-        return StageFolder(self.out / "stages")
+        return StageFolder(self.folder / "stages")
 
     def task(self, job: Job) -> Task:
         """Return what a job stands for; kept until a job of another model or dataset asks."""
@@ -62,6 +68,9 @@ class Workspace:
         if self._task is None or self._task[0] != key:
             if options.activations is None:  # an unknown name is reported before anything is read
                 self.registry.model(model)
+            self.registry.decoder(options.decoder)
+            if self.out is not None:  # nor is a folder that cannot be written to
+                self.stages()
             data = self._dataset(dataset, options.layout, options.quarantine)
             learned = data
             if options.trained_on is not None:

@@ -18,10 +18,11 @@ def apply_limits(memory: int, cpu: int | None, disk: int, *, mapped: bool = True
     ----------
     memory, disk : int
         Bytes of memory, and of any one file that is written.
-    Seconds of processor time; ``None``: no limit.
-        Seconds of computing; ``None``: no limit.
-    Whether memory counts the whole address space, or only writable memory: large libraries map far more
-    than they use.
+    cpu : int, optional
+        Seconds of processor time; ``None``: no limit.
+    mapped : bool
+        Whether memory counts the whole address space, or only writable memory: large libraries map far more
+        than they use.
 
     Returns
     -------

@@ -97,6 +97,11 @@ GOOD = Job("m", "d", "p")
         ('{"model": "m", "dataset": "d", "protocol": "p", "options": {"isolated": "x"}}', "'isolated'"),
         ('{"model": "m", "dataset": "d", "protocol": "p", "options": {"isolated": [1]}}', "'isolated'"),
         ('{"model": "m", "dataset": "d", "protocol": "p", "options": {"quarantine": 1}}', "'quarantine'"),
+        (
+            '{"model": "m", "dataset": "d", "protocol": "p", "options": {"memory_limit": -1}}',
+            "'memory_limit'",
+        ),
+        ('{"model": "m", "dataset": "d", "protocol": "p", "options": {"time_limit": NaN}}', "'time_limit'"),
     ],
 )
 def test_what_is_no_job_is_one_sentence_that_names_line_and_field(tmp_path, line, named):
@@ -180,20 +185,32 @@ def test_names_of_executors():
             executor_of(name)
 
 
-def test_a_failure_ends_the_jobs_of_its_model_alone():
-    done = []
-
+def test_a_failure_of_any_kind_ends_no_other_job():
     def score(job, workspace):
-        if job.model == "bad" and job.seed == 1:
-            raise NgbError("no")
-        done.append((job.model, job.seed))
+        if job.model == "bad" and job.seed < 2:
+            raise (NgbError("no"), ValueError("a plugin's own"))[job.seed]
         return f"{job.model} {job.seed}"
 
     jobs = [Job(m, "d", "p", s) for m in ("bad", "good") for s in range(3)]
     outcome = InProcess().map(score, jobs, None)
-    assert done == [("bad", 0), ("good", 0), ("good", 1), ("good", 2)]
-    assert outcome.records == ["bad 0", "good 0", "good 1", "good 2"]
-    assert {name: str(error) for name, error in outcome.failures.items()} == {"bad": "no"}
+    assert outcome.records == ["bad 2", "good 0", "good 1", "good 2"]
+    assert [(job.seed, str(error)) for job, error in outcome.failures] == [(0, "no"), (1, "a plugin's own")]
+
+
+@pytest.mark.parametrize("executor", [InProcess(), Workers(2)])
+def test_executors_report_the_same_failures(planted_file, tmp_path, cache, executor):
+    """Of two networks, on other datasets and by another protocol: each failed job with its reason."""
+    absent = str(tmp_path / "absent.nwb")
+    jobs = [
+        Job("linear_kinematic", absent, "encoding"),
+        Job("linear_kinematic", str(planted_file), "tracking"),
+        Job("linear_kinematic", str(planted_file), "encoding"),
+    ]
+    outcome = executor.map(score_here(), jobs, Workspace(load_registry(), tmp_path / "run"))
+    assert [r.protocol["name"] for r in outcome.records] == ["encoding"]
+    assert [job for job, _ in outcome.failures] == jobs[:2]
+    first, second = (str(error) for _, error in outcome.failures)
+    assert "absent.nwb" in first and "moves no hand" in second and "was not scored" not in first + second
 
 
 def test_worker_processes_give_the_records_of_this_process(planted_file, tmp_path, cache):
@@ -207,16 +224,6 @@ def test_worker_processes_give_the_records_of_this_process(planted_file, tmp_pat
     assert stable(there) == stable(here)
     assert stable(read_records([tmp_path / "there"])[0]) == stable(here)
     assert {text.split(":")[0] for text in reports} >= {f"linear_kinematic (seed {s})" for s in range(3)}
-
-
-def test_a_worker_that_fails_is_named_and_the_others_go_on(planted_file, tmp_path, cache):
-    jobs = [Job("linear_kinematic", str(place), "encoding", seed)
-            for seed, place in ((0, planted_file), (1, tmp_path / "absent.nwb"), (2, planted_file))]  # fmt: skip
-    workspace = Workspace(load_registry(), tmp_path / "run")
-    outcome = Workers(2).map(None, jobs, workspace)
-    assert [r.seed for r in outcome.records] == [0, 2]
-    ((name, error),) = outcome.failures.items()
-    assert name == "linear_kinematic (seed 1)" and "absent.nwb" in str(error)
 
 
 def test_a_worker_that_is_killed_is_one_sentence_and_continues_next_time(planted_file, tmp_path, cache):
@@ -235,9 +242,8 @@ def test_a_worker_that_is_killed_is_one_sentence_and_continues_next_time(planted
     killed = []
     workspace = Workspace(load_registry(), tmp_path / "run", kill_first)
     outcome = Workers(1).map(None, jobs, workspace)
-    assert killed and [str(e) for e in outcome.failures.values()] == [
-        "its worker process was ended by signal 9"
-    ]
+    ((job, error),) = outcome.failures
+    assert killed and job == jobs[0] and "worker process was ended by signal 9" in str(error)
     again = Workers(2).map(None, jobs, Workspace(load_registry(), tmp_path / "run"))
     whole = InProcess().map(score_here(), jobs, Workspace(load_registry(), tmp_path / "other"))
     assert not again.failures and stable(again.records) == stable(whole.records)
@@ -266,22 +272,11 @@ def ngb(*arguments, **options):
 
 
 def test_planned_jobs_are_run_from_a_file(planted_file, tmp_path, cache):
-    planned = ngb(
-        "plan",
-        "--model",
-        "linear_kinematic",
-        "--dataset",
-        planted_file,
-        "--seeds",
-        2,
-        "--out",
-        tmp_path / "run",
-    )
+    planned = ngb("plan", "--model", "linear_kinematic", "--dataset", planted_file, "--seeds", 2)
     assert planned.exit_code == 0, planned.stderr
     lines = planned.stdout.splitlines()
     assert [json.loads(line)["seed"] for line in lines] == [0, 1]
-    assert json.loads(ngb("plan", "--model", "linear_kinematic", "-d", planted_file, "-p", "encoding", "--json",
-                          "--out", tmp_path / "run").stdout) == [json.loads(lines[0])]  # fmt: skip
+    assert json.loads(ngb("plan", "--model", "linear_kinematic", "-d", planted_file, "-p", "encoding", "--json").stdout) == [json.loads(lines[0])]  # fmt: skip
     file = tmp_path / "job"
     file.write_text(lines[1])
     scored = ngb("score", "--job", file, "--json", "--out", tmp_path / "run")
@@ -308,8 +303,36 @@ def test_jobs_can_be_piped(planted_file, tmp_path, cache):
     assert len(json.loads(done.stdout)) == 1
 
 
-def test_a_job_goes_without_models(tmp_path):
-    assert ngb("score", "--job", tmp_path / "job", "--model", "linear_kinematic").exit_code == 2
+@pytest.mark.parametrize(
+    "option", [("--model", "m"), ("--dataset", "demo"), ("--seeds", "2"), ("--quarantine",), ("--curves",)]
+)
+def test_jobs_state_their_own_options(tmp_path, option):
+    refused = ngb("score", "--job", tmp_path / "job", *option)
+    assert refused.exit_code == 2 and option[0] in refused.stderr
+
+
+def test_a_pipe_is_no_file_of_jobs(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NgbError, match="is not a file"):
+        read_jobs(tmp_path / "pipe")
+
+
+def test_planning_writes_nothing(planted_file, tmp_path, monkeypatch, cache):
+    monkeypatch.chdir(tmp_path)
+    assert ngb("plan", "-m", "linear_kinematic", "-d", planted_file).exit_code == 0
+    assert not (tmp_path / "ngb-runs").exists()
+
+
+def test_workers_end_with_a_killed_parent(planted_file, tmp_path, cache):
+    command = [sys.executable, "-m", "neurobench_grasp", "score", "-m", "linear_kinematic", "-d", str(planted_file),
+               "-p", "encoding", "--seeds", "3", "--on", "local:2", "--out", str(tmp_path / "run")]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        next(line for line in process.stderr if "reading" in line)
+        process.kill()
+    deadline = time.monotonic() + 10
+    while (left := workers_of(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left
 
 
 def test_ctrl_c_leaves_no_worker_behind(planted_file, tmp_path, cache):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from neurobench_grasp.contract import ScoreRecord
-from neurobench_grasp.errors import NgbError, UnknownNameError
+from neurobench_grasp.errors import UnknownNameError
 from neurobench_grasp.run.job import Job
 from neurobench_grasp.run.workspace import Workspace
 
@@ -17,25 +17,24 @@ Score = Callable[[Job, Workspace], ScoreRecord]
 
 @dataclass
 class Outcome:
-    """What became of jobs.
+    """Results of jobs, network by network.
 
     Parameters
     ----------
     records : list of ScoreRecord
-        In the order of the jobs.
-    failures : dict of str to NgbError
-        Network → why its remaining jobs were given up.
+    failures : list of (Job, exception)
+        Jobs without a record, each with the reason.
     """
 
     records: list[ScoreRecord] = field(default_factory=list)
-    failures: dict[str, NgbError] = field(default_factory=dict)
+    failures: list[tuple[Job, BaseException]] = field(default_factory=list)
 
 
 class Executor(Protocol):
     """Runs jobs somewhere."""
 
     def map(self, score: Score, jobs: Sequence[Job], workspace: Workspace) -> Outcome:
-        """Score every job and write its record to ``workspace.out``."""
+        """Score every job and write its record to the run folder; a failure does not stop other jobs."""
 
 
 def executor_of(name: str) -> Executor:
