@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 import sys
 from collections.abc import Iterable, Mapping
@@ -114,9 +113,9 @@ def read_jobs(path: Path) -> list[Job]:
         if str(path) == "-":
             raw = sys.stdin.buffer.read(MOST_BYTES + 1)
         else:
+            if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
+                raise NgbError(f"{path} is not a file; `ngb plan` prints jobs.")
             with path.open("rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise NgbError(f"{path} is not a file; `ngb plan` prints jobs.")
                 raw = file.read(MOST_BYTES + 1)
         lines = raw.decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -88,7 +88,7 @@ GOOD = Job("m", "d", "p")
         ("[" * 100_000, "line of JSON"),
         ("[1]", "JSON object"),
         ('{"model": "m", "dataset": "d"}', "'protocol'"),
-        ('{"model": "m", "dataset": "d", "protocol": "p", "seed": -1}', "negative seed"),
+        ('{"model": "m", "dataset": "d", "protocol": "p", "seed": -1}', "'seed'"),
         ('{"model": "m", "dataset": "d", "protocol": "p", "seed": true}', "'seed'"),
         ('{"model": "m", "dataset": "d", "protocol": "p", "seed": 1.5}', "'seed'"),
         ('{"model": 3, "dataset": "d", "protocol": "p"}', "'model'"),
