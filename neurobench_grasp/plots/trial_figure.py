@@ -93,7 +93,7 @@ def _draw_error(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> None:
     axes.set_ylabel("keypoint error (mm)")
     axes.set_xlabel(_TIME)
     if len(names) == 1:
-        axes.legend(["simulated hand", "average posture"], frameon=False, ncols=2)
+        axes.legend(["simulated", "average posture"], frameon=False, ncols=2)
     _over_time(axes, table)
 
 

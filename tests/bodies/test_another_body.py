@@ -16,7 +16,7 @@ from neurobench_grasp.alignment.align import align
 from neurobench_grasp.bodies import body_of, find_body, recorded_kinematics
 from neurobench_grasp.checks.replay_controller import ReplayController, context_of
 from neurobench_grasp.cli import app
-from neurobench_grasp.data import load_session, session_from_arrays
+from neurobench_grasp.data import load_layout, load_session, session_from_arrays
 from neurobench_grasp.errors import UnknownNameError
 from neurobench_grasp.plots.trajectory import Trajectory
 from neurobench_grasp.plots.trial_figure import figure_png
@@ -24,6 +24,7 @@ from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols import tracking
 from neurobench_grasp.protocols.brain_control import protocol as brain_control
 from neurobench_grasp.protocols.context import LazyModel
+from neurobench_grasp.resources import resource
 
 NAME = "one_joint_arm"
 N_CONDITIONS, N_REPEATS = 5, 4
@@ -46,8 +47,7 @@ def reaching(body=NAME):
     phase = np.clip((times[:, None] - onset) / 0.6, 0, 1) * (times[:, None] < onset + 1.3)
     course = 10 * phase**3 - 15 * phase**4 + 6 * phase**5
     turned = 0.2 * (1 + np.arange(n) % N_CONDITIONS) + 0.02 * rng.standard_normal(n)
-    elbow = 1.2 + course @ turned - 0.6 * course.any(axis=1)
-    elbow = np.clip(elbow, 0.05, 2.35)
+    elbow = 0.8 + course @ turned
     rates = 10 + 30 * (elbow - elbow.min())
     spikes = {str(u): times[rng.random(len(times)) < 0.02 * rates] + 0.005 for u in range(6)}
     return session_from_arrays(
@@ -121,6 +121,13 @@ def test_a_recorded_angle_becomes_its_posture(arm, tmp_path):
     )
     name, features = recorded_kinematics(trials)
     assert (name, features.values.shape[1]) == ("muscle_kinematics", 2 * 2 * 6)
+
+
+def test_a_layout_names_the_body(tmp_path):
+    shipped = resource("nwb_schemas") / "hand-reach-to-grasp.yaml"
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"{shipped.read_text()}\nbody: {NAME}\n")
+    assert (load_layout(shipped).body, load_layout(mine).body) == ("myohand", NAME)
 
 
 def test_digests_name_another_body_and_not_the_default_one(arm):

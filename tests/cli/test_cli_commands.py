@@ -115,7 +115,7 @@ def test_version_and_help(ngb):
     assert ngb("--version").stdout == f"ngb {__version__}\n"
     shown = ngb("--help")
     assert shown.exit_code == 0
-    listings = ("models", "datasets", "protocols", "decoders", "plugins")
+    listings = ("models", "datasets", "protocols", "decoders", "bodies", "plugins")
     for command in ("score", *listings, "compare", "leaderboard", "data"):
         assert re.search(rf"│ {command} +\w", shown.stdout)
 

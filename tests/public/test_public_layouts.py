@@ -355,5 +355,5 @@ def test_series_under_analysis_are_shown(public):
 
 
 def test_a_dataset_unfit_for_controllers_is_reported(public, tmp_path):
-    with pytest.raises(NgbError, match="imitates hand movements, and this session has no joint angles"):
+    with pytest.raises(NgbError, match="imitates movements, and this session has no joint angles"):
         run.evaluate("muscle_ppo", public("falcon-m1"), protocols=["tracking"], out=tmp_path / "run")

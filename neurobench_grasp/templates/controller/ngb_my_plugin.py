@@ -115,9 +115,9 @@ def posed(trials):
     from neurobench_grasp.bodies import body_of  # MuJoCo; listing models must stay quick
 
     body = body_of(trials)
-    if abs(trials.dt - body.control_step) > 1e-9:
-        step_ms = 1000 * body.control_step
-        raise NgbError(f"my_plugin needs angles in steps of {step_ms:g} ms.")
+    step_ms = 1000 * body.control_step
+    if abs(1000 * trials.dt - step_ms) > 1e-6:
+        raise NgbError(f"my_plugin needs joint angles every {step_ms:g} ms.")
     return body, trials.joint_angles
 
 
