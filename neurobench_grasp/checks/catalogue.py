@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neurobench_grasp.checks import controller, dataset, decoder, model, plugin, protocol, side_effects
+from neurobench_grasp.checks import (
+    controller,
+    dataset,
+    decoder,
+    model,
+    plugin,
+    protocol,
+    recurrent,
+    side_effects,
+)
 from neurobench_grasp.checks.rules import Broken, Check, Inapplicable, checks_in
 
 KINDS = ("plugin", "model", "dataset", "protocol", "decoder")
@@ -26,7 +35,7 @@ def checks_of(kind: str) -> tuple[Check, ...]:
     if kind == "plugin":
         return checks_in(plugin)
     if kind == "model":
-        return checks_in(model) + checks_in(controller) + checks_in(side_effects)
+        return checks_in(model) + checks_in(controller) + checks_in(recurrent) + checks_in(side_effects)
     own = checks_in({"dataset": dataset, "protocol": protocol, "decoder": decoder}[kind])
     return own + (checks_in(side_effects) if kind == "decoder" else ())
 
@@ -98,11 +107,14 @@ def why_not(one: Check, statuses: Mapping[str, str]) -> str:
 
 
 def _blamed(one: Check, statuses: Mapping[str, str]) -> str:
-    """Return the failed or skipped check that this one depends on; empty if there is none."""
+    """Return the check that this one depends on and that failed; empty if there is none.
+
+    One that was skipped is none: both do not apply, and this one will say so itself.
+    """
     for need in one.needs:
         if statuses.get(need) == "not run":
             return _blamed(_named(need), statuses)
-        if statuses.get(need) != "pass":
+        if statuses.get(need) not in ("pass", "skip"):
             return need
     return ""
 
