@@ -20,7 +20,6 @@ from neurobench_grasp.checks import (
 from neurobench_grasp.checks.rules import Broken, Check, Inapplicable, checks_in
 
 KINDS = ("plugin", "model", "dataset", "protocol", "decoder")
-N_TRAIN, N_PROBE = 12, 5
 
 
 @functools.cache
@@ -62,9 +61,7 @@ def fixture_of(order: Mapping[str, Any], code: set[str]) -> Any:
         return decoder.DecoderCase(audit, order["distribution"], session)
     from neurobench_grasp.checks.fixture import ModelCase
 
-    trials = session.scored
-    last = range(len(trials) - N_PROBE, len(trials))
-    return ModelCase(audit, folder, order["distribution"], trials.select(range(N_TRAIN)), trials.select(last))
+    return ModelCase(audit, folder, order["distribution"], session)
 
 
 def outcome(one: Check, case: Any, statuses: Mapping[str, str]) -> tuple[str, str]:

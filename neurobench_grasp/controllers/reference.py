@@ -59,8 +59,8 @@ class Reference:
             )
         if abs(trials.dt - CONTROL_STEP) > 1e-9:  # otherwise the hand would move at another speed
             raise UnsupportedError(
-                f"{trials.sessions[0]} has bins of {1000 * trials.dt:g} ms, and controllers move in steps of "
-                f"{1000 * CONTROL_STEP:g} ms; score a model that is not a controller."
+                f"{trials.sessions[0]} has steps of {1000 * trials.dt:g} ms, and controllers move in steps "
+                f"of {1000 * CONTROL_STEP:g} ms; set `step_s={CONTROL_STEP:g}` in the controller's ModelSpec."
             )
         angles = trials.joint_angles
         if margin is not None:

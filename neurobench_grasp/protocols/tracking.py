@@ -74,7 +74,7 @@ def per_trial(context: Context, session: AlignedSession) -> PerTrial:
 
 
 def _measure(context: Context, session: AlignedSession) -> Arrays:
-    trials = session.scored
+    trials = context.clock(session).scored
     assert trials.joint_angles is not None
     tracking = context.model.controller.track(trials)
     check_tracking(tracking, trials)

@@ -43,13 +43,14 @@ def make_imitation(
     NgbError
         If there is no such dataset, or it has no joint angles.
     """
+    from neurobench_grasp.bodies import CONTROL_STEP
     from neurobench_grasp.controllers.environment import ImitationEnv
     from neurobench_grasp.controllers.reference import Reference
     from neurobench_grasp.controllers.settings import ControllerSettings
     from neurobench_grasp.plugins import load_registry
     from neurobench_grasp.run.dataset import load_dataset
 
-    trials = load_dataset(load_registry(), dataset).behaviour(split)
+    trials = load_dataset(load_registry(), dataset).behaviour(split, CONTROL_STEP)
     chosen = ControllerSettings(**settings)
     least = chosen.least_movements if split == "train" else 0
     reference = Reference.of(trials, chosen.margin_steps, at_least=least)

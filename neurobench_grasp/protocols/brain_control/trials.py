@@ -64,10 +64,11 @@ class DecodingTrials:
             raise UnsupportedError("the session has no joint angles of the hand to decode")
         if not session.units:
             raise UnsupportedError("the session has no units to decode from")
-        if abs(session.trials.dt - CONTROL_STEP) > 1e-9:
+        step = context.model.step_s or CONTROL_STEP
+        if abs(session.trials.dt - step) > 1e-9:  # commands are decoded bin by bin
             raise UnsupportedError(
                 f"the session has bins of {1000 * session.trials.dt:g} ms, and controllers move in steps of "
-                f"{1000 * CONTROL_STEP:g} ms"
+                f"{1000 * step:g} ms"
             )
         units, index = recorded_throughout(session)
         places = {int(i): k for k, i in enumerate(index)}
