@@ -53,7 +53,7 @@ class ModelSpec:
         if self.step_s is None:
             return
         ticks = self.step_s * 1e6
-        if not (ticks >= 1 and abs(ticks - round(ticks)) < 1e-3):
+        if not (1 <= ticks < 1e9 and abs(ticks - round(ticks)) < 1e-3):
             raise ValueError(f"step_s is {self.step_s!r}; give whole microseconds, in seconds")
 
 
