@@ -27,7 +27,9 @@ import torch
 from mujoco import rollout
 from rich.console import Console
 
-from neurobench_grasp.bodies.simulator import PHYSICS_STEPS, body_model, to_control
+from neurobench_grasp.bodies.myohand import build_myohand
+from neurobench_grasp.bodies.simulator import actuated_model, to_control
+from neurobench_grasp.bodies.spec import PHYSICS_STEPS
 from neurobench_grasp.contract import Decoder, Floats, Goal, Ragged, Trials
 from neurobench_grasp.controllers.closed_loop import run_closed_loop
 from neurobench_grasp.controllers.controller import NetworkController
@@ -99,7 +101,7 @@ class Bench:
         return self.steps(reference.offsets) / (time.perf_counter() - start)
 
     def _plain_trial(self, reference: Reference, trial: int) -> None:
-        model = body_model("muscle", PHYSICS_STEPS)
+        model = actuated_model(build_myohand(), "muscle", PHYSICS_STEPS)
         data = mujoco.MjData(model)
         first, stop = reference.offsets[trial], reference.offsets[trial + 1]
         data.qpos[:], data.qvel[:] = reference.joint_angles[first], 0.0
@@ -118,17 +120,17 @@ class Bench:
             with torch.inference_mode():
                 given = self.network.act(torch.as_tensor(observed[None]), torch.as_tensor(embedding))
             action = given.numpy()[0]
-            data.ctrl[:] = to_control("muscle", action[None])[0]
+            data.ctrl[:] = to_control(build_myohand(), "muscle", action[None])[0]
             mujoco.mj_step(model, data, nstep=PHYSICS_STEPS)
 
 
 def _bare_rollout(lengths: Floats) -> None:
     """Step hands with fixed controls for the duration of each trial, returning states."""
-    model = body_model("muscle", PHYSICS_STEPS)
+    model = actuated_model(build_myohand(), "muscle", PHYSICS_STEPS)
     data = [mujoco.MjData(model)]
     rng = np.random.default_rng(0)
     actions = np.clip(0.4 * rng.standard_normal((16, len(lengths), model.nu)), -1, 1)
-    controls = [to_control("muscle", a)[:, None] for a in actions]
+    controls = [to_control(build_myohand(), "muscle", a)[:, None] for a in actions]
     state = np.zeros((len(lengths), mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS)))
     with rollout.Rollout(nthread=1) as pool:
         for step in range(int(lengths[0])):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurobench_grasp.bodies import JOINTS, KEYPOINTS, keypoints, muscle_kinematics, posture
+from neurobench_grasp.bodies.myohand import JOINTS, KEYPOINTS, build_myohand
 from neurobench_grasp.contract import Session
 from neurobench_grasp.data import load_session
 from neurobench_grasp.demo import demo_files
@@ -66,7 +66,7 @@ def glove_movements(folder: Path) -> Iterator[Movement]:
             last = first + min(int(np.argmax(quiet)) if quiet.any() else len(quiet), 100)
             if last - first >= 15:
                 part = angles[first:last]
-                hand = posture(part, signal.columns, GLOVE).joint_angles
+                hand = build_myohand().posture(part, signal.columns, GLOVE).joint_angles
                 yield Movement(file.stem, name, part, aperture(hand))
 
 
@@ -78,7 +78,8 @@ def myodm_movements(folder: Path) -> Iterator[Movement]:
         last = int(np.argmax(np.linalg.norm(place - place[0], axis=1) > 0.005))
         if last >= 8:
             # by position: the clips have the same order of joints, but swap two names
-            angles = smooth(posture(clip["robot"][:, 6:].astype(float), JOINTS).joint_angles)[:last]
+            recorded = build_myohand().posture(clip["robot"][:, 6:].astype(float), JOINTS)
+            angles = smooth(recorded.joint_angles)[:last]
             yield Movement("all", file.stem.split("_")[1], angles, aperture(angles))
 
 
@@ -103,7 +104,7 @@ def smooth(values: np.ndarray) -> np.ndarray:
 
 
 def aperture(joint_angles: np.ndarray) -> np.ndarray:
-    points = keypoints(joint_angles).reshape(len(joint_angles), -1, 3)
+    points = build_myohand().keypoint_positions(joint_angles).reshape(len(joint_angles), -1, 3)
     thumb, index = (points[:, KEYPOINTS.index(name)] for name in ("thumb_tip", "index_tip"))
     return 1000 * np.linalg.norm(thumb - index, axis=1)
 
@@ -190,7 +191,7 @@ def describe_drives(session: Session) -> dict[str, object]:
     """
     movements = make_movements(session.subject, session.id)
     population = make_population(session.id, movements)
-    muscles = muscle_kinematics(movements.joint_angles, DT)
+    muscles = build_myohand().muscle_kinematics(movements.joint_angles, DT)
     features = {"muscle": np.concatenate([muscles.length, muscles.velocity], axis=1), "goal": movements.goal}
     edges = np.arange(len(movements.times) + 1) * DT
     spikes = np.split(session.units.spike_times, session.units.spike_offsets[1:-1])

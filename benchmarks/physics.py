@@ -20,9 +20,10 @@ import numpy as np
 from mujoco import rollout
 from rich.console import Console
 
-from neurobench_grasp.bodies import CONTROL_STEP, Hands, keypoints
-from neurobench_grasp.bodies.simulator import body_model, to_control
-from neurobench_grasp.controllers import closed_loop as loop
+from neurobench_grasp.bodies.myohand import build_myohand
+from neurobench_grasp.bodies.simulator import Simulation, actuated_model, to_control
+from neurobench_grasp.bodies.spec import CONTROL_STEP
+from neurobench_grasp.controllers.closed_loop import run_closed_loop
 from neurobench_grasp.controllers.controller import NetworkController
 from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.plugins import load_registry
@@ -52,21 +53,20 @@ def visits(n_trials: int) -> Visits:
     trials = ood.select(range(0, len(ood), max(1, len(ood) // n_trials)))
     seen: Visits = []
 
-    class Recorded(Hands):
-        def step(self, action: np.ndarray) -> None:
-            seen.append((self.state()["state"][: len(action)], np.array(action)))
-            super().step(action)
+    def recorded(bodies: Simulation, action: np.ndarray) -> None:
+        seen.append((bodies.state()["state"][: len(action)], np.array(action)))
+        original(bodies, action)
 
-    original, loop.Hands = loop.Hands, Recorded
+    original, Simulation.step = Simulation.step, recorded
     try:
-        loop.run_closed_loop(model._network, "muscle", Reference.of(trials), model.settings)
+        run_closed_loop(model._network, "muscle", Reference.of(trials), model.settings)
     finally:
-        loop.Hands = original
+        Simulation.step = original
     return seen
 
 
 def model_of(integrator: int, steps: int) -> mujoco.MjModel:
-    model = copy.copy(body_model("muscle", steps))
+    model = copy.copy(actuated_model(build_myohand(), "muscle", steps))
     model.opt.integrator = integrator
     return model
 
@@ -81,7 +81,7 @@ def replay(seen: Visits, integrator: int, steps: int, horizon: int) -> np.ndarra
             n = len(seen[start + horizon - 1][1])
             state, course = seen[start][0][:n], []
             for step in range(horizon):
-                control = to_control("muscle", seen[start + step][1][:n])[:, None]
+                control = to_control(build_myohand(), "muscle", seen[start + step][1][:n])[:, None]
                 states, _ = pool.rollout(model, data, state, control, nstep=steps)
                 state = states[:, -1]
                 course.append(state[:, 1:24])
@@ -101,7 +101,7 @@ def plain(seen: Visits, horizon: int) -> np.ndarray:
             mujoco.mj_setState(model, data, np.ascontiguousarray(seen[start][0][i]), kind)
             course = []
             for step in range(horizon):
-                data.ctrl[:] = to_control("muscle", seen[start + step][1][i : i + 1])[0]
+                data.ctrl[:] = to_control(build_myohand(), "muscle", seen[start + step][1][i : i + 1])[0]
                 for _ in range(REFERENCE[2]):
                     mujoco.mj_step(model, data)
                 course.append(data.qpos.copy())
@@ -111,7 +111,9 @@ def plain(seen: Visits, horizon: int) -> np.ndarray:
 
 def deviation(angles: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Distance of the keypoints over replays and steps, mm."""
-    points = [keypoints(a.reshape(-1, 23)).reshape(-1, 20, 3) for a in (angles, reference)]
+    points = [
+        build_myohand().keypoint_positions(a.reshape(-1, 23)).reshape(-1, 20, 3) for a in (angles, reference)
+    ]
     apart = 1000 * np.linalg.norm(points[0] - points[1], axis=2)
     return {
         "mean_mm": round(float(apart.mean()), 3),

@@ -35,7 +35,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
-from neurobench_grasp.bodies.simulator import body_model, to_control
+from neurobench_grasp.bodies.simulator import actuated_model, to_control
 from neurobench_grasp.contract import Trials
 from neurobench_grasp.controllers.checkpoints import trained_networks
 from neurobench_grasp.controllers.environment import Imitation, ImitationVecEnv
@@ -124,13 +124,13 @@ def raw_rate(env: ImitationVecEnv, seconds: float) -> float:
     """Return control steps per second of bare ``mujoco.rollout`` with random actions, returning states."""
     import mujoco
 
-    model = body_model("muscle", OURS.physics_steps)
+    model = actuated_model(env.task.reference.body, "muscle", OURS.physics_steps)
     data = [mujoco.MjData(model) for _ in range(usable_cores())]
     rng = np.random.default_rng(0)
     actions = np.clip(0.4 * rng.standard_normal((16, env.num_envs, model.nu)), -1, 1)
-    controls = [to_control("muscle", a)[:, None] for a in actions]
+    controls = [to_control(env.task.reference.body, "muscle", a)[:, None] for a in actions]
     env.reset()
-    state = env.task.hands.state()["state"]
+    state = env.task.bodies.state()["state"]
     with rollout.Rollout(nthread=len(data)) as pool:
 
         def step(i: int) -> None:

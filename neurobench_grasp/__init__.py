@@ -2,6 +2,8 @@
 
 from neurobench_grasp.contract import (
     Activations,
+    Body,
+    BodySpec,
     Controller,
     DatasetSpec,
     DecodedTrials,
@@ -28,6 +30,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Activations",
+    "Body",
+    "BodySpec",
     "Controller",
     "DatasetSpec",
     "DecodedTrials",

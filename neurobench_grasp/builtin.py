@@ -5,7 +5,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from neurobench_grasp.contract import DatasetSpec, Decoder, DecoderSpec, ProtocolSpec, Scores
+from neurobench_grasp.contract import Body, BodySpec, DatasetSpec, Decoder, DecoderSpec, ProtocolSpec, Scores
 from neurobench_grasp.hookspecs import hookimpl
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES, ENCODING, LAYERS, TRACKING
@@ -39,6 +39,24 @@ def ngb_datasets() -> Iterator[DatasetSpec]:
             summary=entry.summary,
             details=entry.details,
         )
+
+
+def _myohand() -> Body:
+    from neurobench_grasp.bodies.myohand import build_myohand
+
+    return build_myohand()
+
+
+@hookimpl
+def ngb_bodies() -> Iterator[BodySpec]:
+    """Offer the built-in body."""
+    yield BodySpec(
+        "myohand",
+        build=_myohand,
+        summary="forearm, wrist and hand of a human with 39 muscles",
+        licence="Apache-2.0",
+        source="MyoSuite 3.0.0, hand_standard",
+    )
 
 
 def _encoding(context: Context) -> Scores:

@@ -41,10 +41,10 @@ LATER = "run `ngb doctor` again when this machine is less busy"
 SIZE_TIME = 1.0  # s for summing the sizes of a folder's files
 
 _DRAW = """
-import numpy as np
-from neurobench_grasp.bodies.render import HandPainter, drawing_backend
-painter = HandPainter(32, 32)
-picture = painter.paint(np.zeros(23), (1.0, 0.5, 0.5))
+from neurobench_grasp.bodies.myohand import build_myohand
+from neurobench_grasp.bodies.render import drawing_backend
+hand = build_myohand()
+picture = hand.painter(32, 32).paint(0 * hand.neutral, (1.0, 0.5, 0.5))
 print("a white picture" if picture.std() == 0 else drawing_backend())
 """
 _TORCH = """

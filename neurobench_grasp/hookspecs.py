@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from neurobench_grasp.contract import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
+from neurobench_grasp.contract import BodySpec, DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
 
 PROJECT = "neurobench_grasp"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -106,4 +106,23 @@ def ngb_decoders() -> Iterable[DecoderSpec]:  # type: ignore[empty-body]
     >>> decoder.observe(np.array([[0], [4]])).round(6)
     array([[0.5],
            [4.5]])
+    """
+
+
+@hookspec
+def ngb_bodies() -> Iterable[BodySpec]:  # type: ignore[empty-body]
+    """Offer bodies that controllers move; layouts name the one of their joint angles.
+
+    Examples
+    --------
+    >>> from neurobench_grasp import BodySpec, hookimpl
+    >>> def build():
+    ...     from neurobench_grasp.bodies.myohand import build_myohand  # MuJoCo; listing must stay fast
+    ...     return build_myohand()
+    >>> @hookimpl
+    ... def ngb_bodies():
+    ...     yield BodySpec("hand", build, summary="a hand", licence="Apache-2.0", source="MyoSuite 3.0.0")
+    >>> (spec,) = ngb_bodies()
+    >>> len(spec.build().joints)
+    23
     """

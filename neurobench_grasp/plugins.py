@@ -28,7 +28,7 @@ import pluggy
 
 import neurobench_grasp
 from neurobench_grasp import hookspecs
-from neurobench_grasp.contract import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
+from neurobench_grasp.contract import BodySpec, DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
 from neurobench_grasp.errors import PluginError, UnknownNameError
 
 GROUP = hookspecs.PROJECT
@@ -38,12 +38,14 @@ HOOKS: Mapping[str, type[Any]] = {
     "ngb_datasets": DatasetSpec,
     "ngb_protocols": ProtocolSpec,
     "ngb_decoders": DecoderSpec,
+    "ngb_bodies": BodySpec,
 }
 KINDS: Mapping[type[Any], str] = {
     ModelSpec: "model",
     DatasetSpec: "dataset",
     ProtocolSpec: "protocol",
     DecoderSpec: "decoder",
+    BodySpec: "body",
 }
 CORE = "neurobench-grasp"
 """The distribution of this package."""
@@ -74,7 +76,7 @@ class Provided(Generic[Spec]):
 
     Parameters
     ----------
-    spec : ModelSpec, DatasetSpec, ProtocolSpec or DecoderSpec
+    spec : ModelSpec, DatasetSpec, ProtocolSpec, DecoderSpec or BodySpec
     distribution, version : str
         The distribution that the plugin belongs to.
     isolated : Isolated, optional
@@ -152,6 +154,10 @@ class Registry:
         """All decoders, by name."""
         return self._provided[DecoderSpec]
 
+    def bodies(self) -> tuple[Provided[BodySpec], ...]:
+        """All bodies, by name."""
+        return self._provided[BodySpec]
+
     def model(self, name: str) -> Provided[ModelSpec]:
         """Return the model of that name.
 
@@ -175,6 +181,10 @@ class Registry:
     def decoder(self, name: str) -> Provided[DecoderSpec]:
         """Return the decoder of that name; raises like :meth:`model`."""
         return self._one(DecoderSpec, name)
+
+    def body(self, name: str) -> Provided[BodySpec]:
+        """Return the body of that name; raises like :meth:`model`."""
+        return self._one(BodySpec, name)
 
     def with_isolated(self, models: Sequence[Provided[ModelSpec]]) -> Registry:
         """Add isolated models; they replace those of the same distribution and name installed here."""

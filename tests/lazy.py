@@ -11,5 +11,5 @@ class Lazy:
 
     def __getattr__(self, attribute: str):
         if attribute.startswith("_"):
-            raise AttributeError(attribute)  # pytest looks at every name of a test module
+            raise AttributeError(attribute)  # pytest inspects every name of a test module
         return getattr(import_module(self._name), attribute)

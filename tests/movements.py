@@ -3,17 +3,18 @@
 import numpy as np
 from recorded import write_for_test
 
-from neurobench_grasp.bodies import JOINTS, NEUTRAL, joint_limits
+from neurobench_grasp.bodies.myohand import JOINTS, build_myohand
 from neurobench_grasp.contract import Ragged, Trials
 from neurobench_grasp.data import session_from_arrays
 
-REST = np.array([NEUTRAL[joint] for joint in JOINTS])
+HAND = build_myohand()
+REST = HAND.neutral
 
 
 def grasp_trials(n_trials=6, *, n_steps=30, pad=12, n_objects=3, seed=0):
     """Minimum-jerk movements from rest to a posture of the object, a little different each time."""
     rng = np.random.default_rng(seed)
-    low, high = joint_limits().T
+    low, high = HAND.joint_limits.T
     closed = np.clip(REST + 0.3 * rng.standard_normal((n_objects, 23)), low, high)
     phase = np.clip((np.arange(n_steps + 2 * pad) - pad) / n_steps, 0, 1)
     course = (10 * phase**3 - 15 * phase**4 + 6 * phase**5)[:, None]
@@ -40,7 +41,7 @@ def write_grasp_session(path, *, n_objects=6, n_repeats=5, units=True):
     """An NWB file in which a hand grasps objects; two units follow two joints (none with ``units=False``)."""
     n = n_objects * n_repeats
     rng = np.random.default_rng(5)
-    low, high = joint_limits().T
+    low, high = HAND.joint_limits.T
     closed = REST + 0.3 * rng.standard_normal((n_objects, 23))
     onset = 1.0 + 2.0 * np.arange(n)
     times = np.arange(0, onset[-1] + 2, 0.02) + 0.01

@@ -103,7 +103,7 @@ class Planted:
 def context_of(*sessions, activations=None, seed=0, stages=None, decoder=RIDGE, **methods):
     """A context that scores the latents themselves and keeps nothing.
 
-    ``methods`` make the model a controller, see :class:`Planted`; ``stages`` may look at what every stage
+    ``methods`` make the model a controller, see :class:`Planted`; ``stages`` may record what every stage
     makes: ``stages(stage, session, make, **inputs)``.
     """
     activations = activations or (lambda trials: Activations({"latents": trials.signals["latents"]}))

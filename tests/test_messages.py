@@ -13,7 +13,7 @@ from neurobench_grasp.cli import app
 
 USAGE = [
     ("score", r"a model, or activations in a file"),
-    ("score --model x --nonsense", r"No such option: --nonsense"),
+    ("score --model x --unknown", r"No such option: --unknown"),
     ("score --model x --seeds 0", r"greater than or equal to 1"),
     ("score --model x --seeds 2 --seed 1", r"one of --seeds and --seed, not both"),
     ("score --activations a.npz -m a -m b", r"goes with one --model"),

@@ -13,6 +13,7 @@ SEARCHED = (
     "benchmarks",
     "nwb_schemas",
     "packaging",
+    "tests",
     "registry/README.md",
     "registry/datasets",
     "README.md",
@@ -60,7 +61,7 @@ def findings(files, root):
 def searched_files():
     for place in (ROOT / name for name in SEARCHED):
         for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            if path.suffix in SUFFIXES and path.is_file():
+            if path.suffix in SUFFIXES and path.is_file() and path != Path(__file__):
                 yield path
 
 

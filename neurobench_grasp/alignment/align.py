@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ from neurobench_grasp.alignment.overlap import fingerprints, tied_trials
 from neurobench_grasp.alignment.rates import TICKS_PER_SECOND, bin_spikes, smooth, to_ticks
 from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits, Recording, bins_before
 from neurobench_grasp.alignment.settings import ALIGNMENT
+from neurobench_grasp.bodies import find_body
 from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, Session, Signal, Trials, TrialTable, Units
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.scoring.ev import between_rows
@@ -299,6 +300,7 @@ def _behaviour(
         joint_angles=angles,
         events={k: v[kept] - start for k, v in table.events.items()},
         signal_lags=window.signal_lags,
+        body=session.body,
     )
     return trials, notes + angle_notes, _unusable(session, signals, at)
 
@@ -327,25 +329,21 @@ def _unusable(session: Session, signals: Mapping[str, Ragged], at: Floats) -> di
 
 
 def _joint_angles(session: Session, sampled: Mapping[str, Ragged]) -> tuple[Ragged | None, list[str]]:
-    """Bring joint angles within the hand's limits, where the session recorded any."""
+    """Bring joint angles within the limits of the session's body, where any were recorded."""
     named = [s for s in session.signals.values() if s.role == "joint_angle"]
-    if not named or not _maps_to_hand(named[0].columns, session):
+    if not named:
         return None, []
-    from neurobench_grasp.bodies import posture
-
-    signal = named[0]
-    result = posture(sampled[signal.name].values, signal.columns, session.joint_map)
+    signal, body = named[0], find_body(session.body)
+    if not any(c in session.joint_map or c in body.joints for c in signal.columns):
+        return None, []
+    result = body.posture(sampled[signal.name].values, signal.columns, session.joint_map)
     notes = []
     if result.clipped:
         n_clipped = sum(result.clipped.values())
         joints = ", ".join(result.clipped)
-        notes.append(f"{n_clipped} joint-angle samples beyond the hand's limits were clipped ({joints})")
+        notes.append(
+            f"{n_clipped} joint-angle samples beyond the limits of {body.name} were clipped ({joints})"
+        )
     if result.missing:
         notes.append(f"joints not recorded, held at neutral: {', '.join(result.missing)}")
     return Ragged(result.joint_angles, sampled[signal.name].offsets), notes
-
-
-def _maps_to_hand(columns: Sequence[str], session: Session) -> bool:
-    from neurobench_grasp.bodies import JOINTS
-
-    return any(c in session.joint_map or c in JOINTS for c in columns)

@@ -5,60 +5,32 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.bodies.myohand import JOINTS, KEYPOINTS, build_hand
+from neurobench_grasp.bodies.spec import BodyModel
 from neurobench_grasp.contract import Floats, Ints
+from neurobench_grasp.contract.body import MuscleKinematics
 from neurobench_grasp.errors import NgbError
 
 _MIN_STEPS_PER_THREAD = 200  # below, threads do not pay off
 _MAX_THREADS = 4  # the loop holds the GIL for a quarter of its time
 
 
-@dataclass(frozen=True)
-class MuscleKinematics:
-    """Muscles (with their tendons) along a movement, in the order of :data:`MUSCLES`.
-
-    Parameters
-    ----------
-    length : ndarray, shape (n_steps, 39)
-        Metres.
-    velocity : ndarray, shape (n_steps, 39)
-        Metres per second, positive when lengthening.
-    """
-
-    length: Floats
-    velocity: Floats
-
-
-def muscle_kinematics(joint_angles: Floats, dt: float, offsets: Ints | None = None) -> MuscleKinematics:
+def muscle_kinematics(
+    body: BodyModel, joint_angles: Floats, dt: float, offsets: Ints | None = None
+) -> MuscleKinematics:
     """Return lengths and velocities of the muscles along recorded joint angles.
 
-    Joint velocities are central differences (one-sided at a trial's ends) and become muscle velocities
-    through the moment arms at each step. Every step is computed independently, so neither the other steps in
-    the call nor the number of threads changes a bit of the result.
-
-    Parameters
-    ----------
-    joint_angles : ndarray, shape (n_steps, 23)
-        rad, in the order of :data:`JOINTS`.
-    dt : float
-        Seconds between steps.
-    offsets : ndarray of int64, shape (n_trials + 1,), optional
-        Start of each trial; differences do not extend across trials. Default: one trial.
-
-    Returns
-    -------
-    MuscleKinematics
+    Every step is computed independently, so neither the other steps in the call nor the number of threads
+    changes a bit of the result.
 
     Raises
     ------
     NgbError
-        If the angles do not have 23 columns, or a trial has fewer than two steps.
+        If the angles are not of the body, or a trial has fewer than two steps.
     """
-    _check(joint_angles)
+    _check(body, joint_angles)
     bounds = np.array([0, len(joint_angles)]) if offsets is None else offsets
     if len(bounds) < 2 or np.any(np.diff(bounds) < 2):
         raise NgbError("Muscle velocities need trials of at least two steps.")
@@ -66,90 +38,74 @@ def muscle_kinematics(joint_angles: Floats, dt: float, offsets: Ints | None = No
     joint_velocity = np.concatenate([np.gradient(trial, dt, axis=0) for trial in trials])
 
     length, moments = _at_each_step(
-        joint_angles, ("mj_tendon", "mj_transmission"), ("actuator_length", "actuator_moment")
+        body, joint_angles, ("mj_tendon", "mj_transmission"), ("actuator_length", "actuator_moment")
     )
-    row, joint = _moment_pattern()
+    row, joint = _moment_pattern(body)
     velocity = np.zeros_like(length)
     for entry in range(moments.shape[1]):  # in a fixed order, for bit-identical results
         velocity[:, row[entry]] += moments[:, entry] * joint_velocity[:, joint[entry]]
     return MuscleKinematics(length, velocity)
 
 
-def muscle_capacity(joint_angles: Floats) -> tuple[Floats, Floats]:
-    """Return moment arms of the muscles, and the isometric force of each when fully active.
+def muscle_capacity(body: BodyModel, joint_angles: Floats) -> tuple[Floats, Floats]:
+    """Return moment arms, (n_steps, n_muscles, n_joints) in m, and active isometric forces in N.
 
-    Parameters
-    ----------
-    joint_angles : ndarray, shape (n_steps, 23)
-        rad.
-
-    Returns
-    -------
-    arms : ndarray, shape (n_steps, 39, 23)
-        Metres.
-    force : ndarray, shape (n_steps, 39)
-        N, without the passive forces of stretch; a muscle's active force is linear in its activation.
+    A muscle's active force is linear in its activation.
     """
     stages = ("mj_tendon", "mj_transmission", "mj_fwdActuation")
-    full, moments = _at_each_step(joint_angles, stages, ("actuator_force", "actuator_moment"), activation=1.0)
-    (passive,) = _at_each_step(joint_angles, stages, ("actuator_force",), activation=0.0)
-    row, joint = _moment_pattern()
-    arms = np.zeros((*full.shape, len(JOINTS)))
+    full, moments = _at_each_step(
+        body, joint_angles, stages, ("actuator_force", "actuator_moment"), activation=1.0
+    )
+    (passive,) = _at_each_step(body, joint_angles, stages, ("actuator_force",), activation=0.0)
+    row, joint = _moment_pattern(body)
+    arms = np.zeros((*full.shape, len(body.joints)))
     arms[:, row, joint] = moments
     return arms, full - passive
 
 
-def keypoints(joint_angles: Floats) -> Floats:
-    """Return the keypoints in the wrist's frame.
-
-    Parameters
-    ----------
-    joint_angles : ndarray, shape (n_steps, 23)
-        rad, in the order of :data:`JOINTS`.
-
-    Returns
-    -------
-    ndarray, shape (n_steps, 60)
-        Metres in the wrist's frame: x, y, z of each of :data:`KEYPOINTS`.
+def keypoint_positions(body: BodyModel, joint_angles: Floats) -> Floats:
+    """Return the keypoints in the body's frame, m, shape (n_steps, 3 · n_keypoints).
 
     Raises
     ------
     NgbError
-        If the angles do not have 23 columns.
+        If the angles are not of the body.
     """
-    _check(joint_angles)
-    model, _ = build_hand()
-    first = int(model.sensor(KEYPOINTS[0]).adr[0])
-    columns = slice(first, first + 3 * len(KEYPOINTS))
-    (sensors,) = _at_each_step(joint_angles, ("mj_sensorPos",), ("sensordata",))
-    return sensors[:, columns]
+    _check(body, joint_angles)
+    (sensors,) = _at_each_step(body, joint_angles, ("mj_sensorPos",), ("sensordata",))
+    return sensors[:, body.keypoint_sensors]
 
 
-def _check(joint_angles: Floats) -> None:
-    if joint_angles.ndim != 2 or joint_angles.shape[1] != len(JOINTS):
+def _check(body: BodyModel, joint_angles: Floats) -> None:
+    if joint_angles.ndim != 2 or joint_angles.shape[1] != len(body.joints):
         raise NgbError(
-            f"Joint angles have shape {joint_angles.shape}; the hand needs (n_steps, {len(JOINTS)}), "
-            "as returned by neurobench_grasp.bodies.posture."
+            f"Joint angles have shape {joint_angles.shape}; the body {body.name} needs "
+            f"(n_steps, {len(body.joints)}), as its method `posture` returns them."
         )
 
 
-def _moment_pattern() -> tuple[Ints, Ints]:
+def _moment_pattern(body: BodyModel) -> tuple[Ints, Ints]:
     """Return muscle and joint of each stored entry of MuJoCo's sparse matrix of moment arms."""
     import mujoco
 
-    model, _ = build_hand()
+    model = body.model
     data = mujoco.MjData(model)
     mujoco.mj_fwdPosition(model, data)
     return np.repeat(np.arange(model.nu), data.moment_rownnz), np.array(data.moment_colind, dtype=np.int64)
 
 
 def _at_each_step(
-    joint_angles: Floats, stages: Sequence[str], fields: Sequence[str], *, activation: float = 0.0
+    body: BodyModel,
+    joint_angles: Floats,
+    stages: Sequence[str],
+    fields: Sequence[str],
+    *,
+    activation: float = 0.0,
 ) -> list[Floats]:
     """Set each posture, run some stages of MuJoCo's pipeline and copy some fields, on a few threads."""
     import mujoco
 
-    model, _ = build_hand()
+    model = body.model
     calls = [getattr(mujoco, stage) for stage in ("mj_kinematics", "mj_comPos", *stages)]
 
     def run(angles: Floats) -> list[Floats]:

@@ -1,4 +1,4 @@
-"""MyoHand: its joints, muscles and keypoints by name, and the model built from MyoSuite's recipe.
+"""MyoHand: its joints, muscles, keypoints and parts by name, and the model built from MyoSuite's recipe.
 
 Names are those of MyoSuite 3 without the side's suffix. MyoSuite 2 swapped the names of the
 thumb's ``cmc_flexion`` and ``cmc_abduction``, in the same order of joints.
@@ -6,17 +6,14 @@ thumb's ``cmc_flexion`` and ``cmc_abduction``, in the same order of joints.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-
-from neurobench_grasp.contract import Floats
-from neurobench_grasp.errors import NgbError
+from neurobench_grasp.bodies.mujoco_body import MujocoBody
+from neurobench_grasp.bodies.spec import PAINTED, SEEN, UNSEEN, Keypoint, View
+from neurobench_grasp.contract.body import Part
 
 SIDE = "_r"
 
@@ -42,17 +39,10 @@ MUSCLES = (
 )
 """The 39 muscles in the order of the actuators."""
 
-PARTS = ("wrist", "thumb", "index", "middle", "ring", "little")
-"""Forearm and wrist, and the five digits."""
-
-JOINT_PARTS = np.array([0, 0, 0, *np.repeat(range(1, 6), 4)])
-KEYPOINT_PARTS = np.repeat(range(1, 6), 4)
-"""Index in :data:`PARTS` of every joint and of every keypoint."""
-
 WRIST = "lunate" + SIDE
-"""The body whose frame keypoints are expressed in; they do not depend on forearm and wrist joints."""
+"""Bone whose frame keypoints are expressed in; they do not depend on forearm and wrist joints."""
 
-_KEYPOINT_SOURCES = {
+_KEYPOINT_SOURCES: Mapping[str, Keypoint] = {
     "thumb_cmc": ("body", "firstmc"),
     "thumb_mcp": ("body", "proximal_thumb"),
     "thumb_ip": ("body", "distal_thumb"),
@@ -73,83 +63,88 @@ KEYPOINTS = tuple(_KEYPOINT_SOURCES)
 """The 20 keypoints: each digit's joints and its tip."""
 
 
+DIGITS = ("thumb", "index", "middle", "ring", "little")
+
+PARTS = (
+    Part("wrist", JOINTS[:3]),
+    *(
+        Part(digit, JOINTS[3 + 4 * i : 7 + 4 * i], KEYPOINTS[4 * i : 4 * i + 4])
+        for i, digit in enumerate(DIGITS)
+    ),
+)
+"""Forearm and wrist, and the five digits."""
+
+NEUTRAL: Mapping[str, float] = {
+    **dict.fromkeys(JOINTS, 0.0),
+    "cmc_abduction": 0.2,
+    "mp_flexion": -0.1,
+    "ip_flexion": -0.2,
+    **{f"mcp{i}_flexion": 0.35 for i in (2, 3, 4, 5)},
+    **{f"pm{i}_flexion": 0.5 for i in (2, 3, 4, 5)},
+    **{f"md{i}_flexion": 0.3 for i in (2, 3, 4, 5)},
+}
+"""The relaxed hand (rad) with a straight wrist."""
+
+
+_SHOWN_JOINTS = {
+    "flexion": "wrist, flexion",
+    "cmc_abduction": "thumb CMC, abduction",
+    "ip_flexion": "thumb IP, flexion",
+    "mcp2_flexion": "index MCP, flexion",
+    "pm2_flexion": "index PIP, flexion",
+    "mcp5_flexion": "little MCP, flexion",
+}
+
+_FOREARM = ("ulna", "radius")
+_ARM = ("clavicle", "scapula", "humerus", *_FOREARM)
+_BONE_COLOUR = [0.93, 0.90, 0.84, 1.0]
+_SKIN_OPACITY = 0.4
+
+
+def _dress(spec: Any) -> None:
+    """Draw bones, in translucent skin; MyoSuite has them in the groups of the same numbers."""
+    for geom in spec.geoms:
+        in_arm = geom.parent.name.startswith(_ARM)
+        if geom.group == SEEN and (not in_arm or geom.parent.name.startswith(_FOREARM)):
+            geom.rgba = _BONE_COLOUR
+        elif geom.group == PAINTED and not in_arm:  # the skin of the arm would hide the wrist's bones
+            geom.material, geom.rgba = "", [1, 1, 1, _SKIN_OPACITY]
+        else:
+            geom.group = UNSEEN
+
+
+_RADIAL_AND_PALMAR = View(
+    look_at=(0.015, -0.075, -0.015),  # middle of the hand
+    towards=(0.80, -0.15, -0.58),
+    up=(0.0, -1.0, 0.0),  # the fingers point up
+    distance=0.6,
+    field_of_view=23.0,
+    dress=_dress,
+)
+"""Fingers appear where keypoint errors are measured, and wrist movements appear in the forearm."""
+
+
 @cache
-def build_hand() -> tuple[Any, Any]:
-    """Build the hand, once per process.
-
-    Returns
-    -------
-    model : mujoco.MjModel
-    spec : mujoco.MjSpec
-        MyoSuite's ``hand_standard`` and named sensors: ``<muscle>_length`` (m), ``<muscle>_velocity`` (m/s),
-        ``<joint>_position`` (rad), ``<joint>_velocity`` (rad/s) and one named after each keypoint (m, in the
-        wrist's frame). Both objects are shared: copy the spec before editing it.
-
-    Raises
-    ------
-    NgbError
-        If the installed MyoSuite builds a hand with other joints or muscles.
-    """
-    import mujoco
-
-    with _quiet():
-        import_module("myosuite.core.model_recipes")  # registers the recipes
-        from myosuite.core.model_builder import build_from_recipe
-
-        _, spec = build_from_recipe("hand_standard")
-        _add_sensors(spec)
-        model = spec.compile()
-    joints = tuple(model.joint(i).name.removesuffix(SIDE) for i in range(model.njnt))
-    muscles = tuple(model.actuator(i).name.removesuffix(SIDE) for i in range(model.nu))
-    if (joints, muscles) != (JOINTS, MUSCLES):
-        raise NgbError(
-            f"MyoSuite with MuJoCo {mujoco.__version__} built a hand with other joints or muscles than this "
-            "version of neurobench-grasp supports; install myosuite==3.0.0."
-        )
-    return model, spec
+def build_myohand() -> MujocoBody:
+    """Return the hand of MyoSuite's recipe ``hand_standard``; it is compiled when first used."""
+    return MujocoBody(
+        "myohand",
+        make_spec=_recipe,
+        joint_names={joint: joint + SIDE for joint in JOINTS},
+        muscle_names={muscle: (muscle + SIDE, f"{muscle}_tendon{SIDE}") for muscle in MUSCLES},
+        keypoint_sources={name: (kind, target + SIDE) for name, (kind, target) in _KEYPOINT_SOURCES.items()},
+        tips=tuple(f"{digit}_tip" for digit in DIGITS),
+        frame="wrist",
+        frame_body=WRIST,
+        parts=PARTS,
+        neutral_angles=NEUTRAL,
+        labels=_SHOWN_JOINTS,
+        view=_RADIAL_AND_PALMAR,
+    )
 
 
-def joint_limits() -> Floats:
-    """Lowest and highest angle of each joint.
+def _recipe() -> Any:
+    import_module("myosuite.core.model_recipes")  # registers the recipes
+    from myosuite.core.model_builder import build_from_recipe
 
-    Returns
-    -------
-    ndarray, shape (23, 2)
-        rad.
-    """
-    limits: Floats = np.array(build_hand()[0].jnt_range)
-    return limits
-
-
-def _add_sensors(spec: Any) -> None:
-    from mujoco import mjtObj, mjtSensor
-
-    def add(name: str, kind: Any, source: Any, target: str, **frame: Any) -> None:
-        spec.add_sensor(name=name, type=kind, objtype=source, objname=target, **frame)
-
-    for muscle in MUSCLES:
-        tendon = f"{muscle}_tendon{SIDE}"  # not the muscle: a hand without muscles has tendons too
-        add(f"{muscle}_length", mjtSensor.mjSENS_TENDONPOS, mjtObj.mjOBJ_TENDON, tendon)
-        add(f"{muscle}_velocity", mjtSensor.mjSENS_TENDONVEL, mjtObj.mjOBJ_TENDON, tendon)
-    for joint in JOINTS:
-        add(f"{joint}_position", mjtSensor.mjSENS_JOINTPOS, mjtObj.mjOBJ_JOINT, joint + SIDE)
-        add(f"{joint}_velocity", mjtSensor.mjSENS_JOINTVEL, mjtObj.mjOBJ_JOINT, joint + SIDE)
-    kinds = {"body": mjtObj.mjOBJ_XBODY, "site": mjtObj.mjOBJ_SITE}
-    for name, (kind, target) in _KEYPOINT_SOURCES.items():
-        wrist = {"reftype": mjtObj.mjOBJ_XBODY, "refname": WRIST}
-        add(name, mjtSensor.mjSENS_FRAMEPOS, kinds[kind], target + SIDE, **wrist)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress MuJoCo's warnings, which go to stderr and MUJOCO_LOG.TXT, and Python's."""
-    import mujoco
-
-    before = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        mujoco.set_mju_user_warning(before)
+    return build_from_recipe("hand_standard")[1]

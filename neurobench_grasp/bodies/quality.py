@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurobench_grasp.bodies.kinematics import muscle_capacity
 from neurobench_grasp.contract import Floats
+from neurobench_grasp.contract.body import Body
 
 
 def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
@@ -13,12 +13,12 @@ def keypoint_distances(reached: Floats, wanted: Floats) -> Floats:
 
     Parameters
     ----------
-    reached, wanted : ndarray, shape (n_steps, 60)
+    reached, wanted : ndarray, shape (n_steps, 3 · n_keypoints)
         Metres; a single row is broadcast to all steps.
 
     Returns
     -------
-    ndarray, shape (n_steps, 20)
+    ndarray, shape (n_steps, n_keypoints)
         Metres.
     """
     difference = reached - wanted
@@ -32,7 +32,7 @@ def jerk(keypoints: Floats, dt: float) -> float:
 
     Parameters
     ----------
-    keypoints : ndarray, shape (n_steps, 60)
+    keypoints : ndarray, shape (n_steps, 3 · n_keypoints)
         Metres; at least four steps.
     dt : float
         Seconds between steps.
@@ -45,7 +45,7 @@ def jerk(keypoints: Floats, dt: float) -> float:
     return float(np.sqrt(np.mean((np.diff(keypoints, 3, axis=0) / dt**3) ** 2)))
 
 
-def co_contraction(joint_angles: Floats, activation: Floats) -> Floats:
+def co_contraction(body: Body, joint_angles: Floats, activation: Floats) -> Floats:
     """Return the share of the muscles' joint torque that opposing muscles cancel.
 
     At each joint and step, ``2 · min(T⁺, T⁻) / (T⁺ + T⁻)`` with the sums of the muscles' active torques in
@@ -54,16 +54,17 @@ def co_contraction(joint_angles: Floats, activation: Floats) -> Floats:
 
     Parameters
     ----------
-    joint_angles : ndarray, shape (n_steps, 23)
+    body : Body
+    joint_angles : ndarray, shape (n_steps, n_joints)
         rad.
-    activation : ndarray, shape (n_steps, 39)
+    activation : ndarray, shape (n_steps, n_muscles)
         0 … 1.
 
     Returns
     -------
     ndarray, shape (n_steps,)
     """
-    arms, force = muscle_capacity(joint_angles)
+    arms, force = body.muscle_capacity(joint_angles)
     torque = arms * (force * activation)[:, :, None]
     one, other = np.maximum(torque, 0).sum(1), -np.minimum(torque, 0).sum(1)
     shares: Floats = (2 * np.minimum(one, other) / np.maximum(one + other, 1e-12)).mean(1)

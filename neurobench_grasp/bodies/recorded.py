@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neurobench_grasp.bodies.kinematics import muscle_kinematics
+from neurobench_grasp.bodies.find import body_of
 from neurobench_grasp.contract import Floats, Ragged, Trials
 from neurobench_grasp.errors import UnsupportedError
 
@@ -17,7 +17,7 @@ LOOK_AHEAD = 0.1
 def recorded_kinematics(trials: Trials) -> tuple[str, Ragged]:
     """Return features of recorded movements.
 
-    With joint angles of the hand: lengths and velocities of its muscles in the recorded posture, now
+    With joint angles of a body: lengths and velocities of its muscles in the recorded posture, now
     and in the next 100 ms, to match the look-ahead of a controller. Without: the
     recorded signals, their rates of change and the magnitude of these, over the layout's lags.
 
@@ -38,7 +38,7 @@ def recorded_kinematics(trials: Trials) -> tuple[str, Ragged]:
         If neither was recorded.
     """
     if trials.joint_angles is not None:
-        muscles = muscle_kinematics(trials.joint_angles.values, trials.dt, trials.offsets)
+        muscles = body_of(trials).muscle_kinematics(trials.joint_angles.values, trials.dt, trials.offsets)
         now = Ragged(np.hstack([muscles.length, muscles.velocity]), trials.offsets)
         return "muscle_kinematics", _at_lags(now, range(round(LOOK_AHEAD / trials.dt) + 1))
     if not trials.signals:

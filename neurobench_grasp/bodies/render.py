@@ -1,4 +1,4 @@
-"""Images of the hand, rendered off-screen by MuJoCo with any available OpenGL."""
+"""Images of bodies, rendered off-screen by MuJoCo with any available OpenGL."""
 
 from __future__ import annotations
 
@@ -10,28 +10,16 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neurobench_grasp.bodies.myohand import WRIST, build_hand
-from neurobench_grasp.contract import Floats
-from neurobench_grasp.errors import NgbError
+from neurobench_grasp.bodies.spec import PAINTED, SEEN, BodyModel, View
+from neurobench_grasp.contract import Colour, Floats, Image
+from neurobench_grasp.errors import NgbError, UnsupportedError
 
 BACKENDS = ("egl", "osmesa", "cgl", "glfw")
 """OpenGL backends in the order they are tried; the first two need no display."""
 
-Colour = tuple[float, float, float]
-Image = NDArray[np.uint8]
-
 _PROBE = "from mujoco.{} import GLContext; GLContext(8, 8).make_current()"
-_CAMERA = "palm"
-_BONES, _FLESH, _UNSEEN = 0, 4, 5  # groups of geoms: MyoSuite's two visible ones, and a hidden one
-_FOREARM = ("ulna", "radius")
-_ARM = ("clavicle", "scapula", "humerus", *_FOREARM)
-_BONE_COLOUR = [0.93, 0.90, 0.84, 1.0]
-_FLESH_OPACITY = 0.4
-_LOOK_AT = np.array([0.015, -0.075, -0.015])  # middle of the hand in the wrist's frame, m
-_FROM = np.array([0.80, -0.15, -0.58])  # towards the camera: radial and palmar
-_DISTANCE, _FIELD_OF_VIEW = 0.6, 23.0  # m, degrees
+_CAMERA = "view"
 
 
 def drawing_backend() -> str:
@@ -57,36 +45,40 @@ def _working(asked: str) -> str:
             f"MUJOCO_GL={asked} does not work here; unset it, or set it to one of: {', '.join(BACKENDS)}."
         )
     raise NgbError(
-        "No OpenGL is available to draw the hand; install one that needs no display, on Debian and "
+        "No OpenGL is available to draw a body; install one that needs no display, on Debian and "
         "Ubuntu `apt-get install libegl1 libgl1-mesa-dri` or `apt-get install libosmesa6`."
     )
 
 
-class HandPainter:
-    """Draws postures from a camera fixed to the wrist, on its radial and palmar side.
-
-    Fingers then appear where keypoint errors are measured, and wrist movements appear in the forearm.
+class Painter:
+    """Draws postures from a camera fixed to the segment whose frame keypoints are expressed in.
 
     Parameters
     ----------
+    body : BodyModel
     width, height : int
         Pixels.
 
     Raises
     ------
+    UnsupportedError
+        If the body has no view.
     NgbError
         If OpenGL is not available.
     """
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, body: BodyModel, width: int, height: int) -> None:
+        if body.view is None:
+            raise UnsupportedError(f"The body {body.name} has no view, from which it could be drawn.")
+        self._view = body.view
         context = import_module(f"mujoco.{drawing_backend()}").GLContext  # independent of mujoco's own choice
 
         import mujoco
 
         self._mujoco, self._size = mujoco, (width, height)
-        self._model = _scene_model(width, height)
+        self._model = _scene_model(body, self._view, width, height)
         self._data = mujoco.MjData(self._model)
-        self._flesh = self._model.geom_group == _FLESH
+        self._painted = self._model.geom_group == PAINTED
         self._gl = context(width, height)
         self._gl.make_current()
         self._pencil = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
@@ -95,7 +87,7 @@ class HandPainter:
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
         self._options = mujoco.MjvOption()
-        self._options.geomgroup[:] = [group in (_BONES, _FLESH) for group in range(mujoco.mjNGROUP)]
+        self._options.geomgroup[:] = [group in (SEEN, PAINTED) for group in range(mujoco.mjNGROUP)]
         self._options.sitegroup[:] = self._options.tendongroup[:] = False
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
@@ -106,17 +98,17 @@ class HandPainter:
 
         Parameters
         ----------
-        joint_angles : ndarray, shape (23,)
+        joint_angles : ndarray, shape (n_joints,)
             rad.
         colour : tuple of float
-            Red, green and blue of the hand, 0 … 1.
+            Red, green and blue of the body, 0 … 1.
 
         Returns
         -------
         ndarray of uint8, shape (height, width, 3)
         """
         mujoco = self._mujoco
-        self._model.geom_rgba[self._flesh, :3] = colour
+        self._model.geom_rgba[self._painted, :3] = colour
         self._data.qpos[:] = joint_angles
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
@@ -131,18 +123,18 @@ class HandPainter:
 
         Parameters
         ----------
-        keypoints : ndarray, shape (60,)
-            Metres in the wrist's frame.
+        keypoints : ndarray, shape (3 · n_keypoints,)
+            Metres in the body's frame.
 
         Returns
         -------
-        ndarray, shape (20, 2)
+        ndarray, shape (n_keypoints, 2)
             Pixels from the left and from the top.
         """
-        axes = np.stack(_camera_axes())
-        x, y, z = axes @ (keypoints.reshape(-1, 3) - _LOOK_AT).T
+        view = self._view
+        x, y, z = np.stack(_camera_axes(view)) @ (keypoints.reshape(-1, 3) - view.look_at).T
         width, height = self._size
-        scale = height / 2 / np.tan(np.radians(_FIELD_OF_VIEW) / 2) / (_DISTANCE - z)
+        scale = height / 2 / np.tan(np.radians(view.field_of_view) / 2) / (view.distance - z)
         return np.stack([width / 2 + scale * x, height / 2 - scale * y], axis=1)
 
     def close(self) -> None:
@@ -160,43 +152,37 @@ class HandPainter:
         return pixels[::-1]  # OpenGL counts rows from the bottom
 
 
-def _camera_axes() -> tuple[Floats, Floats, Floats]:
-    """Return right, up and towards the camera in the wrist's frame; the fingers, along −y, point up."""
-    towards = _FROM / np.linalg.norm(_FROM)
-    right = np.cross([0.0, -1.0, 0.0], towards)
+def _camera_axes(view: View) -> tuple[Floats, Floats, Floats]:
+    """Return right, up and towards the camera in the body's frame."""
+    towards = np.array(view.towards) / np.linalg.norm(view.towards)
+    right = np.cross(view.up, towards)
     right /= np.linalg.norm(right)
     return right, np.cross(towards, right), towards
 
 
-def _scene_model(width: int, height: int) -> Any:
-    """Return the hand on white, bones in translucent skin, with a light and a camera at the wrist."""
+def _scene_model(body: BodyModel, view: View, width: int, height: int) -> Any:
+    """Return the body on white, with a light and a camera."""
     import mujoco
 
-    spec = build_hand()[1].copy()
+    spec = body.spec.copy()
     spec.visual.global_.offwidth, spec.visual.global_.offheight = width, height
-    spec.visual.quality.numslices, spec.visual.quality.numstacks = 16, 8  # of the skin; halves the time
+    spec.visual.quality.numslices, spec.visual.quality.numstacks = 16, 8  # of skin; halves the time
     spec.visual.headlight.ambient = spec.visual.headlight.diffuse = [0.35] * 3
     spec.visual.headlight.specular = [0.1] * 3
     spec.add_texture(
         name="background", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
         rgb1=[1, 1, 1], rgb2=[1, 1, 1], width=8, height=48,
     )  # fmt: skip
-    right, up, towards = _camera_axes()
-    wrist = spec.body(WRIST)
-    camera = wrist.add_camera(name=_CAMERA, pos=_LOOK_AT + _DISTANCE * towards, fovy=_FIELD_OF_VIEW)
+    right, up, towards = _camera_axes(view)
+    segment = spec.body(body.frame_body)
+    place = np.array(view.look_at) + view.distance * towards
+    camera = segment.add_camera(name=_CAMERA, pos=place, fovy=view.field_of_view)
     camera.alt.type = mujoco.mjtOrientation.mjORIENTATION_XYAXES
     camera.alt.xyaxes = [*right, *up]
     lamp = towards + 0.6 * up - 0.6 * right
-    wrist.add_light(
-        pos=_LOOK_AT + lamp, dir=-lamp, type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, diffuse=[0.6] * 3,
-        specular=[0.2] * 3, castshadow=False,
+    segment.add_light(
+        pos=np.array(view.look_at) + lamp, dir=-lamp, type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        diffuse=[0.6] * 3, specular=[0.2] * 3, castshadow=False,
     )  # fmt: skip
-    for geom in spec.geoms:
-        in_arm = geom.parent.name.startswith(_ARM)
-        if geom.group == _BONES and (not in_arm or geom.parent.name.startswith(_FOREARM)):
-            geom.rgba = _BONE_COLOUR
-        elif geom.group == _FLESH and not in_arm:  # that of the arm would hide the wrist's bones
-            geom.material, geom.rgba = "", [1, 1, 1, _FLESH_OPACITY]
-        else:
-            geom.group = _UNSEEN
+    view.dress(spec)
     return spec.compile()

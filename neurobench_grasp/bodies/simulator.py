@@ -1,7 +1,7 @@
-"""Batched simulation of hands: one call of ``mujoco.rollout`` advances all and returns every sensor.
+"""Batched simulation of bodies: one call of ``mujoco.rollout`` advances all and returns every sensor.
 
-Two hands from one spec: ``muscle`` is actuated by MyoHand's 39 muscles, ``torque`` by a motor at each of the
-23 joints. The torque hand keeps the muscles' tendons, without force, so both report the same afferents.
+Two kinds from one spec: ``muscle`` is actuated by the body's muscles, ``torque`` by a motor at each of its
+joints. The latter keeps the muscles' tendons, without force, so both report the same afferents.
 """
 
 from __future__ import annotations
@@ -12,34 +12,26 @@ from typing import Any
 import numpy as np
 
 from neurobench_grasp.bodies.kinematics import muscle_capacity
-from neurobench_grasp.bodies.myohand import JOINT_PARTS, JOINTS, KEYPOINTS, MUSCLES, PARTS, SIDE, build_hand
-from neurobench_grasp.bodies.posture import NEUTRAL
+from neurobench_grasp.bodies.spec import BodyModel
 from neurobench_grasp.contract import Bools, Floats
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.threads import usable_cores
 
-ACTIONS = ("muscle", "torque")
-CONTROL_STEP = 0.02
-"""Seconds per control step."""
-PHYSICS_STEPS = 4
-"""Physics steps per control step, with ``implicitfast``; docs/controllers.md compares it with 2 ms."""
 TORQUE_FRACTION = 0.25
 """Fraction of the muscles' joint-torque capacity that a motor has: a joint's muscles never all contract."""
 
-_N_MUSCLE_SENSORS = 2 * len(MUSCLES)
-_N_JOINT_SENSORS = 2 * len(JOINTS)
-
 
 @cache
-def body_model(action: str, physics_steps: int = PHYSICS_STEPS) -> Any:
-    """Compile a hand for closed-loop simulation.
+def actuated_model(body: BodyModel, action: str, physics_steps: int) -> Any:
+    """Compile a body for closed-loop simulation.
 
     Parameters
     ----------
+    body : BodyModel
     action : str
         ``muscle`` or ``torque``.
     physics_steps : int
-        Physics steps per control step of 20 ms.
+        Physics steps per control step.
 
     Returns
     -------
@@ -49,21 +41,20 @@ def body_model(action: str, physics_steps: int = PHYSICS_STEPS) -> Any:
     Raises
     ------
     NgbError
-        If there is no such hand.
+        If there is no such kind of action.
     """
     import mujoco
 
-    if action not in ACTIONS:
-        raise NgbError(f"There is no hand with the action {action!r}; choose {' or '.join(ACTIONS)}.")
-    spec = build_hand()[1].copy()
-    spec.option.timestep = CONTROL_STEP / physics_steps
+    body.n_actions(action)  # raises if there is no such kind
+    spec = body.spec.copy()
+    spec.option.timestep = body.control_step / physics_steps
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT  # no geoms of the hand can collide
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT  # no geoms of a body can collide
     if action == "torque":
         for muscle in list(spec.actuators):
             spec.delete(muscle)
-        for joint, (lowest, highest) in zip(JOINTS, torque_limits(), strict=True):
-            motor = spec.add_actuator(name=joint + SIDE, target=joint + SIDE, ctrllimited=True)
+        for joint, (lowest, highest) in zip(body.joint_names.values(), torque_limits(body), strict=True):
+            motor = spec.add_actuator(name=joint, target=joint, ctrllimited=True)
             motor.trntype = mujoco.mjtTrn.mjTRN_JOINT
             motor.ctrlrange = [lowest, highest]
             motor.set_to_motor()
@@ -71,18 +62,18 @@ def body_model(action: str, physics_steps: int = PHYSICS_STEPS) -> Any:
 
 
 @cache
-def torque_limits() -> Floats:
+def torque_limits(body: BodyModel) -> Floats:
     """Return the minimum and maximum torque of each joint's motor.
 
     :data:`TORQUE_FRACTION` of the torque of all muscles that pull the joint one way, fully active and
-    isometric, in the relaxed posture :data:`NEUTRAL`.
+    isometric, in the body's neutral posture.
 
     Returns
     -------
-    ndarray, shape (23, 2)
+    ndarray, shape (n_joints, 2)
         N·m.
     """
-    arms, force = _muscles_in_neutral()
+    arms, force = _muscles_in_neutral(body)
     torque = arms * force[:, None]
     capacity = np.stack([np.minimum(torque, 0).sum(0), np.maximum(torque, 0).sum(0)], axis=1)
     limits: Floats = TORQUE_FRACTION * capacity
@@ -91,33 +82,32 @@ def torque_limits() -> Floats:
 
 
 @cache
-def moved_parts(action: str) -> Bools:
-    """Return which parts of the hand each action moves.
+def moved_parts(body: BodyModel, action: str) -> Bools:
+    """Return which parts of a body each action moves.
 
-    A muscle moves every part with a joint on which it has a moment arm of more than 0.1 mm in the posture
-    :data:`NEUTRAL`: a digit's long muscles move the wrist too. A motor moves the part of its joint.
+    A muscle moves every part with a joint on which it has a moment arm of more than 0.1 mm in the neutral
+    posture: a digit's long muscles move the wrist too. A motor moves the part of its joint.
 
     Returns
     -------
-    ndarray of bool, shape (n_actions, 6)
-        Columns as :data:`~neurobench_grasp.bodies.myohand.PARTS`.
+    ndarray of bool, shape (n_actions, n_parts)
     """
-    of_joint = JOINT_PARTS[:, None] == np.arange(len(PARTS))
-    moved: Bools = (abs(_muscles_in_neutral()[0]) > 1e-4) @ of_joint if action == "muscle" else of_joint
+    of_joint = body.joints_in_parts
+    moved: Bools = (abs(_muscles_in_neutral(body)[0]) > 1e-4) @ of_joint if action == "muscle" else of_joint
     moved.setflags(write=False)
     return moved
 
 
 @cache
-def _muscles_in_neutral() -> tuple[Floats, Floats]:
-    """Return moment arms, (39, 23) in m, and isometric forces at full activation, (39,) in N, in neutral."""
-    arms, force = muscle_capacity(np.array([[NEUTRAL[joint] for joint in JOINTS]]))
+def _muscles_in_neutral(body: BodyModel) -> tuple[Floats, Floats]:
+    """Return moment arms, (n_muscles, n_joints) in m, and active forces, (n_muscles,) in N, in neutral."""
+    arms, force = muscle_capacity(body, body.neutral[None])
     for array in (arms, force):
         array.setflags(write=False)
     return arms[0], force[0]
 
 
-def to_control(action: str, values: Floats) -> Floats:
+def to_control(body: BodyModel, action: str, values: Floats) -> Floats:
     """Convert actions in [−1, 1] to MuJoCo's controls.
 
     Muscles: excitation ``1 / (1 + exp(−5 (a − 0.5)))``, MyoSuite's map, so that rest (a = 0) is 8 %.
@@ -125,25 +115,26 @@ def to_control(action: str, values: Floats) -> Floats:
 
     Parameters
     ----------
+    body : BodyModel
     action : str
         ``muscle`` or ``torque``.
-    values : ndarray, shape (n_hands, n_actions)
+    values : ndarray, shape (n, n_actions)
 
     Returns
     -------
-    ndarray, shape (n_hands, n_actions)
+    ndarray, shape (n, n_actions)
         Excitations in [0, 1], or torques in N·m.
     """
     if action == "muscle":
         excitation: Floats = 1 / (1 + np.exp(-5 * (values - 0.5)))
         return excitation
-    lowest, highest = torque_limits().T
+    lowest, highest = torque_limits(body).T
     torque: Floats = np.where(values > 0, values * highest, -values * lowest)
     return torque
 
 
-class Hands:
-    """A batch of independent hands with synchronous sensors.
+class Simulation:
+    """A batch of independent bodies with synchronous sensors, which implements the contract's ``Simulator``.
 
     MuJoCo's sensors lag the state by one physics step. The batch's clock is that of its sensors: an
     action takes effect one physics step after the sensor readings, and the next
@@ -151,33 +142,40 @@ class Hands:
 
     Parameters
     ----------
+    body : BodyModel
     action : str
         ``muscle`` or ``torque``.
     n : int
-        Number of hands.
+        Number of bodies.
     threads : int, optional
         Default: the usable cores. Results do not depend on it.
-    physics_steps : int
-        Physics steps per control step.
+    physics_steps : int, optional
+        Physics steps per control step. Default: the body's.
 
     Attributes
     ----------
-    sensors : ndarray, shape (n, 184)
+    sensors : ndarray, shape (n, n_sensors)
         All sensors: muscles (length in m and velocity in m/s, alternating), joints (angle in rad and velocity
-        in rad/s, alternating), keypoints (m, in the wrist's frame). Use the properties.
-    activation : ndarray, shape (n, 39 or 0)
+        in rad/s, alternating), keypoints (m, in the body's frame). Use the properties.
+    activation : ndarray, shape (n, n_muscles or 0)
         Activation of the muscles at the same instant.
     """
 
     def __init__(
-        self, action: str, n: int, *, threads: int | None = None, physics_steps: int = PHYSICS_STEPS
+        self,
+        body: BodyModel,
+        action: str,
+        n: int,
+        *,
+        threads: int | None = None,
+        physics_steps: int | None = None,
     ) -> None:
         import mujoco
         from mujoco import rollout
 
-        self.action = action
-        self._model = body_model(action, physics_steps)
-        self._steps = physics_steps
+        self._body, self._action = body, action
+        self._steps = physics_steps or body.physics_steps
+        self._model = actuated_model(body, action, self._steps)
         self._data = [mujoco.MjData(self._model) for _ in range(threads or usable_cores())]
         self._pool = rollout.Rollout(nthread=len(self._data))
         self._state = np.zeros((n, mujoco.mj_stateSize(self._model, mujoco.mjtState.mjSTATE_FULLPHYSICS)))
@@ -186,38 +184,38 @@ class Hands:
 
     @property
     def n_actions(self) -> int:
-        """Actions of one hand: 39 excitations or 23 torques."""
+        """Actions of one body: excitations or torques."""
         return int(self._model.nu)
 
     @property
     def muscles(self) -> Floats:
-        """Length (m) and velocity (m/s) of each muscle, alternating, shape (n, 78)."""
-        return self.sensors[:, :_N_MUSCLE_SENSORS]
+        """Length (m) and velocity (m/s) of each muscle, alternating, shape (n, 2 · n_muscles)."""
+        return self.sensors[:, self._body.muscle_sensors]
 
     @property
     def joint_angles(self) -> Floats:
-        """Joint angles in rad, shape (n, 23)."""
-        return self.sensors[:, _N_MUSCLE_SENSORS : _N_MUSCLE_SENSORS + _N_JOINT_SENSORS : 2]
+        """Joint angles in rad, shape (n, n_joints)."""
+        return self.sensors[:, self._body.angle_sensors]
 
     @property
     def keypoints(self) -> Floats:
-        """Keypoints in metres in the wrist's frame, shape (n, 60)."""
-        return self.sensors[:, -3 * len(KEYPOINTS) :]
+        """Keypoints in metres in the body's frame, shape (n, 3 · n_keypoints)."""
+        return self.sensors[:, self._body.keypoint_sensors]
 
     def start(self, which: Any, joint_angles: Floats, joint_velocity: Floats) -> None:
-        """Set the postures of some hands, with muscles at rest, and read their sensors.
+        """Set the postures of some bodies, with muscles at rest, and read their sensors.
 
         Parameters
         ----------
-        which : index of hands (slice, bool or int array)
-        joint_angles, joint_velocity : ndarray, shape (n_which, 23)
+        which : index of bodies (slice, bool or int array)
+        joint_angles, joint_velocity : ndarray, shape (n_which, n_joints)
             rad and rad/s.
         """
-        n_joints = len(JOINTS)
+        n_joints = len(self._body.joints)
         state = np.zeros((len(joint_angles), self._state.shape[1]))
         state[:, 1 : 1 + n_joints] = joint_angles
         state[:, 1 + n_joints : 1 + 2 * n_joints] = joint_velocity
-        control = to_control(self.action, np.zeros((len(state), self.n_actions)))
+        control = to_control(self._body, self._action, np.zeros((len(state), self.n_actions)))
         states, sensed = self._pool.rollout(self._model, self._data, state, control[:, None], nstep=1)
         self._state[which] = states[:, -1]
         self.sensors[which] = sensed[:, -1]
@@ -229,7 +227,7 @@ class Hands:
         Parameters
         ----------
         action : ndarray, shape (n_moved, n_actions)
-            In [−1, 1]. With fewer rows than hands, the first hands move and the others stay.
+            In [−1, 1]. With fewer rows than bodies, the first ones move and the others stay.
 
         Raises
         ------
@@ -237,15 +235,19 @@ class Hands:
             If the simulation became unstable.
         """
         n = len(action)
-        control = to_control(self.action, np.asarray(action, np.float64))[:, None]
+        control = to_control(self._body, self._action, np.asarray(action, np.float64))[:, None]
         states, sensed = self._pool.rollout(
             self._model, self._data, self._state[:n], control, nstep=self._steps
         )
         self._state[:n] = states[:, -1]
         self.sensors[:n] = sensed[:, -1]
-        self.activation[:n] = states[:, -2, 1 + 2 * len(JOINTS) :]  # the state at the time of the sensors
+        self.activation[:n] = states[
+            :, -2, 1 + 2 * len(self._body.joints) :
+        ]  # the state at the time of the sensors
         if not np.isfinite(self._state[:n]).all():
-            raise NgbError("The simulated hand became unstable; reduce the controller's actions.")
+            raise NgbError(
+                f"The simulated {self._body.name} became unstable; reduce the controller's actions."
+            )
 
     def state(self) -> dict[str, Floats]:
         """Return everything that the next step depends on, as named arrays."""

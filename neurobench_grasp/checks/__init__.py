@@ -2,7 +2,7 @@
 
 Plugins are loaded in subprocesses only (:mod:`neurobench_grasp.checks.worker`). The checks are
 in ``plugin.py``, ``model.py``, ``controller.py``, ``recurrent.py``, ``dataset.py``, ``protocol.py``,
-``decoder.py`` and ``side_effects.py``, one function each.
+``decoder.py``, ``body.py`` and ``side_effects.py``, one function each.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def planned(name: str, limits: Limits | None = None) -> list[tuple[str, str]]:
     Parameters
     ----------
     name : str
-        Of an entry point, a distribution, or a model, dataset, protocol or decoder.
+        Of an entry point, a distribution, or a model, dataset, protocol, decoder or body.
     limits : Limits, optional
 
     Returns
@@ -155,7 +155,8 @@ def _wanted(name: str, found: Sequence[Plugin]) -> list[tuple[Plugin, tuple[tupl
     near = difflib.get_close_matches(name, sorted(known), n=3)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise UnknownNameError(
-        f"There is no plugin, model, dataset, protocol or decoder {name!r}.{hint} `ngb plugins` lists all."
+        f"There is no plugin, model, dataset, protocol, decoder or body {name!r}.{hint} "
+        "`ngb plugins` lists all."
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neurobench_grasp.checks import (
+    body,
     controller,
     dataset,
     decoder,
@@ -19,7 +20,7 @@ from neurobench_grasp.checks import (
 )
 from neurobench_grasp.checks.rules import Broken, Check, Inapplicable, checks_in
 
-KINDS = ("plugin", "model", "dataset", "protocol", "decoder")
+KINDS = ("plugin", "model", "dataset", "protocol", "decoder", "body")
 
 
 @functools.cache
@@ -29,13 +30,14 @@ def checks_of(kind: str) -> tuple[Check, ...]:
     Parameters
     ----------
     kind : str
-        ``plugin``, ``model``, ``dataset``, ``protocol`` or ``decoder``.
+        ``plugin``, ``model``, ``dataset``, ``protocol``, ``decoder`` or ``body``.
     """
     if kind == "plugin":
         return checks_in(plugin)
     if kind == "model":
         return checks_in(model) + checks_in(controller) + checks_in(recurrent) + checks_in(side_effects)
-    own = checks_in({"dataset": dataset, "protocol": protocol, "decoder": decoder}[kind])
+    modules = {"dataset": dataset, "protocol": protocol, "decoder": decoder, "body": body}
+    own = checks_in(modules[kind])
     return own + (checks_in(side_effects) if kind == "decoder" else ())
 
 
@@ -51,6 +53,8 @@ def fixture_of(order: Mapping[str, Any], code: set[str]) -> Any:
     kind = order["kind"]
     if kind == "dataset":
         return dataset.DatasetCase(audit)
+    if kind == "body":
+        return body.BodyCase(audit)
     from neurobench_grasp.alignment.session import AlignedSession
     from neurobench_grasp.sandbox.wire import read_packed
 

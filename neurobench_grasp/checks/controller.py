@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from neurobench_grasp.bodies import body_of
 from neurobench_grasp.checks.fixture import (
     ROUNDING,
     SAME,
@@ -19,11 +20,10 @@ from neurobench_grasp.checks.fixture import (
     layers_in,
 )
 from neurobench_grasp.checks.rules import Broken, Inapplicable, check
-from neurobench_grasp.contract import Goal, Ragged, Tracking, Trials, Twinned
+from neurobench_grasp.contract import Body, Goal, Ragged, Tracking, Trials, Twinned
 
 BEYOND = 0.3
 """Tolerance in rad beyond the soft limit of a simulated joint."""
-WIDTHS = {"joint_angles": 23, "keypoints": 60, "muscle_activation": 39}
 
 
 def track(case: ModelCase, trials: Trials, goal: Goal | None = None) -> Tracking:
@@ -45,8 +45,13 @@ def track(case: ModelCase, trials: Trials, goal: Goal | None = None) -> Tracking
 @check("controller", "fits")
 def tracks(case: ModelCase) -> None:
     """Its hand moves at every step, within the joint limits."""
-    found = track(case, case.probe)
-    for name, width in WIDTHS.items():
+    found, body = track(case, case.probe), body_of(case.probe)
+    widths = {
+        "joint_angles": len(body.joints),
+        "keypoints": 3 * len(body.keypoints),
+        "muscle_activation": len(body.muscles),
+    }
+    for name, width in widths.items():
         signal = getattr(found, name)
         if signal is None and name == "muscle_activation":
             continue
@@ -58,7 +63,7 @@ def tracks(case: ModelCase) -> None:
             raise Broken(f"`track` returns {name} of {signal.values.shape[1:]} columns; expected {width}.")
         if not np.isfinite(signal.values).all():
             raise Broken(f"`track` returns {name} that are not finite; check for an unstable simulation.")
-    _within_limits(found)
+    _within_limits(found, body)
 
 
 @check("controller", "tracks")
@@ -117,7 +122,7 @@ def takes_postures(case: ModelCase) -> None:
         found = track(case, case.probe, Goal("joint_angles", ahead))
     except Broken as error:
         raise Broken(
-            f"{error} A goal of the kind 'joint_angles' contains the next five postures of 23 joints, "
+            f"{error} A goal of the kind 'joint_angles' contains the next five postures, "
             f"concatenated: {ahead.values.shape[1]} columns."
         ) from error
     if not differs(track(case, case.probe).keypoints.values, found.keypoints.values, 0.0).any():
@@ -190,17 +195,15 @@ def observations(case: ModelCase) -> Ragged:
     return found
 
 
-def _within_limits(found: Tracking) -> None:
-    from neurobench_grasp.bodies import JOINTS, joint_limits
-
-    low, high = joint_limits().T
+def _within_limits(found: Tracking, body: Body) -> None:
+    low, high = body.joint_limits.T
     angles = found.joint_angles.values
     beyond = np.maximum(low - angles, angles - high).max(axis=0)
     if beyond.max() > BEYOND:
         worst = int(np.argmax(beyond))
         raise Broken(
-            f"`track` returns {JOINTS[worst]} {beyond[worst]:.2f} rad beyond its limit; joint angles are in "
-            "rad, in the order of neurobench_grasp.bodies.JOINTS."
+            f"`track` returns {body.joints[worst]} {beyond[worst]:.2f} rad beyond its limit; joint angles "
+            "are in rad, in the order of `joints` of neurobench_grasp.bodies.body_of(trials)."
         )
     if found.muscle_activation is not None:
         values = found.muscle_activation.values

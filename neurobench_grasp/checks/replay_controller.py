@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.alignment.splits import make_splits
+from neurobench_grasp.bodies import body_of
 from neurobench_grasp.contract import (
     Activations,
     DecoderSpec,
@@ -22,11 +23,9 @@ from neurobench_grasp.contract import (
 )
 from neurobench_grasp.protocols.context import Context, LazyModel
 
-N_JOINTS = 23
-
 
 class ReplayController:
-    """A controller that sets the joints of the hand to its goal; its layer are the joint angles."""
+    """A controller that sets the joints of the body to its goal; its layer are the joint angles."""
 
     def fit(self, train: Trials, *, seed: int) -> None:
         """Nothing is left to learn."""
@@ -57,11 +56,12 @@ class ReplayController:
 
     def track(self, trials: Trials, *, goal: Goal | None = None) -> Tracking:
         """Set the joints to the next posture of the goal, or to the recorded posture."""
-        from neurobench_grasp.bodies import keypoints
-
+        body = body_of(trials)
         values = self.embed(trials) if goal is None else goal.values
-        angles = values.values[:, :N_JOINTS]
-        return Tracking(Ragged(angles, trials.offsets), Ragged(keypoints(angles), trials.offsets))
+        angles = values.values[:, : len(body.joints)]
+        return Tracking(
+            Ragged(angles, trials.offsets), Ragged(body.keypoint_positions(angles), trials.offsets)
+        )
 
     def untrained(self, *, seed: int) -> ReplayController:
         """Return the same controller: nothing in it was trained."""

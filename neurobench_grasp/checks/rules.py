@@ -28,7 +28,8 @@ class Check:
     rule : str
         First line of its docstring.
     kind : str
-        What it checks: ``plugin``, ``model``, ``controller``, ``dataset``, ``protocol`` or ``decoder``.
+        What it checks: ``plugin``, ``model``, ``controller``, ``dataset``,
+        ``protocol``, ``decoder`` or ``body``.
     needs : tuple of str
         Checks of the same kind without which it is meaningless.
     fresh : bool

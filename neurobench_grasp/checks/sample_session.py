@@ -9,7 +9,8 @@ import numpy as np
 
 from neurobench_grasp.alignment.align import align
 from neurobench_grasp.alignment.session import AlignedSession
-from neurobench_grasp.contract import Floats, Ints, Session, Signal
+from neurobench_grasp.bodies import find_body
+from neurobench_grasp.contract import DEFAULT_BODY, Floats, Ints, Session, Signal
 
 PACE = 2.6
 """Seconds between the movements of successive trials."""
@@ -26,7 +27,6 @@ def sample_session(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Ses
     n_objects, n_repeats : int
     seed : int
     """
-    from neurobench_grasp.bodies import JOINTS
     from neurobench_grasp.data import session_from_arrays
 
     rng = np.random.default_rng(seed)
@@ -47,7 +47,7 @@ def sample_session(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Ses
             "move_onset": onset.tolist(),
             "contact": contact.tolist(),
         },
-        joint_angles={joint: angles[:, i] for i, joint in enumerate(JOINTS)},
+        joint_angles={joint: angles[:, i] for i, joint in enumerate(find_body(DEFAULT_BODY).joints)},
         angle_times=times,
     )
     course = angles[:, :2] @ np.array([[0.3, 0.1], [0.1, 0.2]])
@@ -82,10 +82,8 @@ def _grasping(
     times: Floats, onset: Floats, contact: Floats, objects: Ints, rng: np.random.Generator
 ) -> Floats:
     """Return minimum-jerk movements from rest to an object's posture and back, (n_times, n_joints) in rad."""
-    from neurobench_grasp.bodies import JOINTS, NEUTRAL, joint_limits
-
-    low, high = joint_limits().T
-    rest = np.array([NEUTRAL[joint] for joint in JOINTS])
+    body = find_body(DEFAULT_BODY)
+    (low, high), rest = body.joint_limits.T, body.neutral
     closed = rest + 0.3 * rng.standard_normal((objects.max() + 1, len(rest)))
     target = closed[objects] + 0.05 * rng.standard_normal((len(onset), len(rest)))
     there = _minimum_jerk((times[:, None] - onset) / (contact - onset))

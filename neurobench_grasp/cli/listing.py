@@ -1,4 +1,4 @@
-"""``ngb models | datasets | protocols | decoders | plugins``: installed components."""
+"""``ngb models | datasets | protocols | decoders | bodies | plugins``: installed components."""
 
 from __future__ import annotations
 
@@ -46,6 +46,22 @@ def decoders(as_json: Json = False) -> Result:
     return _listing("decoder", load_registry().decoders())
 
 
+def bodies(as_json: Json = False) -> Result:
+    """List the bodies that controllers move."""
+    from neurobench_grasp.plugins import load_registry
+
+    found = load_registry().bodies()
+    listing = _listing("body", found, "licence", "source")
+    names = [_names_in(p) for p in found]
+    rows = [
+        (p.spec.name, *(str(len(some)) for some in parts.values()), p.spec.licence, p.spec.source)
+        for p, parts in zip(found, names, strict=True)
+    ]
+    sizes = ("joints", "muscles", "keypoints")
+    view = [table("body", *sizes, "licence", "source", rows=rows, numbers=sizes)]
+    return Result([row | parts for row, parts in zip(listing.data, names, strict=True)], view)
+
+
 def plugins(as_json: Json = False) -> Result:
     """List the installed plugins, broken ones with the reason."""
     from neurobench_grasp.plugins import load_registry
@@ -71,6 +87,18 @@ def _listing(kind: str, provided: Sequence[Any], *fields: str) -> Result:
     ]
     rows = [(p.spec.name, p.spec.summary + _label(p.spec), p.provider) for p in provided]
     return Result(data, [table(kind, "summary", "from", rows=rows)])
+
+
+def _names_in(provided: Any) -> dict[str, Sequence[str]]:
+    """Return the names of a body's joints, muscles and keypoints; none if it cannot be built."""
+    from neurobench_grasp.plugins import reason_of
+
+    try:
+        body = provided.spec.build()
+    except Exception as error:  # whatever a plugin raises must not stop the listing
+        note(f"The body {provided.spec.name} ({provided.provider}) cannot be built: {reason_of(error)}.")
+        return {"joints": (), "muscles": (), "keypoints": ()}
+    return {"joints": body.joints, "muscles": body.muscles, "keypoints": body.keypoints}
 
 
 def _label(spec: Any) -> str:

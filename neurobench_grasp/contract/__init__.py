@@ -1,7 +1,19 @@
 """What a plugin author reads: the data, models, decoders, specifications and scores of the benchmark."""
 
+from neurobench_grasp.contract.body import (
+    Body,
+    BodySpec,
+    Colour,
+    Image,
+    MuscleKinematics,
+    Painter,
+    Part,
+    Posture,
+    Simulator,
+)
 from neurobench_grasp.contract.card import ModelCard
 from neurobench_grasp.contract.data import (
+    DEFAULT_BODY,
     LOOK_AHEAD_S,
     Activations,
     Bools,
@@ -32,9 +44,13 @@ from neurobench_grasp.contract.scores import ScoreRecord, ScoreRow, Scores, Stor
 from neurobench_grasp.contract.specs import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
 
 __all__ = [
+    "DEFAULT_BODY",
     "LOOK_AHEAD_S",
     "Activations",
+    "Body",
+    "BodySpec",
     "Bools",
+    "Colour",
     "Controller",
     "DatasetSpec",
     "DecodedTrials",
@@ -42,10 +58,15 @@ __all__ = [
     "DecoderSpec",
     "Floats",
     "Goal",
+    "Image",
     "Ints",
     "Model",
     "ModelCard",
     "ModelSpec",
+    "MuscleKinematics",
+    "Painter",
+    "Part",
+    "Posture",
     "Progress",
     "ProtocolSpec",
     "Ragged",
@@ -56,6 +77,7 @@ __all__ = [
     "Scores",
     "Session",
     "Signal",
+    "Simulator",
     "StoredRow",
     "Tracking",
     "Trainable",

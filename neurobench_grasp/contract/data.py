@@ -20,6 +20,8 @@ from neurobench_grasp.errors import NgbError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+DEFAULT_BODY = "myohand"
+"""Body of sessions, layouts and networks that name none."""
 LOOK_AHEAD_S = 0.2
 """Seconds of later behaviour that activations at a step may depend on: a controller receives its goal."""
 
@@ -252,11 +254,13 @@ class Session:
     signals : mapping of str to Signal
     window : Window
     joint_map : mapping of str to tuple
-        Column of the joint-angle signal → (hand joint, sign, offset in rad).
+        Column of the joint-angle signal → (joint of the body, sign, offset in rad).
     true_rates : Signal, optional
         The generator's rates in spikes/s, one column per unit, where the dataset knows them.
     notes : tuple of str
         What the reader changed or left out, one sentence each.
+    body : str
+        Name of the body whose joints the joint angles are mapped to.
     """
 
     id: str
@@ -271,6 +275,7 @@ class Session:
     joint_map: Mapping[str, tuple[str, float, float]] = field(default_factory=dict)
     true_rates: Signal | None = None
     notes: tuple[str, ...] = ()
+    body: str = DEFAULT_BODY
 
 
 @dataclass(frozen=True)
@@ -293,11 +298,13 @@ class Trials:
     signals : mapping of str to Ragged
         Recorded signals, each (trial, step, n_columns), sampled at the centre of the step.
     joint_angles : Ragged, optional
-        (trial, step, n_joints) in rad, in the hand's joint order and within its limits.
+        (trial, step, n_joints) in rad, in the order of the body's joints and within its limits.
     events : mapping of str to ndarray, shape (n_trials,)
         Seconds after the start of the window; NaN where missing.
     signal_lags : tuple of float
         See :class:`Window`.
+    body : str, optional
+        Name of the body of the joint angles; ``None`` without joint angles.
     """
 
     sessions: tuple[str, ...]
@@ -310,8 +317,11 @@ class Trials:
     joint_angles: Ragged | None
     events: Mapping[str, Floats]
     signal_lags: tuple[float, float] = (-0.1, 0.2)
+    body: str | None = DEFAULT_BODY
 
     def __post_init__(self) -> None:
+        if self.joint_angles is None:
+            object.__setattr__(self, "body", None)
         _freeze(self)
 
     def __len__(self) -> int:
@@ -331,6 +341,8 @@ class Trials:
             "lags": self.signal_lags,
             "signals": list(self.signals),
         }
+        if self.body not in (None, DEFAULT_BODY):  # digests of the first body are older than this field
+            labels["body"] = self.body
         digest = hashlib.sha256(json.dumps(labels, sort_keys=True).encode())
         for ragged in (*self.signals.values(), self.joint_angles):
             if ragged is not None:
@@ -352,6 +364,7 @@ class Trials:
             joint_angles=None if self.joint_angles is None else self.joint_angles.select(index),
             events={k: v[index] for k, v in self.events.items()},
             signal_lags=self.signal_lags,
+            body=self.body,
         )
 
     def cut(self, first: Ints, stop: Ints) -> Trials:
@@ -374,6 +387,12 @@ class Trials:
                 "bin widths and cannot be joined; score them as separate datasets."
             )
         angles = [p.joint_angles for p in parts]
+        bodies = {p.body for p in parts if p.body is not None}
+        if len(bodies) > 1:
+            raise NgbError(
+                f"The sessions have joint angles of different bodies ({', '.join(sorted(bodies))}) and "
+                "cannot be joined; score them as separate datasets."
+            )
         common = [k for k in first.signals if all(k in p.signals for p in parts)]
         events = [k for k in first.events if all(k in p.events for p in parts)]
         return cls(
@@ -387,6 +406,7 @@ class Trials:
             joint_angles=None if any(a is None for a in angles) else Ragged.join([a for a in angles if a]),
             events={k: np.concatenate([p.events[k] for p in parts]) for k in events},
             signal_lags=first.signal_lags,
+            body=first.body,
         )
 
 
@@ -405,14 +425,14 @@ class Activations:
 
 @dataclass(frozen=True)
 class Tracking:
-    """What the simulated hand did in closed loop.
+    """What the simulated body did in closed loop.
 
     Parameters
     ----------
     joint_angles : Ragged
         (trial, step, n_joints), rad.
     keypoints : Ragged
-        (trial, step, 3 · n_keypoints), metres in the wrist's frame.
+        (trial, step, 3 · n_keypoints), metres in the body's frame.
     muscle_activation : Ragged, optional
         (trial, step, n_muscles), 0 … 1; ``None`` for a body without muscles.
     """
@@ -432,7 +452,7 @@ class Goal:
         ``joint_angles`` or ``embedding``.
     values : Ragged
         (trial, step, n_features): an embedding as of ``embed``, or the postures of the next steps side by
-        side, up to 0.1 s ahead (five of 23 joints, in steps of 20 ms).
+        side, up to 0.1 s ahead (five, in steps of 20 ms).
     """
 
     kind: str

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.cache import cache_folder
-from neurobench_grasp.contract import Trials
+from neurobench_grasp.contract import DEFAULT_BODY, Trials
 from neurobench_grasp.controllers.files import read_arrays, write_arrays
 from neurobench_grasp.controllers.settings import ControllerSettings
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsupportedError
@@ -27,7 +27,7 @@ from neurobench_grasp.resources import resource
 CHECKPOINTS = "registry/checkpoints"
 KINDS: Mapping[str, type] = {
     "model": str, "action": str, "seed": int, "settings": dict, "dataset": dict, "train_sha256": str,
-    "weights_sha256": str, "curve": list, "errors_mm": dict,
+    "weights_sha256": str, "curve": list, "errors_mm": dict, "body": str,
 }  # fmt: skip
 """Types of the card's fields that are used."""
 Arrays = dict[str, NDArray[Any]]
@@ -65,6 +65,8 @@ class NetworkCard:
     versions : mapping of str to str
         Versions of the packages that trained it.
     schema : int
+    body : str
+        Name of the body that it moves; cards that are older than this field describe networks of the default.
     """
 
     model: str
@@ -82,6 +84,7 @@ class NetworkCard:
     threads: int
     versions: Mapping[str, str]
     schema: int = 1
+    body: str = DEFAULT_BODY
 
     @classmethod
     def read(cls, path: Path) -> NetworkCard:
@@ -98,6 +101,8 @@ class NetworkCard:
             raise CorruptFileError(
                 f"The card {path} cannot be read ({error}); fetch or train it again."
             ) from error
+        if isinstance(content, dict):
+            content = {"body": DEFAULT_BODY, **content}
         known = {f.name for f in fields(cls)}
         wrong = set(content) ^ known if isinstance(content, dict) else known
         if not wrong:
@@ -253,8 +258,8 @@ def trained_digest(model: str, seed: int, train: Trials) -> str:
     """
     if train.joint_angles is None:
         raise UnsupportedError(
-            f"{model} cannot be scored on {train.sessions[0]}: it imitates hand movements, and this "
-            "session has no joint angles of the hand."
+            f"{model} cannot be scored on {train.sessions[0]}: it imitates movements, and this "
+            "session has no joint angles of a body."
         )
     return find_network(model, seed, train.sha256)[1].sha256
 

@@ -1,4 +1,4 @@
-"""Closed loop for scoring: a network controls one hand per trial, from before the trial to its last step."""
+"""Closed loop for scoring: a network controls one body per trial, from before the trial to its last step."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from threading import Event
 import numpy as np
 import torch
 
-from neurobench_grasp.bodies import MUSCLES, keypoint_distances, keypoints
-from neurobench_grasp.bodies.simulator import Hands
+from neurobench_grasp.bodies import body_of, keypoint_distances
 from neurobench_grasp.contract import Floats, Goal, Ints, Ragged, Trials
 from neurobench_grasp.controllers.network import Network, observation, one_torch_thread, stream_sizes
 from neurobench_grasp.controllers.reference import Reference
@@ -30,11 +29,11 @@ class ClosedLoop:
     joint_angles : Ragged
         rad.
     keypoints : Ragged
-        Metres in the wrist's frame.
+        Metres in the body's frame.
     observations : Ragged
         Observations of the network.
     n_muscles : int
-        Muscles of the hand; their activations are the observations' last features.
+        Muscles that are actuated; their activations are the observations' last features.
     """
 
     joint_angles: Ragged
@@ -44,7 +43,7 @@ class ClosedLoop:
 
     @property
     def muscle_activation(self) -> Ragged | None:
-        """Activation of the muscles, 0 … 1; ``None`` for a hand without muscles."""
+        """Activation of the muscles, 0 … 1; ``None`` for a body that is moved by torques."""
         if not self.n_muscles:
             return None
         return Ragged(self.observations.values[:, -self.n_muscles :], self.observations.offsets)
@@ -61,7 +60,7 @@ def run_closed_loop(
 ) -> ClosedLoop:
     """Imitate complete trials independently, without exploration.
 
-    Each hand starts ``settle_steps`` before its trial in the trial's first posture, which is its goal until
+    Each body starts ``settle_steps`` before its trial in the trial's first posture, which is its goal until
     the trial begins; so activations have settled by then. Results do not depend on the batch.
 
     Parameters
@@ -73,7 +72,7 @@ def run_closed_loop(
     reference : Reference
     settings : ControllerSettings
     goal : Goal, optional
-        Replaces the reference, step by step: ``joint_angles`` (trial, step, look_ahead · 23) or
+        Replaces the reference, step by step: ``joint_angles`` (trial, step, look_ahead · n_joints) or
         ``embedding`` (trial, step, encoder_units).
     threads : int, optional
 
@@ -88,11 +87,12 @@ def run_closed_loop(
     """
     offsets = reference.offsets
     if goal is not None:
-        _check_goal(goal, offsets, settings)
+        _check_goal(goal, reference, settings)
     threads = threads or usable_cores()
     order = np.argsort(-np.diff(offsets), kind="stable")
-    n_rows, n_seen = int(offsets[-1]), sum(stream_sizes(action, settings).values())
-    angles, points, seen = np.empty((n_rows, 23)), np.empty((n_rows, 60)), np.empty((n_rows, n_seen))
+    body, n_rows = reference.body, int(offsets[-1])
+    widths = len(body.joints), 3 * len(body.keypoints), sum(stream_sizes(body, action, settings).values())
+    angles, points, seen = (np.empty((n_rows, width)) for width in widths)
     stop = Event()
     with one_torch_thread(), ThreadPoolExecutor(threads) as pool:  # threads do not wait for each other
         batches = [order[k::threads] for k in range(min(threads, len(order)))]
@@ -107,7 +107,7 @@ def run_closed_loop(
                 batch.result()
         finally:
             stop.set()
-    n_muscles = len(MUSCLES) if action == "muscle" else 0
+    n_muscles = len(body.muscles) if action == "muscle" else 0
     return ClosedLoop(Ragged(angles, offsets), Ragged(points, offsets), Ragged(seen, offsets), n_muscles)
 
 
@@ -121,13 +121,13 @@ def _move(
     out: tuple[Floats, Floats, Floats],
     stop: Event,
 ) -> None:
-    """Let some hands imitate their trials, longest first, and write the results into ``out``."""
+    """Let some bodies imitate their trials, longest first, and write the results into ``out``."""
     first, end = reference.offsets[batch], reference.offsets[batch + 1] - 1
     lengths = end - first + 1
     angles, points, observed = out
-    hands = Hands(action, len(batch), threads=1)  # the same body for all networks
-    hands.start(slice(None), reference.joint_angles[first], np.zeros_like(reference.joint_velocity[first]))
-    last_action = np.zeros((len(batch), hands.n_actions))
+    bodies = reference.body.simulate(action, len(batch), threads=1)  # the same for all networks
+    bodies.start(slice(None), reference.joint_angles[first], np.zeros_like(reference.joint_velocity[first]))
+    last_action = np.zeros((len(batch), bodies.n_actions))
     for step in range(-settings.settle_steps, int(lengths.max())):
         if stop.is_set():
             break
@@ -137,12 +137,12 @@ def _move(
             goals = np.asarray(goal.values.values[rows], np.float64)
         else:
             goals = _goals(reference, first[:n], end[:n], step, settings.look_ahead)
-        seen = observation(hands, goals, last_action[:n])
+        seen = observation(bodies, goals, last_action[:n])
         if step >= 0:
-            angles[rows], points[rows], observed[rows] = hands.joint_angles[:n], hands.keypoints[:n], seen
+            angles[rows], points[rows], observed[rows] = bodies.joint_angles[:n], bodies.keypoints[:n], seen
         last_action[:n] = _act(network, seen, goal, rows)
-        hands.step(last_action[:n])
-    hands.close()
+        bodies.step(last_action[:n])
+    bodies.close()
 
 
 def _goals(reference: Reference, first: Ints, end: Ints, step: int, look_ahead: int) -> Floats:
@@ -162,12 +162,14 @@ def _act(network: Network, seen: Floats, goal: Goal | None, rows: Ints) -> Float
     return action
 
 
-def _check_goal(goal: Goal, offsets: Ints, settings: ControllerSettings) -> None:
+def _check_goal(goal: Goal, reference: Reference, settings: ControllerSettings) -> None:
+    offsets = reference.offsets
     if goal.kind not in GOALS:
         raise NgbError(
             f"A goal of kind {goal.kind!r} cannot replace the reference; choose one of: {', '.join(GOALS)}."
         )
-    wide = settings.encoder_units if goal.kind == "embedding" else settings.look_ahead * 23
+    postures = settings.look_ahead * len(reference.body.joints)
+    wide = settings.encoder_units if goal.kind == "embedding" else postures
     if not np.array_equal(goal.values.offsets, offsets) or goal.values.values.shape[1] != wide:
         raise NgbError(
             f"The goal has {goal.values.values.shape} values in {len(goal.values)} trials; a goal in "
@@ -181,11 +183,11 @@ def window_error(reached: Ragged, trials: Trials) -> float:
     Parameters
     ----------
     reached : Ragged
-        Keypoints, (trial, step, 60), metres.
+        Keypoints, (trial, step, 3 · n_keypoints), metres.
     trials : Trials
     """
     assert trials.joint_angles is not None
     steps = [o + np.arange(a, z) for o, (a, z) in zip(trials.offsets[:-1], trials.window, strict=True)]
     rows = np.concatenate(steps)
-    wanted = keypoints(trials.joint_angles.values[rows])
+    wanted = body_of(trials).keypoint_positions(trials.joint_angles.values[rows])
     return 1000 * float(keypoint_distances(reached.values[rows], wanted).mean())

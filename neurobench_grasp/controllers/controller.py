@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from neurobench_grasp.bodies import body_of, find_body
 from neurobench_grasp.contract import (
+    DEFAULT_BODY,
     Activations,
     Goal,
     Ints,
@@ -40,7 +42,9 @@ _ROWS = 8192  # observations in one open pass, and those that complete its last 
 
 
 class NetworkController:
-    """A modular network that controls the hand; trained by PPO, scored in float64.
+    """A modular network that controls a body; trained by PPO, scored in float64.
+
+    The body is that of the trials on which it is fitted or trained.
 
     Parameters
     ----------
@@ -64,7 +68,8 @@ class NetworkController:
     ) -> None:
         self.model, self.action, self.fit_steps = model, action, fit_steps
         self.settings = settings or ControllerSettings()
-        self._network = Network(action, self.settings).double().eval()
+        self._body = find_body(DEFAULT_BODY)
+        self._network = Network(self._body, action, self.settings).double().eval()
         self._runs: list[tuple[Trials, ClosedLoop]] = []
 
     def fit(self, train: Trials, *, seed: int) -> None:
@@ -85,9 +90,9 @@ class NetworkController:
                 f"The card {path} describes a network of another action ({card.action!r} instead of "
                 f"{self.action!r}); train it again or remove it."
             )
-        self.settings = card.controller_settings()
-        weights = network_state(Network(self.action, self.settings))
-        self._network = as_network(self.action, self.settings, load_weights(path, card, weights))
+        self.settings, self._body = card.controller_settings(), body_of(train)
+        weights = network_state(Network(self._body, self.action, self.settings))
+        self._network = as_network(self._body, self.action, self.settings, load_weights(path, card, weights))
 
     def train(
         self,
@@ -115,7 +120,8 @@ class NetworkController:
             threads=threads,
         )
         weights = network_state(network)
-        self._network, self._runs = as_network(self.action, self.settings, weights), []
+        self._body, self._runs = body_of(train), []
+        self._network = as_network(self._body, self.action, self.settings, weights)
         return TrainedNetwork(weights, self.action, asdict(self.settings), facts)
 
     def activations(self, trials: Trials) -> Activations:
@@ -152,20 +158,25 @@ class NetworkController:
         """Return the network before training; see :class:`neurobench_grasp.contract.Twinned`."""
         twin = NetworkController(self.model, self.action, self.settings)
         normalised = (self._network.towers.centre.numpy(), self._network.towers.scale.numpy())
-        twin._network = random_network(self.action, self.settings, seed, *normalised).double().eval()
+        twin._body = self._body
+        twin._network = random_network(self._body, self.action, self.settings, seed, *normalised)
+        twin._network.double().eval()
         return twin
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return weights, and settings by name."""
+        """Return weights, settings by name, and the name of the body unless it is the default."""
         settings = {f"settings.{k}": np.array(v) for k, v in vars(self.settings).items()}
-        return {**network_state(self._network), **settings}
+        body = {} if self._body.name == DEFAULT_BODY else {f"body.{self._body.name}": np.array(1)}
+        return {**network_state(self._network), **settings, **body}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Load what :meth:`state` returned."""
         mine = {k.removeprefix("settings."): v.item() for k, v in state.items() if k.startswith("settings.")}
         self.settings = ControllerSettings(**mine)
-        weights = {k: v for k, v in state.items() if not k.startswith("settings.")}
-        self._network = as_network(self.action, self.settings, weights)
+        weights = {k: v for k, v in state.items() if not k.startswith(("settings.", "body."))}
+        named = [k.removeprefix("body.") for k in state if k.startswith("body.")]
+        self._body = find_body(named[0] if named else DEFAULT_BODY)
+        self._network = as_network(self._body, self.action, self.settings, weights)
         self._runs = []
 
     def _run(self, trials: Trials) -> ClosedLoop:
@@ -202,7 +213,7 @@ class UntrainedController(NetworkController):
     """The architecture with random weights: the network before training.
 
     Its activations use the observations of the trained network's closed loop, so that only the weights
-    differ from the trained one's; in tracking it moves its own hand.
+    differ from the trained one's; in tracking it moves a body itself.
     """
 
     def __init__(
@@ -219,7 +230,7 @@ class UntrainedController(NetworkController):
     def fit(self, train: Trials, *, seed: int) -> None:
         """Load the trained network, and draw random weights with the same seed."""
         self._trained.fit(train, seed=seed)
-        self.settings = self._trained.settings
+        self.settings, self._body = self._trained.settings, self._trained._body
         self._network = self._trained.untrained(seed=seed)._network
 
     def train(self, train: Trials, **settings: Any) -> TrainedNetwork:

@@ -1,4 +1,4 @@
-"""The imitation task: a batch of hands, for stable-baselines3 and for Gymnasium."""
+"""The imitation task: a batch of bodies, for stable-baselines3 and for Gymnasium."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from neurobench_grasp.bodies import keypoint_distances
-from neurobench_grasp.bodies.myohand import KEYPOINT_PARTS, PARTS
-from neurobench_grasp.bodies.simulator import Hands, moved_parts
 from neurobench_grasp.contract import Bools, Floats, Ints
 from neurobench_grasp.controllers.network import observation
 from neurobench_grasp.controllers.reference import Reference
@@ -21,18 +19,13 @@ from neurobench_grasp.controllers.settings import ControllerSettings
 
 
 def _mean_over_parts(of_part: Bools) -> Floats:
-    """Return the matrix that averages over the members of each part, (n, 6)."""
+    """Return the matrix that averages over the members of each part, (n, n_parts)."""
     mean: Floats = of_part / np.maximum(of_part.sum(axis=0), 1)
     return mean
 
 
-_OF_JOINT = _mean_over_parts(moved_parts("torque"))  # a motor at each joint
-_OF_KEYPOINT = _mean_over_parts(KEYPOINT_PARTS[:, None] == np.arange(len(PARTS)))
-_HAS_KEYPOINTS = _OF_KEYPOINT.any(axis=0)
-
-
 class Imitation:
-    """A batch of hands that imitate random segments of reference movements.
+    """A batch of bodies that imitate random segments of reference movements.
 
     An episode starts at a random frame in the reference's posture and velocity. It is terminated when the
     mean keypoint distance exceeds ``max_error`` and truncated at the trial's last frame.
@@ -43,7 +36,7 @@ class Imitation:
     action : str
         ``muscle`` or ``torque``.
     n : int
-        Number of hands.
+        Number of bodies.
     settings : ControllerSettings
     seed : int
     threads : int, optional
@@ -66,14 +59,21 @@ class Imitation:
         threads: int | None = None,
     ) -> None:
         self.reference, self.settings = reference, settings
-        self.hands = Hands(action, n, threads=threads, physics_steps=settings.physics_steps)
+        body = reference.body
+        self.bodies = body.simulate(action, n, threads=threads, physics_steps=settings.physics_steps)
         self.rng = np.random.default_rng(seed)
         self.frame = np.zeros(n, np.int64)
         self.end = np.zeros(n, np.int64)
-        self.last_action = np.zeros((n, self.hands.n_actions))
+        self.last_action = np.zeros((n, self.bodies.n_actions))
         self.error = np.zeros(n)
         last = reference.offsets[1:] - 1
-        self._of_action = _mean_over_parts(moved_parts(action))
+        self.moved_parts = body.moved_parts(action)
+        self._of_action = _mean_over_parts(self.moved_parts)
+        self._of_joint = _mean_over_parts(body.moved_parts("torque"))  # a motor at each joint
+        self._of_keypoint = _mean_over_parts(
+            np.array([[name in part.keypoints for part in body.parts] for name in body.keypoints])
+        )
+        self._has_keypoints = self._of_keypoint.any(axis=0)
         self._starts = np.concatenate(
             [np.arange(a, z) for a, z in zip(reference.offsets[:-1], last, strict=True)]
         )
@@ -85,43 +85,44 @@ class Imitation:
         return int(self.observe().shape[1])
 
     def begin(self, which: Ints) -> None:
-        """Start episodes of some hands at random frames."""
+        """Start episodes of some bodies at random frames."""
         pick = self.rng.integers(len(self._starts), size=len(which))
         self.frame[which], self.end[which] = self._starts[pick], self._ends[pick]
         at = self.frame[which]
-        self.hands.start(which, self.reference.joint_angles[at], self.reference.joint_velocity[at])
+        self.bodies.start(which, self.reference.joint_angles[at], self.reference.joint_velocity[at])
         self.last_action[which] = 0.0
 
     def observe(self) -> Floats:
-        """Return the observations of all hands, shape (n, n_features)."""
+        """Return the observations of all bodies, shape (n, n_features)."""
         goals = self.reference.goals(self.frame, self.end, self.settings.look_ahead)
-        return observation(self.hands, goals, self.last_action)
+        return observation(self.bodies, goals, self.last_action)
 
     def step(self, action: Floats) -> tuple[Floats, Bools, Bools]:
-        """Advance all hands.
+        """Advance all bodies.
 
         Returns
         -------
-        reward : ndarray, shape (n, 6)
-            For each part of the hand, in the order of ``neurobench_grasp.bodies.myohand.PARTS``; the
-            reward of the task is their mean.
+        reward : ndarray, shape (n, n_parts)
+            For each part of the body; the reward of the task is their mean.
         terminated, truncated : ndarray of bool, shape (n,)
         """
-        self.hands.step(action)
+        self.bodies.step(action)
         self.last_action = np.array(action, np.float64)
         self.frame += 1
-        distances = keypoint_distances(self.hands.keypoints, self.reference.keypoints[self.frame])
+        distances = keypoint_distances(self.bodies.keypoints, self.reference.keypoints[self.frame])
         self.error = distances.mean(axis=1)
         terminated = self.error > self.settings.max_error
         return self._reward(distances), terminated, ~terminated & (self.frame >= self.end)
 
     def _reward(self, distances: Floats) -> Floats:
         s = self.settings
-        joint = (self.hands.joint_angles - self.reference.joint_angles[self.frame]) ** 2 @ _OF_JOINT
-        effort = self.hands.activation if self.hands.activation.shape[1] else self.last_action
+        joint = (self.bodies.joint_angles - self.reference.joint_angles[self.frame]) ** 2 @ self._of_joint
+        effort = self.bodies.activation if self.bodies.activation.shape[1] else self.last_action
         reward: Floats = (
             s.joint_weight * np.exp(-joint / s.joint_scale**2)
-            + s.keypoint_weight * _HAS_KEYPOINTS * np.exp(-(distances @ _OF_KEYPOINT) / s.keypoint_scale)
+            + s.keypoint_weight
+            * self._has_keypoints
+            * np.exp(-(distances @ self._of_keypoint) / s.keypoint_scale)
             - s.effort_weight * (effort**2 @ self._of_action)
         )
         return reward
@@ -129,18 +130,18 @@ class Imitation:
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything that the next step depends on except random numbers, as named arrays."""
         own = {"frame": self.frame, "end": self.end, "last_action": self.last_action, "error": self.error}
-        return {**{k: v.copy() for k, v in own.items()}, **self.hands.state()}
+        return {**{k: v.copy() for k, v in own.items()}, **self.bodies.state()}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Load what :meth:`state` returned."""
         for name in ("frame", "end", "last_action", "error"):
             setattr(self, name, state[name].copy())
-        self.hands.restore(state)
+        self.bodies.restore(state)
 
 
 def _spaces(task: Imitation) -> tuple[spaces.Box, spaces.Box]:
     observed = spaces.Box(-np.inf, np.inf, (task.n_observed,), np.float32)
-    return observed, spaces.Box(-1.0, 1.0, (task.hands.n_actions,), np.float32)
+    return observed, spaces.Box(-1.0, 1.0, (task.bodies.n_actions,), np.float32)
 
 
 class ImitationVecEnv(VecEnv):
@@ -150,7 +151,7 @@ class ImitationVecEnv(VecEnv):
     ----------
     task : Imitation
     by_part : bool
-        Return a reward for each part of the hand, (n, 6), as
+        Return a reward for each part of the body, (n, n_parts), as
         :func:`neurobench_grasp.controllers.training.make_ppo` requires, instead of their mean;
         stable-baselines3's own wrappers expect the mean.
     """
@@ -190,7 +191,7 @@ class ImitationVecEnv(VecEnv):
 
     def close(self) -> None:
         """Shut down the simulation's threads."""
-        self.task.hands.close()
+        self.task.bodies.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Return an attribute of the batch, once per requested environment."""
@@ -202,7 +203,7 @@ class ImitationVecEnv(VecEnv):
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         """Raise: the hands of a batch are not separate environments."""
-        raise NotImplementedError("The hands of a batch are not separate environments.")
+        raise NotImplementedError("The bodies of a batch are not separate environments.")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         """Report that no environment is wrapped."""
@@ -215,7 +216,7 @@ class ImitationVecEnv(VecEnv):
 
 
 class ImitationEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
-    """:class:`Imitation` with one hand, for tools that use Gymnasium."""
+    """:class:`Imitation` with one body, for tools that use Gymnasium."""
 
     metadata = {"render_modes": []}  # noqa: RUF012  (Gymnasium's own convention)
 
@@ -246,4 +247,4 @@ class ImitationEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def close(self) -> None:
         """Shut down the simulation's thread."""
-        self.task.hands.close()
+        self.task.bodies.close()

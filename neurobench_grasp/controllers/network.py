@@ -11,19 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurobench_grasp.bodies import JOINTS, MUSCLES, Hands, muscle_kinematics
-from neurobench_grasp.bodies.myohand import PARTS
-from neurobench_grasp.contract import Floats, Trials
+from neurobench_grasp.contract import Body, Floats, Simulator, Trials
 from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.controllers.settings import ControllerSettings
 
-N_ACTIONS = {"muscle": len(MUSCLES), "torque": len(JOINTS)}
 CLIP = 5.0  # standard deviations at which a normalised observation is clipped
 LEAST_SCALE = {"angle": 0.05, "length": 1e-3, "velocity": 0.02}  # rad, m, m/s: for joints that hardly move
 EFFERENCE_SCALE = 0.5
 
 
-def stream_sizes(action: str, settings: ControllerSettings) -> dict[str, int]:
+def stream_sizes(body: Body, action: str, settings: ControllerSettings) -> dict[str, int]:
     """Return the number of features of each input stream, in the order of an observation.
 
     Returns
@@ -32,12 +29,11 @@ def stream_sizes(action: str, settings: ControllerSettings) -> dict[str, int]:
         ``trajectory`` (future postures), ``proprioception`` (muscle lengths and velocities),
         ``efference`` (last action and muscle activation).
     """
-    n_actions = N_ACTIONS[action]
-    activations = len(MUSCLES) if action == "muscle" else 0
+    activations = len(body.muscles) if action == "muscle" else 0
     return {
-        "trajectory": settings.look_ahead * len(JOINTS),
-        "proprioception": 2 * len(MUSCLES),
-        "efference": n_actions + activations,
+        "trajectory": settings.look_ahead * len(body.joints),
+        "proprioception": 2 * len(body.muscles),
+        "efference": body.n_actions(action) + activations,
     }
 
 
@@ -52,13 +48,13 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(n)
 
 
-def observation(hands: Hands, goals: Floats, action: Floats) -> Floats:
+def observation(bodies: Simulator, goals: Floats, action: Floats) -> Floats:
     """Return a controller's observation: trajectory, proprioception and efference copy, concatenated.
 
     Parameters
     ----------
-    hands : Hands
-    goals : ndarray, shape (n, look_ahead · 23)
+    bodies : Simulator
+    goals : ndarray, shape (n, look_ahead · n_joints)
         Future postures, rad.
     action : ndarray, shape (n, n_actions)
         The last action.
@@ -70,7 +66,7 @@ def observation(hands: Hands, goals: Floats, action: Floats) -> Floats:
         order of :func:`stream_sizes`.
     """
     n = len(goals)
-    return np.concatenate([goals, hands.muscles[:n], action, hands.activation[:n]], axis=1)
+    return np.concatenate([goals, bodies.muscles[:n], action, bodies.activation[:n]], axis=1)
 
 
 class Tower(nn.Module):
@@ -116,6 +112,7 @@ class Towers(nn.Module):
 
     Parameters
     ----------
+    body : Body
     action : str
         ``muscle`` or ``torque``.
     settings : ControllerSettings
@@ -124,9 +121,9 @@ class Towers(nn.Module):
     centre: Tensor
     scale: Tensor
 
-    def __init__(self, action: str, settings: ControllerSettings) -> None:
+    def __init__(self, body: Body, action: str, settings: ControllerSettings) -> None:
         super().__init__()
-        sizes = stream_sizes(action, settings)
+        sizes = stream_sizes(body, action, settings)
         self.actor, self.critic = Tower(sizes, settings), Tower(sizes, settings)
         self.register_buffer("centre", torch.zeros(sum(sizes.values())))
         self.register_buffer("scale", torch.ones(sum(sizes.values())))
@@ -146,24 +143,25 @@ class Network(nn.Module):
 
     Parameters
     ----------
+    body : Body
     action : str
         ``muscle`` or ``torque``.
     settings : ControllerSettings
     """
 
-    def __init__(self, action: str, settings: ControllerSettings) -> None:
+    def __init__(self, body: Body, action: str, settings: ControllerSettings) -> None:
         super().__init__()
-        self.towers = Towers(action, settings)
-        self.action = nn.Linear(settings.decoder_units, N_ACTIONS[action])
-        self.value = nn.Linear(settings.decoder_units, len(PARTS))
+        self.towers = Towers(body, action, settings)
+        self.action = nn.Linear(settings.decoder_units, body.n_actions(action))
+        self.value = nn.Linear(settings.decoder_units, len(body.parts))
 
     def forward(self, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean action, unclipped, and the value of each part of the hand; for training."""
+        """Return the mean action, unclipped, and the value of each part of the body; for training."""
         actor, critic = self.towers(observed)
         return self.action(actor), self.value(critic)
 
     def values(self, observed: Tensor) -> Tensor:
-        """Return the value of each part of the hand, (n, 6)."""
+        """Return the value of each part of the body, (n, n_parts)."""
         out: Tensor = self.value(self.towers.critic(self.towers.normalise(observed)))
         return out
 
@@ -191,17 +189,20 @@ class Network(nn.Module):
 
 def initial_network(action: str, settings: ControllerSettings, seed: int, train: Trials) -> Network:
     """Return the network before training, with normalisation constants from the recorded movements."""
-    return random_network(action, settings, seed, *_normalisation(action, settings, train))
+    reference = Reference.of(train)
+    return random_network(
+        reference.body, action, settings, seed, *_normalisation(action, settings, reference, train.dt)
+    )
 
 
 def random_network(
-    action: str, settings: ControllerSettings, seed: int, centre: Floats, scale: Floats
+    body: Body, action: str, settings: ControllerSettings, seed: int, centre: Floats, scale: Floats
 ) -> Network:
     """Return a network with orthogonal weights and an action near zero, as is usual for PPO.
 
     ``centre`` and ``scale`` are of the observations, shape (n_features,).
     """
-    network = Network(action, settings)
+    network = Network(body, action, settings)
     generator = torch.Generator().manual_seed(seed)
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear):
@@ -213,13 +214,14 @@ def random_network(
     return network
 
 
-def _normalisation(action: str, settings: ControllerSettings, train: Trials) -> tuple[Floats, Floats]:
-    reference = Reference.of(train)
+def _normalisation(
+    action: str, settings: ControllerSettings, reference: Reference, dt: float
+) -> tuple[Floats, Floats]:
     angles = reference.joint_angles
-    kinematics = muscle_kinematics(angles, train.dt, reference.offsets)
+    kinematics = reference.body.muscle_kinematics(angles, dt, reference.offsets)
     muscles = np.stack([kinematics.length, kinematics.velocity], axis=2)  # alternating, like the sensors
     least = np.array([LEAST_SCALE["length"], LEAST_SCALE["velocity"]])
-    n_efference = stream_sizes(action, settings)["efference"]
+    n_efference = stream_sizes(reference.body, action, settings)["efference"]
     centre = (np.tile(angles.mean(0), settings.look_ahead), muscles.mean(0).ravel(), np.zeros(n_efference))
     scale = (
         np.tile(np.maximum(angles.std(0), LEAST_SCALE["angle"]), settings.look_ahead),
@@ -234,8 +236,10 @@ def network_state(network: Network) -> dict[str, NDArray[Any]]:
     return {name: tensor.float().numpy() for name, tensor in network.state_dict().items()}
 
 
-def as_network(action: str, settings: ControllerSettings, state: Mapping[str, NDArray[Any]]) -> Network:
+def as_network(
+    body: Body, action: str, settings: ControllerSettings, state: Mapping[str, NDArray[Any]]
+) -> Network:
     """Return the network with given weights in float64, for scoring."""
-    network = Network(action, settings)
+    network = Network(body, action, settings)
     network.load_state_dict({name: torch.as_tensor(np.array(array)) for name, array in state.items()})
     return network.double().eval()

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from neurobench_grasp.bodies import CONTROL_STEP, keypoints
-from neurobench_grasp.contract import Floats, Ints, Ragged, Trials
+from neurobench_grasp.bodies import body_of
+from neurobench_grasp.contract import Body, Floats, Ints, Ragged, Trials
 from neurobench_grasp.errors import UnsupportedError
 
 
@@ -18,21 +18,24 @@ class Reference:
 
     Parameters
     ----------
-    joint_angles : ndarray, shape (n_frames, 23)
+    joint_angles : ndarray, shape (n_frames, n_joints)
         rad, within the joint limits.
-    joint_velocity : ndarray, shape (n_frames, 23)
+    joint_velocity : ndarray, shape (n_frames, n_joints)
         rad/s.
     offsets : ndarray of int64, shape (n_trials + 1,)
+    body : Body
+        The body of the joint angles.
     """
 
     joint_angles: Floats
     joint_velocity: Floats
     offsets: Ints
+    body: Body
 
     @cached_property
     def keypoints(self) -> Floats:
-        """Metres in the wrist's frame, shape (n_frames, 60)."""
-        return keypoints(self.joint_angles)
+        """Metres in the body's frame, shape (n_frames, 3 · n_keypoints)."""
+        return self.body.keypoint_positions(self.joint_angles)
 
     @classmethod
     def of(cls, trials: Trials, margin: int | None = None, *, at_least: int = 0, seed: int = 0) -> Reference:
@@ -51,16 +54,17 @@ class Reference:
         Raises
         ------
         UnsupportedError
-            If no joint angles were recorded, or their steps are not those of the hand.
+            If no joint angles were recorded, or their steps are not the control steps of the body.
         """
         if trials.joint_angles is None:
             raise UnsupportedError(
-                f"{trials.sessions[0]} has no joint angles of the hand, so there is no movement to imitate."
+                f"{trials.sessions[0]} has no joint angles of a body, so there is no movement to imitate."
             )
-        if abs(trials.dt - CONTROL_STEP) > 1e-9:  # otherwise the hand would move at another speed
+        body = body_of(trials)
+        if abs(trials.dt - body.control_step) > 1e-9:  # otherwise the body would move at another speed
             raise UnsupportedError(
-                f"{trials.sessions[0]} has steps of {1000 * trials.dt:g} ms, and controllers move in steps "
-                f"of {1000 * CONTROL_STEP:g} ms; set `step_s={CONTROL_STEP:g}` in the controller's ModelSpec."
+                f"{trials.sessions[0]} has steps of {1000 * trials.dt:g} ms, and controllers move "
+                f"in steps of {1000 * body.control_step:g} ms; set `step_s` in the controller's ModelSpec."
             )
         angles = trials.joint_angles
         if margin is not None:
@@ -73,7 +77,7 @@ class Reference:
         if 1 < len(angles) < at_least:
             angles = Ragged.join([angles, mixtures(angles, at_least - len(angles), seed)])
         velocity = np.concatenate([np.gradient(trial, trials.dt, axis=0) for trial in angles])
-        return cls(angles.values, velocity, angles.offsets)
+        return cls(angles.values, velocity, angles.offsets, body)
 
     def goals(self, frame: Ints, end: Ints, look_ahead: int) -> Floats:
         """Return the postures that follow each frame, held at the trial's last.
@@ -86,7 +90,7 @@ class Reference:
 
         Returns
         -------
-        ndarray, shape (n, look_ahead · 23)
+        ndarray, shape (n, look_ahead · n_joints)
             rad; the next posture first.
         """
         ahead = np.minimum(frame[:, None] + np.arange(1, look_ahead + 1), end[:, None])
@@ -100,7 +104,7 @@ def mixtures(movements: Ragged, n: int, seed: int) -> Ragged:
     Parameters
     ----------
     movements : Ragged
-        Joint angles, (trial, step, 23), of at least two trials.
+        Joint angles, (trial, step, n_joints), of at least two trials.
     n : int
         Number of mixtures.
     seed : int

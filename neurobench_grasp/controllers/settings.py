@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from neurobench_grasp.bodies.simulator import PHYSICS_STEPS
+from neurobench_grasp.bodies.spec import PHYSICS_STEPS
 
 
 @dataclass(frozen=True)

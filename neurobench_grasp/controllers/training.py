@@ -22,7 +22,6 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from torch import Tensor, nn
 
-from neurobench_grasp.bodies.simulator import moved_parts
 from neurobench_grasp.contract import Bools, Progress, Trials
 from neurobench_grasp.controllers.closed_loop import run_closed_loop, window_error
 from neurobench_grasp.controllers.environment import Imitation, ImitationVecEnv
@@ -52,7 +51,7 @@ class _Policy(ActorCriticPolicy):
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr_schedule(1.0), eps=1e-5, fused=True)
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw actions, (n, n_actions), and return values, (n, 6), and log-probabilities, (n, n_actions)."""
+        """Draw actions, (n, n_actions); return them, values, (n, n_parts), and log-probabilities."""
         mean, values = self.network(obs)
         actions = mean if deterministic else mean + self.log_std.exp() * torch.randn_like(mean)
         return actions, values, self._log_prob(actions, mean)
@@ -75,14 +74,14 @@ class _Policy(ActorCriticPolicy):
 
 
 class _PartsBuffer(RolloutBuffer):
-    """Experience with a reward for each part of the hand and an advantage for each action.
+    """Experience with a reward for each part of the body and an advantage for each action.
 
     An action's advantage is the sum of the advantages of the parts that it moves: the reward of other parts
     carries little information about it and is mostly noise (Wu et al. 2018, action-dependent factorised
     baselines; Spooner et al. 2021, factored policy gradients). Its probability ratio is clipped separately,
-    because the joint ratio of 39 actions leaves the clipping range at once (Han & Sung 2019). Two effects are
-    neglected: those through the wrist, whose posture changes the length of the digits' muscles, and through
-    the end of an episode, which the mean over all keypoints decides.
+    because the joint ratio of many actions leaves the clipping range at once (Han & Sung 2019). Two effects
+    are neglected: those through other joints, such as the wrist, whose posture changes the length of the
+    digits' muscles, and through the end of an episode, which the mean over all keypoints decides.
     """
 
     def __init__(self, *args: Any, moved_parts: Bools, **kwargs: Any) -> None:
@@ -108,7 +107,7 @@ class _PartsBuffer(RolloutBuffer):
         value: Tensor,
         log_prob: Tensor,
     ) -> None:
-        """Store one step of all hands."""
+        """Store one step of all bodies."""
         at = self.pos
         self.observations[at], self.actions[at], self.rewards[at] = obs, action, reward
         self.episode_starts[at], self.values[at], self.log_probs[at] = episode_start, value, log_prob
@@ -197,7 +196,7 @@ def train(
                 tb_log_name="ppo",
             )
     log.finish()
-    task.hands.close()
+    task.bodies.close()
     return network.eval(), {
         "steps": ppo.num_timesteps,
         "curve": log.curve,
@@ -217,7 +216,7 @@ def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings
         _Policy,
         ImitationVecEnv(task, by_part=True),
         rollout_buffer_class=_PartsBuffer,
-        rollout_buffer_kwargs={"moved_parts": moved_parts(task.hands.action)},
+        rollout_buffer_kwargs={"moved_parts": task.moved_parts},
         learning_rate=learning_rate,
         n_steps=s.n_steps,
         batch_size=s.batch_size,
@@ -353,7 +352,7 @@ class _StatusCallback(BaseCallback):
 
 
 def _state(ppo: PPO, task: Imitation) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return everything that the rest of a training depends on: network, optimiser, hands, random numbers."""
+    """Return everything that the rest of a training depends on, from network to random numbers."""
     arrays = {f"policy.{k}": v.numpy() for k, v in ppo.policy.state_dict().items()}
     for i, moments in ppo.policy.optimizer.state_dict()["state"].items():
         arrays |= {f"adam.{i}.{k}": np.asarray(v) for k, v in moments.items()}

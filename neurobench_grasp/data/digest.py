@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.contract import Session, Signal, Units
+from neurobench_grasp.contract import DEFAULT_BODY, Session, Signal, Units
 
 BLOCK = 16 << 20
 """Block size in bytes. Part of the digest's definition: another size yields other digests."""
@@ -93,6 +93,7 @@ def session_digest(session: Session, hashes: Hashes | None = None) -> str:
             k: [j, float(sign), float(offset)] for k, (j, sign, offset) in session.joint_map.items()
         },
         "true_rates": None if session.true_rates is None else _signal(session.true_rates, hashes),
+        **({} if session.body == DEFAULT_BODY else {"body": session.body}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

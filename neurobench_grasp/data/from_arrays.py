@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from neurobench_grasp.contract import Floats, Session, Signal, TrialTable, Units, Window
+from neurobench_grasp.contract import DEFAULT_BODY, Floats, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data.digest import session_digest
 from neurobench_grasp.data.nwb import validate as checks
 from neurobench_grasp.data.nwb.findings import Report
@@ -34,6 +34,7 @@ def session_from_arrays(
     angle_times: ArrayLike | None = None,
     angle_unit: AngleUnit = "rad",
     joint_map: Mapping[str, tuple[str, float, float]] | None = None,
+    body: str = DEFAULT_BODY,
     window: Window | None = None,
 ) -> Session:
     """Build a session from arrays.
@@ -51,14 +52,16 @@ def session_from_arrays(
         seconds per event (NaN where a trial lacks it). The window's events must be among them. A column
         ``id`` is optional.
     joint_angles : mapping of str to array, shape (n_samples,), optional
-        Hand joint → angle.
+        Joint → angle.
     angle_times : array, shape (n_samples,), optional
         Seconds, on the clock of the spikes.
     angle_unit : str
         ``rad`` or ``deg``.
     joint_map : mapping of str to tuple, optional
-        Column of the joint angles → (hand joint, sign, offset in rad); by default each column is named
-        after its hand joint.
+        Column of the joint angles → (joint of the body, sign, offset in rad); by default each column is
+        named after its joint.
+    body : str
+        Name of the body of these joints.
     window : Window, optional
         What is scored; by default from ``move_onset`` to ``contact``.
 
@@ -99,6 +102,7 @@ def session_from_arrays(
         signals=signals,
         window=window,
         joint_map={c: (c, 1.0, 0.0) for c in joint_angles or ()} if joint_map is None else joint_map,
+        body=body,
     )
     checks.check_names(units, table, report)
     checks.check_session(session, report)
@@ -116,6 +120,7 @@ def session_from_csv(
     joint_angles: str | os.PathLike[str] | None = None,
     angle_unit: AngleUnit = "rad",
     joint_map: Mapping[str, tuple[str, float, float]] | None = None,
+    body: str = DEFAULT_BODY,
     window: Window | None = None,
 ) -> Session:
     """Build a session from CSV files, each with a header line.
@@ -131,7 +136,7 @@ def session_from_csv(
         events. Columns other than these and ``id`` are events.
     joint_angles : path-like, optional
         One line per sample: ``time`` (seconds) and one column per hand joint.
-    angle_unit, joint_map, window
+    angle_unit, joint_map, body, window
         As for :func:`session_from_arrays`.
 
     Returns
@@ -165,6 +170,7 @@ def session_from_csv(
         angle_times=clock,
         angle_unit=angle_unit,
         joint_map=joint_map,
+        body=body,
         window=window,
     )
 

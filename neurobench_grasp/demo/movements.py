@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.bodies import JOINTS
+from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.contract import Floats, Ints
 from neurobench_grasp.demo.objects import Grasp, aperture, grasps, rest_posture, to_angles
 from neurobench_grasp.demo.random_stream import Stream
@@ -40,7 +40,7 @@ GROUPS = ("wrist",) * 3 + ("thumb",) * 4 + ("mcp", "mcp", "pm", "md") * 4
 
 
 def _fingers(each_finger: list[float], each_joint: list[float]) -> Floats:
-    """Return a direction in posture space that moves the fingers only, shape (23,)."""
+    """Return a direction in posture space that moves the fingers only, shape (n_joints,)."""
     return np.concatenate([np.zeros(7), np.outer(each_finger, each_joint).ravel()])
 
 
@@ -50,11 +50,11 @@ SYNERGIES = np.stack(
         _fingers([-1, -0.3, 0.3, 1], [1, 0, 1, 1]),  # little versus index finger
         _fingers([1, 1, 1, 1], [1, 0, -1, -0.7]),  # proximal versus distal joints
         _fingers([1, 0.2, -0.5, -1], [0, 1, 0, 0]),  # spread
-        np.eye(23)[3:7].sum(axis=0),  # straighten the thumb
-        *np.eye(23)[[0, 1, 2, 4]],  # wrist; thumb away from the palm
+        np.eye(len(JOINTS))[3:7].sum(axis=0),  # straighten the thumb
+        *np.eye(len(JOINTS))[[0, 1, 2, 4]],  # wrist; thumb away from the palm
     ]
 )
-"""Directions in posture along which trials differ, shape (n_synergies, 23)."""
+"""Directions in posture along which trials differ, shape (n_synergies, n_joints)."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Movements:
     ----------
     times : ndarray, shape (n_steps,)
         Seconds, the centres of bins of 20 ms.
-    joint_angles : ndarray, shape (n_steps, 23)
+    joint_angles : ndarray, shape (n_steps, n_joints)
         rad, multiples of 1e-4, within the limits.
-    goal : ndarray, shape (n_steps, 23)
+    goal : ndarray, shape (n_steps, n_joints)
         Posture in which the trial's object is grasped (free coordinates, 0 at rest); it rises from the
         go cue to the middle of the movement and fades as the hand lets go.
     objects : tuple of str, length n_trials
@@ -130,7 +130,7 @@ def _schedule(stream: Stream, pace: Stream, order: list[Grasp]) -> dict[str, Int
 def _trajectory(
     stream: Stream, times: Floats, ticks: dict[str, Ints], order: list[Grasp], rest: Floats
 ) -> Floats:
-    """Return postures in free coordinates, shape (n_steps, 23)."""
+    """Return postures in free coordinates, shape (n_steps, n_joints)."""
     n_trials = len(order)
     rests = rest + _vary(stream, n_trials + 1)
     targets = np.stack([grasp.closed for grasp in order]) + _vary(stream, n_trials)
@@ -152,7 +152,7 @@ def _trajectory(
 
 
 def _vary(stream: Stream, n: int) -> Floats:
-    """Draw deviations in posture, shape (n, 23): along a few synergies, and slightly in every joint."""
+    """Draw deviations in posture, shape (n, n_joints): along a few synergies, and slightly in every joint."""
     together = VARY_SYNERGY * stream.normal(n, len(SYNERGIES)) @ SYNERGIES
     varied: Floats = together + VARY_JOINT * stream.normal(n, len(JOINTS))
     return varied

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.bodies import muscle_kinematics
+from neurobench_grasp.bodies.myohand import build_myohand
 from neurobench_grasp.contract import Floats, Ints
 from neurobench_grasp.demo.movements import STEP, TICK_RATE, TICKS_PER_STEP, Movements
 from neurobench_grasp.demo.random_stream import Stream
@@ -146,7 +146,7 @@ def generate_spikes(session: str, areas: Mapping[str, Responses]) -> Population:
 
 def _features(movements: Movements) -> dict[str, Floats]:
     """Return the features of each kind of drive, (n_steps, n_features) each."""
-    muscles = muscle_kinematics(movements.joint_angles, STEP)
+    muscles = build_myohand().muscle_kinematics(movements.joint_angles, STEP)
     angles = movements.joint_angles
     since_onset = _time_since(movements.times, movements.ticks["move_onset"] / TICK_RATE)
     centres = np.arange(-0.2, 1.4, 0.2)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.bodies import JOINTS, KEYPOINTS, joint_limits, keypoints
+from neurobench_grasp.bodies.myohand import JOINTS, KEYPOINTS, build_myohand
 from neurobench_grasp.contract import Floats
 from neurobench_grasp.demo.random_stream import Stream
 
@@ -98,7 +98,7 @@ class Grasp:
     ----------
     name : str
         Such as ``cylinder_30mm_upright``.
-    opened, closed : ndarray, shape (23,)
+    opened, closed : ndarray, shape (n_joints,)
         At the largest aperture, and at contact.
     """
 
@@ -130,13 +130,13 @@ def grasps(animal: str) -> list[Grasp]:
 
 
 def rest_posture(animal: str) -> Floats:
-    """Return an animal's resting posture, shape (23,), in free coordinates."""
+    """Return an animal's resting posture, shape (n_joints,), in free coordinates."""
     return to_free(_angles(WRIST_AT_REST, AT_REST)) + PER_SHAPE * Stream(f"{animal}/rest").normal(len(JOINTS))
 
 
 def aperture(joint_angles: Floats) -> Floats:
     """Return the distance between the tips of thumb and index finger, shape (n_steps,), in mm."""
-    points = keypoints(joint_angles).reshape(len(joint_angles), -1, 3)
+    points = build_myohand().keypoint_positions(joint_angles).reshape(len(joint_angles), -1, 3)
     gap = points[:, KEYPOINTS.index("thumb_tip")] - points[:, KEYPOINTS.index("index_tip")]
     distance: Floats = 1000 * np.sqrt((gap**2).sum(axis=1))
     return distance
@@ -144,14 +144,14 @@ def aperture(joint_angles: Floats) -> Floats:
 
 def to_angles(free: Floats) -> Floats:
     """Map free coordinates smoothly into the joint limits (rad), with 1 % of the range as margin."""
-    low, high = joint_limits().T
+    low, high = build_myohand().joint_limits.T
     angles: Floats = (low + high) / 2 + 0.49 * (high - low) * np.tanh(free)
     return angles
 
 
 def to_free(joint_angles: Floats) -> Floats:
     """Invert :func:`to_angles`, limited to 95 % of the range to a limit."""
-    low, high = joint_limits().T
+    low, high = build_myohand().joint_limits.T
     free: Floats = np.arctanh(np.clip((joint_angles - (low + high) / 2) / (0.49 * (high - low)), -0.95, 0.95))
     return free
 
@@ -167,7 +167,7 @@ def _fit(name: str, size: int, wide: Floats, tight: Floats) -> Grasp:
 
 
 def _angles(wrist: tuple[float, float, float], digits: Digits) -> Floats:
-    """Return joint angles (rad), shape (23,)."""
+    """Return joint angles (rad), shape (n_joints,)."""
     fingers = []
     for i, fan in enumerate((1.0, 0.2, -0.5, -1.0)):  # index to little finger
         mcp, pip, dip = (flexion + i * digits.ulnar for flexion in digits.flexed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurobench_grasp.bodies import JOINTS
+from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.contract import Floats, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data import session_digest
 from neurobench_grasp.demo.movements import TICK_RATE, Movements, make_movements

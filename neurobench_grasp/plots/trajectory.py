@@ -1,4 +1,4 @@
-"""One trial step by step: recorded and simulated hands, and the distances between them."""
+"""One trial step by step: recorded and simulated bodies, and the distances between them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurobench_grasp.bodies import JOINTS, MUSCLES, keypoint_distances, keypoints
-from neurobench_grasp.bodies.render import Colour
-from neurobench_grasp.contract import Bools, Floats, Tracking, Trials
+from neurobench_grasp.bodies import body_of, keypoint_distances
+from neurobench_grasp.contract import Body, Bools, Colour, Floats, Tracking, Trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,16 +19,16 @@ SIMULATED: tuple[Colour, ...] = ((0.835, 0.369, 0.0), (0.0, 0.62, 0.451))
 
 
 @dataclass(frozen=True)
-class Hand:
-    """A simulated hand; arrays have one row per step.
+class Movement:
+    """The movement of a simulated body; arrays have one row per step.
 
     Parameters
     ----------
-    joint_angles : ndarray, shape (n_steps, 23)
+    joint_angles : ndarray, shape (n_steps, n_joints)
         rad.
     error_mm : ndarray, shape (n_steps,)
         Mean distance of the keypoints from the recorded ones.
-    activation : ndarray, shape (n_steps, 39), optional
+    activation : ndarray, shape (n_steps, n_muscles), optional
         Of the muscles, if there are any.
     """
 
@@ -38,7 +37,7 @@ class Hand:
     activation: Floats | None
 
     @classmethod
-    def of(cls, tracking: Tracking, targets: Floats) -> Hand:
+    def of(cls, tracking: Tracking, targets: Floats) -> Movement:
         """Compare the one trial of ``tracking`` with recorded keypoints."""
         activation = tracking.muscle_activation
         return cls(
@@ -54,56 +53,60 @@ class Trajectory:
 
     Parameters
     ----------
+    body : Body
     step_s : float
         Seconds from one step to the next.
     time : ndarray, shape (n_steps,)
         Seconds after the start of the scored window.
     scored : ndarray of bool, shape (n_steps,)
         Inside the scored window.
-    recorded : ndarray, shape (n_steps, 23)
+    recorded : ndarray, shape (n_steps, n_joints)
         Joint angles, rad.
-    targets : ndarray, shape (n_steps, 60)
-        Keypoints of the recorded hand, metres in the wrist's frame.
+    targets : ndarray, shape (n_steps, 3 · n_keypoints)
+        Keypoints of the recorded posture, metres in the body's frame.
     average_posture_error_mm : ndarray, shape (n_steps,)
-        Mean distance of the keypoints from the recorded ones, of a hand that holds the average posture.
-    simulated : Hand
-    driven : Hand, optional
-        The same hand with a goal that was decoded from spikes.
+        Mean distance of the keypoints from the recorded ones, of a body that holds the average posture.
+    simulated : Movement
+    driven : Movement, optional
+        The same body with a goal that was decoded from spikes.
     """
 
+    body: Body
     step_s: float
     time: Floats
     scored: Bools
     recorded: Floats
     targets: Floats
     average_posture_error_mm: Floats
-    simulated: Hand
-    driven: Hand | None = None
+    simulated: Movement
+    driven: Movement | None = None
 
     @classmethod
     def of(
         cls, trial: Trials, tracking: Tracking, average_posture: Floats, driven: Tracking | None = None
     ) -> Trajectory:
-        """Compare the recorded movement of one trial with that of the hand."""
+        """Compare the recorded movement of one trial with that of the simulated body."""
         assert trial.joint_angles is not None
         recorded = np.asarray(trial.joint_angles[0], np.float64)
         first, stop = trial.window[0]
         steps = np.arange(len(recorded))
-        targets, held = keypoints(recorded), keypoints(average_posture[None])
+        body = body_of(trial)
+        targets, held = (body.keypoint_positions(a) for a in (recorded, average_posture[None]))
         return cls(
+            body=body,
             step_s=trial.dt,
             time=(steps - first) * trial.dt,
             scored=(steps >= first) & (steps < stop),
             recorded=recorded,
             targets=targets,
             average_posture_error_mm=1000 * keypoint_distances(held, targets).mean(1),
-            simulated=Hand.of(tracking, targets),
-            driven=None if driven is None else Hand.of(driven, targets),
+            simulated=Movement.of(tracking, targets),
+            driven=None if driven is None else Movement.of(driven, targets),
         )
 
     @property
-    def hands(self) -> tuple[Hand, ...]:
-        """The simulated hands."""
+    def movements(self) -> tuple[Movement, ...]:
+        """The simulated movements."""
         return (self.simulated,) if self.driven is None else (self.simulated, self.driven)
 
     def in_window(self, error_mm: Floats) -> float:
@@ -119,22 +122,20 @@ class Trajectory:
             "scored": self.scored,
             "error_mm": self.simulated.error_mm,
             "average_posture_error_mm": self.average_posture_error_mm,
-            **_posture("recorded", self.recorded),
-            **_posture("simulated", self.simulated.joint_angles),
-            **_activation("activation", self.simulated),
+            **self._posture("recorded", self.recorded),
+            **self._posture("simulated", self.simulated.joint_angles),
+            **self._activation("activation", self.simulated),
         }
         if self.driven is not None:
             columns["driven_error_mm"] = self.driven.error_mm
-            columns |= _posture("driven", self.driven.joint_angles)
-            columns |= _activation("driven_activation", self.driven)
+            columns |= self._posture("driven", self.driven.joint_angles)
+            columns |= self._activation("driven_activation", self.driven)
         return pd.DataFrame(columns)
 
+    def _posture(self, prefix: str, angles: Floats) -> dict[str, Floats]:
+        return {f"{prefix}_{joint}_deg": np.degrees(angles[:, i]) for i, joint in enumerate(self.body.joints)}
 
-def _posture(prefix: str, angles: Floats) -> dict[str, Floats]:
-    return {f"{prefix}_{joint}_deg": np.degrees(angles[:, i]) for i, joint in enumerate(JOINTS)}
-
-
-def _activation(prefix: str, hand: Hand) -> dict[str, Floats]:
-    if hand.activation is None:
-        return {}
-    return {f"{prefix}_{muscle}": hand.activation[:, i] for i, muscle in enumerate(MUSCLES)}
+    def _activation(self, prefix: str, movement: Movement) -> dict[str, Floats]:
+        if movement.activation is None:
+            return {}
+        return {f"{prefix}_{m}": movement.activation[:, i] for i, m in enumerate(self.body.muscles)}

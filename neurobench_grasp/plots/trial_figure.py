@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurobench_grasp.bodies import MUSCLES
+from neurobench_grasp.contract import Body
 from neurobench_grasp.plots.trajectory import RECORDED, SIMULATED
 
 if TYPE_CHECKING:
@@ -16,28 +16,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SHOWN_JOINTS = {
-    "flexion": "wrist, flexion",
-    "cmc_abduction": "thumb CMC, abduction",
-    "ip_flexion": "thumb IP, flexion",
-    "mcp2_flexion": "index MCP, flexion",
-    "pm2_flexion": "index PIP, flexion",
-    "mcp5_flexion": "little MCP, flexion",
-}
-"""Wrist, thumb and fingers; the table has all 23 joints."""
-
 _STYLE: Any = {"font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False}
 _TIME = "time after the start of the scored window (s)"
 _N_COLUMNS = 3
 
 
-def figure_png(table: pd.DataFrame, title: str, names: Sequence[str]) -> bytes:
+def figure_png(table: pd.DataFrame, body: Body, title: str, names: Sequence[str]) -> bytes:
     """Draw the figure.
 
     Parameters
     ----------
     table : DataFrame
         :meth:`Trajectory.table`; without columns of activation there is no panel for it.
+    body : Body
+        Its table has all joints; the figure shows :attr:`Body.shown_joints`.
     title : str
     names : sequence of str
         Of the simulated hand, and of the one that spikes drive if there is one.
@@ -50,39 +42,41 @@ def figure_png(table: pd.DataFrame, title: str, names: Sequence[str]) -> bytes:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    has_muscles = f"activation_{MUSCLES[0]}" in table
-    heights = [1.3, 1.3, 1.6] + [4.6] * has_muscles  # inches
+    has_muscles = any(f"activation_{muscle}" in table for muscle in body.muscles)
+    n_rows = -(-len(body.shown_joints) // _N_COLUMNS)
+    heights = [1.3] * n_rows + [1.6] + [4.6] * has_muscles  # inches
     above = 0.4 if len(names) == 1 else 0.8
     with rc_context(_STYLE):
         figure = Figure(figsize=(7.1, sum(heights) + above), layout="constrained")
         grid = figure.add_gridspec(len(heights), _N_COLUMNS, height_ratios=heights)
-        for place, joint in enumerate(SHOWN_JOINTS):
-            _draw_joint(figure.add_subplot(grid[divmod(place, _N_COLUMNS)]), table, joint, names)
-        _draw_error(figure.add_subplot(grid[2, :]), table, names)
-        _explain(figure, title, names)
+        for place, (joint, label) in enumerate(body.shown_joints.items()):
+            axes = figure.add_subplot(grid[divmod(place, _N_COLUMNS)], title=label)
+            _draw_joint(axes, table, joint, names)
+        errors = figure.add_subplot(grid[n_rows, :])
+        _draw_error(errors, table, names)
+        _explain(figure, errors, title, names)
         if has_muscles:
-            _draw_activation(figure.add_subplot(grid[3, :]), table, names)
+            _draw_activation(figure.add_subplot(grid[n_rows + 1, :]), table, body.muscles, names)
         file = BytesIO()
         figure.savefig(file, format="png", dpi=200)
     return file.getvalue()
 
 
-def _explain(figure: Figure, title: str, names: Sequence[str]) -> None:
-    """Write title and legend: side by side, or with the names of several hands one below the other."""
+def _explain(figure: Figure, errors: Axes, title: str, names: Sequence[str]) -> None:
+    """Write title and legend: side by side, or with the names of several movements one below the other."""
     lines, labels = figure.axes[0].get_legend_handles_labels()
     if len(names) == 1:
         figure.suptitle(title, fontsize=9, x=0.01, ha="left")
         figure.legend(lines, labels, loc="outside upper right", ncols=2, frameon=False)
         return
-    errors = figure.axes[len(SHOWN_JOINTS)].get_legend_handles_labels()
+    more_lines, more_labels = errors.get_legend_handles_labels()
     figure.legend(
-        [*lines, errors[0][-1]], [*labels, errors[1][-1]], loc="outside upper left", ncols=2, frameon=False,
-        title=title, title_fontsize=9, alignment="left", borderpad=0,
+        [*lines, more_lines[-1]], [*labels, more_labels[-1]], loc="outside upper left", ncols=2,
+        frameon=False, title=title, title_fontsize=9, alignment="left", borderpad=0,
     )  # fmt: skip
 
 
 def _draw_joint(axes: Axes, table: pd.DataFrame, joint: str, names: Sequence[str]) -> None:
-    axes.set_title(SHOWN_JOINTS[joint])
     axes.plot(table["time_s"], table[f"recorded_{joint}_deg"], color=RECORDED, label="recorded")
     for name, prefix, style in _simulated(names):
         axes.plot(table["time_s"], table[f"{prefix}_{joint}_deg"], label=name, **style)
@@ -103,11 +97,11 @@ def _draw_error(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> None:
     _over_time(axes, table)
 
 
-def _draw_activation(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> None:
-    activation = table[[f"activation_{muscle}" for muscle in MUSCLES]].to_numpy()
-    rows = np.arange(len(MUSCLES))
+def _draw_activation(axes: Axes, table: pd.DataFrame, muscles: Sequence[str], names: Sequence[str]) -> None:
+    activation = table[[f"activation_{muscle}" for muscle in muscles]].to_numpy()
+    rows = np.arange(len(muscles))
     image = axes.pcolormesh(table["time_s"], rows, activation.T, cmap="viridis", vmin=0, vmax=1)
-    axes.set_yticks(rows, MUSCLES, fontsize=6)
+    axes.set_yticks(rows, muscles, fontsize=6)
     axes.invert_yaxis()
     axes.set_xlim(table["time_s"].iloc[0], table["time_s"].iloc[-1])
     axes.set_xlabel(_TIME)

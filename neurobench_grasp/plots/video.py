@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.bodies.render import Colour, HandPainter
-from neurobench_grasp.contract import Floats, Progress
+from neurobench_grasp.contract import Colour, Floats, Progress
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plots.trajectory import RECORDED, SIMULATED, Trajectory
 
@@ -74,7 +73,7 @@ class _Panel:
 
 def _panels(trajectory: Trajectory, names: Sequence[str]) -> list[_Panel]:
     panels = [_Panel("recorded", RECORDED, trajectory.recorded, None)]
-    for name, colour, hand in zip(names, SIMULATED, trajectory.hands, strict=False):
+    for name, colour, hand in zip(names, SIMULATED, trajectory.movements, strict=False):
         panels.append(_Panel(f"{name} (dots: recorded)", colour, hand.joint_angles, hand.error_mm))
     return panels
 
@@ -97,7 +96,7 @@ def frames(trajectory: Trajectory, title: str, names: Sequence[str], progress: P
         One per step.
     """
     panels = _panels(trajectory, names)
-    painter = HandPainter(*PANEL)
+    painter = trajectory.body.painter(*PANEL)
     try:
         for step in range(len(trajectory.time)):
             if step % FRAMES_PER_SECOND == 0:

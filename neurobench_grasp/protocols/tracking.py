@@ -8,8 +8,8 @@ from dataclasses import asdict
 import numpy as np
 
 from neurobench_grasp.alignment.session import AlignedSession
-from neurobench_grasp.bodies import KEYPOINTS, co_contraction, jerk, keypoint_distances, keypoints
-from neurobench_grasp.contract import Floats, Ragged, ScoreRow, Scores, Tracking, Trials
+from neurobench_grasp.bodies import body_of, co_contraction, jerk, keypoint_distances
+from neurobench_grasp.contract import Body, Floats, Ragged, ScoreRow, Scores, Tracking, Trials
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols.context import Arrays, Context, Stage
 from neurobench_grasp.protocols.settings import TRACKING
@@ -26,7 +26,6 @@ from neurobench_grasp.scoring.intervals import UnitScores
 from neurobench_grasp.scoring.references import at_phase
 
 SPLITS = ("train", "test", "ood")
-TIPS = tuple(i for i, name in enumerate(KEYPOINTS) if name.endswith("_tip"))
 ERRORS = {"tracking_error": "mm", "tracking_error_tips": "mm", "joint_error": "deg"}
 BASELINES = ("average_posture", "average_trajectory")
 MEASURED = Stage("tracking", asdict(TRACKING))
@@ -56,7 +55,7 @@ def run(context: Context) -> Scores:
     for session in context.sessions:
         if session.trials.joint_angles is None:
             raise UnsupportedError(
-                f"{session.id} has no joint angles of the hand, so there is no movement to track."
+                f"{session.id} has no joint angles of a body, so there is no movement to track."
             )
         context.progress(f"tracking {session.id}: closed loop over {len(session.trials)} trials")
         parts.append(TrialScores(session, per_trial(context, session)))
@@ -76,12 +75,13 @@ def per_trial(context: Context, session: AlignedSession) -> PerTrial:
 def _measure(context: Context, session: AlignedSession) -> Arrays:
     trials = context.clock(session).scored
     assert trials.joint_angles is not None
+    body = body_of(trials)
     tracking = context.model.controller.track(trials)
     check_tracking(tracking, trials)
     angles, points = in_windows(trials, tracking.joint_angles), in_windows(trials, tracking.keypoints)
     recorded = in_windows(trials, trials.joint_angles)
-    wanted = Ragged(keypoints(recorded.values), recorded.offsets)
-    out: Arrays = {**hand_errors(angles.values, points.values, recorded, wanted)}
+    wanted = Ragged(body.keypoint_positions(recorded.values), recorded.offsets)
+    out: Arrays = {**hand_errors(body, angles.values, points.values, recorded, wanted)}
     train = recorded.select(context.index(session, context.splits.train))
     if len(train):
         posture = train.values.mean(0)[None]
@@ -89,7 +89,7 @@ def _measure(context: Context, session: AlignedSession) -> Arrays:
         trajectories = np.broadcast_to(trajectory, (len(recorded), *trajectory.shape))
         played = at_phase(trajectories, recorded.lengths.tolist()).values
         for name, hand in (("average_posture", posture), ("average_trajectory", played)):
-            errors = hand_errors(hand, keypoints(hand), recorded, wanted)
+            errors = hand_errors(body, hand, body.keypoint_positions(hand), recorded, wanted)
             out |= {f"{metric} {name}": values for metric, values in errors.items()}
     out["jerk"], out["jerk_recorded"] = (
         np.array([jerk(window, trials.dt) for window in hand]) for hand in (points, wanted)
@@ -98,19 +98,22 @@ def _measure(context: Context, session: AlignedSession) -> Arrays:
         active = in_windows(trials, tracking.muscle_activation)
         within = np.concatenate([np.arange(n) for n in active.lengths])
         some = np.flatnonzero(within % TRACKING.co_contraction_every == 0)
-        shares = co_contraction(angles.values[some], active.values[some])
+        shares = co_contraction(body, angles.values[some], active.values[some])
         trial = np.repeat(np.arange(len(active)), active.lengths)[some]
         out["co_contraction"] = np.bincount(trial, shares) / np.bincount(trial)
         out["saturated"] = np.stack([(a > TRACKING.saturated_above).mean(0) for a in active])
     return out
 
 
-def hand_errors(angles: Floats, points: Floats, recorded: Ragged, wanted: Ragged) -> dict[str, Floats]:
+def hand_errors(
+    body: Body, angles: Floats, points: Floats, recorded: Ragged, wanted: Ragged
+) -> dict[str, Floats]:
     """Return the errors of each trial, named as in :data:`ERRORS`; one row of a hand is held at all steps."""
     distances = 1000 * keypoint_distances(points, wanted.values)
+    tips = [body.keypoints.index(tip) for tip in body.tips]
     of_steps = {
         "tracking_error": distances.mean(1),
-        "tracking_error_tips": distances[:, TIPS].mean(1),
+        "tracking_error_tips": distances[:, tips].mean(1),
         "joint_error": np.degrees(np.abs(angles - recorded.values)).mean(1),
     }
     starts, n = recorded.offsets[:-1], recorded.lengths
@@ -124,9 +127,10 @@ def in_windows(trials: Trials, signal: Ragged) -> Ragged:
 
 def check_tracking(tracking: Tracking, trials: Trials) -> None:
     """Raise if a hand lacks steps of the trials, or has numbers that are not finite."""
+    body = body_of(trials)
     for name, signal, width in (
-        ("joint_angles", tracking.joint_angles, 23),
-        ("keypoints", tracking.keypoints, 3 * len(KEYPOINTS)),
+        ("joint_angles", tracking.joint_angles, len(body.joints)),
+        ("keypoints", tracking.keypoints, 3 * len(body.keypoints)),
     ):
         if not np.array_equal(signal.offsets, trials.offsets) or signal.values.shape[1:] != (width,):
             raise NgbError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurobench_grasp.bodies import muscle_kinematics
+from neurobench_grasp.bodies import body_of
 from neurobench_grasp.contract import Floats, ModelSpec, Trials
 
 KINDS: Mapping[str, str] = {"muscle_ppo": "muscle", "torque_ppo": "torque", "linear_kinematic": "kinematics"}
@@ -55,7 +55,7 @@ class Teacher:
         """
         if self.kind == "kinematics":  # recorded posture alone
             assert trials.joint_angles is not None
-            muscles = muscle_kinematics(trials.joint_angles.values, trials.dt, trials.offsets)
+            muscles = body_of(trials).muscle_kinematics(trials.joint_angles.values, trials.dt, trials.offsets)
             found = {"muscle kinematics": np.hstack([muscles.length, muscles.velocity])}
         else:
             model = spec.build(self.seed)

@@ -23,7 +23,7 @@ ENVIRONMENT = "neurobench_grasp/HandImitation-v0"
 def make_imitation(
     dataset: str | Path = "demo", action: str = "muscle", split: str = "train", **settings: Any
 ) -> ImitationEnv:
-    """Make an environment in which one hand imitates random stretches of recorded movements.
+    """Make an environment in which one body imitates random stretches of recorded movements.
 
     On ``train`` it is the task of ``ngb train``, mixtures of few movements included.
 
@@ -32,7 +32,7 @@ def make_imitation(
     dataset : str or path
         Name of a registered dataset, or an NWB file.
     action : str
-        ``muscle`` (39 excitations) or ``torque`` (23 torques), each in [−1, 1].
+        ``muscle`` (excitations) or ``torque`` (joint torques), each in [−1, 1].
     split : str
         ``train``, ``test`` or ``ood``.
     **settings
@@ -43,14 +43,15 @@ def make_imitation(
     NgbError
         If there is no such dataset, or it has no joint angles.
     """
-    from neurobench_grasp.bodies import CONTROL_STEP
+    from neurobench_grasp.bodies import body_of
     from neurobench_grasp.controllers.environment import ImitationEnv
     from neurobench_grasp.controllers.reference import Reference
     from neurobench_grasp.controllers.settings import ControllerSettings
     from neurobench_grasp.plugins import load_registry
     from neurobench_grasp.run.dataset import load_dataset
 
-    trials = load_dataset(load_registry(), dataset).behaviour(split, CONTROL_STEP)
+    data = load_dataset(load_registry(), dataset)
+    trials = data.behaviour(split, body_of(data.sessions[0].trials).control_step)
     chosen = ControllerSettings(**settings)
     least = chosen.least_movements if split == "train" else 0
     reference = Reference.of(trials, chosen.margin_steps, at_least=least)

@@ -10,7 +10,7 @@ from neurobench_grasp.contract import Progress, ScoreRecord
 from neurobench_grasp.plugins import Registry, load_registry
 from neurobench_grasp.run.executors import Executor
 from neurobench_grasp.run.executors.local import IN_PROCESS
-from neurobench_grasp.run.job import Job, Options
+from neurobench_grasp.run.job import DEFAULTS, Job, Options
 from neurobench_grasp.run.plan import plan
 from neurobench_grasp.run.record import keep_record
 from neurobench_grasp.run.scores import run_protocol
@@ -25,7 +25,7 @@ def evaluate(
     protocols: Sequence[str] = (),
     curves: bool = False,
     seeds: Sequence[int] = (0,),
-    options: Options = Options(),  # noqa: B008 — frozen
+    options: Options = DEFAULTS,
     executor: Executor = IN_PROCESS,
     registry: Registry | None = None,
     progress: Progress = lambda text: None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ class Options:
     memory_limit: float = 8.0
 
 
+DEFAULTS = Options()
+
+
 @dataclass(frozen=True)
 class Job:
     """One network of a model, scored by one protocol on one dataset.
@@ -63,7 +66,7 @@ class Job:
     dataset: str
     protocol: str
     seed: int = 0
-    options: Options = field(default_factory=Options)
+    options: Options = DEFAULTS
 
     @property
     def network(self) -> tuple[str, str, int, Options]:
@@ -73,7 +76,7 @@ class Job:
     def to_line(self) -> str:
         """Return the job as one line of JSON; options with their default value are left out."""
         given = asdict(self)
-        defaults = asdict(Options())
+        defaults = asdict(DEFAULTS)
         given["options"] = {k: v for k, v in given["options"].items() if v != defaults[k]}
         return json.dumps(given, ensure_ascii=False)
 

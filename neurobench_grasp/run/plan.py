@@ -8,7 +8,7 @@ from pathlib import Path
 
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.run.dataset import is_path
-from neurobench_grasp.run.job import Job, Options
+from neurobench_grasp.run.job import DEFAULTS, Job, Options
 from neurobench_grasp.run.task import Task
 from neurobench_grasp.run.workspace import Workspace
 
@@ -22,7 +22,7 @@ def plan(
     dataset: str | Path,
     protocols: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
-    options: Options = Options(),  # noqa: B008 — frozen
+    options: Options = DEFAULTS,
     *,
     curves: bool = False,
 ) -> list[Job]:
@@ -95,7 +95,7 @@ def _applicable(workspace: Workspace, task: Task) -> list[str]:
         return ["encoding"]
     if not data.has_joint_angles:
         still = next(s.id for s in data.sessions if s.trials.joint_angles is None)
-        wanted, reason = ["encoding"], f"{still} has no joint angles of the hand"
+        wanted, reason = ["encoding"], f"{still} has no joint angles of a body"
     elif not data.has_units:
         wanted, reason = ["tracking"], "no session has units"
     else:

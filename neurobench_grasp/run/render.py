@@ -11,7 +11,7 @@ import numpy as np
 
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.atomic import write_atomically
-from neurobench_grasp.bodies import KEYPOINTS, MUSCLES
+from neurobench_grasp.bodies import body_of
 from neurobench_grasp.bodies.render import drawing_backend
 from neurobench_grasp.contract import Floats, Progress, Tracking, Trials
 from neurobench_grasp.errors import NgbError, UnknownNameError, UnsupportedError
@@ -145,7 +145,7 @@ def render_trial(
     session, index = _find(data, trial)
     if session.trials.joint_angles is None:
         raise UnsupportedError(
-            f"{session.id} has no joint angles of the hand, so there is no movement to imitate."
+            f"{session.id} has no joint angles of a body, so there is no movement to imitate."
         )
     posture = _average_posture(data, session)
     context = make_context(task, seed, Unkept(), Unkept(), progress)
@@ -156,12 +156,12 @@ def render_trial(
     if area is None:
         file, driven = f"{model}-{name}", None
         trajectory = Trajectory.of(one, _tracked(context, model, one), posture)
-        figure = figure_png(trajectory.table(), who, ["simulated"])
+        figure = figure_png(trajectory.table(), trajectory.body, who, ["simulated"])
         pictures = frames(trajectory, title, [f"simulated: {by}"], progress)
     else:
         file, names = f"{model}-{name}-{area}", ["simulated, intact goal", f"simulated, driven by {area}"]
         trajectory, driven = _driven(context, model, session, index, area, decoded, posture)
-        figure = figure_png(trajectory.table(), f"{who}\n{driven}", names)
+        figure = figure_png(trajectory.table(), trajectory.body, f"{who}\n{driven}", names)
         pictures = frames(trajectory, f"{title}; {by}; {driven}", names, progress)
     video = to or Path(re.sub(r"[^\w.-]+", "_", file) + ".gif")
     files = {
@@ -226,7 +226,7 @@ def _driven(
     first = int(whole.window[0, 0] - driven.trials.window[0, 0])
     intact = _cut(_tracked(context, model, whole), first, first + int(driven.trials.offsets[-1]))
     trajectory = Trajectory.of(driven.trials, intact, posture, driven.tracking)
-    error = trajectory.in_window(trajectory.hands[1].error_mm)
+    error = trajectory.in_window(trajectory.movements[1].error_mm)
     return trajectory, DrivenHand(area, decoded, context.decoder.name, driven.fitted_on, error)
 
 
@@ -250,9 +250,12 @@ def _tracked(context: Context, model: str, trials: Trials) -> Tracking:
 
 def _check(tracking: Tracking, model: str, trials: Trials) -> None:
     """Check the movement of the hand, since controllers are plugins."""
+    body = body_of(trials)
     for name, columns in (
-        ("joint_angles", 23), ("keypoints", 3 * len(KEYPOINTS)), ("muscle_activation", len(MUSCLES))
-    ):  # fmt: skip
+        ("joint_angles", len(body.joints)),
+        ("keypoints", 3 * len(body.keypoints)),
+        ("muscle_activation", len(body.muscles)),
+    ):
         signal = getattr(tracking, name)
         expected = (int(trials.offsets[-1]), columns)
         if signal is not None and (signal.values.shape != expected or not np.isfinite(signal.values).all()):

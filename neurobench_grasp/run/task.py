@@ -11,7 +11,7 @@ from neurobench_grasp.contract import DecoderSpec, ModelSpec, Trials
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import CORE, Provided, Registry
 from neurobench_grasp.run.dataset import Dataset
-from neurobench_grasp.run.job import Options
+from neurobench_grasp.run.job import DEFAULTS, Options
 from neurobench_grasp.run.stored_activations import StoredActivations
 
 
@@ -40,7 +40,7 @@ class Task:
         model: str,
         data: Dataset,
         learned: Dataset,
-        options: Options = Options(),  # noqa: B008 — frozen
+        options: Options = DEFAULTS,
     ) -> Task:
         """Find model and decoder by name, and what the model is fitted on.
 

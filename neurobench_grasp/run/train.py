@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from neurobench_grasp.contract import Controller, Model, Progress, Trainable, Trials
+from neurobench_grasp.contract import DEFAULT_BODY, Controller, Model, Progress, Trainable, Trials
 from neurobench_grasp.controllers.checkpoints import NetworkCard, own_networks, save_network
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import Registry, load_registry
@@ -92,6 +92,7 @@ def train_network(
         "licence": "CC0-1.0" if data.synthetic else f"as its training data: {data.licence}",
         **trained.facts,
         "errors_mm": _errors(built, data, step_s, progress),
+        "body": trials.body or DEFAULT_BODY,
         "versions": _versions() | dict(candidate.isolated.packages if candidate.isolated else {}),
     }
     path = save_network(root, trained.weights, card)

@@ -10,7 +10,7 @@ from neurobench_grasp.plugins import Registry
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.run.dataset import Dataset, load_dataset
 from neurobench_grasp.run.fitted import make_context
-from neurobench_grasp.run.job import Job, Options
+from neurobench_grasp.run.job import DEFAULTS, Job, Options
 from neurobench_grasp.run.stages import StageFolder, shared_folder
 from neurobench_grasp.run.task import Task
 
@@ -50,7 +50,7 @@ class Workspace:
         """Return what a job stands for; kept until a job of another model or dataset asks."""
         return self.find(job.model, job.dataset, job.options)
 
-    def find(self, model: str, dataset: str | Path, options: Options = Options()) -> Task:  # noqa: B008 — frozen
+    def find(self, model: str, dataset: str | Path, options: Options = DEFAULTS) -> Task:
         """Return a model and what it is scored on.
 
         Raises

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from neurobench_grasp.alignment.align import align
 from neurobench_grasp.alignment.clock import clock_of, sample_cubic
-from neurobench_grasp.bodies import JOINTS, joint_limits
+from neurobench_grasp.bodies import find_body
 from neurobench_grasp.contract import Activations, Ragged, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.errors import UnsupportedError
 
@@ -108,10 +108,12 @@ def test_trials_of_their_own_recording_see_nothing_of_the_next():
 
 def test_joint_angles_stay_within_their_limits():
     times = np.arange(0, 30, 0.1)
-    low, high = joint_limits()[JOINTS.index("mcp2_flexion")]
+    body = find_body("myohand")
+    joint = body.joints.index("mcp2_flexion")
+    low, high = body.joint_limits[joint]
     jumps = signal(times, np.where(times % 2 < 1, low, high), "joints", "joint_angle", ("mcp2_flexion",))
     trials = clock_of(align(counted([10.0], [14.0], jumps, width=0.1)), 0.02).trials
-    angles = trials.joint_angles.values[:, JOINTS.index("mcp2_flexion")]
+    angles = trials.joint_angles.values[:, joint]
     assert angles.min() == low and angles.max() == high
     overshoot = trials.signals["joints"].values
     assert overshoot.min() < low and overshoot.max() > high

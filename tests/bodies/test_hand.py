@@ -5,10 +5,9 @@ import sys
 
 import numpy as np
 import pytest
+from movements import HAND
 
-from neurobench_grasp import bodies as body
-
-# MyoSuite swapped the names of the thumb's two cmc joints between releases; the axes tell them apart.
+# MyoSuite swapped the names of the thumb's two cmc joints between releases; the axes distinguish them.
 AXES_AND_RANGES = {
     "pro_sup": ((-0.0172, 0.9927, -0.1197), (-1.5708, 1.5708)),
     "deviation": ((0.0, 0.0, 1.0), (-0.1745, 0.4363)),
@@ -45,42 +44,42 @@ DIGITS = {"thumb": ("cmc", "mcp", "ip", "tip")} | dict.fromkeys(
 )
 
 SILENT = """
-from neurobench_grasp import bodies as body
-model, spec = body.build_hand()
-body.keypoints(model.qpos0[None])
+from neurobench_grasp.bodies.myohand import build_myohand
+hand = build_myohand()
+hand.keypoint_positions(hand.model.qpos0[None])
 """
 
 
 @pytest.fixture(scope="module")
 def model():
-    return body.build_hand()[0]
+    return HAND.model
 
 
 def test_joints_axes_and_ranges_are_pinned(model):
-    assert list(AXES_AND_RANGES) == list(body.JOINTS)
-    assert [model.joint(i).name for i in range(model.njnt)] == [f"{joint}_r" for joint in body.JOINTS]
+    assert list(AXES_AND_RANGES) == list(HAND.joints)
+    assert [model.joint(i).name for i in range(model.njnt)] == [f"{joint}_r" for joint in HAND.joints]
     axes, ranges = zip(*AXES_AND_RANGES.values(), strict=True)
     np.testing.assert_allclose(model.jnt_axis, axes, atol=6e-5)
     np.testing.assert_allclose(model.jnt_range, ranges, atol=6e-5)
-    np.testing.assert_array_equal(body.joint_limits(), model.jnt_range)
+    np.testing.assert_array_equal(HAND.joint_limits, model.jnt_range)
     assert model.nq == model.nv == 23
 
 
 def test_actuator_order_is_pinned(model):
-    assert list(body.MUSCLES) == ACTUATORS
+    assert list(HAND.muscles) == ACTUATORS
     assert [model.actuator(i).name for i in range(model.nu)] == [f"{muscle}_r" for muscle in ACTUATORS]
 
 
 def test_keypoints_are_pinned():
     assert [f"{digit}_{point}" for digit, points in DIGITS.items() for point in points] == list(
-        body.KEYPOINTS
+        HAND.keypoints
     )
 
 
 def test_sensors_are_named(model):
-    expected = [f"{m}_{what}" for m in body.MUSCLES for what in ("length", "velocity")]
-    expected += [f"{j}_{what}" for j in body.JOINTS for what in ("position", "velocity")]
-    assert [model.sensor(i).name for i in range(model.nsensor)] == [*expected, *body.KEYPOINTS]
+    expected = [f"{m}_{what}" for m in HAND.muscles for what in ("length", "velocity")]
+    expected += [f"{j}_{what}" for j in HAND.joints for what in ("position", "velocity")]
+    assert [model.sensor(i).name for i in range(model.nsensor)] == [*expected, *HAND.keypoints]
 
 
 def test_sensors_read_what_their_names_say(model):

@@ -3,14 +3,13 @@
 import mujoco
 import numpy as np
 import pytest
-from movements import grasp_trials
+from movements import HAND, grasp_trials
 
-from neurobench_grasp.bodies import build_hand, co_contraction, jerk, keypoint_distances
-from neurobench_grasp.bodies.kinematics import muscle_capacity
+from neurobench_grasp.bodies import co_contraction, jerk, keypoint_distances
 
 
 def muscle_torques(angles, activation):
-    arms, force = muscle_capacity(angles)
+    arms, force = HAND.muscle_capacity(angles)
     return arms * (force * activation)[:, :, None]
 
 
@@ -31,7 +30,7 @@ def test_muscle_torques_are_what_activation_adds_to_mujocos_joint_forces():
     angles = grasp_trials(1).joint_angles.values[:5]
     activation = np.random.default_rng(1).random((5, 39))
     torque = muscle_torques(angles, activation)
-    model, _ = build_hand()
+    model = HAND.model
     for posture, active, found in zip(angles, activation, torque, strict=True):
         forces = []
         for act in (active, np.zeros(39)):
@@ -46,8 +45,8 @@ def test_one_muscle_alone_cancels_nothing_and_all_together_much():
     angles = grasp_trials(1).joint_angles.values[:3]
     alone = np.zeros((3, 39))
     alone[:, 15] = 0.5
-    np.testing.assert_allclose(co_contraction(angles, alone), 0, atol=1e-9)
-    together = co_contraction(angles, np.full((3, 39), 0.5))
+    np.testing.assert_allclose(co_contraction(HAND, angles, alone), 0, atol=1e-9)
+    together = co_contraction(HAND, angles, np.full((3, 39), 0.5))
     assert together.shape == (3,) and (together > 0.2).all() and (together < 1).all()
 
 

@@ -7,7 +7,7 @@ from neurobench_grasp.checks.sample_session import write_sample
 from neurobench_grasp.errors import UnknownNameError
 
 CARD = (
-    "ModelCard(licence='CC0-1.0', authors=('Nobody',), citation='', action_space='none', training_data=(), "
+    "ModelCard(licence='CC0-1.0', authors=('Author',), citation='', action_space='none', training_data=(), "
     "parameters={parameters}, steps=0, compute='none', seeds=(), simulator='none'{more})"
 )
 PLUGIN = """
@@ -66,7 +66,7 @@ def failed(report, subject):
         ("forgets", "restores", "put everything that `fit` computed into `state`"),
         ("constant", "varies", "omit it, or fix it"),
         ("raises", "fits", "`fit` raises ValueError: the matrix is singular (fake_zoo.py:"),
-        ("missinglater", "fits", "`pip install a_module_that_nobody_has`"),
+        ("missinglater", "fits", "`pip install a_module_that_absent_package_has`"),
         ("incomplete", "builds", "It lacks restore, state of a Model"),
         ("wrongargument", "builds", "`fit` cannot be called as fit(train, seed=…)"),
         ("callsexit", "gives_layers", "must not end the program"),
@@ -138,7 +138,7 @@ def test_a_controller_without_a_hand_fails_with_its_missing_methods(zoo):
     ("name", "text", "check", "advice"),
     [
         ("raising", plugin("m1", before="1 / 0"), "loads", "ZeroDivisionError: division by zero (raising0/fake_raising.py:2"),
-        ("lacking", plugin("m2", before="import nobody.has.this"), "loads", "`pip install nobody`, and add"),
+        ("lacking", plugin("m2", before="import absent_package.has.this"), "loads", "`pip install absent_package`, and add"),
         ("misnamed", plugin("m3", hook="ngb_modles"), "loads", "rename ngb_modles to ngb_models"),
         ("argued", plugin("m4", argument="registry"), "loads", "Hooks take no arguments"),
         ("quitting", plugin("m5", before="import sys; sys.exit(1)"), "loads", "must not end the program"),

@@ -126,15 +126,15 @@ def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
     assert evaluated == [("fake_model", "demo", (), (0,), Options(), False)]
     lines = [line.rstrip() for line in result.stdout.splitlines()]
     assert lines[0] == "fake_model (seed 0) on demo (synthetic self-test), encoding v1"
-    words = [" ".join(line.split()) for line in lines]
-    assert words.count("M1 test ood units") == words.count("S1 test ood units") == 1
-    assert words.count("single-trial EV 0.213 [0.113, 0.313] 0.213 [0.113, 0.313] 84") == 2
-    assert words.count("condition-averaged EV – – 84") == 2
-    assert words.count("circular_shift -0.001 [-0.012, 0.010] 84") == 2
-    assert words.count("phase_mean 0.213 [0.113, 0.313] 84") == 2  # the gain over it
-    assert "M1 and S1 condition-averaged EV test and ood: fewer than two conditions have 3 trials" in words
-    assert words.count("M1 and S1 untrained ood: it has none") == 1  # and no row of its own
-    assert not any(line.startswith("untrained") for line in words)
+    printed = [" ".join(line.split()) for line in lines]
+    assert printed.count("M1 test ood units") == printed.count("S1 test ood units") == 1
+    assert printed.count("single-trial EV 0.213 [0.113, 0.313] 0.213 [0.113, 0.313] 84") == 2
+    assert printed.count("condition-averaged EV – – 84") == 2
+    assert printed.count("circular_shift -0.001 [-0.012, 0.010] 84") == 2
+    assert printed.count("phase_mean 0.213 [0.113, 0.313] 84") == 2  # the gain over it
+    assert "M1 and S1 condition-averaged EV test and ood: fewer than two conditions have 3 trials" in printed
+    assert printed.count("M1 and S1 untrained ood: it has none") == 1  # and no separate row
+    assert not any(line.startswith("untrained") for line in printed)
     assert "left out: 3 trials: no event contact" in lines
     assert "note: units were unsorted" in lines
     assert "77.0" not in result.stdout
@@ -236,7 +236,7 @@ def test_listings(ngb, install):
         "summary": "a fake",
         "card": {
             "licence": "CC0-1.0",
-            "authors": ["A. Nobody"],
+            "authors": ["A. Author"],
             "citation": "",
             "action_space": "none",
             "training_data": ["dandi:000128"],

@@ -102,5 +102,5 @@ def test_without_a_network_one_sentence_names_the_command(work, tmp_path):
 def test_a_recording_without_joint_angles_says_so(real_file, tmp_path):
     run = ngb("score", "--model", "muscle_ppo", "--dataset", real_file("real/m1_center_out.nwb"),
               "--out", tmp_path, cache=tmp_path)  # fmt: skip
-    assert run.exit_code == 1 and "no joint angles of the hand" in run.stderr
+    assert run.exit_code == 1 and "no joint angles of a body" in run.stderr
     assert "Traceback" not in run.stderr

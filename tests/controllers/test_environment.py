@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 from lazy import Lazy
-from movements import grasp_trials
+from movements import HAND, grasp_trials
 
-from neurobench_grasp.bodies import JOINTS, KEYPOINTS, MUSCLES
+from neurobench_grasp.bodies.myohand import JOINTS, KEYPOINTS, MUSCLES
 from neurobench_grasp.contract import Ragged
 from neurobench_grasp.controllers.reference import Reference, mixtures
 from neurobench_grasp.controllers.settings import ControllerSettings
@@ -52,8 +52,8 @@ def test_a_movement_in_steps_of_another_length_is_refused():
 def test_an_episode_begins_in_the_reference_and_its_goal_is_the_frames_to_come(reference):
     task = task_of(reference, n=64)
     task.begin(np.arange(64))
-    np.testing.assert_allclose(task.hands.joint_angles, reference.joint_angles[task.frame], atol=1e-12)
-    np.testing.assert_allclose(task.hands.keypoints, reference.keypoints[task.frame], atol=1e-12)
+    np.testing.assert_allclose(task.bodies.joint_angles, reference.joint_angles[task.frame], atol=1e-12)
+    np.testing.assert_allclose(task.bodies.keypoints, reference.keypoints[task.frame], atol=1e-12)
     goals = task.observe()[:, : 5 * 23].reshape(64, 5, 23)
     for i in range(64):
         for k in range(5):
@@ -67,13 +67,13 @@ def test_an_observation_is_trajectory_proprioception_and_efference(reference, ac
     task = task_of(reference, action)
     task.begin(np.arange(4))
     rng = np.random.default_rng(0)
-    values = rng.uniform(-0.5, 0.5, (4, task.hands.n_actions))
+    values = rng.uniform(-0.5, 0.5, (4, task.bodies.n_actions))
     task.step(values)
-    sizes = networks.stream_sizes(action, SETTINGS)
+    sizes = networks.stream_sizes(HAND, action, SETTINGS)
     _, proprioception, efference = np.split(task.observe(), np.cumsum(list(sizes.values()))[:-1], axis=1)
-    np.testing.assert_array_equal(proprioception, task.hands.muscles)
+    np.testing.assert_array_equal(proprioception, task.bodies.muscles)
     np.testing.assert_array_equal(efference[:, : values.shape[1]], values)
-    np.testing.assert_array_equal(efference[:, values.shape[1] :], task.hands.activation)
+    np.testing.assert_array_equal(efference[:, values.shape[1] :], task.bodies.activation)
     assert sum(sizes.values()) == task.n_observed
 
 
@@ -82,7 +82,7 @@ def test_the_reward_of_each_part_is_its_formula(reference):
     task.begin(np.arange(4))
     reward, _, _ = task.step(np.full((4, 39), 0.2))
     for i in range(4):
-        frame, hand = task.frame[i], task.hands
+        frame, hand = task.frame[i], task.bodies
         apart = (hand.keypoints[i] - reference.keypoints[frame]).reshape(20, 3)
         distance = dict(zip(KEYPOINTS, np.linalg.norm(apart, axis=1), strict=True))
         off = dict(zip(JOINTS, hand.joint_angles[i] - reference.joint_angles[frame], strict=True))
@@ -148,7 +148,7 @@ def test_the_vector_environment_begins_again_and_hands_over_the_last_observation
         assert not info["TimeLimit.truncated"]
         assert not np.array_equal(info["terminal_observation"], observed[i])
     np.testing.assert_allclose(
-        env.task.hands.joint_angles, reference.joint_angles[env.task.frame], atol=1e-12
+        env.task.bodies.joint_angles, reference.joint_angles[env.task.frame], atol=1e-12
     )
     env.close()
 

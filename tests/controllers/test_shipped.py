@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from lazy import Lazy
+from movements import HAND
 
 from neurobench_grasp.controllers import NetworkCard
 from neurobench_grasp.controllers.checkpoints import CHECKPOINTS, load_weights
@@ -33,7 +34,7 @@ def test_the_default_networks_are_there():
 def test_a_shipped_network_is_intact_small_and_labelled(path):
     card = NetworkCard.read(path)
     settings = card.controller_settings()
-    load_weights(path, card, networks.network_state(networks.Network(card.action, settings)))
+    load_weights(path, card, networks.network_state(networks.Network(HAND, card.action, settings)))
     assert path.with_suffix(".safetensors").stat().st_size < 2e6
     assert path.stem == f"{card.model}-{card.seed}" and path.parent.name == card.dataset["id"]
     if card.dataset["synthetic"]:

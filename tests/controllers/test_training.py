@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lazy import Lazy
-from movements import grasp_trials
+from movements import HAND, grasp_trials
 
-from neurobench_grasp.bodies.simulator import moved_parts
 from neurobench_grasp.controllers.files import read_arrays, write_arrays
 from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.controllers.settings import ControllerSettings
@@ -67,7 +66,7 @@ def test_an_action_is_judged_by_the_parts_that_it_moves(action, tmp_path):
     task = environment.Imitation(Reference.of(trials), action, 16, SMALL, threads=1)
     ppo = training.make_ppo(task, networks.initial_network(action, SMALL, 0, trials), 0, SMALL, tmp_path)
     ppo.learn(1)
-    ours, moved = ppo.rollout_buffer, moved_parts(action)
+    ours, moved = ppo.rollout_buffer, HAND.moved_parts(action)
     rng = np.random.default_rng(0)
     ours.reset()
     for name in ("rewards", "values"):
@@ -105,7 +104,7 @@ def test_each_action_has_its_own_probability(tmp_path):
     torch.testing.assert_close(less, torch.full_like(less, -0.5 * np.log(2 * np.pi)))
     torch.testing.assert_close(values, again)
     assert values.shape == (16, 6) and log_prob.shape == (16, 23)
-    task.hands.close()
+    task.bodies.close()
 
 
 def spy():
@@ -155,7 +154,7 @@ def test_experience_is_kept_as_it_was_and_the_end_of_a_trial_is_no_end_of_reward
     torch.testing.assert_close(log_prob, batch.old_log_prob, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(values.flatten(), batch.old_values, rtol=1e-4, atol=1e-5)
     gained = (batch.returns - batch.old_values).reshape(-1, 6).numpy()
-    np.testing.assert_allclose(gained @ moved_parts("muscle").T, batch.advantages, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(gained @ HAND.moved_parts("muscle").T, batch.advantages, rtol=1e-4, atol=1e-5)
     actions, _ = ppo.predict(batch.observations.numpy(), deterministic=True)
     np.testing.assert_allclose(
         actions, np.clip(ppo.policy.network(batch.observations)[0].detach(), -1, 1), atol=1e-6

@@ -16,7 +16,7 @@ from neurobench_grasp.cli import app
 from neurobench_grasp.data.dandi import cached_files, fetch_files
 from neurobench_grasp.data.dandi.partial_file import SUFFIX, abandoned
 
-SECRET = "s3cr3t-t0ken-of-nobody"
+SECRET = "s3cr3t-t0ken-of-no-one"
 
 
 @pytest.fixture

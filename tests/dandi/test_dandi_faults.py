@@ -31,7 +31,7 @@ from neurobench_grasp.errors import CorruptFileError
 PATH = "sub-A/sub-A_ses-1.nwb"
 TEXT = f"dandi:{SET}@{PUBLISHED}/{PATH}"
 ALWAYS = math.inf
-SECRET = "s3cr3t-t0ken-of-nobody"
+SECRET = "s3cr3t-t0ken-of-no-one"
 
 
 @pytest.fixture
@@ -582,7 +582,7 @@ def test_the_token_opens_an_embargoed_set_and_goes_to_the_api_alone(closed, quic
     [
         ("api", Fault("status", 500, times=ALWAYS)),
         ("api", Fault("status", 403, times=ALWAYS)),
-        ("api", Fault("body", b"nonsense", times=ALWAYS)),
+        ("api", Fault("body", b"not JSON", times=ALWAYS)),
         ("blob", Fault("status", 403, times=ALWAYS)),
         ("blob", Fault("status", 500, times=ALWAYS)),
         ("blob", Fault("stall", times=ALWAYS)),

@@ -13,11 +13,12 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+from movements import HAND
 from typer.testing import CliRunner
 
 from neurobench_grasp import NgbError, cache
 from neurobench_grasp.alignment.align import align
-from neurobench_grasp.bodies import JOINTS, joint_limits, keypoints
+from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import load_session
 from neurobench_grasp.data.catalogue import catalogue, fetch, fetched_files
@@ -98,7 +99,7 @@ def small(monkeypatch, tmp_path, clips):
 
 @pytest.fixture
 def no_index(monkeypatch, tmp_path):
-    """Pip that only looks into a folder of ours."""
+    """Pip that only searches a folder of the test."""
     links = tmp_path / "links"
     links.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -122,7 +123,7 @@ def test_joints_are_taken_by_position():
     signal = session.signals["joint_angles"]
     assert signal.columns == JOINTS
     np.testing.assert_array_equal(signal.values, np.tile(np.arange(6, 29) / 100, (10, 1)))
-    low, high = joint_limits().T
+    low, high = HAND.joint_limits.T
     angles = align(session).trials.joint_angles
     np.testing.assert_allclose(angles[0], np.tile(np.clip(np.arange(6, 29) / 100, low, high), (60, 1)))
 
@@ -331,8 +332,8 @@ def in_windows(data, split):
 
 def average_posture_error(data, split):
     """Millimetres between keypoints and those of the average training posture, over all and over tips."""
-    average = keypoints(in_windows(data, "train").mean(axis=0, keepdims=True))
-    points = keypoints(in_windows(data, split))
+    average = HAND.keypoint_positions(in_windows(data, "train").mean(axis=0, keepdims=True))
+    points = HAND.keypoint_positions(in_windows(data, split))
     assert np.isfinite(points).all()
     errors = 1000 * np.linalg.norm((points - average).reshape(len(points), -1, 3), axis=2)
     return errors.mean(), errors[:, 3::4].mean()
@@ -401,7 +402,7 @@ def test_the_glove_opens_a_flat_hand_and_closes_it(real_file):
         last = np.array([trials.joint_angles[i][w[1] - 1] for i, w in enumerate(trials.window)])
         flexion = [JOINTS.index(f"{joint}{i}_flexion") for joint in ("mcp", "pm", "md") for i in (2, 3, 4, 5)]
         assert np.abs(first[:, flexion]).mean() < 0.2 < 0.6 < last[:, flexion].mean()
-        opened, closed = (keypoints(a).reshape(len(a), -1, 3) for a in (first, last))
+        opened, closed = (HAND.keypoint_positions(a).reshape(len(a), -1, 3) for a in (first, last))
         apertures = [
             np.linalg.norm(p[:, 3] - p[:, [7, 11, 15, 19]].swapaxes(0, 1), axis=2).min(axis=0)
             for p in (opened, closed)

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from neurobench_grasp.bodies import JOINTS
+from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.data import inspect_file, load_session, validate_file
 from neurobench_grasp.errors import CorruptFileError, LayoutError
 

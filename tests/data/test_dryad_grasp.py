@@ -39,7 +39,7 @@ def content(n_trials=6, seed=0):
 
 
 def write(path, variables, nested=False):
-    """Write the variables; cells may lie in cells of their own, as published readers find them in dataset 3."""
+    """Write the variables; cells may be nested in cells, as published readers find them in dataset 3."""
 
     def cells(values):
         return Cell([Cell([v]) for v in values] if nested else values)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from movements import HAND
 
-from neurobench_grasp.bodies import JOINTS, joint_limits, posture
+from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.demo import movements, objects
 from neurobench_grasp.demo.movements import TICK_RATE
 from neurobench_grasp.demo.random_stream import Stream
@@ -38,7 +39,7 @@ def test_every_object_is_grasped_fifteen_times_in_blocks(made):
 
 
 def test_angles_are_quantised_and_within_the_limits(made):
-    result = posture(made.joint_angles, JOINTS)
+    result = HAND.posture(made.joint_angles, JOINTS)
     assert (result.clipped, result.missing) == ({}, ())
     whole = np.rint(made.joint_angles / 1e-4)
     np.testing.assert_array_equal(whole * 1e-4, made.joint_angles)
@@ -46,7 +47,7 @@ def test_angles_are_quantised_and_within_the_limits(made):
 
 
 def test_squashing_stays_inside_the_limits_and_can_be_undone():
-    low, high = joint_limits().T
+    low, high = HAND.joint_limits.T
     wild = objects.to_angles(Stream("wild").uniform(-50, 50, 100, 23))
     assert np.all((low < wild) & (wild < high))
     free = Stream("free").uniform(-1.5, 1.5, 100, 23)

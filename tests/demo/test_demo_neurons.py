@@ -5,8 +5,8 @@ import pytest
 from counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from movements import HAND
 
-from neurobench_grasp.bodies import muscle_kinematics
 from neurobench_grasp.demo.movements import STEP, TICK_RATE, make_movements
 from neurobench_grasp.demo.neurons import AREAS, draw_spikes, make_population
 from neurobench_grasp.demo.random_stream import Stream
@@ -82,7 +82,7 @@ def explained(features, target):
 
 @pytest.fixture(scope="module")
 def muscle_state(population):
-    muscles = muscle_kinematics(population[0].joint_angles, STEP)
+    muscles = HAND.muscle_kinematics(population[0].joint_angles, STEP)
     return np.concatenate([muscles.length, muscles.velocity], axis=1)
 
 

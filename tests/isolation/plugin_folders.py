@@ -89,7 +89,7 @@ from neurobench_grasp.contract import TrainedNetwork
 
 
 class Echo:
-    """Gives back what it is given, so that the exchange can be checked."""
+    """Returns its input, so that the exchange can be checked."""
 
     def fit(self, train, *, seed):
         self.learned = np.array([seed, len(train)])
@@ -153,7 +153,7 @@ class Odd(Echo):
 
 
 class Trap:
-    """Whoever unpickles this writes a file."""
+    """Unpickling this writes a file."""
 
     def __init__(self, path):
         self.path = path

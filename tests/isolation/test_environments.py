@@ -1,4 +1,4 @@
-"""Environments of plugins: whole or not there, found again, and nothing is installed beside them."""
+"""Environments of plugins: made atomically, found again, and nothing is installed elsewhere."""
 
 import importlib.metadata
 import os

@@ -225,7 +225,7 @@ def test_what_a_plugin_gives_must_be_what_the_contract_says(models, trials, give
 
 
 def test_a_pickle_is_never_loaded(odd_model, trials, tmp_path):
-    """Not even if the plugin takes the place of what writes the answer."""
+    """Not even if the plugin replaces what writes the answer."""
     trap = tmp_path / "trap"
     code = (
         "from neurobench_grasp.isolation import worker\n"

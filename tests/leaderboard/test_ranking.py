@@ -47,7 +47,7 @@ def test_intervals_that_overlap_do_not_tie_if_the_paired_difference_excludes_zer
 
 
 def test_ties_are_not_transitive_and_ranks_are_intervals():
-    """The middle one varies so much that it is told from neither of its neighbours."""
+    """The middle one varies so much that it differs from neither of its neighbours."""
     rows = rank_models(
         [
             scored("first", steady(0.4)),

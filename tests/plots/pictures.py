@@ -1,4 +1,4 @@
-"""What tests of figures look at: what is written in a picture and where, and the table beside it."""
+"""What tests of figures inspect: the text of a picture and its place, and the table beside it."""
 
 from typing import NamedTuple
 

@@ -12,7 +12,7 @@ from planted import aligned_session, row_of, with_units
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.splits import make_splits
-from neurobench_grasp.bodies import JOINTS
+from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.cli import app
 from neurobench_grasp.contract import ModelSpec, Ragged, ScoreRecord
 from neurobench_grasp.errors import UnsupportedError
@@ -160,7 +160,7 @@ def without_value(rows, reason, **labels):
     ]
 
 
-def words(page):
+def text_of(page):
     return " ".join(" ".join(text.split()) for text, _, _ in page.texts)
 
 
@@ -191,7 +191,7 @@ def test_numbers_drawn_are_those_of_the_records(data, pages, tmp_path, monkeypat
     # all units stand at their number: 6 and 12 of M1, 12 and 12 of S1
     places = curves.groupby(["area", "n_decoded_units"]).mean_n_units.unique()
     assert (places["M1", "all"], places["S1", "all"], places["M1", "10"]) == ([9.0], [12.0], [10.0])
-    written = words(pages[-1])
+    written = text_of(pages[-1])
     assert "all (6 to 12)" in written and "all (12)" in written
     assert "mean over the sessions that have more" in written
     assert_legible(pages)
@@ -216,7 +216,7 @@ def test_several_networks_are_means_and_dots(data, pages, tmp_path):
     }
     assert_row(the(joint, kind="mean"), mean)
     dimensions = decoding[(decoding.decoded == "embedding") & (decoding.dimension != "all")]
-    assert set(dimensions.kind) == {"network"}  # every network has an embedding of its own
+    assert set(dimensions.kind) == {"network"}  # each network has a different embedding
     assert len(dimensions) == 2 * 2 * 3 * N_DIMENSIONS
     # scores of single hands are kept of one row: its interval contains the variance over networks
     units = [hand_scores(seed).scores[Labels("M1", "test", "brain_control_error", "")] for seed in range(3)]
@@ -241,10 +241,10 @@ def test_several_networks_are_means_and_dots(data, pages, tmp_path):
 def test_curves_without_the_other_record_have_no_lines(data, pages, tmp_path):
     drawn = draw(tmp_path, record(data, curve_rows(0), "brain-control-curves"))
     assert set(drawn.files) == {"curves"} and "reference" not in table(drawn, "curves")
-    assert "these networks lack a record by the protocol brain-control" in words(pages[-1])
+    assert "these networks lack a record by the protocol brain-control" in text_of(pages[-1])
     # a record of another network does not serve
     other = draw(tmp_path, record(data, brain_rows(1), seed=1))
-    assert "these networks lack a record by the protocol brain-control" in words(pages[-1])
+    assert "these networks lack a record by the protocol brain-control" in text_of(pages[-1])
     assert set(table(other, "decoding").seed.dropna()) == {1} and other.title.startswith("hand (seed 1)")
 
 
@@ -291,8 +291,8 @@ def test_one_area_on_new_trials_alone(data, pages, tmp_path):
         and pick(control, split="test").error_mm.notna().all()
     )
     for page in pages[:2]:
-        assert "Left out: M1 on ood (the split ood has no trials)." in words(page)
-        assert "held-out conditions" not in words(page)
+        assert "Left out: M1 on ood (the split ood has no trials)." in text_of(page)
+        assert "held-out conditions" not in text_of(page)
 
 
 def test_rows_without_a_number_give_their_reason(data, pages, tmp_path):
@@ -310,7 +310,7 @@ def test_rows_without_a_number_give_their_reason(data, pages, tmp_path):
     assert set(pick(control, area="S1").reason) == {"monday: S1 has 1 unit"}
     still = the(decoding, area="M1", split="ood", dimension="pro_sup")
     assert pd.isna(still["ev"]) and still["reason"] == "it does not vary in this split"
-    of_decoding, of_control, of_curves = map(words, pages)
+    of_decoding, of_control, of_curves = map(text_of, pages)
     absent = "Left out: S1 on test and ood (monday: S1 has 1 unit)."
     assert absent in of_decoding and absent in of_control
     assert "Left out: pro_sup of M1 on ood (it does not vary in this split)." in of_decoding
@@ -321,7 +321,7 @@ def test_rows_without_a_number_give_their_reason(data, pages, tmp_path):
 
 
 def test_without_any_number_the_reason_takes_the_place_of_the_figure(data, tmp_path):
-    reason = "monday: the session has no joint angles of the hand to decode"
+    reason = "monday: the session has no joint angles of a body to decode"
     nothing = [{"metric": "brain_control_error", "area": "M1", "split": "test", "decoded": "embedding",
                 "value": None, "reason": reason}]  # fmt: skip
     drawn = draw(
@@ -339,7 +339,7 @@ def test_decoding_far_below_zero_leaves_the_rest_legible(data, pages, tmp_path):
     ]
     drawn = draw(tmp_path, record(data, rows))
     assert the(table(drawn, "decoding"), dimension="flexion", area="M1", split="ood")["ev"] == -30
-    written = words(pages[0])
+    written = text_of(pages[0])
     assert "Below the axis (triangles): 8 numbers." in written and "−30" not in written
     assert "Intervals that reach an end of the axis go on beyond it." in written
 
@@ -348,7 +348,7 @@ def test_the_decoder_of_the_newest_record_is_drawn_and_named(data, pages, tmp_pa
     new = record(data, brain_rows(1), decoder="kalman (2.0)", provenance={"date": "2027-01-01"})
     drawn = draw(tmp_path, record(data, brain_rows(0)), new)
     assert set(table(drawn, "decoding").decoder) == {"kalman (2.0)"}
-    assert "Decoder: kalman (2.0)." in words(pages[0])
+    assert "Decoder: kalman (2.0)." in text_of(pages[0])
     expected = row_of(brain_rows(1), "brain_control_error", "test")
     row = the(table(drawn, "brain_control"), area="M1", split="test", kind="model", decoded="embedding")
     assert_row(row, expected, "error_mm")

@@ -480,7 +480,7 @@ def test_predictions_that_are_not_those_of_the_record_are_not_shown(run, out, tm
     [
         ("network", (5,), "ngb score --model network --dataset planted --seed 5 --out"),
         ("network", (0, 1, 2), "ngb score --model network --dataset planted --seeds 3 --out"),
-        ("nobody", None, "ngb score --model nobody --dataset planted --out"),
+        ("unscored", None, "ngb score --model unscored --dataset planted --out"),
     ],
 )
 def test_without_a_record_the_command_that_makes_it_is_named(run, out, model, seeds, command):

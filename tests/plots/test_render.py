@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 import planted
 import pytest
+from movements import HAND
 from PIL import Image
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.session import bins_before
 from neurobench_grasp.alignment.settings import ALIGNMENT
 from neurobench_grasp.alignment.splits import make_splits
-from neurobench_grasp.bodies import JOINTS, MUSCLES, NEUTRAL, keypoint_distances, keypoints
+from neurobench_grasp.bodies import keypoint_distances
 from neurobench_grasp.bodies import render as drawing
+from neurobench_grasp.bodies.myohand import JOINTS, MUSCLES, NEUTRAL
 from neurobench_grasp.cli import app
 from neurobench_grasp.contract import DecoderSpec, ModelSpec, Ragged, Tracking, Trials
 from neurobench_grasp.errors import NgbError, UnknownNameError, UnsupportedError
@@ -67,13 +69,15 @@ class StiffHand:
     def track(self, trials, *, goal=None):
         angles = trials.joint_angles.values.copy()
         if goal is not None:
-            told = goal.values.values
-            angles[:, FINGERS] = told if goal.kind == "embedding" else told[:, : len(JOINTS)][:, FINGERS]
+            command = goal.values.values
+            angles[:, FINGERS] = (
+                command if goal.kind == "embedding" else command[:, : len(JOINTS)][:, FINGERS]
+            )
         angles[:, FINGERS] -= (angles[:, FINGERS] - RELAXED[FINGERS]) / 2
         activation = np.linspace(0, 1, len(angles))[:, None] * np.linspace(0, 1, len(MUSCLES))
         return Tracking(
             Ragged(angles, trials.offsets),
-            Ragged(keypoints(angles), trials.offsets),
+            Ragged(HAND.keypoint_positions(angles), trials.offsets),
             Ragged(activation, trials.offsets) if self.has_muscles else None,
         )
 
@@ -103,7 +107,11 @@ class SlowHand(StiffHand):
         stiff = super().track(trials, goal=goal)
         means = [np.cumsum(a, 0) / np.arange(1, len(a) + 1)[:, None] for a in stiff.joint_angles]
         angles = Ragged.of(means)
-        return replace(stiff, joint_angles=angles, keypoints=Ragged(keypoints(angles.values), angles.offsets))
+        return replace(
+            stiff,
+            joint_angles=angles,
+            keypoints=Ragged(HAND.keypoint_positions(angles.values), angles.offsets),
+        )
 
 
 class HandOfWrongSize(StiffHand):
@@ -221,14 +229,17 @@ def test_the_table_is_what_happened_and_the_error_is_that_of_tracking(data, open
     activation = table[[f"activation_{muscle}" for muscle in MUSCLES]].to_numpy()
     np.testing.assert_allclose(activation, tracking.muscle_activation[0])
     window = slice(*WINDOW)
-    expected = 1000 * keypoint_distances(tracking.keypoints[0][window], keypoints(recorded)[window]).mean()
+    expected = (
+        1000
+        * keypoint_distances(tracking.keypoints[0][window], HAND.keypoint_positions(recorded)[window]).mean()
+    )
     assert drawn.error_mm == pytest.approx(expected)
     assert table["error_mm"][window].mean() == pytest.approx(expected)
     session = data.sessions[1]
     train = [i for i, t in enumerate(session.trials.ids) if t in data.splits.train["tuesday"]]
     posture = np.concatenate([session.trials.joint_angles[i][window] for i in train]).mean(0)
-    held = keypoints(np.tile(posture, (N_STEPS, 1)))
-    expected = 1000 * keypoint_distances(held[window], keypoints(recorded)[window]).mean()
+    held = HAND.keypoint_positions(np.tile(posture, (N_STEPS, 1)))
+    expected = 1000 * keypoint_distances(held[window], HAND.keypoint_positions(recorded)[window]).mean()
     assert drawn.average_posture_error_mm == pytest.approx(expected)
 
 
@@ -285,7 +296,7 @@ def test_drawing_that_fails_leaves_no_file(data, tmp_path, monkeypatch):
             pass
 
     monkeypatch.setattr("neurobench_grasp.run.render.drawing_backend", lambda: "fake")
-    monkeypatch.setattr(video, "HandPainter", BrokenPainter)
+    monkeypatch.setattr(drawing, "Painter", BrokenPainter)
     with pytest.raises(KeyboardInterrupt):
         render_trial("stiff", "hands", trial="monday/t0000")
     assert list(tmp_path.iterdir()) == []
@@ -325,10 +336,10 @@ def spiking_hand(name="monday", n_trials=40):
 
 @pytest.fixture
 def blank(monkeypatch):
-    """Videos of white paper, for tests that do not look at them; they need no OpenGL."""
+    """Videos of white paper, for tests that do not inspect them; they need no OpenGL."""
 
     class Blank:
-        def __init__(self, width, height):
+        def __init__(self, body, width, height):
             self.paper = np.full((height, width, 3), 255, np.uint8)
 
         def paint(self, joint_angles, colour):
@@ -341,7 +352,7 @@ def blank(monkeypatch):
             pass
 
     monkeypatch.setattr("neurobench_grasp.run.render.drawing_backend", lambda: "not needed")
-    monkeypatch.setattr(video, "HandPainter", Blank)
+    monkeypatch.setattr(drawing, "Painter", Blank)
 
 
 def first_of(dataset, split, session="monday"):
@@ -374,7 +385,9 @@ def test_errors_are_those_of_the_record(offer, blank, decoded, split):
     np.testing.assert_allclose(
         angles, session.trials.joint_angles[place][slice(*session.trials.window[place])]
     )
-    expected = 1000 * keypoint_distances(keypoints(reached), keypoints(angles)).mean(1)
+    expected = 1000 * keypoint_distances(
+        HAND.keypoint_positions(reached), HAND.keypoint_positions(angles)
+    ).mean(1)
     np.testing.assert_allclose(inside["driven_error_mm"], expected)
 
 
@@ -458,7 +471,7 @@ def test_spikes_that_cannot_drive_are_one_sentence(
 def test_hands_without_recorded_angles_are_not_driven(offer, blank):
     session = spiking_hand()
     offer(replace(session, trials=replace(session.trials, joint_angles=None)))
-    with pytest.raises(UnsupportedError, match=r"^monday has no joint angles of the hand"):
+    with pytest.raises(UnsupportedError, match=r"^monday has no joint angles of a body"):
         render_trial("stiff", "hands", area="M1")
 
 
@@ -466,12 +479,12 @@ def test_hands_without_recorded_angles_are_not_driven(offer, blank):
 
 
 def test_the_camera_stays_with_the_wrist(opengl):
-    painter = drawing.HandPainter(96, 128)
+    painter = HAND.painter(96, 128)
     bent = RELAXED.copy()
     bent[JOINTS.index("flexion")] = 0.6
     red = (1.0, 0.0, 0.0)
     straight, turned = (painter.paint(angles, red).astype(int) for angles in (RELAXED, bent))
-    columns, rows = painter.project(keypoints(RELAXED[None])[0]).round().astype(int).T
+    columns, rows = painter.project(HAND.keypoint_positions(RELAXED[None])[0]).round().astype(int).T
     painter.close()
     assert np.abs(straight[:64] - turned[:64]).mean() < 1  # the fingers are where they were
     assert np.abs(straight[100:] - turned[100:]).mean() > 5  # the forearm is not
@@ -482,8 +495,8 @@ def test_the_camera_stays_with_the_wrist(opengl):
 @pytest.mark.skipif(sys.platform != "linux", reason="these two are Linux's ways to draw without a display")
 def test_each_way_without_a_display_draws(opengl, name):
     script = (
-        "import numpy as np; from neurobench_grasp.bodies.render import HandPainter; "
-        "print(HandPainter(64, 64).paint(np.zeros(23), (1, 0, 0)).std() > 10)"
+        "from neurobench_grasp.bodies.myohand import build_myohand; hand = build_myohand(); "
+        "print(hand.painter(64, 64).paint(hand.neutral, (1, 0, 0)).std() > 10)"
     )
     environment = {k: v for k, v in os.environ.items() if k not in ("PYOPENGL_PLATFORM", "DISPLAY")}
     run = subprocess.run(

@@ -26,7 +26,7 @@ def test_the_digest_follows_content_alone(installed):
 
 
 def test_a_missing_file_or_an_unknown_distribution_has_no_digest(installed):
-    assert code_digest("nobody-has-this") is None
+    assert code_digest("absent-package") is None
     (installed / "fake_good.py").unlink()
     assert code_digest("fake-good") is None
 

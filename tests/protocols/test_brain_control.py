@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from movements import grasp_trials
+from movements import HAND, grasp_trials
 from planted import context_of
 from scipy.special import stdtrit
 
 from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits, bins_before
 from neurobench_grasp.alignment.settings import ALIGNMENT
-from neurobench_grasp.bodies import JOINTS, keypoints
+from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.contract import DecoderSpec, Ragged, Tracking
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols.brain_control import curves as brain_curves
@@ -27,11 +27,11 @@ N_TRIALS, N_OBJECTS, OFFSET = 90, 10, 0.03
 TO_EMBEDDING = np.linalg.qr(np.random.default_rng(0).standard_normal((5 * 23, 5 * 23)))[0]
 
 
-# --- a hand that takes the posture it was told a step before, and is a little off ------------------
+# --- a hand that takes the commanded posture of the step before, and is a little off ------------------
 
 
 def hand(angles):
-    return Tracking(angles, Ragged(keypoints(angles.values), angles.offsets))
+    return Tracking(angles, Ragged(HAND.keypoint_positions(angles.values), angles.offsets))
 
 
 def track(trials):
@@ -45,9 +45,9 @@ def embed(trials):
 
 def drive(trials, goal):
     goals = goal.values.values @ TO_EMBEDDING.T if goal.kind == "embedding" else goal.values.values
-    told = Ragged(goals[:, :23], goal.values.offsets)
+    command = Ragged(goals[:, :23], goal.values.offsets)
     first = (trials.joint_angles[i][:1] for i in range(len(trials)))
-    reached = [np.concatenate([start, own[:-1]]) for start, own in zip(first, told, strict=True)]
+    reached = [np.concatenate([start, own[:-1]]) for start, own in zip(first, command, strict=True)]
     joined = Ragged.of(reached)
     return hand(Ragged(joined.values + OFFSET, joined.offsets))
 
@@ -128,16 +128,16 @@ def test_noiseless_units_that_are_linear_in_the_goal_drive_the_hand_as_the_goal_
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_true_goal_in_place_of_the_decoded_one_gives_the_intact_error(noiseless, kind):
     session, _ = noiseless
-    told = context(session)
-    moves = DecodingTrials.of(told, session)
+    scored = context(session)
+    moves = DecodingTrials.of(scored, session)
     which = np.concatenate([moves.driven["test"], moves.driven["ood"]])
-    error = brain_control.driven_errors(told, moves, which, kind, [moves.goals[kind].select(which)])[0]
+    error = brain_control.driven_errors(scored, moves, which, kind, [moves.goals[kind].select(which)])[0]
     windows = moves.trials.window[which]
     trials = moves.trials.select(which)
     tracked = track(trials).keypoints
     for i, (first, stop) in enumerate(windows):
         reached = tracked[i][first:stop].reshape(-1, 20, 3)
-        wanted = keypoints(trials.joint_angles[i][first:stop]).reshape(-1, 20, 3)
+        wanted = HAND.keypoint_positions(trials.joint_angles[i][first:stop]).reshape(-1, 20, 3)
         assert error[i] == pytest.approx(1000 * np.linalg.norm(reached - wanted, axis=2).mean(), abs=1e-9)
 
 
@@ -181,10 +181,10 @@ def test_gains_are_paired_differences_and_every_joint_has_its_explained_variance
 
 def test_decoding_ev_equals_plain_arithmetic():
     session = session_of(linear(12, noise=0.2), ["M1"] * 12)
-    told = context(session)
-    rows = brain_control.run(told).rows
-    moves = DecodingTrials.of(told, session)
-    decoder = told.decoder.build()
+    scored = context(session)
+    rows = brain_control.run(scored).rows
+    moves = DecodingTrials.of(scored, session)
+    decoder = scored.decoder.build()
     decoder.fit(moves.training("joint_angles", np.arange(12)))
     y, yhat = [], []
     for i in moves.split["test"]:
@@ -325,13 +325,13 @@ def test_intervals_of_decoding_ev_are_over_conditions_though_one_session_has_few
     """The jackknife by hand over the conditions of both sessions."""
     few = session_of(linear(12, noise=0.3), ["M1"] * 12, grasp_trials(60, n_objects=4, seed=1), name="few")
     many = session_of(linear(12, noise=0.3), ["M1"] * 12, name="many")
-    told = context(few, many)
-    row = pick(brain_control.run(told).rows, "decoding_ev", split="test")
+    scored = context(few, many)
+    row = pick(brain_control.run(scored).rows, "decoding_ev", split="test")
     assert row["ci_over"] == ["condition"] and row["n_conditions"] > 4
     tables = {}
     for session in (few, many):
-        moves = DecodingTrials.of(told, session)
-        decoder = told.decoder.build()
+        moves = DecodingTrials.of(scored, session)
+        decoder = scored.decoder.build()
         decoder.fit(moves.training("embedding", np.arange(12)))
         which = moves.split["test"]
         decoded = decode(decoder, moves.spikes(np.arange(12), which), moves.lead)
@@ -375,11 +375,11 @@ def test_what_goes_wrong_in_a_decoder_is_told_as_its_own(method):
 
     setattr(Broken, method, fails)
     session = session_of(linear(4), ["M1"] * 4)
-    told = context(session, decoder=DecoderSpec("broken", build=Broken, summary=""))
+    scored = context(session, decoder=DecoderSpec("broken", build=Broken, summary=""))
     with pytest.raises(
         NgbError, match=rf"decoder broken failed in `{method}` \(LinAlgError: Singular matrix\)"
     ):
-        brain_control.run(told)
+        brain_control.run(scored)
 
 
 def test_a_model_without_a_hand_is_refused():
@@ -410,7 +410,7 @@ def test_a_decoder_that_breaks_its_contract_is_told_before_the_hand_moves():
     session = session_of(linear(4), ["M1"] * 4)
     bad = DecoderSpec("bad", build=Remembers, summary="counts bins for ever")
     driven = []
-    told = context(session, decoder=bad, drive=lambda trials, goal: driven.append(goal))
+    scored = context(session, decoder=bad, drive=lambda trials, goal: driven.append(goal))
     with pytest.raises(NgbError, match="remembers earlier trials"):
-        brain_control.run(told)
+        brain_control.run(scored)
     assert not driven

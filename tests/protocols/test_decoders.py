@@ -363,7 +363,7 @@ class Rewriter(Honest):
 
 
 class OneBuffer(Honest):
-    """Gives the same array each time."""
+    """Returns the same array each time."""
 
     def reset(self, n_trials):
         self.buffer = np.zeros((n_trials, N_FEATURES))
@@ -390,7 +390,7 @@ class RewriterAtReset(Honest):
 
 
 class Postponed(Honest):
-    """Gives a promise, which is worked out whenever somebody looks."""
+    """Returns an array that is computed whenever it is read."""
 
     def observe(self, spikes):
         self.newest = super().observe(spikes)

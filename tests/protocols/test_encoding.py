@@ -238,7 +238,7 @@ def test_units_observed_in_some_trials_are_scored_on_those():
     rates = session.units.rates.values.copy()
     for i in range(len(session.trials)):
         rates[session.units.rates.offsets[i] : session.units.rates.offsets[i + 1], ~observed[i]] = (
-            1e6  # must not be looked at
+            1e6  # must not be used
         )
     partial = with_units(session, rates=Ragged(rates, session.units.rates.offsets), observed=observed)
     row = score(encoding.run(context_of(partial)).rows)

@@ -298,7 +298,7 @@ def test_the_controller_and_its_twin_are_given_the_training_trials_alone(tmp_pat
     assert all(set(trials.ids) == set(session.trials.ids) for trials in observed)
     received = [seen for kind, _, seen in log if kind == "twin"]
     assert len(received) == 2
-    for seen in received:  # the second half of the columns tells that the observer was the fitted model
+    for seen in received:  # the second half of the columns shows that the observer was the fitted model
         x = observed[0].signals["position"].values
         np.testing.assert_array_equal(seen.values, np.hstack([x, x**2 + len(train)]))
     for record in records:

@@ -16,7 +16,8 @@ from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.encoding import protocol as encoding
 from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores
 from neurobench_grasp.protocols.encoding.references import REFERENCES, reference_predictions
-from neurobench_grasp.protocols.encoding.table import COMPARED, GAINS
+from neurobench_grasp.protocols.encoding.table import GAINS
+from neurobench_grasp.records.table import EXPLAINED_VARIANCE
 from neurobench_grasp.records.units import UnitTable
 
 metrics = Lazy("sklearn.metrics")
@@ -61,7 +62,7 @@ def echo(session):
 
 
 def test_a_twin_that_returns_its_observations_scores_exactly_as_they_do(echo):
-    for split, metric in product(("test", "ood"), COMPARED):
+    for split, metric in product(("test", "ood"), EXPLAINED_VARIANCE):
         twin, inputs = (row_of(echo.rows, metric, split, reference=r) for r in ("untrained", "linear_inputs"))
         assert twin | {"reference": ""} == inputs | {"reference": ""}
         gains = [
@@ -79,7 +80,7 @@ def test_a_twin_that_returns_its_observations_scores_exactly_as_they_do(echo):
 
 def test_gains_are_the_differences_of_the_units_kept_beside_the_record(echo):
     units = UnitTable.from_arrays(echo.units).scores
-    for reference, metric in product(GAINS, COMPARED):
+    for reference, metric in product(GAINS, EXPLAINED_VARIANCE):
         (own,), (other,) = (units["M1", "ood", metric, r] for r in ("", reference))
         gain = row_of(echo.rows, f"gain_over_{reference}", of=metric)
         assert gain["value"] == pytest.approx(np.mean(own.values - other.values), abs=1e-12)
@@ -88,7 +89,7 @@ def test_gains_are_the_differences_of_the_units_kept_beside_the_record(echo):
 def test_a_twin_that_equals_the_candidate_has_no_gain_and_no_doubt(session):
     """To the seven digits that predictions of references are kept with."""
     rows = encoding.run(controller(session, network)).rows
-    for split, metric in product(("test", "ood"), COMPARED):
+    for split, metric in product(("test", "ood"), EXPLAINED_VARIANCE):
         gain = row_of(rows, "gain_over_untrained", split, of=metric)
         if split == "test" and metric != "single_trial_ev":
             assert gain["value"] is None and "3 trials" in gain["reason"]
@@ -99,7 +100,7 @@ def test_a_twin_that_equals_the_candidate_has_no_gain_and_no_doubt(session):
 def test_a_model_of_recorded_kinematics_scores_as_the_reference_does(session):
     model = context_of(session, activations=lambda trials: Activations(dict([recorded_kinematics(trials)])))
     rows = encoding.run(model).rows
-    for metric in COMPARED:
+    for metric in EXPLAINED_VARIANCE:
         own, reference = row_of(rows, metric), row_of(rows, metric, reference="linear_kinematic")
         assert reference["value"] == pytest.approx(own["value"], abs=1e-6)
         assert reference["ci"] == pytest.approx(own["ci"], abs=1e-6)
@@ -181,7 +182,7 @@ def test_the_psth_is_a_plain_loop_over_training_trials_of_the_same_object():
 
 
 def test_the_psth_of_new_objects_is_undefined_and_says_why(echo):
-    for metric in COMPARED:
+    for metric in EXPLAINED_VARIANCE:
         row = row_of(echo.rows, metric, "ood", reference="psth")
         assert row["value"] is None and row["reason"] == "new objects have no condition mean in train"
     assert row_of(echo.rows, split="test", reference="psth")["value"] > 0.2
@@ -249,20 +250,20 @@ def test_true_rates_explain_what_no_behaviour_tells(session):
 
 
 def test_what_does_not_apply_carries_its_reason(session):
-    """A model that is no controller, on a recording whose true rates nobody knows."""
+    """A model that is no controller, on a recording whose true rates are unknown."""
     rows = encoding.run(context_of(with_units(session, true_rates=None))).rows
     reasons = {
         "linear_inputs": "the model is no controller, so it has no observations",
         "untrained": "the model is no controller, so it has no network before training",
         "true_rate": "the true rates of recorded units are not known",
     }
-    for split, metric, reference in product(("test", "ood"), COMPARED, REFERENCES):
+    for split, metric, reference in product(("test", "ood"), EXPLAINED_VARIANCE, REFERENCES):
         row = row_of(rows, metric, split, reference=reference)
         if reference in reasons:
             assert (row["value"], row["reason"]) == (None, reasons[reference])
         else:
             assert row["value"] is not None or "reason" in row
-    for split, metric, reference in product(("test", "ood"), COMPARED, set(GAINS) & set(reasons)):
+    for split, metric, reference in product(("test", "ood"), EXPLAINED_VARIANCE, set(GAINS) & set(reasons)):
         row = row_of(rows, f"gain_over_{reference}", split, of=metric)
         assert (row["value"], row["reason"]) == (None, reasons[reference])
 

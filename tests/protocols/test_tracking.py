@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from movements import grasp_trials
+from movements import HAND, grasp_trials
 from planted import context_of
 
 from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits
-from neurobench_grasp.bodies import KEYPOINTS, keypoints
+from neurobench_grasp.bodies.myohand import KEYPOINTS
 from neurobench_grasp.contract import Ragged, Tracking
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols import tracking
@@ -28,7 +28,7 @@ def session_of(trials, name="planted"):
 
 
 def hand(angles, activation=None):
-    return Tracking(angles, Ragged(keypoints(angles.values), angles.offsets), activation)
+    return Tracking(angles, Ragged(HAND.keypoint_positions(angles.values), angles.offsets), activation)
 
 
 def rows_of(session, track):
@@ -68,7 +68,8 @@ def test_errors_equal_plain_loops(trials):
         for i in context.index(session, getattr(context.splits, split)):
             window = slice(*trials.window[i])
             reached, wanted = (
-                keypoints(a[i][window]).reshape(-1, 20, 3) for a in (shifted, trials.joint_angles)
+                HAND.keypoint_positions(a[i][window]).reshape(-1, 20, 3)
+                for a in (shifted, trials.joint_angles)
             )
             distance = np.sqrt(((reached - wanted) ** 2).sum(2))
             errors.append(distance.mean())

@@ -154,8 +154,8 @@ def series(file, path, data, unit, *, times=None, rate=None, start=0.0, comments
     values = group.create_dataset("data", data=data)
     values.attrs.update({"unit": unit, "conversion": conversion, "offset": 0.0, "resolution": -1.0})
     if times is not None:
-        stamps = group.create_dataset("timestamps", data=times)
-        stamps.attrs.update({"interval": 1, "unit": "seconds"})
+        timestamps = group.create_dataset("timestamps", data=times)
+        timestamps.attrs.update({"interval": 1, "unit": "seconds"})
     else:
         first = group.create_dataset("starting_time", data=float(start))
         first.attrs.update({"rate": np.float32(rate), "unit": "seconds"})

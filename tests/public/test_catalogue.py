@@ -138,6 +138,4 @@ def test_listings_say_what_is_unverified(monkeypatch):
     reported = {d["name"]: d for d in json.loads(CliRunner().invoke(app, ["datasets", "--json"]).stdout)}
     assert reported["falcon-m1"]["details"]["unverified"] is True
     assert reported["falcon-m1"]["details"]["dandi"] == ["dandi:000941@draft/*held-in-calib*"]
-    assert (
-        reported["falcon-m1"]["details"]["scores"]["tracking"] == "no joint angles of the hand were recorded"
-    )
+    assert reported["falcon-m1"]["details"]["scores"]["tracking"] == "no joint angles of a body were recorded"

@@ -8,10 +8,11 @@ import public_files
 import pytest
 import yaml
 from lazy import Lazy
+from movements import HAND
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.align import align
-from neurobench_grasp.bodies import JOINTS, NEUTRAL, joint_limits
+from neurobench_grasp.bodies.myohand import JOINTS, NEUTRAL
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import inspect_file, load_session, validate_file
 from neurobench_grasp.errors import LayoutError, NgbError, UnsupportedError
@@ -215,7 +216,7 @@ def test_finger_groups_drive_the_joints_of_their_fingers(public, name, second):
     assert position.columns[1] == second
     a, z = aligned.trials.window[5]
     hand = aligned.trials.joint_angles[5][a:z]
-    limits = dict(zip(JOINTS, joint_limits(), strict=True))
+    limits = dict(zip(JOINTS, HAND.joint_limits, strict=True))
     for column, digits in enumerate(("2", "345")):
         share = aligned.trials.signals["finger_pos"][5][a:z, column]
         for joint in (f"{bone}{d}_flexion" for bone in ("mcp", "pm", "md") for d in digits):
@@ -225,7 +226,7 @@ def test_finger_groups_drive_the_joints_of_their_fingers(public, name, second):
     for joint in still:
         np.testing.assert_allclose(hand[:, JOINTS.index(joint)], NEUTRAL[joint])
     assert any(
-        n.startswith("partial_posture: a partial posture of the hand, not recorded") for n in aligned.notes
+        n.startswith("partial_posture: a partial posture of the body, not recorded") for n in aligned.notes
     )
     held = next(n for n in aligned.notes if n.startswith("joints not recorded, held at neutral: "))
     assert set(held.partition(": ")[2].split(", ")) == set(still)
@@ -236,7 +237,7 @@ def test_a_posture_beyond_full_flexion_is_clipped_and_reported(edited):
     with h5py.File(path, "r+") as file:
         file["acquisition/finger_pos/index/data"][:100] = 1.2
     aligned = align(load_session(path))
-    assert any("beyond the hand's limits were clipped (mcp2_flexion" in n for n in aligned.notes)
+    assert any("beyond the limits of myohand were clipped (mcp2_flexion" in n for n in aligned.notes)
     assert aligned.trials.joint_angles.values.max() <= 1.5708
 
 
@@ -329,13 +330,13 @@ def test_waveforms_are_left_alone_and_only_rewarded_trials_are_used(public, monk
     [
         (
             "falcon-m1",
-            "no joint angles of the hand were recorded",
-            "no joint angles of the hand were recorded",
+            "no joint angles of a body were recorded",
+            "no joint angles of a body were recorded",
         ),
         (
             "nlb-area2-bump",
-            "its joint angles are not of the hand",
-            "its joint angles are not of the hand",
+            "its joint angles are not mapped to a body",
+            "its joint angles are not mapped to a body",
         ),
         ("falcon-m2", "yes, as a partial posture: index drives mcp2_flexion", "yes, as a partial posture"),
     ],

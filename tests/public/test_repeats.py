@@ -107,7 +107,7 @@ def test_counts_and_behaviour_tell_trials_too(public, tmp_path):
     with h5py.File(public_files.link(tmp_path / "behaviour.nwb"), "r+") as file:
         file["analysis/ThresholdCrossings/data"][...] = 0
     silent = align(load_session(tmp_path / "behaviour.nwb"))
-    assert set(silent.fingerprints.values()) == {""}  # nothing to tell them by, so nothing is claimed
+    assert set(silent.fingerprints.values()) == {""}  # nothing distinguishes them, so nothing is claimed
 
 
 def test_fingerprints_are_of_single_trials(public):

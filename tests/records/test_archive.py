@@ -41,16 +41,16 @@ def test_arrays_are_those_that_numpy_reads(save):
 def test_wherever_a_file_is_cut_or_changed_it_is_told_or_does_no_harm():
     raw = packed(a=np.arange(40.0), b=np.array(["x"]))
     truth = {name: array.tobytes() for name, array in Archive(raw).items()}
-    told = 0
+    noticed = 0
     for k in range(0, len(raw), 3):
         for broken in (raw[:k], raw[:k] + bytes([raw[k] ^ 0x55]) + raw[k + 1 :]):
             try:
                 read = {name: array.tobytes() for name, array in Archive(broken).items()}
             except (ValueError, KeyError, UnicodeDecodeError):
-                told += 1
+                noticed += 1
             else:
                 assert set(read.values()) <= set(truth.values())
-    assert told > len(raw) / 3
+    assert noticed > len(raw) / 3
 
 
 def test_objects_other_packings_and_bombs_are_refused():

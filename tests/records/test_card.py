@@ -130,8 +130,8 @@ def test_the_parameters_of_the_networks_are_those_of_their_weights():
         arrays, _ = read_arrays(resource(f"registry/checkpoints/demo/{model}-0.safetensors"))
         scaling = sum(arrays[f"towers.{name}"].size for name in ("centre", "scale"))
         assert cards[model].parameters == sum(a.size for a in arrays.values()) - scaling
-        told = json.loads(resource(f"registry/checkpoints/demo/{model}-0.json").read_text())
-        assert cards[model].steps == told["steps"]
+        network = json.loads(resource(f"registry/checkpoints/demo/{model}-0.json").read_text())
+        assert cards[model].steps == network["steps"]
 
 
 # --- contamination --------------------------------------------------------------------------------

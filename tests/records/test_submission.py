@@ -72,7 +72,7 @@ def edit(path, change):
 
 
 def forge(bundle):
-    """Describe the folder anew, as somebody would who wants his change to be believed."""
+    """Describe the folder again, as a forger would after a change."""
     content, _ = describe(list_files(bundle)[0])
     (bundle / BUNDLE).write_text(json.dumps(content))
     return bundle.rename(bundle.with_name(folder_name(content)))
@@ -157,7 +157,7 @@ def test_code_that_differs_between_records_is_refused(planted, tmp_path):
 def test_a_changed_field_of_a_record_is_named(bundle, field, forged):
     path = record_of(bundle)
     edit(path, lambda r: r.update({field: other(r[field])}))
-    if forged and field not in ("scores", "dropped", "provenance"):  # other rows are told by arithmetic
+    if forged and field not in ("scores", "dropped", "provenance"):  # other rows are caught by arithmetic
         bundle = forge(bundle)
         problems = verify(bundle).problems
         assert any(f"records/{path.name}: " in p for p in problems) or field == "seed"
@@ -213,10 +213,10 @@ def test_a_changed_number_of_a_row_is_named_even_if_all_digests_are_made_anew(su
         start = f"records/{record_of(bundle).name}: scores[{i}] ({row['metric']}, {row['split']}, M1"
         assert any(p.startswith(start) and "bundle.json says" in p for p in verify(bundle).problems)
         bundle = forge(bundle)
-        told = [p for p in verify(bundle).problems if p.startswith(start)]
+        found = [p for p in verify(bundle).problems if p.startswith(start)]
         assert any(
-            (f"{key} is" in p and "the scores of single units give" in p) or key == "n_units" for p in told
-        ), told
+            (f"{key} is" in p and "the scores of single units give" in p) or key == "n_units" for p in found
+        ), found
 
 
 def test_a_changed_score_of_a_unit_is_named(bundle):
@@ -295,7 +295,7 @@ def test_a_renamed_folder_and_changed_splits_are_named(bundle):
     assert any("dataset.splits" in p for p in problems)
 
 
-# --- strangers' folders ----------------------------------------------------------------------------
+# --- untrusted folders -----------------------------------------------------------------------------
 
 
 def test_links_strange_files_and_folders_are_refused_unread(bundle, tmp_path):

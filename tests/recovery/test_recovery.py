@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from compared import draw, model_of
-from movements import REST, write_grasp_session
+from movements import HAND, REST, write_grasp_session
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.align import align
-from neurobench_grasp.bodies import joint_limits, muscle_kinematics
 from neurobench_grasp.cli import app
 from neurobench_grasp.contract import Activations, ModelSpec, Ragged
 from neurobench_grasp.data import load_session, validate_file, write_session
@@ -31,7 +30,7 @@ def movements(tmp_path_factory):
     folder = tmp_path_factory.mktemp("movements")
     base = load_session(write_grasp_session(folder / "raw.nwb", n_objects=12, units=False))
     (angles,) = base.signals.values()
-    rng, low_high = np.random.default_rng(1), joint_limits().T
+    rng, low_high = np.random.default_rng(1), HAND.joint_limits.T
     course = np.stack(
         [np.convolve(z, np.hanning(25), "same") for z in rng.standard_normal((5, len(angles.times)))]
     )
@@ -74,7 +73,7 @@ def test_what_drives_units_of_kinematics_is_standardised_muscle_state(taught):
     _, aligned, _ = taught
     (drives,) = KINEMATICS.drives(None, None, aligned.trials).values()
     trials = aligned.trials
-    muscles = muscle_kinematics(trials.joint_angles.values, trials.dt, trials.offsets)
+    muscles = HAND.muscle_kinematics(trials.joint_angles.values, trials.dt, trials.offsets)
     expected = np.hstack([muscles.length, muscles.velocity])
     assert drives.shape == expected.shape
     np.testing.assert_allclose(drives.mean(0), 0, atol=1e-9)

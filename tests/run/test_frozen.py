@@ -77,9 +77,9 @@ def test_held_out_conditions_that_trained_a_frozen_model_are_named(seen, tmp_pat
     (record,) = run.evaluate("spy", here, options=Options(trained_on=str(there)), out=tmp_path / "run")
     assert record.dataset["held_out_conditions"] == ["object_0", "object_6"]
     assert ({"object_0", "object_6"} & set(seen[0].condition)) == set(filter(None, [known]))
-    told = [row["reason"] for row in record.dropped if "held-out conditions" in row["reason"]]
+    reasons = [row["reason"] for row in record.dropped if "held-out conditions" in row["reason"]]
     what = "1 of 2 held-out conditions are named like training conditions of there"
-    assert told == ([f"{what}, so ood is not new to the model: {known}"] if known else [])
+    assert reasons == ([f"{what}, so ood is not new to the model: {known}"] if known else [])
 
 
 def test_a_model_that_was_trained_on_the_scored_data_is_not_called_frozen(seen, tmp_path):

@@ -154,7 +154,7 @@ def test_paths_in_jobs_are_absolute_and_names_are_not(planted_file, tmp_path, mo
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("nobody", "demo", ["encoding"]), UnknownNameError),
+        (("unknown_model", "demo", ["encoding"]), UnknownNameError),
         (("linear_kinematic", "demo", ["no-protocol"]), UnknownNameError),
         (("linear_kinematic", "demo", ["encoding"], (0,), Options(decoder="none")), UnknownNameError),
     ],

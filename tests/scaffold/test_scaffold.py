@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 KINDS = ("model", "controller", "dataset", "protocol", "decoder")
 
 
-def ngb(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
+def ngb(*arguments):
+    return CliRunner().invoke(app, [str(word) for word in arguments])
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_the_new_decoder_finds_a_planted_command(made):
 
 
 def test_the_new_controller_imitates_better_than_a_hand_that_stays(made):
-    from movements import grasp_trials
+    from movements import HAND, grasp_trials
 
-    from neurobench_grasp.bodies import keypoint_distances, keypoints
+    from neurobench_grasp.bodies import keypoint_distances
 
     made("controller", "our_hand")
     import ngb_our_hand
@@ -133,8 +133,10 @@ def test_the_new_controller_imitates_better_than_a_hand_that_stays(made):
     (spec,) = ngb_our_hand.ngb_models()
     model = spec.build(0)
     model.fit(trials, seed=0)
-    wanted = keypoints(trials.joint_angles.values)
-    still = keypoints(np.concatenate([np.repeat(a[:1], len(a), axis=0) for a in trials.joint_angles]))
+    wanted = HAND.keypoint_positions(trials.joint_angles.values)
+    still = HAND.keypoint_positions(
+        np.concatenate([np.repeat(a[:1], len(a), axis=0) for a in trials.joint_angles])
+    )
     tracked = model.track(trials).keypoints.values
     error = keypoint_distances(tracked, wanted).mean()
     assert error < 0.85 * keypoint_distances(still, wanted).mean()
@@ -147,13 +149,13 @@ def test_the_new_controller_imitates_better_than_a_hand_that_stays(made):
 def test_new_code_keeps_the_projects_style(tmp_path, kind):
     for name in ("a", "b" * 40):
         new_plugin(kind, name, tmp_path)
-    for words in (["check"], ["format", "--check"]):
+    for arguments in (["check"], ["format", "--check"]):
         done = subprocess.run(
             [
                 sys.executable,
                 "-m",
                 "ruff",
-                *words,
+                *arguments,
                 "--no-cache",
                 "--config",
                 str(ROOT / "pyproject.toml"),
@@ -270,6 +272,6 @@ def test_the_command_tells_what_is_there_and_what_comes_next(tmp_path):
     }
     assert reported["next"][1:] == ["ngb check our_hand", "ngb score --model our_hand"]
     assert "controller=True" in (tmp_path / "our_hand/ngb_our_hand.py").read_text()
-    words = ngb("new", "decoder", "our_decoder", "--to", tmp_path).stdout
-    assert f"pip install -e '{tmp_path}/our_decoder[test]'" in words
-    assert "--decoder our_decoder" in words
+    printed = ngb("new", "decoder", "our_decoder", "--to", tmp_path).stdout
+    assert f"pip install -e '{tmp_path}/our_decoder[test]'" in printed
+    assert "--decoder our_decoder" in printed

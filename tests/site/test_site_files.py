@@ -1,4 +1,4 @@
-"""The files of a site: the same for the same records, written whole or not at all, harmless to open."""
+"""The files of a site: the same for the same records, written atomically, harmless to open."""
 
 import csv
 import dataclasses
@@ -282,10 +282,10 @@ def test_videos_beside_the_records_are_copied_and_shown(site):
 def test_the_command_builds_the_site_and_tells_where_it_is(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ngb = CliRunner().invoke
-    told = ngb(app, ["leaderboard", str(runs), "--html", "web"])
+    built = ngb(app, ["leaderboard", str(runs), "--html", "web"])
     assert (
-        told.exit_code == 0
-        and "open web/index.html" in told.stdout
+        built.exit_code == 0
+        and "open web/index.html" in built.stdout
         and (tmp_path / "web/index.html").exists()
     )
     asked = json.loads(ngb(app, ["leaderboard", str(runs), "--html", "web", "--json"]).stdout)

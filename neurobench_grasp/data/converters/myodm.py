@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurobench_grasp.bodies import JOINTS
+from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.contract import Floats, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data import session_digest, write_session
 
@@ -65,7 +65,7 @@ def write(folder: Path, clips: Mapping[str, bytes]) -> dict[str, str]:
 def make_session(clips: Mapping[str, bytes]) -> Session:
     """Make the session in memory.
 
-    The joints of a clip have the order of :data:`neurobench_grasp.bodies.JOINTS`; they are taken by
+    The joints of a clip have the order of :data:`neurobench_grasp.bodies.myohand.JOINTS`; they are taken by
     position, because two thumb joints have since swapped names. Frame ``i`` of a clip stands in
     the middle of the clip's step ``i``, so that sampling on the 20 ms grid returns the frames.
     """

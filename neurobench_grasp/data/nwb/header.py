@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from neurobench_grasp.contract import Window
+from neurobench_grasp.contract import DEFAULT_BODY, Window
 from neurobench_grasp.data.nwb.file import NwbFile
 from neurobench_grasp.errors import CorruptFileError
 
@@ -32,6 +32,8 @@ class FileHeader:
     licence : str
     window : Window
     joint_map : mapping of str to tuple
+    body : str
+        Left out of the JSON where it is the default, like in files that are older than this field.
     """
 
     layout: str
@@ -40,6 +42,7 @@ class FileHeader:
     licence: str
     window: Window
     joint_map: Mapping[str, tuple[str, float, float]]
+    body: str = DEFAULT_BODY
 
     @property
     def synthetic(self) -> bool:
@@ -53,7 +56,10 @@ class FileHeader:
 
     def to_json(self) -> str:
         """Write the header as JSON."""
-        return json.dumps(asdict(self), sort_keys=True)
+        content = asdict(self)
+        if self.body == DEFAULT_BODY:
+            del content["body"]
+        return json.dumps(content, sort_keys=True)
 
 
 def read_header(nwb: NwbFile) -> FileHeader | None:

@@ -222,8 +222,8 @@ def _hand(nwb: NwbFile, layout: Layout) -> str:
         drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in layout.posture)
         return f"yes, as a partial posture: {drives}"
     if not any(s.role == "joint_angle" and s.name in there for s in layout.signals):
-        return "no joint angles of the hand were recorded"
-    return "yes" if layout.joint_map != {} else "its joint angles are not of the hand"
+        return "no joint angles of a body were recorded"
+    return "yes" if layout.joint_map != {} else "its joint angles are not mapped to a body"
 
 
 def _fits(nwb: NwbFile, wanted: str | Path | None, header: FileHeader | None) -> list[Fit]:

@@ -17,7 +17,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from neurobench_grasp.contract import Window
+from neurobench_grasp.contract import DEFAULT_BODY, Window
 from neurobench_grasp.errors import LayoutError, NgbError, UnknownNameError
 from neurobench_grasp.resources import resource
 
@@ -191,14 +191,14 @@ class DetectLayout:
 
 @dataclass(frozen=True)
 class PostureLayout:
-    """A column that drives several joints of the hand: a partial posture.
+    """A column that drives several joints of the body: a partial posture.
 
     Parameters
     ----------
     signal, column : str
         One of the layout's signals, and one of its columns.
     joints : mapping of str to tuple of float
-        Joint of the hand → its angle in rad where the column is 0, and where it is 1; linear between.
+        Joint of the body → its angle in rad where the column is 0, and where it is 1; linear between.
     """
 
     signal: str
@@ -263,14 +263,16 @@ class Layout:
         Whether the layout fits a file without units.
     signals : tuple of SignalLayout
     joint_map : mapping of str to tuple, optional
-        Column of the joint angles → (hand joint, sign, offset in rad); ``None`` maps each column to the
-        hand joint of the same name.
+        Column of the joint angles → (joint of the body, sign, offset in rad); ``None`` maps each column to
+        the joint of the same name.
     posture : tuple of PostureLayout
         Columns that drive several joints each.
     true_rates : str, optional
         Path of a TimeSeries with the generator's rates, for synthetic sessions.
     subject : str, optional
         Regular expression with one group, the animal's name within the file's subject_id.
+    body : str
+        Name of the body whose joints the joint angles are mapped to; ``ngb bodies`` lists them.
     """
 
     name: str
@@ -285,6 +287,7 @@ class Layout:
     posture: tuple[PostureLayout, ...] = ()
     true_rates: str | None = None
     subject: str | None = None
+    body: str = DEFAULT_BODY
 
 
 @cache

@@ -176,6 +176,7 @@ class Reader:
             window=self.window,
             joint_map=joint_map,
             true_rates=self.true_rates(),
+            body=self.header.body if self.header else self.layout.body,
         )
         checks.check_session(session, self.report)
         session = replace(session, sha256=session_digest(session, self.hashes))
@@ -510,7 +511,7 @@ class Reader:
             return {}
         drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in self.layout.posture)
         self.report.changed(
-            POSTURE, f"a partial posture of the hand, not recorded joint angles: {drives}", "info"
+            POSTURE, f"a partial posture of the body, not recorded joint angles: {drives}", "info"
         )
         made = np.stack(list(angles.values()), axis=1)
         return {POSTURE: Signal(POSTURE, "joint_angle", tuple(angles), "rad", times, made)}

@@ -91,6 +91,7 @@ def write_session(
         licence=licence,
         window=session.window,
         joint_map=session.joint_map,
+        body=session.body,
     )
     nwb = _nwb_file(session, header, _when(session_start_time), description, institution, notes)
     _add_subject(nwb, session.subject, species, sex, age)

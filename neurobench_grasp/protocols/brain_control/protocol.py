@@ -14,7 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from neurobench_grasp.alignment.session import AlignedSession
-from neurobench_grasp.bodies import JOINTS, keypoints
+from neurobench_grasp.bodies import body_of
 from neurobench_grasp.contract import Decoder, Floats, Goal, Ints, Ragged, ScoreRow, Scores
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.brain_control.decoders import Guarded, check_decoder, decode
@@ -247,8 +247,9 @@ def driven_errors(
         angles, points, recorded = (
             in_windows(trials, s) for s in (tracking.joint_angles, tracking.keypoints, trials.joint_angles)
         )
-        wanted = Ragged(keypoints(recorded.values), recorded.offsets)
-        errors.append(hand_errors(angles.values, points.values, recorded, wanted)["tracking_error"])
+        body = body_of(trials)
+        wanted = Ragged(body.keypoint_positions(recorded.values), recorded.offsets)
+        errors.append(hand_errors(body, angles.values, points.values, recorded, wanted)["tracking_error"])
     found: Floats = np.concatenate(errors).reshape(len(commands), len(which))
     return found
 
@@ -257,10 +258,13 @@ def _posture_errors(moves: DecodingTrials, which: Ints, commands: Ragged) -> Flo
     """Tracking error of a hand that takes the decoded next posture, without a controller."""
     some = moves.trials.select(which)
     assert some.joint_angles is not None
-    before = [np.concatenate([trial[:1], trial[:-1]])[:, : len(JOINTS)] for trial in commands]
+    body = body_of(some)
+    before = [np.concatenate([trial[:1], trial[:-1]])[:, : len(body.joints)] for trial in commands]
     hand, recorded = (in_windows(some, signal) for signal in (Ragged.of(before), some.joint_angles))
-    wanted = Ragged(keypoints(recorded.values), recorded.offsets)
-    return hand_errors(hand.values, keypoints(hand.values), recorded, wanted)["tracking_error"]
+    wanted = Ragged(body.keypoint_positions(recorded.values), recorded.offsets)
+    return hand_errors(body, hand.values, body.keypoint_positions(hand.values), recorded, wanted)[
+        "tracking_error"
+    ]
 
 
 def _by_trial(moves: DecodingTrials, which: Ints, errors: Floats) -> Floats:
@@ -337,7 +341,8 @@ class _BrainControlTable:
         yield labels | self._ev(tables, slice(None))
         n = tables[0][2].shape[1] if tables else 0
         if kind == "joint_angles":
-            features = {joint: slice(j, None, len(JOINTS)) for j, joint in enumerate(JOINTS) if j < n}
+            joints = body_of(tables[0][0].session.trials).joints if tables else ()
+            features = {joint: slice(j, None, len(joints)) for j, joint in enumerate(joints) if j < n}
         else:
             features = {str(k): slice(k, k + 1) for k in range(n)}
         for name, columns in features.items():

@@ -12,7 +12,7 @@ import numpy as np
 from neurobench_grasp.alignment.session import AlignedSession, bins_before
 from neurobench_grasp.alignment.settings import ALIGNMENT
 from neurobench_grasp.alignment.splits import hash_order
-from neurobench_grasp.bodies import CONTROL_STEP
+from neurobench_grasp.bodies import body_of
 from neurobench_grasp.contract import Bools, DecodedTrials, Floats, Ints, Ragged, Trials
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.context import Context
@@ -61,10 +61,10 @@ class DecodingTrials:
             If the session has no joint angles, no units, or too few trials in which they were recorded.
         """
         if session.trials.joint_angles is None:
-            raise UnsupportedError("the session has no joint angles of the hand to decode")
+            raise UnsupportedError("the session has no joint angles of a body to decode")
         if not session.units:
             raise UnsupportedError("the session has no units to decode from")
-        step = context.model.step_s or CONTROL_STEP
+        step = context.model.step_s or body_of(session.trials).control_step
         if abs(session.trials.dt - step) > 1e-9:  # commands are decoded bin by bin
             raise UnsupportedError(
                 f"the session has bins of {1000 * session.trials.dt:g} ms, and controllers move in steps of "

@@ -15,6 +15,7 @@ from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.encoding.predictions import SPLITS, Predictions, unit_groups
 from neurobench_grasp.protocols.encoding.references import REFERENCES
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
+from neurobench_grasp.records.table import EXPLAINED_VARIANCE
 from neurobench_grasp.records.units import Labels, UnitTable
 from neurobench_grasp.scoring.ceilings import (
     averaged_ceiling,
@@ -27,7 +28,6 @@ from neurobench_grasp.scoring.intervals import MIN_GROUPS, Summary, UnitScores, 
 from neurobench_grasp.threads import on_all_cores
 
 METRICS = ("single_trial_ev", "single_trial_r2", "condition_averaged_ev", "object_tuning_ev")
-COMPARED = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
 GAINS = ("linear_kinematic", "linear_inputs", "untrained", "phase_mean")
 """References that a model should beat; the others are nulls or bounds."""
 CEILINGS: Mapping[str, Callable[..., Floats]] = {
@@ -111,9 +111,9 @@ class EncodingTable:
             yield from self.session_rows(metric)
         if self.split != "train_by_object":
             for reference in REFERENCES:
-                yield from (self.row(m, reference=reference) for m in COMPARED)
+                yield from (self.row(m, reference=reference) for m in EXPLAINED_VARIANCE)
             for reference in GAINS:
-                yield from (self.gain(m, reference) for m in COMPARED)
+                yield from (self.gain(m, reference) for m in EXPLAINED_VARIANCE)
             yield from self.ceiling_rows()
             yield from self.choices()
         yield from self.layer_rows()
@@ -141,7 +141,7 @@ class EncodingTable:
         """Yield the scores of single units that comparisons of models need; draws are averaged."""
         if self.split == "train_by_object":
             return
-        for metric in COMPARED:
+        for metric in EXPLAINED_VARIANCE:
             for reference in ("", *GAINS):
                 if not self._absent(reference):
                     labels = Labels(self.area, self.split, metric, reference)

@@ -1,6 +1,6 @@
-"""A controller of the hand that learns by motor babbling, as is thought of infants.
+"""A controller of a body that learns by motor babbling, as is thought of infants.
 
-The hand moves at random, and the network learns which torques moved it from one posture to that
+The body moves at random, and the network learns which torques moved it from one posture to that
 60 ms later. To imitate a movement, it predicts the torques that lead to the posture 60 ms ahead.
 """
 
@@ -8,11 +8,9 @@ import numpy as np
 from neurobench_grasp import Activations, ModelCard, ModelSpec, NgbError, Ragged, Tracking, hookimpl
 
 AHEAD = 3  # steps of 20 ms
-N_JOINTS, N_MUSCLE_SIGNALS = 23, 78
-GOAL = slice((AHEAD - 1) * N_JOINTS, AHEAD * N_JOINTS)  # its columns among the next five postures
 N_GOAL, N_STATE, N_HIDDEN = 50, 100, 200
 GAIN = 0.2  # of the random weights: units stay nearly linear, so that small errors are visible
-N_HANDS, N_STEPS = 128, 60  # of babbling
+N_BODIES, N_STEPS = 128, 60  # of babbling
 RIDGE = 1e-7
 
 
@@ -26,14 +24,16 @@ class Babbler:
     def fit(self, train, *, seed):
         """Babble around the postures of the training trials, and fit the torques by ridge regression."""
         rng = np.random.default_rng(seed)
-        observed, torque = babble(postures(train).values, self.n_steps, rng)
+        body, angles = posed(train)
+        observed, torque = babble(body, angles.values, self.n_steps, rng)
+        n_joints, n_muscle_signals = len(body.joints), 2 * len(body.muscles)  # lengths and velocities
         self.weights = {
             "mean": observed.mean(0),
             "scale": observed.std(0) + 1e-3,
-            "goal": random_weights(N_JOINTS, N_GOAL, rng),
-            "state": random_weights(N_MUSCLE_SIGNALS, N_STATE, rng),
+            "goal": random_weights(n_joints, N_GOAL, rng),
+            "state": random_weights(n_muscle_signals, N_STATE, rng),
             "hidden": random_weights(N_GOAL + N_STATE, N_HIDDEN, rng),
-            "torque": np.zeros((N_HIDDEN, N_JOINTS)),
+            "torque": np.zeros((N_HIDDEN, n_joints)),
         }
         hidden = self._layers(observed)["hidden"]
         penalty = RIDGE * len(hidden) * np.eye(N_HIDDEN)
@@ -71,7 +71,7 @@ class Babbler:
     def _layers(self, observed, embedding=None):
         """Activity of each layer, (n_rows, n_features); ``embedding`` replaces that of the goal."""
         w = self.weights
-        goal, state = np.split((observed - w["mean"]) / w["scale"], [N_JOINTS], axis=1)
+        goal, state = np.split((observed - w["mean"]) / w["scale"], [len(w["goal"])], axis=1)
         goal = np.tanh(goal @ w["goal"]) if embedding is None else embedding
         state = np.tanh(state @ w["state"])
         hidden = np.tanh(np.hstack([goal, state]) @ w["hidden"])
@@ -83,25 +83,26 @@ class Babbler:
         }
 
     def _loop(self, trials, goal):
-        """Simulate all trials in parallel, one hand each, until the longest has ended."""
-        from neurobench_grasp.bodies import Hands  # MuJoCo; listing models must stay quick
-
+        """Simulate all trials in parallel, one body each, until the longest has ended."""
         if goal is not None and goal.kind not in ("joint_angles", "embedding"):
             raise NgbError(f"my_plugin takes no goal of kind {goal.kind!r}.")
-        angles = list(postures(trials))
-        hands = Hands("torque", len(trials))
-        hands.start(slice(None), np.stack([a[0] for a in angles]), np.zeros((len(trials), N_JOINTS)))
+        body, angles = posed(trials)
+        angles = list(angles)
+        first = np.stack([a[0] for a in angles])
+        ahead = slice((AHEAD - 1) * len(body.joints), AHEAD * len(body.joints))  # columns of the goal
+        bodies = body.simulate("torque", len(trials))
+        bodies.start(slice(None), first, np.zeros_like(first))
         seen = []
         for step in range(max(map(len, angles))):
             wanted, embedding = at_step(angles, step + AHEAD), None
             if goal is not None and goal.kind == "embedding":
                 embedding = at_step(goal.values, step)
             elif goal is not None:
-                wanted = at_step(goal.values, step)[:, GOAL]
-            observed = np.hstack([wanted, hands.muscles])
-            seen.append((observed, hands.joint_angles.copy(), hands.keypoints.copy()))
-            hands.step(self._layers(observed, embedding)["torque"])
-        hands.close()
+                wanted = at_step(goal.values, step)[:, ahead]
+            observed = np.hstack([wanted, bodies.muscles])
+            seen.append((observed, bodies.joint_angles.copy(), bodies.keypoints.copy()))
+            bodies.step(self._layers(observed, embedding)["torque"])
+        bodies.close()
         whole = [np.stack(part, axis=1) for part in zip(*seen, strict=True)]
         observed, reached, keypoints = (
             Ragged.of([trial[: len(a)] for trial, a in zip(part, angles, strict=True)]) for part in whole
@@ -109,11 +110,14 @@ class Babbler:
         return Tracking(reached, keypoints), observed
 
 
-def postures(trials):
-    """Return the joint angles if they were recorded in steps of the hand."""
-    if trials.joint_angles is None or round(1000 * trials.dt) != 20:
-        raise NgbError("my_plugin needs joint angles in steps of 20 ms.")
-    return trials.joint_angles
+def posed(trials):
+    """Return the body of the trials and its joint angles, if they were recorded in the body's steps."""
+    from neurobench_grasp.bodies import body_of  # MuJoCo; listing models must stay quick
+
+    body = body_of(trials)
+    if abs(trials.dt - body.control_step) > 1e-9:
+        raise NgbError(f"my_plugin needs joint angles in steps of {1000 * body.control_step:g} ms.")
+    return body, trials.joint_angles
 
 
 def random_weights(n_inputs, n_outputs, rng):
@@ -126,20 +130,18 @@ def at_step(trials, step):
     return np.stack([trial[min(step, len(trial) - 1)] for trial in trials])
 
 
-def babble(start, n_steps, rng):
+def babble(body, start, n_steps, rng):
     """Move at random from given postures; return the observations and the torques."""
-    from neurobench_grasp.bodies import Hands
-
-    hands, torque = Hands("torque", N_HANDS), np.zeros((N_HANDS, N_JOINTS))
-    hands.start(slice(None), start[rng.integers(len(start), size=N_HANDS)], np.zeros_like(torque))
+    bodies, torque = body.simulate("torque", N_BODIES), np.zeros((N_BODIES, len(body.joints)))
+    bodies.start(slice(None), start[rng.integers(len(start), size=N_BODIES)], np.zeros_like(torque))
     muscles, angles, torques = [], [], []
     for _ in range(n_steps):
         torque = np.clip(0.9 * torque + 0.15 * rng.standard_normal(torque.shape), -1, 1)
-        muscles.append(hands.muscles.copy())
-        angles.append(hands.joint_angles.copy())
+        muscles.append(bodies.muscles.copy())
+        angles.append(bodies.joint_angles.copy())
         torques.append(torque)
-        hands.step(torque)
-    hands.close()
+        bodies.step(torque)
+    bodies.close()
     observed = np.concatenate([np.stack(angles[AHEAD:]), np.stack(muscles[:-AHEAD])], axis=2)
     return np.concatenate(observed), np.concatenate(torques[:-AHEAD])
 
@@ -158,10 +160,10 @@ def ngb_models():
             licence="MIT",
             authors=("Your Name",),
             citation="",
-            action_space="23 joint torques",
+            action_space="joint torques",
             training_data=(),
-            parameters=N_HIDDEN * N_JOINTS,
-            steps=N_HANDS * N_STEPS,
+            parameters=N_HIDDEN * 23,  # of the hand
+            steps=N_BODIES * N_STEPS,
             compute="10 s on one core",
             seeds=(),
             simulator="MuJoCo 3",

@@ -15,11 +15,11 @@ import h5py
 import numpy as np
 
 from neurobench_grasp import Activations, ModelCard, ModelSpec, Ragged, Tracking, hookimpl
-from neurobench_grasp.bodies import keypoints
+from neurobench_grasp.bodies.myohand import build_myohand
 
 CARD = ModelCard(
     licence="CC0-1.0",
-    authors=("Nobody",),
+    authors=("Author",),
     citation="",
     action_space="none",
     training_data=(),
@@ -142,7 +142,7 @@ class MakesNeurons(Good):
 
 
 class ReadsInC(Good):
-    """Below Python, where no audit event tells of it."""
+    """Below Python, where no audit event reports it."""
 
     def fit(self, train, *, seed):
         super().fit(train, seed=seed)
@@ -232,7 +232,7 @@ class Raises(Good):
 
 class MissingLater(Good):
     def fit(self, train, *, seed):
-        import a_module_that_nobody_has  # noqa: F401
+        import a_module_that_absent_package_has  # noqa: F401
 
 
 class Incomplete:
@@ -273,7 +273,9 @@ class Teleports(Good):
 
     def track(self, trials, *, goal=None):
         angles = self.wanted(trials.joint_angles.values, goal)
-        hand = (Ragged(values, trials.offsets) for values in (angles, keypoints(angles)))
+        hand = (
+            Ragged(values, trials.offsets) for values in (angles, build_myohand().keypoint_positions(angles))
+        )
         return Tracking(*hand)
 
     def wanted(self, reference, goal):

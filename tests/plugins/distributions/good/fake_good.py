@@ -2,7 +2,7 @@ from neurobench_grasp import DatasetSpec, DecoderSpec, ModelCard, ModelSpec, Pro
 
 CARD = ModelCard(
     licence="CC0-1.0",
-    authors=("A. Nobody",),
+    authors=("A. Author",),
     citation="",
     action_space="none",
     training_data=("dandi:000128",),

@@ -30,7 +30,7 @@ class Learner:
 def ngb_models():
     card = ModelCard(
         licence="CC0-1.0",
-        authors=("A. Nobody",),
+        authors=("A. Author",),
         citation="",
         action_space="none",
         training_data=(),
