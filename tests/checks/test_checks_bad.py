@@ -112,6 +112,11 @@ def test_a_good_model_passes_and_what_it_does_not_declare_is_skipped(zoo):
     assert set(rows.values()) == {"pass", "skip"}
 
 
+def test_a_model_is_tried_on_the_steps_that_it_states(zoo):
+    assert not failed(zoo, "model fast")
+    assert {row.status for row in zoo.rows if row.subject == "model fast"} == {"pass", "skip"}
+
+
 def test_a_good_controller_passes(zoo):
     rows = {row.check: row.status for row in zoo.rows if row.subject == "model teleports"}
     assert {check for check, status in rows.items() if status == "skip"} == {"untrained_twin", *RECURRENT}

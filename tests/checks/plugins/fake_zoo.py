@@ -61,6 +61,14 @@ class Good:
         self.mean, self.scale, self.weights = state["mean"], state["scale"], state["weights"]
 
 
+class Fast(Good):
+    """A model in steps of 10 ms."""
+
+    def of_trials(self, trials):
+        assert trials.dt == 0.01
+        return super().of_trials(trials)
+
+
 class Bidirectional(Good):
     def of_trial(self, angles):
         hidden = super().of_trial(angles)
@@ -390,5 +398,6 @@ def ngb_models():
             controller=True,
             card=card,
         )
+    yield ModelSpec("fast", build=lambda seed: Fast(), summary="a fake", card=CARD, step_s=0.01)
     yield ModelSpec("no_card", build=lambda seed: Good(), summary="a fake")
     yield ModelSpec("no_hand", build=lambda seed: Good(), summary="a fake", controller=True, card=CARD)
