@@ -26,7 +26,7 @@ def new_plugin(kind: str, name: str, to: str | Path = ".") -> Path:
     Parameters
     ----------
     kind : str
-        ``model``, ``controller``, ``dataset``, ``protocol`` or ``decoder``.
+        ``model``, ``controller``, ``dataset``, ``protocol``, ``decoder`` or ``body``.
     name : str
         Name of the model, dataset …, of its entry point and of its folder.
     to : path

@@ -17,6 +17,12 @@ from neurobench_grasp.contract import Body, Floats, Simulator
 ACTIONS = ("muscle", "torque")
 N_STEPS = 25
 """Control steps of random actions."""
+LEAST_ARM = 1e-4
+"""Largest moment arm about a joint that counts as none, m."""
+N_RELEASED = 100
+"""Control steps of a released body."""
+SLACK = np.radians(2)
+"""Tolerance of its joint limits, which are soft, rad."""
 SENSED = 1e-9
 """Tolerance between sensors and kinematics, m."""
 
@@ -79,7 +85,48 @@ def rests_within_limits(case: BodyCase) -> None:
         raise Broken(f"The neutral angle of {joint} is outside its limits; change one of them (rad).")
 
 
-@check("body", "names_parts", "rests_within_limits")
+@check("body", "is_body")
+def states_its_origin(case: BodyCase) -> None:
+    """The spec states the licence and the source of model and parameters."""
+    for name in ("licence", "source"):
+        if not str(getattr(case.spec, name)).strip():
+            raise Broken(f"Its {name} is empty; state it in the BodySpec.")
+
+
+@check("body", "names_parts")
+def reaches_every_joint(case: BodyCase) -> None:
+    """Every joint has a muscle with a moment arm about it, if the body has muscles."""
+    body = case.body
+    if not body.muscles:
+        return
+    arms, _ = case.call("muscle_capacity", lambda: body.muscle_capacity(body.neutral[None]))
+    if (unmoved := np.abs(arms[0]).max(0) < LEAST_ARM).any():
+        raise Broken(
+            f"No muscle moves {body.joints[int(unmoved.argmax())]}; add one, or leave out the joint."
+        )
+
+
+@check("body", "rests_within_limits", "reaches_every_joint")
+def stays_within_limits(case: BodyCase) -> None:
+    """Released from its neutral posture without torques, it stays finite and within its limits."""
+    body, n = case.body, len(case.body.joints)
+    bodies: Simulator = case.call("simulate", lambda: body.simulate("torque", 1, threads=1))
+    case.call("start", lambda: bodies.start(slice(None), body.neutral[None], np.zeros((1, n))))
+    angles = []
+    for _ in range(N_RELEASED):
+        case.call("step", lambda: bodies.step(np.zeros((1, n))))
+        angles.append(bodies.joint_angles[0].copy())
+    bodies.close()
+    path, (low, high) = np.array(angles), body.joint_limits.T
+    outside = ~(np.maximum(low - path, path - high).max(0) < SLACK)  # not finite is outside, too
+    if outside.any():
+        raise Broken(
+            f"Released from the neutral posture, {body.joints[int(outside.argmax())]} leaves its limits; add "
+            "damping or armature, or choose another neutral posture."
+        )
+
+
+@check("body", "rests_within_limits", "reaches_every_joint")
 def senses(case: BodyCase) -> None:
     """Sensors of the simulation agree with the kinematics of the same posture."""
     body = case.body

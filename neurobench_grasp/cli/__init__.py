@@ -7,6 +7,7 @@ import typer
 from neurobench_grasp import __version__
 from neurobench_grasp.cli import (
     board,
+    bodies,
     check,
     compare,
     convert,
@@ -41,7 +42,7 @@ app.command("models", cls=Command)(listing.models)
 app.command("datasets", cls=Command)(listing.datasets)
 app.command("protocols", cls=Command)(listing.protocols)
 app.command("decoders", cls=Command)(listing.decoders)
-app.command("bodies", cls=Command)(listing.bodies)
+app.command("bodies", cls=Command)(bodies.bodies)
 app.command("plugins", cls=Command)(listing.plugins)
 app.command("check", cls=Command)(check.check)
 app.command("doctor", cls=Command)(doctor.doctor)

@@ -1,4 +1,4 @@
-"""``ngb models | datasets | protocols | decoders | bodies | plugins``: installed components."""
+"""``ngb models | datasets | protocols | decoders | plugins``: installed components."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def models(as_json: Json = False) -> Result:
     from neurobench_grasp.plugins import load_registry
 
     found = load_registry().models()
-    listing = _listing("model", found)
+    listed = listing("model", found)
     cards = ({"card": p.spec.card and p.spec.card.to_json()} for p in found)
-    return Result([row | card for row, card in zip(listing.data, cards, strict=True)], listing.view)
+    return Result([row | card for row, card in zip(listed.data, cards, strict=True)], listed.view)
 
 
 def datasets(as_json: Json = False) -> Result:
@@ -25,41 +25,25 @@ def datasets(as_json: Json = False) -> Result:
     from neurobench_grasp.plugins import load_registry
 
     found = load_registry().datasets()
-    listing = _listing("dataset", found, "licence", "synthetic", "details")
+    listed = listing("dataset", found, "licence", "synthetic", "details")
     licences = [f"{p.spec.name}: {p.spec.licence}" for p in found]
     unverified = any(p.spec.details.get("unverified") for p in found)
     legend = ["", "unverified: described from published listings, not checked against the archive"]
-    return Result(listing.data, [*listing.view, *(legend if unverified else []), "", "Licences", *licences])
+    return Result(listed.data, [*listed.view, *(legend if unverified else []), "", "Licences", *licences])
 
 
 def protocols(as_json: Json = False) -> Result:
     """List the scoring protocols."""
     from neurobench_grasp.plugins import load_registry
 
-    return _listing("protocol", load_registry().protocols(), "version", "settings")
+    return listing("protocol", load_registry().protocols(), "version", "settings")
 
 
 def decoders(as_json: Json = False) -> Result:
     """List the decoders for brain control."""
     from neurobench_grasp.plugins import load_registry
 
-    return _listing("decoder", load_registry().decoders())
-
-
-def bodies(as_json: Json = False) -> Result:
-    """List the bodies that controllers move."""
-    from neurobench_grasp.plugins import load_registry
-
-    found = load_registry().bodies()
-    listing = _listing("body", found, "licence", "source")
-    names = [_names_in(p) for p in found]
-    rows = [
-        (p.spec.name, *(str(len(some)) for some in parts.values()), p.spec.licence, p.spec.source)
-        for p, parts in zip(found, names, strict=True)
-    ]
-    sizes = ("joints", "muscles", "keypoints")
-    view = [table("body", *sizes, "licence", "source", rows=rows, numbers=sizes)]
-    return Result([row | parts for row, parts in zip(listing.data, names, strict=True)], view)
+    return listing("decoder", load_registry().decoders())
 
 
 def plugins(as_json: Json = False) -> Result:
@@ -73,7 +57,7 @@ def plugins(as_json: Json = False) -> Result:
     return Result([asdict(p) for p in found], view)
 
 
-def _listing(kind: str, provided: Sequence[Any], *fields: str) -> Result:
+def listing(kind: str, provided: Sequence[Any], *fields: str) -> Result:
     """List name, summary and provider; ``fields`` are added to the JSON."""
     _note_problems()
     data = [
@@ -87,18 +71,6 @@ def _listing(kind: str, provided: Sequence[Any], *fields: str) -> Result:
     ]
     rows = [(p.spec.name, p.spec.summary + _label(p.spec), p.provider) for p in provided]
     return Result(data, [table(kind, "summary", "from", rows=rows)])
-
-
-def _names_in(provided: Any) -> dict[str, Sequence[str]]:
-    """Return the names of a body's joints, muscles and keypoints; none if it cannot be built."""
-    from neurobench_grasp.plugins import reason_of
-
-    try:
-        body = provided.spec.build()
-    except Exception as error:  # whatever a plugin raises must not stop the listing
-        note(f"The body {provided.spec.name} ({provided.provider}) cannot be built: {reason_of(error)}.")
-        return {"joints": (), "muscles": (), "keypoints": ()}
-    return {"joints": body.joints, "muscles": body.muscles, "keypoints": body.keypoints}
 
 
 def _label(spec: Any) -> str:

@@ -17,12 +17,13 @@ Name = Annotated[
     ),
 ]
 To = Annotated[Path, typer.Option("--to", help="Parent folder (default: here).")]
-SCORE = {
+NEXT = {
     "model": "ngb score --model {name}",
     "controller": "ngb score --model {name}",
     "dataset": "ngb score --model linear_kinematic --dataset {name}",
     "protocol": "ngb score --model linear_kinematic --protocol {name}",
     "decoder": "ngb score --model muscle_ppo --protocol brain-control --decoder {name}",
+    "body": "ngb bodies {name}",
 }
 
 
@@ -57,6 +58,12 @@ def decoder(name: Name, to: To = Path(), as_json: Json = False) -> Result:
     return _new("decoder", name, to)
 
 
+@app.command("body", cls=Command)
+def body(name: Name, to: To = Path(), as_json: Json = False) -> Result:
+    """Create a body: joints, muscles and keypoints that controllers move."""
+    return _new("body", name, to)
+
+
 def _new(kind: str, name: str, to: Path) -> Result:
     from shlex import quote
 
@@ -67,7 +74,7 @@ def _new(kind: str, name: str, to: Path) -> Result:
     commands = [
         f"pip install -e {quote(f'{folder}[test]')}",
         f"ngb check {name}",
-        SCORE[kind].format(name=name),
+        NEXT[kind].format(name=name),
     ]
     view = [f"{folder}: {', '.join(files)}", "", "Next:", *(f"  {command}" for command in commands)]
     return Result({"folder": str(folder), "files": files, "next": commands}, view)

@@ -22,7 +22,7 @@ from neurobench_grasp.run.evaluate import evaluate
 from neurobench_grasp.scaffold import new_plugin
 
 ROOT = Path(__file__).parents[2]
-KINDS = ("model", "controller", "dataset", "protocol", "decoder")
+KINDS = ("model", "controller", "dataset", "protocol", "decoder", "body")
 
 
 def ngb(*arguments):
@@ -30,7 +30,7 @@ def ngb(*arguments):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param("controller", marks=pytest.mark.slow), "dataset", "protocol", "decoder"]
+    "kind", [pytest.param("controller", marks=pytest.mark.slow), "dataset", "protocol", "decoder", "body"]
 )  # a model: tests/evening
 def test_a_new_plugin_passes_every_check(made, kind):
     made(kind, f"our_{kind}")

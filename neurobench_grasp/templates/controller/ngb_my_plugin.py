@@ -116,7 +116,8 @@ def posed(trials):
 
     body = body_of(trials)
     if abs(trials.dt - body.control_step) > 1e-9:
-        raise NgbError(f"my_plugin needs joint angles in steps of {1000 * body.control_step:g} ms.")
+        step_ms = 1000 * body.control_step
+        raise NgbError(f"my_plugin needs angles in steps of {step_ms:g} ms.")
     return body, trials.joint_angles
 
 
