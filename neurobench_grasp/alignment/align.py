@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from neurobench_grasp.alignment.overlap import fingerprints, tied_trials
 from neurobench_grasp.alignment.rates import TICKS_PER_SECOND, bin_spikes, smooth, to_ticks
-from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits, bins_before
+from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits, Recording, bins_before
 from neurobench_grasp.alignment.settings import ALIGNMENT
 from neurobench_grasp.bodies import find_body
-from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, Session, Signal, Trials, TrialTable
+from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, Session, Signal, Trials, TrialTable, Units
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.scoring.ev import between_rows
 
@@ -68,6 +69,10 @@ def align(session: Session) -> AlignedSession:
         notes=(*session.notes, *notes, *_overlap_notes(groups, table)),
         groups=groups,
         fingerprints=dict(zip(chosen.ids, marks, strict=True)),
+        recording=Recording(
+            replace(session, units=Units((), ()), true_rates=None),
+            np.stack([grid.starts(edge[kept]) for edge in _stretches(session, grid)], axis=1),
+        ),
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from neurobench_grasp.alignment.settings import ALIGNMENT, SPIKE_HISTORY
-from neurobench_grasp.contract import Bools, Floats, Ragged, Trials
+from neurobench_grasp.contract import Bools, Floats, Ragged, Session, Trials
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,22 @@ class AlignedUnits:
 
 
 @dataclass(frozen=True)
+class Recording:
+    """Behaviour as it was recorded, from which other steps than the session's bins are sampled.
+
+    Parameters
+    ----------
+    session : Session
+        Without units.
+    stretch : ndarray, shape (n_trials, 2)
+        Start and end of the contiguous recording around each kept trial, seconds.
+    """
+
+    session: Session
+    stretch: Floats
+
+
+@dataclass(frozen=True)
 class AlignedSession:
     """One session on its step grid.
 
@@ -68,6 +85,8 @@ class AlignedSession:
         Trials that a split keeps in one part, because they share time, and the name of their set.
     fingerprints : mapping of str to str
         Digest of what was recorded in each kept trial; empty where too little was.
+    recording : Recording, optional
+        What :func:`neurobench_grasp.alignment.clock.clock_of` samples.
     """
 
     id: str
@@ -82,6 +101,7 @@ class AlignedSession:
     notes: tuple[str, ...] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    recording: Recording | None = None
 
     @cached_property
     def scored(self) -> Trials:
@@ -90,15 +110,25 @@ class AlignedSession:
         The lags and what models look ahead or back to remain, and at least 0.3 s before the window, so that
         activations are settled at its start. A controller has to move through every step that remains.
         """
-        t = self.trials
-        back, ahead = t.signal_lags if t.joint_angles is None else (0.0, ALIGNMENT.look_ahead_s)
-        before, after = (
-            int(np.ceil(round(seconds / t.dt, 6)))
-            for seconds in (max(ALIGNMENT.lead_s, self.max_lag - back), self.max_lag + max(ahead, 0.0))
-        )
-        first = np.maximum(t.window[:, 0] - before, 0)
-        stop = np.minimum(t.window[:, 1] + after, np.diff(t.offsets))
-        return t.cut(first, stop)
+        return scored_part(self.trials, self.max_lag)
+
+    @cached_property
+    def clocks(self) -> dict[float, Any]:
+        """What :func:`neurobench_grasp.alignment.clock.clock_of` has returned, by step."""
+        return {}
+
+
+def scored_part(trials: Trials, max_lag: float) -> Trials:
+    """Cut trials to the steps that a score depends on at lags up to ``max_lag`` seconds."""
+    t = trials
+    back, ahead = t.signal_lags if t.joint_angles is None else (0.0, ALIGNMENT.look_ahead_s)
+    before, after = (
+        int(np.ceil(round(seconds / t.dt, 6)))
+        for seconds in (max(ALIGNMENT.lead_s, max_lag - back), max_lag + max(ahead, 0.0))
+    )
+    first = np.maximum(t.window[:, 0] - before, 0)
+    stop = np.minimum(t.window[:, 1] + after, np.diff(t.offsets))
+    return t.cut(first, stop)
 
 
 def bins_before(dt: float) -> int:

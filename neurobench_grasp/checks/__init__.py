@@ -1,8 +1,8 @@
 """The plugin contract as small named checks, run by ``ngb check``.
 
 Plugins are loaded in subprocesses only (:mod:`neurobench_grasp.checks.worker`). The checks are
-in ``plugin.py``, ``model.py``, ``controller.py``, ``dataset.py``, ``protocol.py``, ``decoder.py``,
-``body.py`` and ``side_effects.py``, one function each.
+in ``plugin.py``, ``model.py``, ``controller.py``, ``recurrent.py``, ``dataset.py``, ``protocol.py``,
+``decoder.py``, ``body.py`` and ``side_effects.py``, one function each.
 """
 
 from __future__ import annotations

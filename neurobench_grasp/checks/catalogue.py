@@ -7,11 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neurobench_grasp.checks import body, controller, dataset, decoder, model, plugin, protocol, side_effects
+from neurobench_grasp.checks import (
+    body,
+    controller,
+    dataset,
+    decoder,
+    model,
+    plugin,
+    protocol,
+    recurrent,
+    side_effects,
+)
 from neurobench_grasp.checks.rules import Broken, Check, Inapplicable, checks_in
 
 KINDS = ("plugin", "model", "dataset", "protocol", "decoder", "body")
-N_TRAIN, N_PROBE = 12, 5
 
 
 @functools.cache
@@ -26,7 +35,7 @@ def checks_of(kind: str) -> tuple[Check, ...]:
     if kind == "plugin":
         return checks_in(plugin)
     if kind == "model":
-        return checks_in(model) + checks_in(controller) + checks_in(side_effects)
+        return checks_in(model) + checks_in(controller) + checks_in(recurrent) + checks_in(side_effects)
     modules = {"dataset": dataset, "protocol": protocol, "decoder": decoder, "body": body}
     own = checks_in(modules[kind])
     return own + (checks_in(side_effects) if kind == "decoder" else ())
@@ -56,9 +65,7 @@ def fixture_of(order: Mapping[str, Any], code: set[str]) -> Any:
         return decoder.DecoderCase(audit, order["distribution"], session)
     from neurobench_grasp.checks.fixture import ModelCase
 
-    trials = session.scored
-    last = range(len(trials) - N_PROBE, len(trials))
-    return ModelCase(audit, folder, order["distribution"], trials.select(range(N_TRAIN)), trials.select(last))
+    return ModelCase(audit, folder, order["distribution"], session)
 
 
 def outcome(one: Check, case: Any, statuses: Mapping[str, str]) -> tuple[str, str]:
@@ -101,11 +108,14 @@ def why_not(one: Check, statuses: Mapping[str, str]) -> str:
 
 
 def _blamed(one: Check, statuses: Mapping[str, str]) -> str:
-    """Return the failed or skipped check that this one depends on; empty if there is none."""
+    """Return the check that this one depends on and that failed; empty if there is none.
+
+    One that was skipped is none: both do not apply, and this one will say so itself.
+    """
     for need in one.needs:
         if statuses.get(need) == "not run":
             return _blamed(_named(need), statuses)
-        if statuses.get(need) != "pass":
+        if statuses.get(need) not in ("pass", "skip"):
             return need
     return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -134,9 +135,7 @@ def takes_postures(case: ModelCase) -> None:
 @check("controller", "gives_layers", "tracks_repeatably")
 def observes(case: ModelCase) -> None:
     """An open pass over its observations returns the same layers."""
-    found = layers_in(
-        case.call("activations_of", lambda: case.fitted.activations_of(_observations(case))), "activations_of"
-    )
+    found = open_pass(case, observations(case))
     if name := differing(case.layers, found, ROUNDING):
         raise Broken(
             f"The layer {name} differs in an open pass over the result of `observe`; `observe` "
@@ -150,7 +149,7 @@ def untrained_twin(case: ModelCase) -> None:
     """Its untrained twin has the same layers and other weights."""
     if not isinstance(case.fitted, Twinned):
         raise Inapplicable("It has no method `untrained`.")
-    seen = _observations(case)
+    seen = observations(case)
     first, again = (_layers_of_twin(case, seen) for _ in range(2))
     shapes = {name: layer.values.shape for name, layer in first.items()}
     wanted = {name: layer.values.shape for name, layer in case.layers.items()}
@@ -170,7 +169,7 @@ def _other(signal: Ragged) -> Ragged:
 
 def _layers_of_twin(case: ModelCase, seen: Ragged) -> Mapping[str, Ragged]:
     twin = case.call("untrained", lambda: case.fitted.untrained(seed=SEED + 1))
-    return layers_in(case.call("activations_of", lambda: twin.activations_of(seen)), "activations_of")
+    return open_pass(case, seen, twin)
 
 
 def _embedding(case: ModelCase) -> Ragged:
@@ -182,7 +181,14 @@ def _embedding(case: ModelCase) -> Ragged:
     return found
 
 
-def _observations(case: ModelCase) -> Ragged:
+def open_pass(case: ModelCase, seen: Ragged, model: Any = None) -> Mapping[str, Ragged]:
+    """Return the layers of an open pass over observations, of the fitted model unless another is given."""
+    run = (case.fitted if model is None else model).activations_of
+    return layers_in(case.call("activations_of", lambda: run(copy.deepcopy(seen))), "activations_of")
+
+
+def observations(case: ModelCase) -> Ragged:
+    """Return what the network received in closed loop, for the probe."""
     found = case.call("observe", lambda: case.fitted.observe(copy.deepcopy(case.probe)))
     if not isinstance(found, Ragged) or not np.array_equal(found.offsets, case.probe.offsets):
         raise Broken("`observe` must return a Ragged with the steps of the trials: use trials.offsets.")

@@ -14,12 +14,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from neurobench_grasp.alignment.clock import clock_of
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.checks.audit import Audit
 from neurobench_grasp.checks.rules import Broken
 from neurobench_grasp.contract import Activations, Bools, Ragged, Trials
 from neurobench_grasp.errors import NgbError
 
 SEED = 0
+N_TRAIN, N_PROBE = 12, 5
 SAME = 1e-6
 """Tolerance relative to a layer's largest value, for identical computations."""
 ROUNDING = 1e-4
@@ -56,16 +59,30 @@ class ModelCase(Audited):
     scratch : path
         Folder for files passed to a second process.
     distribution : str
-    train, probe : Trials
-        Trials to fit on, and held-out ones.
+    session : AlignedSession
+        Of whose trials some are for fitting, and some are held out.
     """
 
     spec: Any = None
 
-    def __init__(self, audit: Audit, scratch: Path, distribution: str, train: Trials, probe: Trials) -> None:
-        self.audit, self.scratch, self.distribution = audit, scratch, distribution
-        self.train, self.probe = train, probe
+    def __init__(self, audit: Audit, scratch: Path, distribution: str, session: AlignedSession) -> None:
+        self.audit, self.scratch, self.distribution, self.session = audit, scratch, distribution, session
         self.edited: dict[str, str] = {}
+
+    @property
+    def trials(self) -> Trials:
+        """All trials, on the steps of the model."""
+        return clock_of(self.session, self.spec.step_s).scored
+
+    @cached_property
+    def train(self) -> Trials:
+        """Trials to fit on."""
+        return self.trials.select(range(N_TRAIN))
+
+    @cached_property
+    def probe(self) -> Trials:
+        """Held-out trials."""
+        return self.trials.select(range(len(self.trials) - N_PROBE, len(self.trials)))
 
     def build(self) -> Any:
         """Return an unfitted model with its smoke settings."""

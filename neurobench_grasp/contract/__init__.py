@@ -30,7 +30,16 @@ from neurobench_grasp.contract.data import (
     Window,
 )
 from neurobench_grasp.contract.decoder import DecodedTrials, Decoder
-from neurobench_grasp.contract.model import Controller, Model, Progress, Trainable, TrainedNetwork, Twinned
+from neurobench_grasp.contract.model import (
+    Controller,
+    Model,
+    Progress,
+    Recurrent,
+    RecurrentState,
+    Trainable,
+    TrainedNetwork,
+    Twinned,
+)
 from neurobench_grasp.contract.scores import ScoreRecord, ScoreRow, Scores, StoredRow
 from neurobench_grasp.contract.specs import DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
 
@@ -61,6 +70,8 @@ __all__ = [
     "Progress",
     "ProtocolSpec",
     "Ragged",
+    "Recurrent",
+    "RecurrentState",
     "ScoreRecord",
     "ScoreRow",
     "Scores",

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.contract.data import Activations, Goal, Ragged, Tracking, Trials
 
 Progress = Callable[[str], None]
 """Called with one-line status messages."""
+RecurrentState = NDArray[Any] | Mapping[str, NDArray[Any]]
+"""What a recurrent network remembers: an array, or several by name, (n_trials, …)."""
 
 
 @runtime_checkable
@@ -55,6 +58,47 @@ class Twinned(Controller, Protocol):
 
     def untrained(self, *, seed: int) -> Controller:
         """Return the fitted network's architecture with the random weights that training began with."""
+
+
+@runtime_checkable
+class Recurrent(Controller, Protocol):
+    """A controller whose network has a state, which starts again with each trial.
+
+    An open pass over the observations of a trial is ``step`` after ``step`` in time order, from
+    ``initial_state``; so it depends neither on other trials of the batch nor on trials seen before.
+    """
+
+    def initial_state(self, n: int) -> RecurrentState:
+        """Return the state of ``n`` trials before their first step.
+
+        Parameters
+        ----------
+        n : int
+
+        Returns
+        -------
+        ndarray, or mapping of str to ndarray, shape (n, …)
+            The same for every trial and at every call.
+        """
+
+    def step(
+        self, observation: NDArray[np.float64], state: RecurrentState
+    ) -> tuple[Mapping[str, NDArray[Any]], RecurrentState]:
+        """Advance parallel trials by one step; nothing but the returned state is remembered.
+
+        Parameters
+        ----------
+        observation : ndarray, shape (n, n_features)
+            One step of ``observe`` for each trial.
+        state : ndarray, or mapping of str to ndarray, shape (n, …)
+            As ``initial_state`` or the last step returned it; it is not modified.
+
+        Returns
+        -------
+        layers : mapping of str to ndarray, shape (n, n_units of the layer)
+            Activations at this step, named as in ``activations_of``.
+        state : as ``state``
+        """
 
 
 @runtime_checkable

@@ -35,6 +35,9 @@ class ModelSpec:
     depends_on : callable, optional
         ``depends_on(seed, train)`` identifies what else the fitted model depends on, such as the digest of a
         weight file; required where that is not in the plugin's code, so that no stale score is reused.
+    step_s : float, optional
+        Seconds between two steps of the model, whole microseconds. It receives behaviour on this grid, and
+        its activations are averaged over the bins of a recording. ``None``: it runs on the bins.
     """
 
     name: str
@@ -44,6 +47,14 @@ class ModelSpec:
     smoke: Mapping[str, Any] = field(default_factory=dict)
     controller: bool = False
     depends_on: Callable[[int, Trials], str] | None = None
+    step_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.step_s is None:
+            return
+        ticks = self.step_s * 1e6
+        if not (1 <= ticks < 1e9 and abs(ticks - round(ticks)) < 1e-3):
+            raise ValueError(f"step_s is {self.step_s!r}; give whole microseconds, in seconds")
 
 
 @dataclass(frozen=True)

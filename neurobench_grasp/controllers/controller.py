@@ -17,6 +17,7 @@ from neurobench_grasp.contract import (
     DEFAULT_BODY,
     Activations,
     Goal,
+    Ints,
     Progress,
     Ragged,
     Tracking,
@@ -37,7 +38,7 @@ from neurobench_grasp.controllers.settings import ControllerSettings
 from neurobench_grasp.errors import CorruptFileError, UnsupportedError
 from neurobench_grasp.threads import on_all_cores
 
-_ROWS = 8192  # observations in one open pass
+_ROWS = 8192  # observations in one open pass, and those that complete its last trial
 
 
 class NetworkController:
@@ -191,15 +192,21 @@ class NetworkController:
         return run_closed_loop(self._network, self.action, reference, self.settings, goal=goal)
 
     def _open(self, observations: Ragged, compute: Any) -> dict[str, NDArray[Any]]:
-        def run(first: int) -> dict[str, NDArray[Any]]:
+        def run(trials: slice) -> dict[str, NDArray[Any]]:
             with torch.inference_mode():
-                rows = torch.tensor(observations.values[first : first + _ROWS], dtype=torch.float64)
+                rows = torch.tensor(observations.values[trials], dtype=torch.float64)
                 return {name: layer.numpy() for name, layer in compute(rows).items()}
 
         with one_torch_thread():
-            parts = on_all_cores(run, range(0, max(len(observations.values), 1), _ROWS))
+            parts = on_all_cores(run, _whole_trials(observations.offsets))
         whole = on_all_cores(lambda name: np.concatenate([p[name] for p in parts]), parts[0])
         return dict(zip(parts[0], whole, strict=True))
+
+
+def _whole_trials(offsets: Ints) -> list[slice]:
+    """Cut the rows of trials into batches for open passes, at ends of trials only; at least one batch."""
+    first = offsets[np.unique(offsets // _ROWS, return_index=True)[1]].tolist()
+    return [slice(a, z) for a, z in zip(first, [*first[1:], int(offsets[-1])], strict=True)]
 
 
 class UntrainedController(NetworkController):

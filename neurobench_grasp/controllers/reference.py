@@ -63,8 +63,8 @@ class Reference:
         body = body_of(trials)
         if abs(trials.dt - body.control_step) > 1e-9:  # otherwise the body would move at another speed
             raise UnsupportedError(
-                f"{trials.sessions[0]} has bins of {1000 * trials.dt:g} ms, and controllers move in steps of "
-                f"{1000 * body.control_step:g} ms; score a model that is not a controller."
+                f"{trials.sessions[0]} has steps of {1000 * trials.dt:g} ms, and controllers move "
+                f"in steps of {1000 * body.control_step:g} ms; set `step_s` in the controller's ModelSpec."
             )
         angles = trials.joint_angles
         if margin is not None:

@@ -97,6 +97,7 @@ def _spec(process: PluginProcess, described: Mapping[str, Any]) -> ModelSpec:
         smoke=dict(described["smoke"]),
         controller=described["controller"] is True,
         depends_on=partial(_depends_on, process, name) if described["depends_on"] else None,
+        step_s=None if described["step_s"] is None else float(described["step_s"]),
     )
 
 

@@ -220,6 +220,7 @@ def _described(spec: ModelSpec) -> dict[str, Any]:
         "smoke": dict(spec.smoke),
         "controller": spec.controller,
         "depends_on": spec.depends_on is not None,
+        "step_s": spec.step_s,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from neurobench_grasp.alignment.clock import ModelClock, clock_of
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.alignment.splits import Splits
 from neurobench_grasp.contract import (
@@ -36,11 +37,14 @@ class LazyModel:
     moves_body : bool
         True if it returns a :class:`~neurobench_grasp.contract.Controller`.
     seed : int
+    step_s : float, optional
+        Seconds between its steps; ``None``: it runs on the bins of a session.
     """
 
     fit: Callable[[], Model]
     moves_body: bool
     seed: int
+    step_s: float | None = None
 
     @cached_property
     def fitted(self) -> Model:
@@ -75,7 +79,7 @@ class LazyModel:
         return controller.untrained(seed=self.seed)
 
     def activations(self, trials: Trials) -> Activations:
-        """Run the fitted model on trials."""
+        """Run the fitted model on trials that have its steps."""
         return self.fitted.activations(trials)
 
 
@@ -137,6 +141,10 @@ class Context:
     stages: StageStore
     seed: int
     progress: Progress
+
+    def clock(self, session: AlignedSession) -> ModelClock:
+        """Return a session on the steps of the model."""
+        return clock_of(session, self.model.step_s)
 
     def index(self, session: AlignedSession, split: Mapping[str, Sequence[str]]) -> list[int]:
         """Return the positions of a split's trials among the session's kept trials."""

@@ -73,7 +73,7 @@ def per_trial(context: Context, session: AlignedSession) -> PerTrial:
 
 
 def _measure(context: Context, session: AlignedSession) -> Arrays:
-    trials = session.scored
+    trials = context.clock(session).scored
     assert trials.joint_angles is not None
     body = body_of(trials)
     tracking = context.model.controller.track(trials)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neurobench_grasp.alignment.align import align
+from neurobench_grasp.alignment.clock import clock_of
 from neurobench_grasp.alignment.overlap import refuse_repeats
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.alignment.splits import Splits, make_splits
@@ -60,12 +61,13 @@ class Dataset:
         """True if neurons were recorded in some session."""
         return any(s.units for s in self.sessions)
 
-    def behaviour(self, split: str) -> Trials:
-        """Trials of a split in all sessions; a model is fitted on those of ``train``."""
+    def behaviour(self, split: str, step_s: float | None = None) -> Trials:
+        """Trials of a split in all sessions, on steps of a model; it is fitted on those of ``train``."""
         parts = []
         for session in self.sessions:
             wanted = set(getattr(self.splits, split)[session.id])
-            parts.append(session.trials.select([i for i, t in enumerate(session.trials.ids) if t in wanted]))
+            trials = clock_of(session, step_s).trials
+            parts.append(trials.select([i for i, t in enumerate(trials.ids) if t in wanted]))
         return Trials.join(parts)
 
     def with_notes(self, notes: Mapping[str, str]) -> Dataset:

@@ -43,13 +43,15 @@ def make_imitation(
     NgbError
         If there is no such dataset, or it has no joint angles.
     """
+    from neurobench_grasp.bodies import body_of
     from neurobench_grasp.controllers.environment import ImitationEnv
     from neurobench_grasp.controllers.reference import Reference
     from neurobench_grasp.controllers.settings import ControllerSettings
     from neurobench_grasp.plugins import load_registry
     from neurobench_grasp.run.dataset import load_dataset
 
-    trials = load_dataset(load_registry(), dataset).behaviour(split)
+    data = load_dataset(load_registry(), dataset)
+    trials = data.behaviour(split, body_of(data.sessions[0].trials).control_step)
     chosen = ControllerSettings(**settings)
     least = chosen.least_movements if split == "train" else 0
     reference = Reference.of(trials, chosen.margin_steps, at_least=least)

@@ -36,7 +36,10 @@ def make_context(
         sessions=task.data.sessions,
         splits=task.data.splits,
         model=LazyModel(
-            lambda: fitted_model(task, seed, stages, progress), task.candidate.spec.controller, seed
+            lambda: fitted_model(task, seed, stages, progress),
+            task.candidate.spec.controller,
+            seed,
+            task.candidate.spec.step_s,
         ),
         decoder=task.decoder.spec,
         stages=stages,

@@ -143,13 +143,13 @@ def render_trial(
     task = Workspace(registry, Path(), progress).find(model, dataset, options)
     data = task.data
     session, index = _find(data, trial)
-    one = session.trials.select([index])
-    if one.joint_angles is None:
+    if session.trials.joint_angles is None:
         raise UnsupportedError(
             f"{session.id} has no joint angles of a body, so there is no movement to imitate."
         )
     posture = _average_posture(data, session)
     context = make_context(task, seed, Unkept(), Unkept(), progress)
+    one = context.clock(session).trials.select([index])
     name = one.ids[0] if len(data.sessions) == 1 else f"{session.id}/{one.ids[0]}"
     title = f"{data.id} {name}, {one.condition[0]}"
     who, by = f"{model} (seed {seed}) on {title}", f"{model}, seed {seed}"
@@ -222,7 +222,7 @@ def _driven(
     """Run the hand with its intact goal, and with the goal decoded from spikes."""
     driven = drive_trial(context, session, index, area, decoded)
     _check(driven.tracking, model, driven.trials)
-    whole = session.scored.select([index])  # as the protocol, for the same errors
+    whole = context.clock(session).scored.select([index])  # as the protocol, for the same errors
     first = int(whole.window[0, 0] - driven.trials.window[0, 0])
     intact = _cut(_tracked(context, model, whole), first, first + int(driven.trials.offsets[-1]))
     trajectory = Trajectory.of(driven.trials, intact, posture, driven.tracking)

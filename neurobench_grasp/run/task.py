@@ -71,7 +71,8 @@ class Task:
             stored = StoredActivations.read(Path(options.activations), data.sessions)
             candidate = Provided(stored.as_model(model), CORE, neurobench_grasp.__version__)
             data = data.with_notes(stored.notes)
-        return cls(candidate, data, learned.behaviour("train"), registry.decoder(options.decoder))
+        train = learned.behaviour("train", candidate.spec.step_s)
+        return cls(candidate, data, train, registry.decoder(options.decoder))
 
 
 def _refuse_known_trials(data: Dataset, learned: Dataset) -> None:

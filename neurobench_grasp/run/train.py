@@ -68,7 +68,8 @@ def train_network(
             f"{model} needs no separate training; `ngb score --model {model}` fits it when it scores."
         )
     data = load_dataset(registry, dataset, layout, progress)
-    trials = data.behaviour("train")
+    step_s = candidate.spec.step_s
+    trials = data.behaviour("train", step_s)
     root = (to or own_networks()) / data.id
     work = root / f".{model}-{seed}"
     progress(f"working in {work}, with the log for tensorboard")
@@ -77,7 +78,7 @@ def train_network(
         seed=seed,
         steps=steps,
         folder=work,
-        monitor={split: some_of(data.behaviour(split)) for split in ("train", "ood")},
+        monitor={split: some_of(data.behaviour(split, step_s)) for split in ("train", "ood")},
         threads=threads,
         progress=progress,
     )
@@ -90,7 +91,7 @@ def train_network(
         "train_sha256": trials.sha256,
         "licence": "CC0-1.0" if data.synthetic else f"as its training data: {data.licence}",
         **trained.facts,
-        "errors_mm": _errors(built, data, progress),
+        "errors_mm": _errors(built, data, step_s, progress),
         "body": trials.body or DEFAULT_BODY,
         "versions": _versions() | dict(candidate.isolated.packages if candidate.isolated else {}),
     }
@@ -120,14 +121,14 @@ def _training_data(data: Dataset) -> dict[str, Any]:
     }
 
 
-def _errors(model: Model, data: Dataset, progress: Progress) -> dict[str, float]:
+def _errors(model: Model, data: Dataset, step_s: float | None, progress: Progress) -> dict[str, float]:
     """Mean keypoint error over the scored windows of each split, mm."""
     from neurobench_grasp.controllers.closed_loop import window_error  # torch
 
     assert isinstance(model, Controller)
     errors = {}
     for split in ("train", "test", "ood"):
-        if len(trials := data.behaviour(split)):
+        if len(trials := data.behaviour(split, step_s)):
             progress(f"tracking error of the trained network on {len(trials)} trials of {split}")
             errors[split] = round(window_error(model.track(trials).keypoints, trials), 3)
     return errors

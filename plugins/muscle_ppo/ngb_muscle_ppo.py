@@ -28,6 +28,7 @@ def ngb_models():
         build=build,
         summary="modular network that moves the hand by 39 muscles, trained by PPO",
         controller=True,
+        step_s=0.02,
         smoke={"fit_steps": 512},
         depends_on=lambda seed, train: trained_digest(NAME, seed, train),
         card=ModelCard(

@@ -28,6 +28,7 @@ def ngb_models():
         build=build,
         summary="muscle_ppo with random weights, on what the trained network observed",
         controller=True,
+        step_s=0.02,
         smoke={"fit_steps": 512},
         depends_on=lambda seed, train: trained_digest(TRAINED, seed, train),
         card=ModelCard(

@@ -20,6 +20,9 @@ def {hook}({argument}):
 """
 
 
+RECURRENT = {"initial_states", "resets_between_calls", "resets_between_trials", "steps_alike"}
+
+
 def plugin(name, *, before="", hook="ngb_models", argument="", card=None):
     card = card or CARD.format(parameters=0, more="")
     return PLUGIN.format(name=name, before=before, hook=hook, argument=argument, card=card)
@@ -73,6 +76,9 @@ def failed(report, subject):
         ("ignoresgoals", "takes_goals", "The hand ignores `goal`"),
         ("ignorespostures", "takes_postures", "The hand ignores goals of the kind 'joint_angles'"),
         ("readsoneposture", "takes_postures", "concatenated: 115 columns"),
+        ("leaksacrossbatches", "resets_between_calls", "keep no state in the model"),
+        ("startswithnoise", "initial_states", "each trial must start alike"),
+        ("forgetsinsteps", "steps_alike", "the state that it is given"),
         ("no_card", "card", "add `card=ModelCard(licence=…"),
     ],
 )
@@ -100,13 +106,31 @@ def test_a_good_model_passes_and_what_it_does_not_declare_is_skipped(zoo):
         "takes_postures",
         "observes",
         "untrained_twin",
+        *RECURRENT,
     }
     assert {check for check, status in rows.items() if status == "skip"} == skipped
     assert set(rows.values()) == {"pass", "skip"}
 
 
+def test_a_model_is_tried_on_the_steps_that_it_states(zoo):
+    assert not failed(zoo, "model fast")
+    assert {row.status for row in zoo.rows if row.subject == "model fast"} == {"pass", "skip"}
+
+
 def test_a_good_controller_passes(zoo):
     rows = {row.check: row.status for row in zoo.rows if row.subject == "model teleports"}
+    assert {check for check, status in rows.items() if status == "skip"} == {"untrained_twin", *RECURRENT}
+    assert set(rows.values()) == {"pass", "skip"}
+
+
+def test_a_state_that_leaks_to_the_next_trial_is_caught_by_name(zoo):
+    found = failed(zoo, "model leaksacrosstrials")
+    assert set(found) == {"observes", "resets_between_trials"}  # the open pass is not that of `activations`
+    assert "begin each trial with `initial_state`" in found["resets_between_trials"]
+
+
+def test_a_recurrent_controller_passes(zoo):
+    rows = {row.check: row.status for row in zoo.rows if row.subject == "model remembers"}
     assert {check for check, status in rows.items() if status == "skip"} == {"untrained_twin"}
     assert set(rows.values()) == {"pass", "skip"}
 

@@ -167,3 +167,25 @@ def test_a_controller_knows_its_network_before_training(trials):
 def test_controllers_fulfil_the_contract():
     for model in (controller(), controllers.UntrainedController("planted", "muscle")):
         assert isinstance(model, Twinned) and isinstance(model, Trainable)
+
+
+def test_open_passes_run_whole_trials_whatever_their_size(trials, monkeypatch):
+    model = controller()
+    seen, heights = model.observe(trials), []
+    compute = model._network.layers
+
+    def noted(rows):
+        heights.append(len(rows))
+        return compute(rows)
+
+    whole = model.activations_of(seen).layers
+    monkeypatch.setattr("neurobench_grasp.controllers.controller._ROWS", int(1.5 * seen.lengths.max()))
+    monkeypatch.setattr(model._network, "layers", noted)
+    batched = model.activations_of(seen).layers
+    assert len(heights) > 1 and set(np.cumsum(heights)) <= set(seen.offsets.tolist())
+    for name, layer in whole.items():
+        np.testing.assert_allclose(batched[name].values, layer.values, atol=1e-12)
+    empty = model.activations_of(seen.select([])).layers
+    assert {name: layer.values.shape for name, layer in empty.items()} == {
+        name: (0, layer.values.shape[1]) for name, layer in whole.items()
+    }

@@ -45,7 +45,7 @@ def test_the_margin_crops_the_padding():
 
 def test_a_movement_in_steps_of_another_length_is_refused():
     slow = dataclasses.replace(grasp_trials(), dt=0.05)
-    with pytest.raises(UnsupportedError, match="bins of 50 ms, and controllers move in steps of 20 ms"):
+    with pytest.raises(UnsupportedError, match="steps of 50 ms, and controllers move in steps of 20 ms"):
         Reference.of(slow)
 
 

@@ -82,6 +82,7 @@ def test_only_models_of_that_plugin_count_and_it_is_said_what_is_not_used(models
     assert sorted(models) == ["echo", "mover", "odd", "slow"]
     assert models["echo"].provider == "test-odd 1.0" and models["echo"].isolated.packages == {}
     assert models["echo"].spec.smoke == {"code": "pass"} and models["mover"].spec.controller
+    assert (models["echo"].spec.step_s, models["mover"].spec.step_s) == (None, 0.05)
     assert any("install it to use its_decoder" in line for line in reported)
 
 

@@ -109,7 +109,9 @@ def test_a_model_of_recorded_kinematics_scores_as_the_reference_does(session):
 
 def panel(context, session):
     lagged = LagWindow.of(context, session)
-    candidate = LayerScores(lagged.reduce(context.model.activations(session.scored)).layers, 0)
+    candidate = LayerScores(
+        lagged.reduce(context.model.activations(session.scored), context.clock(session)).layers, 0
+    )
     with threadpool_limits(limits=1):
         return reference_predictions(context, lagged, candidate)
 

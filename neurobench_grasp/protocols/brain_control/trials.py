@@ -64,8 +64,8 @@ class DecodingTrials:
             raise UnsupportedError("the session has no joint angles of a body to decode")
         if not session.units:
             raise UnsupportedError("the session has no units to decode from")
-        step = body_of(session.trials).control_step
-        if abs(session.trials.dt - step) > 1e-9:
+        step = context.model.step_s or body_of(session.trials).control_step
+        if abs(session.trials.dt - step) > 1e-9:  # commands are decoded bin by bin
             raise UnsupportedError(
                 f"the session has bins of {1000 * session.trials.dt:g} ms, and controllers move in steps of "
                 f"{1000 * step:g} ms"

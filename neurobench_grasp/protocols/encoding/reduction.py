@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from neurobench_grasp.alignment.clock import ModelClock
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Activations, Floats, Ints, Ragged, Trials
 from neurobench_grasp.errors import NgbError
@@ -53,8 +54,14 @@ class LagWindow:
         train = window_rows(trials, context.index(session, context.splits.train))
         return cls(session, trials, np.concatenate(rows).astype(np.int64), train)
 
-    def reduce(self, activations: Activations) -> LayerScores:
+    def reduce(self, activations: Activations, clock: ModelClock) -> LayerScores:
         """Return the component scores of every layer; fitted on train alone.
+
+        Parameters
+        ----------
+        activations : Activations
+        clock : ModelClock
+            On whose steps they are.
 
         Raises
         ------
@@ -62,7 +69,8 @@ class LagWindow:
             If a layer does not have the steps of the trials, or is not finite.
         """
         for name, layer in activations.layers.items():
-            _check_layer(name, layer, self.session.scored)
+            _check_layer(name, layer, clock.scored)
+        activations = clock.in_bins(activations)
         with threadpool_limits(limits=1):
             reduced = on_all_cores(
                 lambda x: self.components(x.values[self.rows]), activations.layers.values()
@@ -96,7 +104,8 @@ def candidate_scores(context: Context, lagged: LagWindow) -> LayerScores:
     """Run the model on a session and reduce its layers; kept as a stage."""
 
     def make() -> Arrays:
-        reduced = lagged.reduce(context.model.activations(lagged.session.scored))
+        clock = context.clock(lagged.session)
+        reduced = lagged.reduce(context.model.activations(clock.scored), clock)
         scores = {f"scores_{i}": x.values.astype(np.float32) for i, x in enumerate(reduced.layers.values())}
         return {
             "layers": np.array(list(reduced.layers)),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from neurobench_grasp.alignment.clock import ModelClock, clock_of
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Activations, Floats, Ints, Ragged
 from neurobench_grasp.errors import UnsupportedError
@@ -94,7 +95,8 @@ def _linear_kinematic(context: Context, lagged: LagWindow) -> Predictions:
     from neurobench_grasp.bodies import recorded_kinematics
 
     def make() -> Predictions:
-        return _mapped(context, lagged, Activations(dict([recorded_kinematics(lagged.session.scored)])))
+        bins = clock_of(lagged.session, None)
+        return _mapped(context, lagged, Activations(dict([recorded_kinematics(bins.scored)])), bins)
 
     return context.stages(KINEMATICS, lagged.session, make)
 
@@ -104,8 +106,9 @@ def _linear_inputs(context: Context, lagged: LagWindow) -> Predictions:
     _require_controller(context, "observations")
 
     def make() -> Predictions:
-        observed = context.model.controller.observe(lagged.session.scored)
-        return _mapped(context, lagged, Activations({"observations": observed}))
+        clock = context.clock(lagged.session)
+        observed = context.model.controller.observe(clock.scored)
+        return _mapped(context, lagged, Activations({"observations": observed}), clock)
 
     return context.stages(INPUTS, lagged.session, make)
 
@@ -115,8 +118,9 @@ def _untrained(context: Context, lagged: LagWindow) -> Predictions:
     _require_controller(context, "network before training")
 
     def make() -> Predictions:
-        observed = context.model.controller.observe(lagged.session.scored)
-        return _mapped(context, lagged, context.model.untrained.activations_of(observed))
+        clock = context.clock(lagged.session)
+        observed = context.model.controller.observe(clock.scored)
+        return _mapped(context, lagged, context.model.untrained.activations_of(observed), clock)
 
     return context.stages(UNTRAINED, lagged.session, make)
 
@@ -126,8 +130,8 @@ def _require_controller(context: Context, what: str) -> None:
         raise UnsupportedError(f"the model is no controller, so it has no {what}")
 
 
-def _mapped(context: Context, lagged: LagWindow, activations: Activations) -> Predictions:
-    return _single_precision(predict_units(context, lagged, lagged.reduce(activations).layers))
+def _mapped(context: Context, lagged: LagWindow, activations: Activations, clock: ModelClock) -> Predictions:
+    return _single_precision(predict_units(context, lagged, lagged.reduce(activations, clock).layers))
 
 
 def _noise(context: Context, lagged: LagWindow) -> Sequence[Predictions]:

@@ -161,9 +161,7 @@ class EncodingTable:
     def ceiling_rows(self) -> Iterator[ScoreRow]:
         """Yield the ceilings, and the model's share of each, over the reliable units."""
         where: ScoreRow = {"split": self.split, "area": self.area}
-        poisson: Callable[..., Floats] = partial(
-            poisson_ceiling, dt=self.parts[0][0].session.trials.dt, smoothing_bins=SETTINGS.smoothing_bins
-        )
+        poisson = partial(poisson_ceiling, smoothing_bins=SETTINGS.smoothing_bins)
         for metric, bound in CEILINGS.items():
             ceilings = [self._ceilings(s, trials, bound) for s, trials in self.parts]
             yield {"metric": "ceiling", "of": metric, **where, **self._row(summarise(ceilings), "ceiling")}
@@ -171,8 +169,12 @@ class EncodingTable:
             row = self._row(share, "ceiling")
             row.pop("median", None)  # of ratios it would mean nothing
             yield {"metric": "share_of_ceiling", "of": metric, **where, **row}
-        for name, bound in (("repeats_ceiling", repeats_ceiling), ("poisson_ceiling", poisson)):
-            bounds = [self._ceilings(s, trials, bound) for s, trials in self.parts]
+        of_bins: Mapping[str, Callable[[float], Callable[..., Floats]]] = {
+            "repeats_ceiling": lambda dt: repeats_ceiling,
+            "poisson_ceiling": lambda dt: partial(poisson, dt=dt),
+        }
+        for name, bound_of in of_bins.items():
+            bounds = [self._ceilings(s, trials, bound_of(s.session.trials.dt)) for s, trials in self.parts]
             row = self._row(summarise(bounds), "ceiling")
             yield {"metric": name, "of": "single_trial_ev", **where, **row}
         unreliable = [

@@ -156,6 +156,7 @@ def ngb_models():
         summary="torques at the joints, learned by motor babbling",
         smoke={"n_steps": 20},  # what `ngb check` builds it with, to be quick
         controller=True,
+        step_s=0.02,  # the simulated hand moves in steps of 20 ms
         card=ModelCard(
             licence="MIT",
             authors=("Your Name",),

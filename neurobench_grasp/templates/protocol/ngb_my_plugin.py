@@ -16,8 +16,8 @@ def run(context):
     rows = []
     for session in context.sessions:
         held_out = context.index(session, getattr(context.splits, SPLIT))
-        trials, rates = session.scored.select(held_out), session.units.rates.select(held_out)
-        layers = context.model.activations(trials).layers
+        trials = context.clock(session).scored.select(held_out)  # on the steps of the model
+        rates, layers = session.units.rates.select(held_out), context.model.activations(trials).layers
         for area in sorted(set(session.units.areas)):
             units = (np.array(session.units.areas) == area) & session.units.observed[held_out].all(0)
             responses = np.array([trial[:, units].mean(0) for trial in rates])

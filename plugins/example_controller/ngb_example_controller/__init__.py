@@ -23,6 +23,7 @@ def ngb_models():
         build=build,
         summary="example with its own network: torques learned by motor babbling",
         controller=True,
+        step_s=0.02,
         smoke={"n_steps": 60, "n_updates": 150},
         card=ModelCard(
             licence="Apache-2.0",

@@ -61,6 +61,14 @@ class Good:
         self.mean, self.scale, self.weights = state["mean"], state["scale"], state["weights"]
 
 
+class Fast(Good):
+    """A model in steps of 10 ms."""
+
+    def of_trials(self, trials):
+        assert trials.dt == 0.01
+        return super().of_trials(trials)
+
+
 class Bidirectional(Good):
     def of_trial(self, angles):
         hidden = super().of_trial(angles)
@@ -304,7 +312,70 @@ class ReadsOnePosture(Teleports):
         return reference if goal is None else goal.values.values.reshape(len(reference), 23)
 
 
-CONTROLLERS = (Teleports, IgnoresGoals, IgnoresPostures, ReadsOnePosture)
+class Remembers(Teleports):
+    """A leaky recurrent network, without a leak between trials."""
+
+    def initial_state(self, n):
+        return {"memory": np.zeros((n, 8))}
+
+    def step(self, observation, state):
+        drive = np.tanh((observation - self.mean) / self.scale @ self.weights)
+        memory = 0.8 * state["memory"] + drive
+        return {"hidden": memory}, {"memory": memory}
+
+    def of_trial(self, observations):
+        return self.run(observations, self.initial_state(1))[0]
+
+    def run(self, observations, state):
+        hidden = []
+        for row in observations:
+            layers, state = self.step(row[None], state)
+            hidden.append(layers["hidden"][0])
+        return np.array(hidden), state
+
+
+class LeaksAcrossTrials(Remembers):
+    """The state runs on from one trial of a batch to the next."""
+
+    def activations_of(self, observations):
+        hidden, _ = self.run(observations.values, self.initial_state(1))
+        return Activations({"hidden": Ragged(hidden, observations.offsets)})
+
+
+class LeaksAcrossBatches(Remembers):
+    """The first trial of a pass begins with the state in which the last pass ended."""
+
+    def activations_of(self, observations):
+        state, hidden = getattr(self, "last", self.initial_state(1)), []
+        for trial in observations:
+            values, self.last = self.run(trial, state)
+            state = self.initial_state(1)
+            hidden.append(values)
+        return Activations({"hidden": Ragged.of(hidden)})
+
+
+class StartsWithNoise(Remembers):
+    def initial_state(self, n):
+        return {"memory": 1e-3 * np.random.default_rng(n).standard_normal((n, 8))}
+
+
+class ForgetsInSteps(Remembers):
+    """Keeps its memory in the model instead of in the state."""
+
+    def of_trial(self, observations):
+        self.memory = np.zeros((1, 8))
+        return super().of_trial(observations)
+
+    def step(self, observation, state):
+        layers, state = super().step(observation, {"memory": getattr(self, "memory", state["memory"])})
+        self.memory = state["memory"]
+        return layers, state
+
+
+CONTROLLERS = (
+    Teleports, IgnoresGoals, IgnoresPostures, ReadsOnePosture, Remembers, LeaksAcrossTrials, LeaksAcrossBatches,
+    StartsWithNoise, ForgetsInSteps,
+)  # fmt: skip
 MODELS = (
     Good, Bidirectional, Phase, Noisy, Nan, LastRow, LastStep, Batch, CarriesOver, ReadsNwb, ReadsDemo, ReadsInC, MakesNeurons,
     Writes, WritesInC, OpensSocket, Unpickles, StartsPrograms, EditsInputs, SharedRandom, Unseeded, ObjectState,
@@ -327,5 +398,6 @@ def ngb_models():
             controller=True,
             card=card,
         )
+    yield ModelSpec("fast", build=lambda seed: Fast(), summary="a fake", card=CARD, step_s=0.01)
     yield ModelSpec("no_card", build=lambda seed: Good(), summary="a fake")
     yield ModelSpec("no_hand", build=lambda seed: Good(), summary="a fake", controller=True, card=CARD)
