@@ -287,7 +287,7 @@ def _behaviour(
         notes.append(
             f"{n_held} padding steps of {len(at)} lie outside the contiguous recording: last value held"
         )
-    angles, angle_notes = _joint_angles(session, signals)
+    angles, angle_notes = joint_angles_of(session, signals)
     start = grid.starts(first)
     trials = Trials(
         sessions=(session.id,) * len(kept),
@@ -328,7 +328,7 @@ def _unusable(session: Session, signals: Mapping[str, Ragged], at: Floats) -> di
     return unusable
 
 
-def _joint_angles(session: Session, sampled: Mapping[str, Ragged]) -> tuple[Ragged | None, list[str]]:
+def joint_angles_of(session: Session, sampled: Mapping[str, Ragged]) -> tuple[Ragged | None, list[str]]:
     """Bring joint angles within the limits of the session's body, where any were recorded."""
     named = [s for s in session.signals.values() if s.role == "joint_angle"]
     if not named:

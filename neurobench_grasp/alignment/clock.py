@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neurobench_grasp.alignment.align import MAX_SIGNAL_GAP, _joint_angles
+from neurobench_grasp.alignment.align import MAX_SIGNAL_GAP, joint_angles_of
 from neurobench_grasp.alignment.rates import to_ticks
 from neurobench_grasp.alignment.session import AlignedSession, scored_part
 from neurobench_grasp.contract import Activations, Floats, Ints, Ragged, Signal, Trials
@@ -100,7 +100,7 @@ def _resampled(session: AlignedSession, step_s: float) -> Trials:
         window=np.stack([before, before + inside], axis=1),
         offsets=offsets,
         signals=signals,
-        joint_angles=_joint_angles(recorded, signals)[0],
+        joint_angles=joint_angles_of(recorded, signals)[0],
     )
 
 
