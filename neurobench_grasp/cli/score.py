@@ -101,8 +101,9 @@ def score(
             made = stored(job, out, report)
         with made as plan:
             outcome = executor.map(score_job, plan.jobs, plan.workspace)
-    if job is None and not outcome.records and len(outcome.failures) + len(plan.failures) == 1:
-        raise next(iter([*plan.failures.values(), *(error for _, error in outcome.failures)]))
+    errors = [*plan.failures.values(), *(error for _, error in outcome.failures)]
+    if job is None and not outcome.records and len({str(error) for error in errors}) == 1:
+        raise errors[0]
     reasons = [f"{name} was not scored: {error}" for name, error in plan.failures.items()]
     reasons += [failure_line(failed, sentence(error)) for failed, error in outcome.failures]
     for reason in reasons if as_json else ():

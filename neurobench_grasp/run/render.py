@@ -140,7 +140,7 @@ def render_trial(
     encode = encoder(to.suffix if to else ".gif")
     drawing_backend()  # before the work, since without it there is no video
     options = Options(layout=None if layout is None else str(layout), decoder=decoder)
-    task = Workspace(registry, Path(), progress).find(model, dataset, options)
+    task = Workspace(registry, progress=progress).find(model, dataset, options)
     data = task.data
     session, index = _find(data, trial)
     if session.trials.joint_angles is None:

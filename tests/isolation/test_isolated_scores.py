@@ -93,7 +93,8 @@ def test_one_model_that_fails_does_not_keep_the_others_from_being_scored(odd, pl
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert [r["model"] for r in json.loads(result.stdout)] == ["echo"]
-    assert "odd was not scored: odd: state failed in the plugin" in result.stderr
+    failed = "odd (seed 0) by encoding on planted.nwb was not scored: odd: state failed in the plugin"
+    assert failed in result.stderr
 
 
 def test_a_model_alone_that_fails_is_one_sentence(odd, planted_file, tmp_path):
