@@ -281,7 +281,7 @@ def _behaviour(
     n_held = sum(int(np.count_nonzero(h != b)) for h, b in zip(held, bins, strict=True))
     at = grid.centres(np.concatenate(held))
     offsets = np.concatenate([[0], np.cumsum([len(b) for b in bins])]).astype(np.int64)
-    signals = {name: Ragged(_sample(s, at), offsets) for name, s in session.signals.items()}
+    signals = {name: Ragged(_sample(s, at), offsets) for name, s in session.inputs.items()}
     notes = []
     if n_held:
         notes.append(
@@ -314,7 +314,7 @@ def _unusable(session: Session, signals: Mapping[str, Ragged], at: Floats) -> di
     """Trials in which a signal has no number, or no sample within 100 ms of a step, with the reason."""
     unusable: dict[int, str] = {}
     for name, ragged in signals.items():
-        times = session.signals[name].times
+        times = session.inputs[name].times
         after = np.clip(np.searchsorted(times, at), 1, max(len(times) - 1, 1))
         nearest = np.minimum(
             np.abs(at - times[after - 1]), np.abs(times[np.minimum(after, len(times) - 1)] - at)
@@ -330,7 +330,7 @@ def _unusable(session: Session, signals: Mapping[str, Ragged], at: Floats) -> di
 
 def joint_angles_of(session: Session, sampled: Mapping[str, Ragged]) -> tuple[Ragged | None, list[str]]:
     """Bring joint angles within the limits of the session's body, where any were recorded."""
-    named = [s for s in session.signals.values() if s.role == "joint_angle"]
+    named = [s for s in session.inputs.values() if s.role == "joint_angle"]
     if not named:
         return None, []
     signal, body = named[0], find_body(session.body)

@@ -92,7 +92,7 @@ def _resampled(session: AlignedSession, step_s: float) -> Trials:
                 for at, stretch in zip(times, session.recording.stretch, strict=True)
             ]
         )
-        for name, signal in recorded.signals.items()
+        for name, signal in recorded.inputs.items()
     }
     return replace(
         t,

@@ -43,8 +43,9 @@ def recorded_kinematics(trials: Trials) -> tuple[str, Ragged]:
         return "muscle_kinematics", _at_lags(now, range(round(LOOK_AHEAD / trials.dt) + 1))
     if not trials.signals:
         raise UnsupportedError(
-            f"{trials.sessions[0]} has neither joint angles nor other behavioural signals, so the recorded "
-            "movement is unknown; you can still score your own activations (--activations)."
+            f"{trials.sessions[0]} has neither joint angles nor other behavioural signals that a model may "
+            "see (EMG is none of them), so the recorded movement is unknown; you can still score your own "
+            "activations (--activations)."
         )
     first, last = (round(lag / trials.dt) for lag in trials.signal_lags)
     now = Ragged(np.hstack([_with_change(s, trials.dt) for s in trials.signals.values()]), trials.offsets)

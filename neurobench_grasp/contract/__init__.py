@@ -15,6 +15,7 @@ from neurobench_grasp.contract.card import ModelCard
 from neurobench_grasp.contract.data import (
     DEFAULT_BODY,
     LOOK_AHEAD_S,
+    TARGET_ROLES,
     Activations,
     Bools,
     Floats,
@@ -46,6 +47,7 @@ from neurobench_grasp.contract.specs import DatasetSpec, DecoderSpec, ModelSpec,
 __all__ = [
     "DEFAULT_BODY",
     "LOOK_AHEAD_S",
+    "TARGET_ROLES",
     "Activations",
     "Body",
     "BodySpec",

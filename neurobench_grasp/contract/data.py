@@ -22,6 +22,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 DEFAULT_BODY = "myohand"
 """Body of sessions, layouts and networks that name none."""
+TARGET_ROLES = ("emg",)
+"""Roles of signals that models are to explain, and therefore never receive."""
 LOOK_AHEAD_S = 0.2
 """Seconds of later behaviour that activations at a step may depend on: a controller receives its goal."""
 
@@ -277,6 +279,11 @@ class Session:
     notes: tuple[str, ...] = ()
     body: str = DEFAULT_BODY
 
+    @property
+    def inputs(self) -> dict[str, Signal]:
+        """Signals that a model may see: all but those that are to be explained, as EMG is."""
+        return {name: signal for name, signal in self.signals.items() if signal.role not in TARGET_ROLES}
+
 
 @dataclass(frozen=True)
 class Trials:
@@ -296,7 +303,8 @@ class Trials:
     offsets : ndarray of int64, shape (n_trials + 1,)
         Steps of the trials end to end; activations must have exactly these.
     signals : mapping of str to Ragged
-        Recorded signals, each (trial, step, n_columns), sampled at the centre of the step.
+        Recorded signals, each (trial, step, n_columns), sampled at the centre of the step; no EMG,
+        which models are to explain (:attr:`Session.inputs`).
     joint_angles : Ragged, optional
         (trial, step, n_joints) in rad, in the order of the body's joints and within its limits.
     events : mapping of str to ndarray, shape (n_trials,)

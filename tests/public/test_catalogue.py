@@ -80,7 +80,7 @@ def test_what_an_entry_can_be_scored_on_is_true_of_its_files(public):
         data = load_dataset(load_registry(), public(name))
         for entry in (e for e in catalogue().values() if e.dandi and e.layout == layout):
             hand = all(s.trials.joint_angles is not None for s in data.sessions)
-            assert entry.scores["encoding"] == "yes"
+            assert (entry.scores["encoding"] == "yes") == bool(data.sessions[0].trials.signals)
             assert (
                 entry.scores["tracking"].startswith("yes")
                 == entry.scores["brain-control"].startswith("yes")

@@ -1,6 +1,7 @@
 """Every public dandiset's file finds its layout, is read and is scored, and its oddities do what they should."""
 
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -20,6 +21,8 @@ from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.resources import resource
 from neurobench_grasp.run import evaluate as run
 from neurobench_grasp.run.dataset import load_dataset
+from neurobench_grasp.run.job import Options
+from neurobench_grasp.run.stored_activations import write_steps
 
 pynwb = Lazy("pynwb")
 
@@ -42,9 +45,22 @@ def with_window(tmp_path, layout, **window):
     return path
 
 
+def with_emg(session):
+    """The session with EMG as a signal like any other, so that it is sampled at the steps too."""
+    return replace(session, signals={n: replace(s, role="other") for n, s in session.signals.items()})
+
+
 @pytest.mark.parametrize("name", public_files.FILES)
 def test_its_own_layout_is_found_and_it_scores_above_nothing(public, name, tmp_path):
-    (record,) = run.evaluate("linear_kinematic", public(name), out=tmp_path / "run")
+    """By its behaviour, or where that is EMG, which no model sees, by the EMG as own activations."""
+    model, options = "linear_kinematic", Options()
+    if public_files.LAYOUTS[name] == "falcon-m1":
+        aligned = align(with_emg(load_session(public(name))))
+        write_steps(tmp_path / "steps.npz", [aligned])
+        emg = aligned.trials.signals["emg"].values
+        np.savez(tmp_path / "emg.npz", **np.load(tmp_path / "steps.npz"), layer_emg=emg)
+        model, options = "emg", Options(activations=str(tmp_path / "emg.npz"))
+    (record,) = run.evaluate(model, public(name), options=options, out=tmp_path / "run")
     assert load_session(public(name)).layout == f"{public_files.LAYOUTS[name]}@1"
     found = [
         row["value"]
@@ -148,7 +164,7 @@ def test_binned_behaviour_lies_over_the_spikes_it_belongs_to(edited, name, serie
         times = file[f"{series}/timestamps"][:] if stamped else 0.02 * np.arange(len(data))
         counts = _counts_as_the_challenge_does(path, times, starts=starts)
         data[...] = counts if data.ndim == 1 else np.tile(counts[:, None], data.shape[1])
-    aligned = align(load_session(path))
+    aligned = align(with_emg(load_session(path)))
     column = next(s for s in aligned.trials.signals if s != "partial_posture")
     same, steps = 0, 0
     for i in range(len(aligned.trials)):
@@ -326,24 +342,31 @@ def test_waveforms_are_left_alone_and_only_rewarded_trials_are_used(public, monk
 
 
 @pytest.mark.parametrize(
-    ("name", "tracking", "brain_control"),
+    ("name", "encoding", "tracking", "brain_control"),
     [
         (
             "falcon-m1",
+            "with activations of your own only, because it contains no behaviour but EMG, which no model may see",
             "no joint angles of a body were recorded",
             "no joint angles of a body were recorded",
         ),
         (
             "nlb-area2-bump",
+            "yes",
             "its joint angles are not mapped to a body",
             "its joint angles are not mapped to a body",
         ),
-        ("falcon-m2", "yes, as a partial posture: index drives mcp2_flexion", "yes, as a partial posture"),
+        (
+            "falcon-m2",
+            "yes",
+            "yes, as a partial posture: index drives mcp2_flexion",
+            "yes, as a partial posture",
+        ),
     ],
 )
-def test_inspection_says_what_can_be_scored_and_why_not(public, name, tracking, brain_control):
+def test_inspection_says_what_can_be_scored_and_why_not(public, name, encoding, tracking, brain_control):
     scores = inspect_file(public(name)).scores
-    assert scores["encoding"] == "yes"
+    assert scores["encoding"] == encoding
     assert scores["tracking"].startswith(tracking) and scores["brain-control"].startswith(brain_control)
     shown = " ".join(CliRunner().invoke(app, ["data", "inspect", str(public(name))]).stdout.split())
     assert f"scored by tracking: {tracking}" in shown

@@ -12,6 +12,7 @@ import pytest
 from recorded import write_planted
 from typer.testing import CliRunner
 
+from neurobench_grasp.alignment.align import align
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.event_tuning import event_tuning
@@ -157,8 +158,11 @@ def test_real_reaching_scores_in_the_published_range_and_nulls_at_zero(real_file
         assert low <= 0 <= high
 
 
-def test_real_wrist_recording_scores_with_emg(real_file, tmp_path):
-    (record,) = evaluate("linear_kinematic", real_file("real/m1_wrist_0719.nwb"), out=tmp_path)
+def test_real_wrist_recording_is_scored_from_its_cursor_without_its_emg(real_file, tmp_path):
+    path = real_file("real/m1_wrist_0719.nwb")
+    session = load_session(path)
+    assert set(session.signals) - set(align(session).trials.signals) == {"emg"}
+    (record,) = evaluate("linear_kinematic", path, out=tmp_path)
     assert main_row(record, "single_trial_ev", "test")["value"] > 0.2
     for null in ("condition_locked_noise", "circular_shift"):
         low, high = main_row(record, "single_trial_ev", "ood", reference=null)["ci"]

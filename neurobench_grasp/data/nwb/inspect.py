@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurobench_grasp.contract import Floats, Ints, TrialTable, Units
+from neurobench_grasp.contract import TARGET_ROLES, Floats, Ints, TrialTable, Units
 from neurobench_grasp.data.nwb.file import NwbFile, open_nwb
 from neurobench_grasp.data.nwb.findings import Report
 from neurobench_grasp.data.nwb.header import CANONICAL, FileHeader, read_header
@@ -209,8 +209,10 @@ def _scores(nwb: NwbFile, layout: Layout | None, n_units: int) -> dict[str, str]
         return dict.fromkeys(("encoding", "tracking", "brain-control"), "no layout fits")
     units = "yes" if n_units else "it contains no units"
     hand = _hand(nwb, layout)
-    if n_units and not any(locate_signals(nwb, s) for s in layout.signals):
-        units = "with activations of your own only, because it contains no behaviour"
+    found = [s for s in layout.signals if locate_signals(nwb, s)]
+    if n_units and all(s.role in TARGET_ROLES for s in found):
+        contains = "no behaviour but EMG, which no model may see" if found else "no behaviour"
+        units = f"with activations of your own only, because it contains {contains}"
     both = hand.partition(":")[0] if n_units or not hand.startswith("yes") else units
     return {"encoding": units, "tracking": hand, "brain-control": both}
 
