@@ -39,6 +39,7 @@ def failed(report, subject):
     return {row.check: row.message for row in report.rows if row.subject == subject and row.status == "fail"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "check", "advice"),
     [
@@ -88,6 +89,7 @@ def test_a_broken_rule_is_caught_by_its_own_check_and_by_no_other(zoo, model, ch
     assert advice in found[check]
 
 
+@pytest.mark.slow
 def test_what_depends_on_a_broken_rule_is_reported_as_not_run(zoo):
     assert not zoo.passed
     rows = {row.check: row for row in zoo.rows if row.subject == "model raises"}
@@ -96,6 +98,7 @@ def test_what_depends_on_a_broken_rule_is_reported_as_not_run(zoo):
     assert rows["no_network"].status == "pass"
 
 
+@pytest.mark.slow
 def test_a_good_model_passes_and_what_it_does_not_declare_is_skipped(zoo):
     rows = {row.check: row.status for row in zoo.rows if row.subject == "model good"}
     skipped = {
@@ -112,29 +115,34 @@ def test_a_good_model_passes_and_what_it_does_not_declare_is_skipped(zoo):
     assert set(rows.values()) == {"pass", "skip"}
 
 
+@pytest.mark.slow
 def test_a_model_is_tried_on_the_steps_that_it_states(zoo):
     assert not failed(zoo, "model fast")
     assert {row.status for row in zoo.rows if row.subject == "model fast"} == {"pass", "skip"}
 
 
+@pytest.mark.slow
 def test_a_good_controller_passes(zoo):
     rows = {row.check: row.status for row in zoo.rows if row.subject == "model teleports"}
     assert {check for check, status in rows.items() if status == "skip"} == {"untrained_twin", *RECURRENT}
     assert set(rows.values()) == {"pass", "skip"}
 
 
+@pytest.mark.slow
 def test_a_state_that_leaks_to_the_next_trial_is_caught_by_name(zoo):
     found = failed(zoo, "model leaksacrosstrials")
     assert set(found) == {"observes", "resets_between_trials"}  # the open pass is not that of `activations`
     assert "begin each trial with `initial_state`" in found["resets_between_trials"]
 
 
+@pytest.mark.slow
 def test_a_recurrent_controller_passes(zoo):
     rows = {row.check: row.status for row in zoo.rows if row.subject == "model remembers"}
     assert {check for check, status in rows.items() if status == "skip"} == {"untrained_twin"}
     assert set(rows.values()) == {"pass", "skip"}
 
 
+@pytest.mark.slow
 def test_a_controller_without_a_hand_fails_with_its_missing_methods(zoo):
     assert "activations_of, embed, observe, track" in failed(zoo, "model no_hand")["builds"]
 
@@ -206,6 +214,7 @@ def others(install):
     return run_checks("others")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("subject", "check", "advice"),
     [
@@ -231,6 +240,7 @@ def test_datasets_protocols_and_decoders_are_caught_too(others, subject, check, 
     assert advice in found[check]
 
 
+@pytest.mark.slow
 def test_good_ones_pass(others):
     for subject in ("dataset good_data", "protocol good_protocol", "decoder newest"):
         assert {row.status for row in others.rows if row.subject == subject} == {"pass"}

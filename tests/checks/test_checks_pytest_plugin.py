@@ -40,6 +40,7 @@ def run_pytest(folder, *arguments):
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_each_check_is_an_item_of_its_own(tmp_path):
     (tmp_path / "test_mine.py").write_text(SUITE.format(name="linear_kinematic"))
     said = run_pytest(tmp_path, "-v")

@@ -52,6 +52,7 @@ def test_signs_are_those_of_the_moment_arms(hand):
         assert len(set(signs)) == len(set(others)) == 1 and signs[0] != others[0], joint
 
 
+@pytest.mark.slow
 def test_pictures_differ_where_joints_differ(hand):
     drawn = np.asarray(Image.open(BytesIO(joint_pictures(hand))).convert("L"))
     assert drawn.shape[1] == round(7.2 * 110) and (drawn < 250).mean() > 0.05

@@ -354,6 +354,7 @@ def test_the_decoder_of_the_newest_record_is_drawn_and_named(data, pages, tmp_pa
     assert_row(row, expected, "error_mm")
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes(data, tmp_path):
     first, again = (draw(tmp_path / name, *both(data)) for name in ("one", "two"))
     for name in DRAWN:

@@ -390,6 +390,7 @@ def test_an_area_of_two_units_shows_each_once(run, out):
     assert sorted(shown) == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes_whatever_the_user_has_set(drawn, out, tmp_path):
     with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 7, "figure.dpi": 30}):
         again = draw_figures("network", "planted", out=out, to=tmp_path)
@@ -442,6 +443,7 @@ def test_without_held_out_conditions_only_test_is_drawn(run, tmp_path, monkeypat
     )
 
 
+@pytest.mark.slow
 def test_where_conditions_are_few_every_interval_says_so(run, written, tmp_path, monkeypatch):
     session = planted_session("friday", 5, n_objects=10)
     data = Dataset("few", "", False, (session,), make_splits({session.id: session.conditions}))

@@ -243,6 +243,7 @@ def test_the_table_is_what_happened_and_the_error_is_that_of_tracking(data, open
     assert drawn.average_posture_error_mm == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_an_mp4_has_the_same_frames_and_a_hand_without_muscles_no_panel_for_them(data, opengl, tmp_path):
     imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
     drawn = render_trial("motors", "hands", trial="monday/t0000", to=tmp_path / "new" / "hand.mp4")
@@ -391,6 +392,7 @@ def test_errors_are_those_of_the_record(offer, blank, decoded, split):
     np.testing.assert_allclose(inside["driven_error_mm"], expected)
 
 
+@pytest.mark.slow
 def test_three_hands_stand_side_by_side_from_the_first_command_to_the_end_of_the_window(offer, opengl):
     dataset = offer(spiking_hand())
     result = CliRunner().invoke(app, ["render", "--model", "stiff", "--area", "M1", "--json"])

@@ -214,6 +214,7 @@ def test_areas_are_decoded_apart_and_the_better_population_drives_better():
 # --- curves -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_error_falls_with_units_and_rises_with_noise():
     session = session_of(linear(30, noise=0.5), ["M1"] * 30)
     rows = brain_curves.run(context(session)).rows
