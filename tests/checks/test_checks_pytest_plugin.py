@@ -7,6 +7,7 @@ from neurobench_grasp.checks import planned
 
 SUITE = """
 import pytest
+import pytest
 
 pytestmark = pytest.mark.ngb_plugin("{name}")
 
