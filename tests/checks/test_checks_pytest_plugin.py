@@ -3,10 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
 from neurobench_grasp.checks import planned
 
 SUITE = """
-import pytest
 import pytest
 
 pytestmark = pytest.mark.ngb_plugin("{name}")
