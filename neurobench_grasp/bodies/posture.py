@@ -17,7 +17,7 @@ JointMap = Mapping[str, tuple[str, float, float]]
 
 
 def posture(body: BodyModel, values: Floats, columns: Sequence[str], joint_map: JointMap | None) -> Posture:
-    """Map recorded joint angles to the body's order and limits; see :meth:`Body.posture`."""
+    """Map recorded joint angles to the body's order and limits; as ``Body.posture``."""
     sources = _sources(body, columns, joint_map or {})
     if values.ndim != 2 or values.shape[1] != len(columns):
         raise NgbError(f"Joint angles have shape {values.shape} but {len(columns)} column names.")

@@ -48,7 +48,7 @@ class ScoreRecord:
         What was left out and why.
     provenance : mapping
     card : mapping, optional
-        The model's card (:class:`ModelCard`) as JSON values.
+        The model's card (:class:`~neurobench_grasp.contract.ModelCard`) as JSON values.
     verification : mapping, optional
         What ``ngb verify`` checked and how; without it a record is self-reported.
     schema : int

@@ -31,7 +31,7 @@ class ModelSpec:
         Settings of ``build`` for a model that fits and runs in seconds and needs no weight files; used by
         ``ngb check``.
     controller : bool
-        True if ``build`` returns a :class:`Controller`, which can be scored for tracking too.
+        True if ``build`` returns a ``Controller``, which can be scored for tracking too.
     depends_on : callable, optional
         ``depends_on(seed, train)`` identifies what else the fitted model depends on, such as the digest of a
         weight file; required where that is not in the plugin's code, so that no stale score is reused.
@@ -95,7 +95,7 @@ class ProtocolSpec:
     name : str
     version : int
     run : callable
-        ``run(context)`` returns :class:`Scores`; see ``neurobench_grasp.protocols``.
+        ``run(context)`` returns ``Scores``; see ``neurobench_grasp.protocols``.
     summary : str
         One line for ``ngb protocols``.
     settings : mapping

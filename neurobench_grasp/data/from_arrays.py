@@ -68,7 +68,7 @@ def session_from_arrays(
     Returns
     -------
     Session
-        Ready for :func:`write_session`; corrections are listed in its ``notes``.
+        Ready for :func:`~neurobench_grasp.data.write_session`; corrections are listed in its ``notes``.
 
     Raises
     ------

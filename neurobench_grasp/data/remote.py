@@ -173,7 +173,7 @@ class Ranges:
 
 
 class RemoteFile(io.RawIOBase):
-    """A file on a server as a file object for h5py. Heaps are checked while reading, see :mod:`.heaps`.
+    """A file on a server as a file object for h5py. Heaps are checked while reading, see ``data.nwb.heaps``.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ class PluginProcess:
         values, trials, arguments
             Arguments of the request: values in files, trials stored in the process, and JSON values.
         generation : int, optional
-            The :attr:`generation` of the process in which the subject was created.
+            The ``generation`` of the process in which the subject was created.
 
         Raises
         ------

@@ -71,7 +71,7 @@ def comparison(
     -------
     list of dict
         One for each board: its labels (:data:`BOARD`), ``metric, split, unit, lower_is_better``;
-        ``models``, rows as in :func:`rank_models` with each model's ``gain`` over its untrained twin;
+        ``models``, rows as in ``rank_models`` with each model's ``gain`` over its untrained twin;
         ``pairs`` with the difference, the ``verdict`` (name of the better model, ``tie``, or ``None``
         without an interval), the ``contrast`` of the two gains, and the tests that decide nothing;
         ``absent``, names of models that were scored in another way.

@@ -1,4 +1,4 @@
-"""Differences of all pairs of models at once: as :func:`leaderboard.ranking.difference` for one pair.
+"""Differences of all pairs of models at once: as ``leaderboard.ranking.difference`` for one pair.
 
 The networks of each model are averaged once. Pairs that have the same units are then computed together, as
 arrays; most models of a board are scored on the same units, so that there is one such set.

@@ -27,7 +27,7 @@ def figure_png(table: pd.DataFrame, body: Body, title: str, names: Sequence[str]
     Parameters
     ----------
     table : DataFrame
-        :meth:`Trajectory.table`; without columns of activation there is no panel for it.
+        ``Trajectory.table``; without columns of activation there is no panel for it.
     body : Body
         Its table has all joints; the figure shows :attr:`Body.shown_joints`.
     title : str

@@ -66,5 +66,5 @@ class Report:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Warnings and changes as text, for :attr:`Session.notes`."""
+        """Warnings and changes as text, for :class:`~neurobench_grasp.contract.Session`."""
         return tuple(str(f) for f in self.findings if f.severity == "warning" or f in self.changes)

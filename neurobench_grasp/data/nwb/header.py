@@ -1,4 +1,4 @@
-"""The header that :func:`write_session` writes into a file, so that damage to its content is detected.
+"""The header that ``write_session`` writes into a file, so that damage to its content is detected.
 
 It is stored twice: the digest as the file's ``identifier``, and all of it as JSON in the scratch space.
 """
@@ -26,7 +26,7 @@ class FileHeader:
     ----------
     layout : str
     digest : str
-        :func:`session_digest` of the content.
+        :func:`~neurobench_grasp.data.session_digest` of the content.
     label : str
         ``synthetic, a self-test`` for generated sessions, else empty.
     licence : str

@@ -155,7 +155,7 @@ def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None)
     ----------
     path : path-like
     layout : str or path, optional
-        As for :func:`load_session`.
+        As for :func:`~neurobench_grasp.data.load_session`.
 
     Returns
     -------

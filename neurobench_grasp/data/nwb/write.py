@@ -49,7 +49,7 @@ def write_session(
     """Write a session as an NWB file in the canonical layout (``nwb_schemas/ngb-grasp-1.yaml``).
 
     The file appears under its name only when it is complete. Its datasets carry checksums and it stores
-    the digest of its content, so that :func:`load_session` returns exactly this session or raises.
+    the digest of its content, so that ``load_session`` returns exactly this session or raises.
 
     Parameters
     ----------
