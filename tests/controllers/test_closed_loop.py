@@ -183,7 +183,9 @@ def test_open_passes_run_whole_trials_whatever_their_size(trials, monkeypatch):
     monkeypatch.setattr(model._network, "layers", noted)
     batched = model.activations_of(seen).layers
     whole_trials = set((seen.offsets[:, None] - seen.offsets).ravel().tolist())
-    assert len(heights) > 1 and sum(heights) == seen.offsets[-1] and set(heights) <= whole_trials  # in any order
+    assert (
+        len(heights) > 1 and sum(heights) == seen.offsets[-1] and set(heights) <= whole_trials
+    )  # in any order
     for name, layer in whole.items():
         np.testing.assert_allclose(batched[name].values, layer.values, atol=1e-12)
     empty = model.activations_of(seen.select([])).layers
