@@ -281,7 +281,7 @@ class Session:
 
     @property
     def inputs(self) -> dict[str, Signal]:
-        """Signals that a model may see: all but those that are to be explained, as EMG is."""
+        """Signals that a model may see: all except EMG, which models are to explain."""
         return {name: signal for name, signal in self.signals.items() if signal.role not in TARGET_ROLES}
 
 
