@@ -44,7 +44,7 @@ def ours(x, y, fold):
     """Cross-validated EV of the best penalty, and the refitted weights."""
     order = np.argsort(fold, kind="stable")
     folds = fold_moments(x, order, (y - y.mean(0))[order], fold[order], N_FOLDS)
-    ev, _ = cv_explained_variance(folds, [[f] for f in range(N_FOLDS)], ALPHAS)
+    ev = cv_explained_variance(folds, [[f] for f in range(N_FOLDS)], ALPHAS)
     weights, _ = solve(folds.total(range(N_FOLDS)), ALPHAS[ev.argmax(0)])
     return ev.max(0), weights
 

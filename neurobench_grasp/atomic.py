@@ -1,7 +1,12 @@
-"""Atomic file writes."""
+"""Atomic writes of files and folders, also where several processes write the same one."""
+
+from __future__ import annotations
 
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from neurobench_grasp.errors import NgbError
@@ -25,17 +30,73 @@ def write_atomically(
     NgbError
         If the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with new_file(path) as temporary:
+            temporary.write_bytes(raw)
     except OSError as error:
         named = f"{what} {path}" if what else str(path)
         raise NgbError(f"Cannot write {named} ({error.strerror}); {advice}.") from error
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside a file, which it replaces at the end; it never outlives the block."""
+    temporary = _beside(path)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        if os.name == "posix":
+            _sync(path.parent)
     finally:
-        if path.parent.is_dir():
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(place: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside a place; :func:`move_folder` keeps it, else it is removed."""
+    temporary = _beside(place)
+    try:
+        temporary.mkdir()
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move_folder(new: Path, place: Path) -> None:
+    """Rename a folder; whatever was in its place is removed, a link without its target.
+
+    Raises
+    ------
+    OSError
+        If it cannot be renamed; what was in its place is still there.
+    """
+    old = _beside(place)
+    with suppress(FileNotFoundError):
+        place.rename(old)
+    try:
+        new.rename(place)
+    except OSError:
+        with suppress(OSError):  # there was nothing, or another process was faster
+            old.rename(place)
+        raise
+    finally:
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """Return a hidden path in the same folder that no other process uses."""
+    return path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:8]}")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -8,7 +8,7 @@ from pathlib import Path
 from neurobench_grasp.contract import Body, BodySpec, DatasetSpec, Decoder, DecoderSpec, ProtocolSpec, Scores
 from neurobench_grasp.hookspecs import hookimpl
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES, ENCODING, LAYERS, TRACKING
+from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES, ENCODING, LAYERS, PARTITION, TRACKING
 
 
 def _demo_files() -> Sequence[Path]:
@@ -17,9 +17,15 @@ def _demo_files() -> Sequence[Path]:
     return demo_files()
 
 
+def _mixed_files() -> Sequence[Path]:
+    from neurobench_grasp.demo.mixed import mixed_files
+
+    return mixed_files()
+
+
 @hookimpl
 def ngb_datasets() -> Iterator[DatasetSpec]:
-    """Offer the built-in dataset, and those that can be fetched."""
+    """Offer the built-in datasets, and those that can be fetched."""
     from neurobench_grasp.data.catalogue import catalogue, fetched_files
 
     yield DatasetSpec(
@@ -29,6 +35,14 @@ def ngb_datasets() -> Iterator[DatasetSpec]:
         synthetic=True,
         licence="CC0-1.0",
         summary="synthetic, a self-test: 2 animals × 2 sessions, 35 objects × 15 trials, M1 and S1",
+    )
+    yield DatasetSpec(
+        "mixed",
+        files=_mixed_files,
+        layout="ngb-grasp-1",
+        synthetic=True,
+        licence="CC0-1.0",
+        summary="synthetic, a self-test: movements of demo, 150 units of five known kinds, for ngb recovery",
     )
     for entry in catalogue().values():
         yield DatasetSpec(
@@ -47,15 +61,29 @@ def _myohand() -> Body:
     return build_myohand()
 
 
+def _planar_arm() -> Body:
+    from neurobench_grasp.bodies.planar_arm import build_planar_arm
+
+    return build_planar_arm()
+
+
 @hookimpl
 def ngb_bodies() -> Iterator[BodySpec]:
-    """Offer the built-in body."""
+    """Offer the built-in bodies."""
     yield BodySpec(
         "myohand",
         build=_myohand,
         summary="forearm, wrist and hand of a human with 39 muscles",
         licence="Apache-2.0",
         source="MyoSuite 3.0.0, hand_standard",
+    )
+    yield BodySpec(
+        "planar_arm",
+        build=_planar_arm,
+        summary="arm of a macaque in a horizontal plane, shoulder and elbow with 6 muscles",
+        licence="Apache-2.0",
+        source="made for the project, with sizes and forces of the macaque arm of Chan and Moran (2006) and "
+        "moment arms of Journal of Neuroscience 29:12606 (2009)",
     )
 
 
@@ -75,6 +103,12 @@ def _layers(context: Context) -> Scores:
     from neurobench_grasp.protocols import layers
 
     return layers.run(context)
+
+
+def _partition(context: Context) -> Scores:
+    from neurobench_grasp.protocols import partition
+
+    return partition.run(context)
 
 
 def _brain_control(context: Context) -> Scores:
@@ -106,15 +140,15 @@ def ngb_protocols() -> Iterator[ProtocolSpec]:
     """Offer the built-in protocols."""
     yield ProtocolSpec(
         "brain-control",
-        version=1,
+        version=2,
         run=_brain_control,
-        summary="error of a controller's hand whose goal is decoded from spikes, per area, in closed loop",
+        summary="error of a controller's body whose goal is decoded from spikes, per area, in closed loop",
         settings=asdict(BRAIN_CONTROL),
         decodes=True,
     )
     yield ProtocolSpec(
         "brain-control-curves",
-        version=1,
+        version=2,
         run=_brain_curves,
         summary="brain control with fewer units, and with noise on what is decoded; on request",
         settings={**asdict(BRAIN_CONTROL), **asdict(CURVES)},
@@ -122,22 +156,29 @@ def ngb_protocols() -> Iterator[ProtocolSpec]:
     )
     yield ProtocolSpec(
         "encoding",
-        version=1,
+        version=2,
         run=_encoding,
-        summary="explained variance of single units, per area, on new trials and on new objects",
+        summary="explained variance of single units, per area, on new trials and in new conditions",
         settings=asdict(ENCODING),
     )
     yield ProtocolSpec(
         "layers",
-        version=1,
+        version=2,
         run=_layers,
         summary="encoding by each layer alone, with 1 to 78 of its components; on request",
         settings={**asdict(ENCODING), **asdict(LAYERS)},
     )
     yield ProtocolSpec(
-        "tracking",
+        "partition",
         version=1,
+        run=_partition,
+        summary="what muscles, joints, goal, EMG and layers explain that the others do not; on request",
+        settings={**asdict(ENCODING), **asdict(PARTITION)},
+    )
+    yield ProtocolSpec(
+        "tracking",
+        version=2,
         run=_tracking,
-        summary="error of a controller's hand that imitates the recorded movement, in closed loop",
+        summary="error of a controller's body that imitates the recorded movement, in closed loop",
         settings=asdict(TRACKING),
     )

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurobench_grasp.atomic import move_folder
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.formats import parse_json
 
 MANIFEST = "manifest.json"
 _STALE = 24 * 3600  # s after which an unfinished folder of another process counts as abandoned
@@ -60,26 +62,21 @@ class CachedDataset:
 
     def files(self) -> list[Path] | None:
         """Return the files if the folder is complete, judged by their sizes; see :meth:`is_valid`."""
-        manifest = self._manifest()
-        sizes = manifest.get("sizes")
-        if not isinstance(sizes, dict) or manifest.get("sha256") != self.sha256:
+        manifest = _manifest(self.place)
+        sizes = _by_file(manifest.get("sizes"))
+        if sizes is None or manifest.get("sha256") != self.sha256:
             return None
-        files = [self.place / name for name in sizes]
-        return files if all(f.is_file() and f.stat().st_size == sizes[f.name] for f in files) else None
+        files = {self.place / name: size for name, size in sizes.items()}
+        complete = all(file.is_file() and file.stat().st_size == size for file, size in files.items())
+        return list(files) if complete else None
 
     def is_valid(self) -> bool | None:
         """Return whether all files match their digests; ``None`` if the manifest has no digests."""
-        digests = self._manifest().get("files")
-        if not isinstance(digests, dict):
+        digests = _by_file(_manifest(self.place).get("files"))
+        if digests is None:
             return None
-        return all(_sha256(self.place / name) == sha256 for name, sha256 in digests.items())
-
-    def _manifest(self) -> dict[str, Any]:
-        try:
-            content = json.loads((self.place / MANIFEST).read_text())
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        places = {self.place / name: sha256 for name, sha256 in digests.items()}
+        return all(file.is_file() and _sha256(file) == sha256 for file, sha256 in places.items())
 
     def make(self, fill: Callable[[Path], Mapping[str, str]]) -> list[Path]:
         """Create the folder.
@@ -115,7 +112,11 @@ class CachedDataset:
         try:
             (work / "new").mkdir()
             self._finish(work / "new", fill(work / "new"))
-            self._put_in_place(work)
+            if not self.files():
+                move_folder(work / "new", self.place)
+        except OSError:
+            if not self.files():  # else another process was faster
+                raise
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return self.files() or []
@@ -137,12 +138,20 @@ class CachedDataset:
         }
         (new / MANIFEST).write_text(json.dumps(content, indent=1))
 
-    def _put_in_place(self, work: Path) -> None:
-        if self.files():  # another process was faster
-            return
-        if self.place.exists():
-            os.replace(self.place, work / "old")
-        os.replace(work / "new", self.place)
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """Read what a folder says of itself; empty if it cannot be read."""
+    try:
+        content = parse_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _by_file(entries: Any) -> dict[str, Any] | None:
+    """Return a manifest's entries by file; ``None`` unless all are files of the same folder."""
+    good = isinstance(entries, dict) and entries and all(name and Path(name).name == name for name in entries)
+    return entries if good else None
 
 
 def _sha256(file: Path) -> str:
@@ -155,11 +164,8 @@ def cached_datasets() -> list[CachedDataset]:
     found = []
     for manifest in sorted(cache_folder().glob(f"*/{MANIFEST}")):
         name, _, _ = manifest.parent.name.rpartition("-")
-        try:
-            sha256 = str(json.loads(manifest.read_text())["sha256"])
-        except (OSError, ValueError, KeyError, TypeError):
-            sha256 = ""
-        found.append(CachedDataset(name, sha256, manifest.parent))
+        sha256 = _manifest(manifest.parent).get("sha256")
+        found.append(CachedDataset(name, str(sha256), manifest.parent))
     return found
 
 

@@ -25,5 +25,20 @@ class UnknownNameError(NgbError):
     """A model, dataset, protocol or layout of that name is not registered."""
 
 
+class MissingNetworkError(NgbError):
+    """A trained network is needed and does not exist.
+
+    Parameters
+    ----------
+    message : str
+    model : str, optional
+        Name of the model that ``ngb train`` would train. Default: the one that is scored.
+    """
+
+    def __init__(self, message: str, model: str = "") -> None:
+        super().__init__(message)
+        self.model = model
+
+
 class UnsupportedError(NgbError):
     """Model, dataset and protocol are incompatible; the message states why."""

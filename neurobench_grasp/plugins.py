@@ -15,7 +15,6 @@ import importlib.util
 import json
 import os
 import re
-import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ import neurobench_grasp
 from neurobench_grasp import hookspecs
 from neurobench_grasp.contract import BodySpec, DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
 from neurobench_grasp.errors import PluginError, UnknownNameError
+from neurobench_grasp.sandbox import worker
 
 GROUP = hookspecs.PROJECT
 BUILTIN = importlib.metadata.EntryPoint("builtin", "neurobench_grasp.builtin", GROUP)
@@ -379,12 +379,7 @@ def _check(spec: Any, kind: type, hook: str) -> None:
 
 def reason_of(error: BaseException) -> str:
     """Return exception, message and place as one line."""
-    message = " ".join(str(error).split())
-    if isinstance(error, PluginError):
-        return message
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")]
-    place = f" ({'/'.join(Path(frames[-1].filename).parts[-2:])}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {message}{place}" if message else f"{type(error).__name__}{place}"
+    return " ".join(str(error).split()) if isinstance(error, PluginError) else worker.reason_of(error)
 
 
 def _clash(providers: Iterable[Provided[Any]]) -> str:

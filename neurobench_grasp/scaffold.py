@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import re
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from neurobench_grasp.atomic import new_folder
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import load_registry
 
@@ -108,17 +107,14 @@ def _filled(text: str, replacements: Mapping[str, str]) -> str:
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
     """Write to a temporary folder, then rename it into place."""
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
-        part.mkdir()
-        for name, text in files.items():
-            path = part / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
-        part.rename(folder)
+        with new_folder(folder) as new:
+            for name, text in files.items():
+                path = new / name
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text, encoding="utf-8", newline="\n")
+            new.rename(folder)
     except OSError as error:
         raise NgbError(
             f"Cannot write {folder} ({error.strerror}); free some space, or choose another folder with --to."
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

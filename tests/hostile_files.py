@@ -93,6 +93,6 @@ HOSTILE = {
     three_hundred_gigabytes: "'acquisition/x' brings the total to 300 GiB",
     huge_chunk: "'acquisition/x' has chunks of more than 64 MiB",
     empty_gigabyte: "'acquisition/x' declares 1073741824 bytes but stores only 0",
-    missing_filter: "'acquisition/x' needs the filter 32015",
+    missing_filter: "is compressed by zstd .HDF5 filter 32015.",
     deep_nesting: "is nested more than 32 groups deep",
 }

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from neurobench_grasp.alignment.rates import SMOOTHING_BINS
 from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits
 from neurobench_grasp.alignment.splits import make_splits
 from neurobench_grasp.contract import Activations, DecoderSpec, Ragged, Trials
@@ -34,6 +35,8 @@ def aligned_session(
     lengths = np.full(n_trials, n_steps) if lengths is None else lengths
     behaviour = Ragged.of([x[: n + 2 * PAD] for x, n in zip(latents, lengths, strict=True)])
     measured = Ragged.of([y[:n] for y, n in zip(rates, lengths, strict=True)])
+    mean = measured.values.mean(0)
+    noise_of_one_bin = (measured.values - mean) * SMOOTHING_BINS**0.5  # averaging makes it that of the rates
     ids = tuple(f"t{i:04d}" for i in range(n_trials))
     trials = Trials(
         sessions=(name,) * n_trials,
@@ -56,7 +59,7 @@ def aligned_session(
             ids=tuple(f"u{i}" for i in range(n_units)),
             areas=("M1",) * n_units if areas is None else tuple(areas),
             rates=measured,
-            counts=measured,
+            counts=Ragged((mean + noise_of_one_bin) * DT, measured.offsets),
             recorded=np.zeros((n_trials, n_units), bool),
             observed=np.ones((n_trials, n_units), bool) if observed is None else observed,
         ),
@@ -100,8 +103,10 @@ class Planted:
         return self
 
 
-def context_of(*sessions, activations=None, seed=0, stages=None, decoder=RIDGE, **methods):
-    """A context that scores the latents themselves and keeps nothing.
+def context_of(
+    *sessions, activations=None, seed=0, fold=0, seeded=False, stages=None, decoder=RIDGE, **methods
+):
+    """A context that scores the latents themselves on one fold, and keeps nothing.
 
     ``methods`` make the model a controller, see :class:`Planted`; ``stages`` may record what every stage
     makes: ``stages(stage, session, make, **inputs)``.
@@ -110,8 +115,8 @@ def context_of(*sessions, activations=None, seed=0, stages=None, decoder=RIDGE, 
     model = Planted(activations, **methods)
     return Context(
         sessions=sessions,
-        splits=make_splits({s.id: s.conditions for s in sessions}),
-        model=LazyModel(lambda: model, moves_body=bool(methods), seed=seed),
+        splits=make_splits({s.id: s.conditions for s in sessions})[fold],
+        model=LazyModel(lambda: model, moves_body=bool(methods), seed=seed, seeded=seeded),
         decoder=decoder,
         stages=stages or (lambda stage, session, make, **inputs: make()),
         seed=seed,
@@ -152,9 +157,9 @@ def repeating_population(
 
 
 def row_of(rows, metric="single_trial_ev", split="ood", **labels):
-    """The one row with these labels and without a session, layer, reference or ``of`` that is not asked for."""
+    """The one row with these labels and without a session, layer, group, reference or ``of`` that is not asked for."""
     wanted = {"metric": metric, "split": split, "area": "M1"} | labels
-    apart = {"session", "layer", "reference", "of"}
+    apart = {"session", "subject", "layer", "group", "reference", "of"}
     found = [
         r
         for r in rows

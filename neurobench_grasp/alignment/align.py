@@ -9,10 +9,10 @@ from itertools import pairwise
 import numpy as np
 
 from neurobench_grasp.alignment.overlap import fingerprints, tied_trials
+from neurobench_grasp.alignment.posture import joint_angles_of
 from neurobench_grasp.alignment.rates import TICKS_PER_SECOND, bin_spikes, smooth, to_ticks
 from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits, Recording, bins_before
 from neurobench_grasp.alignment.settings import ALIGNMENT
-from neurobench_grasp.bodies import find_body
 from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, Session, Signal, Trials, TrialTable, Units
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.scoring.ev import between_rows
@@ -32,35 +32,36 @@ def align(session: Session) -> AlignedSession:
     UnsupportedError
         If no trial is left, with the reasons.
     """
+    if len(session.trials) == 0:
+        raise UnsupportedError(
+            f"Session {session.id} has no trials that the layout {session.layout} uses; `ngb data validate` "
+            "states why they were left out."
+        )
     grid = _Grid(session)
     first, stop, reasons = _windows(session, grid)
     kept = np.array([i for i, r in enumerate(reasons) if not r], dtype=np.int64)
     dropped = [(session.trials.ids[i], r) for i, r in enumerate(reasons) if r]
     if len(kept) == 0:
-        raise UnsupportedError(
-            f"Session {session.id} has no trial that can be scored: the first one {reasons[0]}."
-            if reasons
-            else f"Session {session.id} has no trials."
-        )
-    behaviour, notes, missing = _behaviour(session, grid, first[kept], stop[kept], kept)
+        raise _nothing_left(session, reasons[0])
+    steps = _Steps(session, grid, first[kept], stop[kept], kept)
+    missing = _unusable(session, steps.signals, steps.at)
     dropped += [(session.trials.ids[kept[i]], why) for i, why in missing.items()]
-    good = np.array([i for i in range(len(kept)) if i not in missing], dtype=np.int64)
-    if len(good) == 0:
-        raise UnsupportedError(
-            f"Session {session.id} has no trial that can be scored: the first one {missing[0]}."
-        )
-    kept = kept[good]
+    kept = np.array([k for i, k in enumerate(kept) if i not in missing], dtype=np.int64)
+    if len(kept) == 0:
+        raise _nothing_left(session, missing[0])
+    if missing:
+        steps = _Steps(session, grid, first[kept], stop[kept], kept)
+    behaviour, notes = _behaviour(session, grid, steps, first[kept], stop[kept], kept)
     units = _units(session, grid, first[kept], stop[kept], kept)
     begin, end = _bounds(session)
     table = session.trials
     groups = tied_trials(table.ids, first, stop, np.isfinite(begin) & np.isfinite(end), table.group)
-    chosen = behaviour.select(good)
-    marks = fingerprints(session, _in_windows(chosen), begin[kept], end[kept])
+    marks = fingerprints(session, _in_windows(behaviour), begin[kept], end[kept])
     return AlignedSession(
         id=session.id,
         subject=session.subject,
         sha256=session.sha256,
-        trials=chosen,
+        trials=behaviour,
         start=grid.starts(first[kept]),
         units=units,
         conditions=dict(zip(session.trials.ids, session.trials.condition, strict=True)),
@@ -68,11 +69,21 @@ def align(session: Session) -> AlignedSession:
         dropped=tuple(dropped),
         notes=(*session.notes, *notes, *_overlap_notes(groups, table)),
         groups=groups,
-        fingerprints=dict(zip(chosen.ids, marks, strict=True)),
+        fingerprints=dict(zip(behaviour.ids, marks, strict=True)),
         recording=Recording(
             replace(session, units=Units((), ()), true_rates=None),
             np.stack([grid.starts(edge[kept]) for edge in _stretches(session, grid)], axis=1),
         ),
+    )
+
+
+def _nothing_left(session: Session, reason: str) -> UnsupportedError:
+    """Return the error for a session without a usable trial, with the notes of the reader that explain it."""
+    about = reason.split()[-1]
+    notes = [note for note in session.notes if about in note]
+    explained = f"; the reader noted: {'; '.join(notes)}" if notes else ""
+    return UnsupportedError(
+        f"Session {session.id} has no trial that can be scored: the first one {reason}{explained}."
     )
 
 
@@ -268,26 +279,34 @@ def _observed_bins(session: Session, grid: _Grid, bins: Ints) -> Bools:
     return seen
 
 
+class _Steps:
+    """The steps of some trials, window and padding, and the signals at the centres of the bins."""
+
+    def __init__(self, session: Session, grid: _Grid, first: Ints, stop: Ints, kept: Ints) -> None:
+        window = session.window
+        pads = (max(p, window.max_lag) for p in (window.pad_before, window.pad_after))
+        self.before, after = (round(np.ceil(p / grid.dt)) for p in pads)
+        bins = [np.arange(a - self.before, b + after) for a, b in zip(first, stop, strict=True)]
+        low, high = _stretches(session, grid)
+        held = [np.clip(b, low[i], high[i] - 1) for b, i in zip(bins, kept, strict=True)]
+        self.n_held = sum(int(np.count_nonzero(h != b)) for h, b in zip(held, bins, strict=True))
+        self.at = grid.centres(np.concatenate(held))
+        self.offsets = np.concatenate([[0], np.cumsum([len(b) for b in bins])]).astype(np.int64)
+        self.signals = {name: Ragged(_sample(s, self.at), self.offsets) for name, s in session.inputs.items()}
+
+
 def _behaviour(
-    session: Session, grid: _Grid, first: Ints, stop: Ints, kept: Ints
-) -> tuple[Trials, list[str], dict[int, str]]:
-    """Signals at the bins' centres, window and padding, held at the edge of the contiguous stretch."""
-    window, table = session.window, session.trials
-    pads = (max(p, window.max_lag) for p in (window.pad_before, window.pad_after))
-    before, after = (round(np.ceil(p / grid.dt)) for p in pads)
-    bins = [np.arange(a - before, b + after) for a, b in zip(first, stop, strict=True)]
-    low, high = _stretches(session, grid)
-    held = [np.clip(b, low[i], high[i] - 1) for b, i in zip(bins, kept, strict=True)]
-    n_held = sum(int(np.count_nonzero(h != b)) for h, b in zip(held, bins, strict=True))
-    at = grid.centres(np.concatenate(held))
-    offsets = np.concatenate([[0], np.cumsum([len(b) for b in bins])]).astype(np.int64)
-    signals = {name: Ragged(_sample(s, at), offsets) for name, s in session.inputs.items()}
+    session: Session, grid: _Grid, steps: _Steps, first: Ints, stop: Ints, kept: Ints
+) -> tuple[Trials, list[str]]:
+    """Return the behaviour of some trials, held at the edge of the contiguous stretch, and notes on it."""
+    window, table, signals, before = session.window, session.trials, steps.signals, steps.before
     notes = []
-    if n_held:
+    if steps.n_held:
         notes.append(
-            f"{n_held} padding steps of {len(at)} lie outside the contiguous recording: last value held"
+            f"{steps.n_held} padding steps of {len(steps.at)} lie outside the contiguous recording: "
+            "last value held"
         )
-    angles, angle_notes = joint_angles_of(session, signals)
+    posture = joint_angles_of(session, signals, grid.dt)
     start = grid.starts(first)
     trials = Trials(
         sessions=(session.id,) * len(kept),
@@ -295,14 +314,16 @@ def _behaviour(
         condition=tuple(table.condition[i] for i in kept),
         dt=grid.dt,
         window=np.stack([np.full(len(kept), before), before + stop - first], axis=1),
-        offsets=offsets,
+        offsets=steps.offsets,
         signals=signals,
-        joint_angles=angles,
+        joint_angles=posture.joint_angles,
         events={k: v[kept] - start for k, v in table.events.items()},
         signal_lags=window.signal_lags,
         body=session.body,
+        roles={name: s.role for name, s in session.inputs.items()},
+        inferred_from=posture.inferred_from,
     )
-    return trials, notes + angle_notes, _unusable(session, signals, at)
+    return trials, [*notes, *posture.notes]
 
 
 def _sample(signal: Signal, at: Floats) -> Floats:
@@ -326,24 +347,3 @@ def _unusable(session: Session, signals: Mapping[str, Ragged], at: Floats) -> di
             for i in np.unique(np.searchsorted(ragged.offsets, np.flatnonzero(bad), side="right") - 1):
                 unusable.setdefault(int(i), why)
     return unusable
-
-
-def joint_angles_of(session: Session, sampled: Mapping[str, Ragged]) -> tuple[Ragged | None, list[str]]:
-    """Bring joint angles within the limits of the session's body, where any were recorded."""
-    named = [s for s in session.inputs.values() if s.role == "joint_angle"]
-    if not named:
-        return None, []
-    signal, body = named[0], find_body(session.body)
-    if not any(c in session.joint_map or c in body.joints for c in signal.columns):
-        return None, []
-    result = body.posture(sampled[signal.name].values, signal.columns, session.joint_map)
-    notes = []
-    if result.clipped:
-        n_clipped = sum(result.clipped.values())
-        joints = ", ".join(result.clipped)
-        notes.append(
-            f"{n_clipped} joint-angle samples beyond the limits of {body.name} were clipped ({joints})"
-        )
-    if result.missing:
-        notes.append(f"joints not recorded, held at neutral: {', '.join(result.missing)}")
-    return Ragged(result.joint_angles, sampled[signal.name].offsets), notes

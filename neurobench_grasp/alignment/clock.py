@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neurobench_grasp.alignment.align import MAX_SIGNAL_GAP, joint_angles_of
+from neurobench_grasp.alignment.align import MAX_SIGNAL_GAP
+from neurobench_grasp.alignment.posture import joint_angles_of
 from neurobench_grasp.alignment.rates import to_ticks
 from neurobench_grasp.alignment.session import AlignedSession, scored_part
 from neurobench_grasp.contract import Activations, Floats, Ints, Ragged, Signal, Trials
@@ -69,6 +70,30 @@ def clock_of(session: AlignedSession, step_s: float | None) -> ModelClock:
     return known[step_s]
 
 
+def recorded_in_bins(session: AlignedSession, role: str) -> Ragged:
+    """Return the signals of a role, side by side, at the centres of the session's bins, as ``scored``.
+
+    For signals that no model sees.
+
+    Raises
+    ------
+    UnsupportedError
+        If none was recorded.
+    """
+    recorded = {} if session.recording is None else session.recording.session.signals
+    signals = [signal for signal in recorded.values() if signal.role == role]
+    if session.recording is None or not signals:
+        raise UnsupportedError(f"{session.id} has no {role.upper()}")
+    t = session.scored
+    trials = []
+    for start, (first, _), n, stretch in zip(
+        session.start, t.window, np.diff(t.offsets), session.recording.stretch, strict=True
+    ):
+        at = start + (np.arange(n) - first + 0.5) * t.dt
+        trials.append(np.hstack([sample_cubic(signal, at, *stretch) for signal in signals]))
+    return Ragged.of(trials)
+
+
 def _resampled(session: AlignedSession, step_s: float) -> Trials:
     """Sample the recorded behaviour at the centres of steps that cover all bins of each trial."""
     if session.recording is None:
@@ -100,7 +125,7 @@ def _resampled(session: AlignedSession, step_s: float) -> Trials:
         window=np.stack([before, before + inside], axis=1),
         offsets=offsets,
         signals=signals,
-        joint_angles=joint_angles_of(recorded, signals)[0],
+        joint_angles=joint_angles_of(recorded, signals, step_s).joint_angles,
     )
 
 

@@ -1,7 +1,9 @@
-"""Frozen splits: a committed rule assigns every trial to train, test or ood (section 2).
+"""Frozen splits: a committed rule deals conditions into folds and assigns every trial to train, test or ood.
 
 The rule hashes labels, so a split depends on nothing but the names of conditions and trials: it does
 not change with the order of files, and adding a session leaves the others' splits as they were.
+Each fold holds out its own conditions, so that all folds together score every condition as a new one
+(section 2).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ RULE = "ngb-split-1"
 HELD_OUT_CONDITIONS = 0.2
 HELD_OUT_TRIALS = 0.2
 MIN_CONDITIONS = 3
+MAX_FOLDS = 5
 
 
 def hash_order(kind: str, labels: Sequence[str]) -> list[str]:
@@ -22,9 +25,32 @@ def hash_order(kind: str, labels: Sequence[str]) -> list[str]:
     return sorted(labels, key=lambda x: hashlib.sha256(f"{RULE}|{kind}|{x}".encode()).hexdigest())
 
 
+def deal_conditions(labels: Sequence[str]) -> list[tuple[str, ...]]:
+    """Deal conditions into folds: a fifth of them into the first, the others evenly into the rest.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Conditions of a dataset.
+
+    Returns
+    -------
+    list of tuple of str
+        The conditions that each fold holds out: five folds, or as many as there are conditions. With fewer
+        than three conditions one fold, which holds out none.
+    """
+    order = hash_order("condition", sorted(set(labels)))
+    if len(order) < MIN_CONDITIONS:
+        return [()]
+    n_first = max(1, round(HELD_OUT_CONDITIONS * len(order)))
+    others = min(MAX_FOLDS, len(order)) - 1
+    dealt = [order[:n_first], *(order[n_first + k :: others] for k in range(others))]
+    return [tuple(sorted(fold)) for fold in dealt]
+
+
 @dataclass(frozen=True)
 class Splits:
-    """Trial ids of each split.
+    """Trial ids of each split of one fold.
 
     Parameters
     ----------
@@ -32,12 +58,15 @@ class Splits:
         Session → trial ids.
     held_out : tuple of str
         The conditions of ``ood``.
+    fold, n_folds : int
     """
 
     train: Mapping[str, tuple[str, ...]]
     test: Mapping[str, tuple[str, ...]]
     ood: Mapping[str, tuple[str, ...]]
     held_out: tuple[str, ...]
+    fold: int
+    n_folds: int
 
     def as_json(self) -> str:
         """Canonical text: what is stored and what the digest covers."""
@@ -52,7 +81,7 @@ class Splits:
 
 def make_splits(
     conditions: Mapping[str, Mapping[str, str]], together: Mapping[str, Mapping[str, str]] | None = None
-) -> Splits:
+) -> tuple[Splits, ...]:
     """Apply the rule.
 
     Parameters
@@ -67,20 +96,31 @@ def make_splits(
 
     Returns
     -------
-    Splits
-        With fewer than three conditions nothing is held out and ``ood`` is empty.
+    tuple of Splits
+        One per fold. With fewer than three conditions nothing is held out and ``ood`` is empty.
     """
-    labels = sorted({c for trials in conditions.values() for c in trials.values()})
-    n_held_out = max(1, round(HELD_OUT_CONDITIONS * len(labels))) if len(labels) >= MIN_CONDITIONS else 0
-    held_out = set(hash_order("condition", labels)[:n_held_out])
+    folds = deal_conditions([c for trials in conditions.values() for c in trials.values()])
+    return tuple(
+        _fold(conditions, together or {}, set(held_out), k, len(folds)) for k, held_out in enumerate(folds)
+    )
+
+
+def _fold(
+    conditions: Mapping[str, Mapping[str, str]],
+    together: Mapping[str, Mapping[str, str]],
+    held_out: set[str],
+    fold: int,
+    n_folds: int,
+) -> Splits:
+    labels = sorted({c for trials in conditions.values() for c in trials.values()} - held_out)
     train: dict[str, tuple[str, ...]] = {}
     test: dict[str, tuple[str, ...]] = {}
     ood: dict[str, tuple[str, ...]] = {}
     for session, trials in conditions.items():
-        sets = (together or {}).get(session, {})
+        sets = together.get(session, {})
         testing: set[str] = set()
         for label in labels:
-            mine = [t for t, c in trials.items() if c == label and label not in held_out]
+            mine = [t for t, c in trials.items() if c == label]
             ranked = hash_order("trial", [f"{session}|{t}" for t in mine])
             testing.update(x.split("|", 1)[1] for x in ranked[: round(HELD_OUT_TRIALS * len(mine))])
         follows = _leaders(session, trials, sets)
@@ -89,7 +129,7 @@ def make_splits(
         ood[session] = tuple(t for t, c in trials.items() if c in held_out)
         test[session] = tuple(t for t in free if follows[t] in testing)
         train[session] = tuple(t for t in free if follows[t] not in testing)
-    return Splits(train, test, ood, tuple(sorted(held_out)))
+    return Splits(train, test, ood, tuple(sorted(held_out)), fold, n_folds)
 
 
 def _leaders(session: str, trials: Mapping[str, str], sets: Mapping[str, str]) -> dict[str, str]:

@@ -3,16 +3,30 @@
 from neurobench_grasp.bodies.find import body_of, find_body
 from neurobench_grasp.bodies.mujoco_body import MujocoBody
 from neurobench_grasp.bodies.quality import co_contraction, jerk, keypoint_distances
-from neurobench_grasp.bodies.recorded import recorded_kinematics
+from neurobench_grasp.bodies.recorded import (
+    at_lags,
+    goals,
+    joint_kinematics,
+    linear_kinematics,
+    linear_lookahead,
+    muscle_kinematics,
+    quadratic_kinematics,
+)
 from neurobench_grasp.bodies.spec import View
 
 __all__ = [
     "MujocoBody",
     "View",
+    "at_lags",
     "body_of",
     "co_contraction",
     "find_body",
+    "goals",
     "jerk",
+    "joint_kinematics",
     "keypoint_distances",
-    "recorded_kinematics",
+    "linear_kinematics",
+    "linear_lookahead",
+    "muscle_kinematics",
+    "quadratic_kinematics",
 ]

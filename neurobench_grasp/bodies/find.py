@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from neurobench_grasp.bodies.tendons import with_tendons
 from neurobench_grasp.contract import Body, BodySpec, Trials
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import load_registry
@@ -12,18 +13,33 @@ from neurobench_grasp.plugins import load_registry
 def find_body(name: str) -> Body:
     """Return the body of that name.
 
+    Parameters
+    ----------
+    name : str
+        Of a body that a plugin offers, or such a name, a slash and other tendons of its muscles, such as
+        ``myohand/fixed`` or ``myohand/permuted-0``; see :mod:`neurobench_grasp.bodies.tendons`.
+
     Raises
     ------
     UnknownNameError
-        If no plugin offers it; the message suggests near names.
+        If no plugin offers it, the message suggests near names; or if there are no such tendons.
     PluginError
         If two plugins offer it; the message names both.
+    UnsupportedError
+        If the muscles of the body cannot have these tendons.
     """
-    return _built(load_registry().body(name).spec)
+    base, slash, tendons = name.partition("/")
+    return _built(load_registry().body(base).spec, tendons if slash else None)
 
 
-def body_of(trials: Trials) -> Body:
+def body_of(trials: Trials, tendons: str | None = None) -> Body:
     """Return the body of the trials' joint angles.
+
+    Parameters
+    ----------
+    trials : Trials
+    tendons : str, optional
+        Other tendons of its muscles, as in :func:`find_body`.
 
     Raises
     ------
@@ -32,9 +48,9 @@ def body_of(trials: Trials) -> Body:
     """
     if trials.body is None:
         raise UnsupportedError(f"{', '.join(dict.fromkeys(trials.sessions))} has no joint angles of a body.")
-    return find_body(trials.body)
+    return find_body(trials.body if tendons is None else f"{trials.body}/{tendons}")
 
 
 @cache
-def _built(spec: BodySpec) -> Body:
-    return spec.build()
+def _built(spec: BodySpec, tendons: str | None = None) -> Body:
+    return spec.build() if tendons is None else with_tendons(_built(spec), tendons)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,48 @@ def keypoint_positions(body: BodyModel, joint_angles: Floats) -> Floats:
     return sensors[:, body.keypoint_sensors]
 
 
+def endpoint_jacobian(body: BodyModel, joint_angles: Floats) -> tuple[Floats, Floats]:
+    """Return the endpoint and its derivatives by the joint angles, in the body's frame.
+
+    Returns
+    -------
+    position : ndarray, shape (n_steps, n_axes)
+        m.
+    jacobian : ndarray, shape (n_steps, n_axes, n_joints)
+        m/rad.
+    """
+    model = body.model
+    kind, target = body.keypoint_sources[body.endpoint]
+    carrier = model.body(target).id if kind == "body" else int(model.site(target).bodyid[0])
+    frame = model.body(body.frame_body).id
+    positions = "xpos" if kind == "body" else "site_xpos"
+    place = carrier if kind == "body" else model.site(target).id
+    fields = (positions, "xpos", "xmat", "xanchor", "xaxis")
+    points, bodies, turns, anchors, joint_axes = _at_each_step(body, joint_angles, (), fields)
+    point, origin = points[:, place], bodies[:, frame]
+    rotation = turns[:, frame].reshape(-1, 3, 3)
+
+    def moved(by: int, at: Floats) -> Floats:
+        """Velocity of a point at unit velocity of each joint that carries a body, (n_steps, n_joints, 3)."""
+        velocity: Floats = np.cross(joint_axes, at[:, None] - anchors) * _carries(model, by)[:, None]
+        return velocity
+
+    relative = moved(carrier, point) - moved(frame, point)  # the frame moves the point along, too
+    axes = ["xyz".index(axis) for axis in body.endpoint_axes]
+    position = np.einsum("tca,tc->ta", rotation, point - origin)[:, axes]
+    return position, np.einsum("tca,tjc->taj", rotation, relative)[:, axes]
+
+
+def _carries(model: Any, body: int) -> Floats:
+    """Return 1 for each joint that moves a body of the model, else 0, (n_joints,)."""
+    ancestors = {body}
+    while body:
+        body = int(model.body_parentid[body])
+        ancestors.add(body)
+    carries: Floats = np.isin(model.jnt_bodyid, list(ancestors)).astype(np.float64)
+    return carries
+
+
 def _check(body: BodyModel, joint_angles: Floats) -> None:
     if joint_angles.ndim != 2 or joint_angles.shape[1] != len(body.joints):
         raise NgbError(
@@ -112,7 +155,7 @@ def _at_each_step(
         data = mujoco.MjData(model)
         data.act[:] = activation
         views = [getattr(data, field) for field in fields]
-        results = [np.empty((len(angles), len(view))) for view in views]
+        results = [np.empty((len(angles), *view.shape)) for view in views]
         for step, posture in enumerate(angles):
             data.qpos[:] = posture
             for call in calls:  # releases the GIL

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from neurobench_grasp.bodies import kinematics, render, simulator
+from neurobench_grasp.bodies.inverse import inverse_kinematics
 from neurobench_grasp.bodies.posture import posture
 from neurobench_grasp.bodies.spec import BodyModel
 from neurobench_grasp.contract import Bools, Floats, Ints
-from neurobench_grasp.contract.body import MuscleKinematics, Posture
+from neurobench_grasp.contract.body import InferredPosture, MuscleKinematics, Posture
 
 
 class MujocoBody(BodyModel):
@@ -26,6 +27,10 @@ class MujocoBody(BodyModel):
     ) -> Posture:
         """Map recorded joint angles to the body's order and limits."""
         return posture(self, values, columns, joint_map)
+
+    def inverse_kinematics(self, endpoint: Floats, dt: float, offsets: Ints) -> InferredPosture:
+        """Return the postures in which the endpoint follows a recorded path."""
+        return inverse_kinematics(self, endpoint, dt, offsets)
 
     def keypoint_positions(self, joint_angles: Floats) -> Floats:
         """Return the keypoints in the body's frame, m, shape (n_steps, 3 · n_keypoints)."""

@@ -13,6 +13,13 @@ from neurobench_grasp.contract import Floats
 from neurobench_grasp.contract.body import Posture
 from neurobench_grasp.errors import NgbError
 
+TURNS, SHARE = 4 * np.pi, 0.1
+"""Joint angles in rad are refused where more than this share of a joint's samples is beyond two turns.
+
+No joint turns once. A wrapped or offset angle is off by one turn at most, and artefacts are rare, so that
+what was recorded in rad passes; degrees pass only where a joint stays near 0, and are clipped and counted.
+"""
+
 JointMap = Mapping[str, tuple[str, float, float]]
 
 
@@ -30,6 +37,7 @@ def posture(body: BodyModel, values: Floats, columns: Sequence[str], joint_map: 
                 f"Joint-angle column {columns[column]!r} has {gaps} values that are not finite numbers; "
                 "fill the gaps or omit these trials."
             )
+        _check_unit(columns[column], recorded)
         angles[:, body.joints.index(joint)] = sign * recorded + offset
     used = {column for column, _, _ in sources.values()}
     low, high = body.joint_limits.T
@@ -40,6 +48,17 @@ def posture(body: BodyModel, values: Floats, columns: Sequence[str], joint_map: 
         missing=tuple(joint for joint in body.joints if joint not in sources),
         unused=tuple(c for i, c in enumerate(columns) if i not in used),
     )
+
+
+def _check_unit(column: str, recorded: Floats) -> None:
+    """Raise if angles in rad can only be degrees."""
+    beyond = float(np.mean(np.abs(recorded) > TURNS)) if len(recorded) else 0.0
+    if beyond > SHARE:
+        raise NgbError(
+            f"Joint-angle column {column!r} reaches {np.abs(recorded).max():.0f} rad, and more than two "
+            f"turns in {100 * beyond:.0f} % of its samples, so it is in degrees; state that unit (`unit: "
+            "degrees` of the signal in the layout)."
+        )
 
 
 def _sources(

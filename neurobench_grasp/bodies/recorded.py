@@ -12,14 +12,21 @@ from neurobench_grasp.errors import UnsupportedError
 
 LOOK_AHEAD = 0.1
 """Seconds of future movement in the features: the look-ahead of a controller."""
+POSITION_ROLES = ("joint_angle", "position")
+KINEMATIC_ROLES = (*POSITION_ROLES, "velocity")
 
 
-def recorded_kinematics(trials: Trials) -> tuple[str, Ragged]:
-    """Return features of recorded movements.
+def recorded_angles(trials: Trials) -> Ragged | None:
+    """Return the joint angles of a body, unless they only follow from another signal."""
+    return None if trials.inferred_from else trials.joint_angles
 
-    With joint angles of a body: lengths and velocities of its muscles in the recorded posture, now
-    and in the next 100 ms, to match the look-ahead of a controller. Without: the
-    recorded signals, their rates of change and the magnitude of these, over the layout's lags.
+
+def linear_kinematics(trials: Trials) -> Ragged:
+    """Return the kinematics of the moment.
+
+    With recorded joint angles of a body: lengths and velocities of its muscles. Otherwise, also where angles
+    only follow from the hand's position: the kinematic signals that were recorded, their rates of change and
+    the magnitude of these.
 
     Parameters
     ----------
@@ -27,38 +34,121 @@ def recorded_kinematics(trials: Trials) -> tuple[str, Ragged]:
 
     Returns
     -------
-    name : str
-        ``muscle_kinematics`` or ``recorded_signals``.
-    features : Ragged
+    Ragged
         (trial, step, n_features).
 
     Raises
     ------
     UnsupportedError
-        If neither was recorded.
+        If nothing of the movement was recorded.
     """
+    if recorded_angles(trials) is not None:
+        return muscle_kinematics(trials)
+    changes = [(s, _change(s, trials.dt)) for s in _kinematic(trials)]
+    columns = [np.hstack([s.values, v, np.linalg.norm(v, axis=1, keepdims=True)]) for s, v in changes]
+    return Ragged(np.hstack(columns), trials.offsets)
+
+
+def muscle_kinematics(trials: Trials) -> Ragged:
+    """Return lengths and velocities of the body's muscles in the recorded posture.
+
+    Raises
+    ------
+    UnsupportedError
+        If no posture of a body was recorded.
+    """
+    if trials.joint_angles is None:
+        raise UnsupportedError(f"{trials.sessions[0]} has no joint angles, so lengths of muscles are unknown")
+    muscles = body_of(trials).muscle_kinematics(trials.joint_angles.values, trials.dt, trials.offsets)
+    return Ragged(np.hstack([muscles.length, muscles.velocity]), trials.offsets)
+
+
+def joint_kinematics(trials: Trials) -> Ragged:
+    """Return joint angles and their velocities; without a body as `linear_kinematics`."""
+    if trials.joint_angles is None:
+        return linear_kinematics(trials)
+    velocity = _change(trials.joint_angles, trials.dt)
+    return Ragged(np.hstack([trials.joint_angles.values, velocity]), trials.offsets)
+
+
+def goals(trials: Trials) -> Ragged:
+    """Return the movement to come, without the present: what a controller receives as its goal.
+
+    The postures of the next 100 ms (joint angles) or, without a body, the recorded positions (velocities,
+    where only these were recorded).
+    """
+    steps = range(1, max(round(LOOK_AHEAD / trials.dt), 1) + 1)
     if trials.joint_angles is not None:
-        muscles = body_of(trials).muscle_kinematics(trials.joint_angles.values, trials.dt, trials.offsets)
-        now = Ragged(np.hstack([muscles.length, muscles.velocity]), trials.offsets)
-        return "muscle_kinematics", _at_lags(now, range(round(LOOK_AHEAD / trials.dt) + 1))
-    if not trials.signals:
-        raise UnsupportedError(
-            f"{trials.sessions[0]} has neither joint angles nor other behavioural signals that a model may "
-            "see (EMG is none of them), so the recorded movement is unknown; you can still score your own "
-            "activations (--activations)."
-        )
-    first, last = (round(lag / trials.dt) for lag in trials.signal_lags)
-    now = Ragged(np.hstack([_with_change(s, trials.dt) for s in trials.signals.values()]), trials.offsets)
-    return "recorded_signals", _at_lags(now, range(first, last + 1))
+        return at_lags(trials.joint_angles, steps)
+    positions = np.hstack([s.values for s in _kinematic(trials, POSITION_ROLES)])
+    return at_lags(Ragged(positions, trials.offsets), steps)
 
 
-def _with_change(signal: Ragged, dt: float) -> Floats:
-    """Append each column's rate of change, and its magnitude over all columns."""
-    change = np.concatenate([np.gradient(trial, dt, axis=0) for trial in signal])
-    return np.hstack([signal.values, change, np.linalg.norm(change, axis=1, keepdims=True)])
+def linear_lookahead(trials: Trials) -> Ragged:
+    """Return the kinematics of a window of time, to match what a controller sees: see `linear_kinematics`.
+
+    With recorded joint angles of a body now and in the next 100 ms; without, over the layout's lags.
+    """
+    first, last = (0.0, LOOK_AHEAD) if recorded_angles(trials) is not None else trials.signal_lags
+    steps = range(round(first / trials.dt), round(last / trials.dt) + 1)
+    return at_lags(linear_kinematics(trials), steps)
 
 
-def _at_lags(features: Ragged, lags: Sequence[int]) -> Ragged:
+def quadratic_kinematics(trials: Trials, train: Sequence[int]) -> Ragged:
+    """Return position, velocity and acceleration of the moment, with their squares and products.
+
+    Of the recorded joint angles of a body or, without, of the recorded positions (of velocities, where only
+    these were recorded).
+
+    Parameters
+    ----------
+    trials : Trials
+    train : sequence of int
+        Trials by which each is standardised before products are formed.
+
+    Returns
+    -------
+    Ragged
+        (trial, step, n · (n + 3) / 2) for n linear terms.
+
+    Raises
+    ------
+    UnsupportedError
+        If nothing of the movement was recorded.
+    """
+    angles = recorded_angles(trials)
+    positions = [angles] if angles is not None else _kinematic(trials, POSITION_ROLES)
+    only_velocity = angles is None and not set(POSITION_ROLES) & set(trials.roles.values())
+    terms = [Ragged(np.hstack([p.values for p in positions]), trials.offsets)]
+    for _ in range(1 if only_velocity else 2):
+        terms.append(Ragged(_change(terms[-1], trials.dt), trials.offsets))
+    linear = np.hstack([term.values for term in terms])
+    known = Ragged(linear, trials.offsets).select(train).values
+    scale = known.std(0)
+    linear = (linear - known.mean(0)) / np.where(scale > 0, scale, 1.0)
+    one, other = np.triu_indices(linear.shape[1])
+    return Ragged(np.hstack([linear, linear[:, one] * linear[:, other]]), trials.offsets)
+
+
+def _kinematic(trials: Trials, preferred: Sequence[str] = KINEMATIC_ROLES) -> list[Ragged]:
+    """Choose recorded signals of the preferred roles, else of any kinematic role, else all."""
+    for roles in (preferred, KINEMATIC_ROLES, None):
+        found = [s for name, s in trials.signals.items() if roles is None or trials.roles.get(name) in roles]
+        if found:
+            return found
+    raise UnsupportedError(
+        f"{trials.sessions[0]} has neither joint angles nor other behavioural signals that a model may see "
+        "(EMG is none of them), so the recorded movement is unknown; you can still score your own "
+        "activations (--activations)."
+    )
+
+
+def _change(signal: Ragged, dt: float) -> Floats:
+    """Rate of change of each column, by central differences (one-sided at a trial's ends)."""
+    return np.concatenate([np.gradient(trial, dt, axis=0) for trial in signal])
+
+
+def at_lags(features: Ragged, lags: Sequence[int]) -> Ragged:
     """Concatenate features at several lags (steps; positive: later), held at a trial's ends."""
     trials = []
     for trial in features:

@@ -19,6 +19,8 @@ from neurobench_grasp.threads import usable_cores
 
 TORQUE_FRACTION = 0.25
 """Fraction of the muscles' joint-torque capacity that a motor has: a joint's muscles never all contract."""
+LEAST_ARM = 1e-4
+"""Moment arm in the neutral posture, m, above which a muscle counts as crossing a joint."""
 
 
 @cache
@@ -93,7 +95,8 @@ def moved_parts(body: BodyModel, action: str) -> Bools:
     ndarray of bool, shape (n_actions, n_parts)
     """
     of_joint = body.joints_in_parts
-    moved: Bools = (abs(_muscles_in_neutral(body)[0]) > 1e-4) @ of_joint if action == "muscle" else of_joint
+    crosses = abs(_muscles_in_neutral(body)[0]) > LEAST_ARM
+    moved: Bools = crosses @ of_joint if action == "muscle" else of_joint
     moved.setflags(write=False)
     return moved
 

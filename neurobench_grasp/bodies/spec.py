@@ -85,6 +85,10 @@ class BodyModel:
         Joints that a figure shows, with their labels. Default: the first six.
     view : View, optional
         Without it, the body cannot be drawn.
+    endpoint : str
+        Keypoint whose recorded position determines postures; empty if none does.
+    endpoint_axes : tuple of str
+        Its coordinates that are recorded, among ``x``, ``y`` and ``z`` of the body's frame.
     control_step : float
         Seconds.
     physics_steps : int
@@ -103,6 +107,8 @@ class BodyModel:
     neutral_angles: Mapping[str, float]
     labels: Mapping[str, str] = field(default_factory=dict)
     view: View | None = None
+    endpoint: str = ""
+    endpoint_axes: tuple[str, ...] = ("x", "y", "z")
     control_step: float = CONTROL_STEP
     physics_steps: int = PHYSICS_STEPS
 

@@ -11,23 +11,24 @@ import difflib
 import functools
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from neurobench_grasp.checks.catalogue import checks_of, outcome, why_not
 from neurobench_grasp.checks.plugin import Loaded
-from neurobench_grasp.checks.processes import Child, EndedError
+from neurobench_grasp.checks.processes import ending_of, process_of
 from neurobench_grasp.checks.rules import Check, CheckResult, Report
 from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError, UnknownNameError
 from neurobench_grasp.plugins import canonical
+from neurobench_grasp.sandbox.process import Process, ProcessError
 
 __all__ = ["CheckResult", "Limits", "Report", "planned", "run_checks"]
 
-N_OBJECTS, N_REPEATS = 6, 4
-"""Options of the sample session."""
+START_S = 60.0
+"""Seconds to list plugins, or to make the session to try them on."""
 
 
 @dataclass(frozen=True)
@@ -121,26 +122,23 @@ def run_checks(name: str, limits: Limits | None = None, *, progress: Progress = 
 
 
 def _survey(limits: Limits) -> list[Plugin]:
-    """List the offers of every plugin; one that hangs or crashes gets no offers and is not loaded again."""
-    found: dict[tuple[str, str], Plugin] = {}
-    without: list[list[str]] = []
-    while True:
-        begun: dict[str, Any] = {}
-        with tempfile.TemporaryDirectory(prefix="ngb-check-") as folder:
+    """List the offers of every plugin; one that hangs or crashes has none, and the next a new process."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ngb-check-") as folder,
+        process_of(Path(folder), limits.import_s) as process,
+    ):
+        try:
+            found = process.ask("found", seconds=START_S)
+        except ProcessError as error:
+            raise NgbError(f"No plugin could be inspected: the process {ending_of(error)}.") from error
+        plugins = []
+        for about in found:
             try:
-                for sent in Child(Path(folder)).run({"task": "survey", "without": without}, limits.import_s):
-                    begun = sent.get("begins", begun)
-                    if "offers" in sent:
-                        offers = tuple((kind, name) for kind, name in sent["offers"])
-                        key = sent["distribution"], sent["name"]
-                        found[key] = Plugin(sent["name"], sent["distribution"], sent["version"], offers)
-                return list(found.values())
-            except EndedError as error:
-                if not begun:
-                    raise NgbError(f"No plugin could be inspected: the process {error}.") from error
-                key = begun["distribution"], begun["name"]
-                found[key] = Plugin(begun["name"], begun["distribution"], begun["version"])
-                without.append(list(key))
+                facts = process.ask("load", plugin=about["name"], distribution=about["distribution"])
+            except ProcessError:
+                facts = {"offers": []}
+            plugins.append(Plugin(**about, offers=tuple((kind, name) for kind, name in facts["offers"])))
+        return plugins
 
 
 def _wanted(name: str, found: Sequence[Plugin]) -> list[tuple[Plugin, tuple[tuple[str, str], ...]]]:
@@ -162,15 +160,16 @@ def _wanted(name: str, found: Sequence[Plugin]) -> list[tuple[Plugin, tuple[tupl
 
 def _plugin_rows(plugin: Plugin, found: Sequence[Plugin], limits: Limits) -> list[CheckResult]:
     """Load a plugin in a fresh interpreter and run the checks of kind ``plugin``."""
-    order = {"task": "load", "plugin": plugin.name, "distribution": plugin.distribution}
     facts: dict[str, Any] = {}
     ending = ""
-    with tempfile.TemporaryDirectory(prefix="ngb-check-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="ngb-check-") as folder,
+        process_of(Path(folder), limits.import_s) as process,
+    ):
         try:
-            for sent in Child(Path(folder)).run(order, limits.import_s):
-                facts = sent
-        except EndedError as error:
-            ending = str(error)
+            facts = process.ask("load", plugin=plugin.name, distribution=plugin.distribution)
+        except ProcessError as error:
+            ending = ending_of(error)
     loaded = Loaded(facts, ending, _clashes(plugin, found), limits.import_s, limits.import_mb)
     statuses: dict[str, str] = {}
     rows = []
@@ -199,53 +198,40 @@ class _Subject:
 
     def rows(self) -> list[CheckResult]:
         """Run all its checks; one that ends its process fails, and the rest run in a new one."""
-        done: dict[str, CheckResult] = {}
         checks = checks_of(self.kind)
+        done: dict[str, CheckResult] = {}
         with tempfile.TemporaryDirectory(prefix="ngb-check-") as text:
             folder = Path(text)
             _place_recording(folder)
             for fresh in (False, True):
-                while left := [one for one in checks if one.fresh == fresh and one.name not in done]:
-                    statuses = {row.check: row.status for row in done.values()}
-                    if why := why_not(left[0], statuses):
-                        self._note(done, left[0].name, "not run", why)
-                    else:
-                        self._run_process(folder, left, done)
+                seconds = self.limits.check_s
+                with process_of(folder, seconds, shares=self.kind == "dataset") as process:
+                    for one in (c for c in checks if c.fresh == fresh):
+                        done[one.name] = self._outcome(process, one, folder, done)
         return [done[one.name] for one in checks]
 
-    def _run_process(self, folder: Path, left: Sequence[Check], done: dict[str, CheckResult]) -> None:
-        """Run the remaining checks in one process; at least the first of them is done afterwards."""
-        order = {
-            "task": "check",
-            "kind": self.kind,
-            "subject": self.name,
-            "plugin": self.plugin.name,
-            "distribution": self.plugin.distribution,
-            "folder": str(folder),
-            "sample": str(_sample()),
-            "fresh": left[0].fresh,
-            "network": self.kind == "dataset",
-            "statuses": {row.check: row.status for row in done.values()},
-        }
-        now = left[0].name
-        try:
-            for sent in self._messages(order, folder):
-                if "begins" in sent:
-                    now = sent["begins"]
-                    self.progress(f"{self.kind} {self.name}: {now}")
-                else:
-                    self._note(done, sent["check"], sent["status"], sent["message"], sent["seconds"])
-        except EndedError as error:
-            self._note(done, now, "fail", f"It {error}. {_advice(str(error))}")
-
-    def _messages(self, order: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
-        return Child(folder, shares=self.kind == "dataset").run(order, self.limits.check_s)
-
-    def _note(
-        self, done: dict[str, CheckResult], name: str, status: str, message: str, seconds: float = 0.0
-    ) -> None:
-        rule = next(one.rule for one in checks_of(self.kind) if one.name == name)
-        done[name] = CheckResult(f"{self.kind} {self.name}", name, rule, status, message, seconds)
+    def _outcome(
+        self, process: Process, one: Check, folder: Path, done: Mapping[str, CheckResult]
+    ) -> CheckResult:
+        statuses = {row.check: row.status for row in done.values()}
+        if why := why_not(one, statuses):
+            result: dict[str, Any] = {"status": "not run", "message": why}
+        else:
+            self.progress(f"{self.kind} {self.name}: {one.name}")
+            order = {
+                "kind": self.kind,
+                "subject": self.name,
+                "plugin": self.plugin.name,
+                "distribution": self.plugin.distribution,
+                "folder": str(folder),
+                "sample": str(_sample()),
+            }
+            try:
+                result = process.ask("check", name=one.name, statuses=statuses, order=order)
+            except ProcessError as error:
+                ending = ending_of(error)
+                result = {"status": "fail", "message": f"It {ending}. {_advice(ending)}"}
+        return CheckResult(f"{self.kind} {self.name}", one.name, one.rule, **result)
 
 
 def _advice(ending: str) -> str:
@@ -256,16 +242,21 @@ def _advice(ending: str) -> str:
 
 @functools.cache
 def _sample() -> Path:
-    """Return a folder with a serialised session, and with one as an NWB file; made once for all plugins."""
-    import atexit
+    """Return a folder with a serialised session, and with one as an NWB file; made once for all plugins.
 
-    from neurobench_grasp.checks.sample_session import sample_trials, write_sample
-    from neurobench_grasp.sandbox.wire import write_packed
+    A subprocess makes it, since bodies are found among plugins.
+    """
+    import atexit
 
     folder = Path(tempfile.mkdtemp(prefix="ngb-check-sample-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    write_packed(folder, sample_trials(N_OBJECTS, N_REPEATS))
-    write_sample(folder / "session.nwb")
+    with process_of(folder, START_S) as process:
+        try:
+            process.ask("sample", folder=str(folder))
+        except ProcessError as error:
+            raise NgbError(
+                f"The session to try plugins on could not be made: the process {ending_of(error)}."
+            ) from error
     return folder
 
 

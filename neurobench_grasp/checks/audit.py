@@ -1,7 +1,7 @@
 """Record side effects of a plugin: files that it opens, pickles, processes and the network.
 
 Python reports these through audit events. Files opened by C libraries are detected by a wrapper around
-h5py, by inotify on Linux, and by listing the folders before and after.
+h5py, by the access times of recordings, and by listing the folders before and after.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
-
-from neurobench_grasp.checks.access_monitor import AccessMonitor
 
 RECORDINGS = (".nwb", ".h5", ".hdf5", ".mat")
 NETWORK = {
@@ -85,7 +83,9 @@ class Audit:
         self._allowed = tuple(f"{folder}{os.sep}" for folder in allowed)
         self._before = {path for folder in watched for path in folder.rglob("*")}
         self._watching = False
-        self._monitor = AccessMonitor(traps)
+        self._traps = [path for path in traps.rglob("*") if path.is_file()]
+        for path in self._traps:
+            os.utime(path, (0, path.stat().st_mtime))
         sys.addaudithook(self._on_event)
         _wrap_loaders(self._loaded)
 
@@ -100,13 +100,17 @@ class Audit:
 
     def seen(self, *kinds: str) -> list[Event]:
         """Return the recorded events without duplicates."""
-        if "neurons" in kinds and self._monitor.touched() and not self._of("neurons"):
-            self.events.append(Event("neurons", "opens a recording in the cache folder", ""))
+        if "neurons" in kinds and self._were_read() and not self._of("neurons"):
+            self.events.append(Event("neurons", "reads a recording in the cache folder", ""))
         if "neurons" in kinds and GENERATOR in sys.modules:
             self.events.append(Event("neurons", f"imports {GENERATOR}, which generates those of demo", ""))
         if "write" in kinds:
             self._look_for_files()
         return list(dict.fromkeys(event for kind in kinds for event in self._of(kind)))
+
+    def _were_read(self) -> bool:
+        """Whether a recording was read by any means; unknown where files are mounted without access times."""
+        return any(path.stat().st_atime > 0 for path in self._traps)
 
     def _of(self, kind: str) -> list[Event]:
         return [event for event in self.events if event.kind == kind]

@@ -1,4 +1,4 @@
-"""Checks of a controller: how it moves the hand, and open passes of its network."""
+"""Checks of a controller: how it moves a body, and open passes of its network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BEYOND = 0.3
 
 
 def track(case: ModelCase, trials: Trials, goal: Goal | None = None) -> Tracking:
-    """Run the hand in closed loop.
+    """Run the body in closed loop.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def track(case: ModelCase, trials: Trials, goal: Goal | None = None) -> Tracking
 
 @check("controller", "fits")
 def tracks(case: ModelCase) -> None:
-    """Its hand moves at every step, within the joint limits."""
+    """Its body moves at every step, within the joint limits."""
     found, body = track(case, case.probe), body_of(case.probe)
     widths = {
         "joint_angles": len(body.joints),
@@ -73,13 +73,13 @@ def tracks_repeatably(case: ModelCase) -> None:
     disturb(5)
     if differs(first.values, track(case, case.probe).keypoints.values, SAME).any():
         raise Broken(
-            "The hand moves differently when the same trials are repeated: sample no actions in `track`, and "
+            "The body moves differently when the same trials are repeated: sample no actions in `track`, and "
             "reset at the start of every trial."
         )
     alone = track(case, case.probe.select([1])).keypoints
     if differs(first[1], alone[0], ROUNDING).any():
         raise Broken(
-            "A trial's hand moves differently without the other trials; reset at the start of every trial."
+            "A trial's body moves differently without the other trials; reset at the start of every trial."
         )
 
 
@@ -100,13 +100,13 @@ def takes_goals(case: ModelCase) -> None:
     intact = track(case, case.probe).keypoints.values
     if differs(intact, track(case, case.probe, Goal("embedding", own)).keypoints.values, ROUNDING).any():
         raise Broken(
-            "With its own embedding as goal the hand moves differently; `track(trials, "
+            "With its own embedding as goal the body moves differently; `track(trials, "
             "goal=Goal('embedding', embed(trials)))` must be `track(trials)`."
         )
     if not differs(
         intact, track(case, case.probe, Goal("embedding", _other(own))).keypoints.values, 0.0
     ).any():
-        raise Broken("The hand ignores `goal`; in `track`, it must replace the reference at each step.")
+        raise Broken("The body ignores `goal`; in `track`, it must replace the reference at each step.")
 
 
 @check("controller", "takes_goals")
@@ -127,7 +127,7 @@ def takes_postures(case: ModelCase) -> None:
         ) from error
     if not differs(track(case, case.probe).keypoints.values, found.keypoints.values, 0.0).any():
         raise Broken(
-            "The hand ignores goals of the kind 'joint_angles'; in `track`, these postures must "
+            "The body ignores goals of the kind 'joint_angles'; in `track`, these postures must "
             "replace the reference."
         )
 

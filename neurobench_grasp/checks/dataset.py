@@ -41,7 +41,7 @@ class DatasetCase(Audited):
         from neurobench_grasp.data import load_session
 
         if path not in self._read:
-            self._read[path] = load_session(path, self.spec.layout)
+            self._read[path] = load_session(path, self.spec.layout, quarantine=False)
         return self._read[path]
 
 

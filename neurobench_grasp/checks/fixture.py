@@ -18,7 +18,8 @@ from neurobench_grasp.alignment.clock import clock_of
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.checks.audit import Audit
 from neurobench_grasp.checks.rules import Broken
-from neurobench_grasp.contract import Activations, Bools, Ragged, Trials
+from neurobench_grasp.checks.sample_session import sample_trials
+from neurobench_grasp.contract import DEFAULT_BODY, Activations, Bools, Ragged, Trials
 from neurobench_grasp.errors import NgbError
 
 SEED = 0
@@ -59,15 +60,23 @@ class ModelCase(Audited):
     scratch : path
         Folder for files passed to a second process.
     distribution : str
-    session : AlignedSession
-        Of whose trials some are for fitting, and some are held out.
+    sample : AlignedSession
+        Of whose trials some are for fitting, and some are held out; movements of the default body.
     """
 
     spec: Any = None
 
-    def __init__(self, audit: Audit, scratch: Path, distribution: str, session: AlignedSession) -> None:
-        self.audit, self.scratch, self.distribution, self.session = audit, scratch, distribution, session
+    def __init__(self, audit: Audit, scratch: Path, distribution: str, sample: AlignedSession) -> None:
+        self.audit, self.scratch, self.distribution, self.sample = audit, scratch, distribution, sample
         self.edited: dict[str, str] = {}
+
+    @cached_property
+    def session(self) -> AlignedSession:
+        """The sample, with movements of the body that the model moves."""
+        body = self.spec.body
+        if body in (None, DEFAULT_BODY):
+            return self.sample
+        return self.call(f"body {body}", lambda: sample_trials(body))  # may run another plugin's code
 
     @property
     def trials(self) -> Trials:

@@ -24,6 +24,8 @@ from neurobench_grasp.checks.fixture import (
 from neurobench_grasp.checks.rules import Broken, check
 from neurobench_grasp.checks.side_effects import shipped_files
 from neurobench_grasp.contract import LOOK_AHEAD_S, Bools, Controller, Ints, Model, ModelCard, Ragged, Trials
+from neurobench_grasp.errors import NgbError
+from neurobench_grasp.plugins import load_registry
 
 STATE, REFERENCE = "state.npz", "reference.npz"
 """File passed from the first process to the second."""
@@ -52,6 +54,16 @@ def names_its_weights(case: ModelCase) -> None:
 
 
 @check("model")
+def names_its_body(case: ModelCase) -> None:
+    """The body that it moves is installed."""
+    try:
+        if case.spec.body is not None:
+            load_registry().body(case.spec.body)
+    except NgbError as error:
+        raise Broken(f"Its ModelSpec names a body that cannot be used: {error}") from error
+
+
+@check("model")
 def builds(case: ModelCase) -> None:
     """`build` returns an object with a model's methods."""
     model = case.build()
@@ -67,7 +79,7 @@ def builds(case: ModelCase) -> None:
             raise Broken(f"`{method}` cannot be called as {method}({wanted}): {error}.") from error
 
 
-@check("model", "builds")
+@check("model", "builds", "names_its_body")
 def fits(case: ModelCase) -> None:
     """It fits a few trials quickly."""
     assert case.fitted is not None

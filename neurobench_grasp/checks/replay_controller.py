@@ -74,7 +74,7 @@ def context_of(session: AlignedSession, seed: int) -> Context:
 
     return Context(
         sessions=(session,),
-        splits=make_splits({session.id: session.conditions}),
+        splits=make_splits({session.id: session.conditions})[0],
         model=LazyModel(ReplayController, moves_body=True, seed=seed),
         decoder=DecoderSpec("ridge", build=RidgeDecoder, summary="ridge regression"),
         stages=lambda stage, session, make, **inputs: make(),

@@ -1,4 +1,4 @@
-"""A small synthetic session: a hand grasps a few objects, and units follow its joints."""
+"""A small synthetic session: a body takes a posture for each of a few objects, and units follow joints."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import numpy as np
 from neurobench_grasp.alignment.align import align
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.bodies import find_body
-from neurobench_grasp.contract import DEFAULT_BODY, Floats, Ints, Session, Signal
+from neurobench_grasp.contract import DEFAULT_BODY, Body, Floats, Ints, Session, Signal
 
 PACE = 2.6
 """Seconds between the movements of successive trials."""
+N_OBJECTS, N_REPEATS = 6, 4
+"""Options of the session on which plugins are tried."""
 AREAS = ("M1", "M1", "M1", "S1", "S1", "S1")
 
 
-def sample_session(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Session:
+def sample_session(
+    n_objects: int = 4, n_repeats: int = 3, seed: int = 0, body: str = DEFAULT_BODY
+) -> Session:
     """Make a session in memory.
 
     Trials have unequal lengths. In addition to joint angles there is a signal ``position`` of two columns.
@@ -26,19 +30,28 @@ def sample_session(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Ses
     ----------
     n_objects, n_repeats : int
     seed : int
+    body : str
+        Name of the body that moves.
+
+    Raises
+    ------
+    UnknownNameError
+        If no plugin offers the body.
     """
     from neurobench_grasp.data import session_from_arrays
 
-    rng = np.random.default_rng(seed)
+    rng, moved = np.random.default_rng(seed), find_body(body)
+    n_joints = len(moved.joints)  # a single one drives all units
     n = n_objects * n_repeats
     onset = 1.0 + PACE * np.arange(n, dtype=np.float64)
     contact = onset + rng.uniform(0.35, 0.75, n)
     times: Floats = np.arange(0, onset[-1] + PACE, 0.02) + 0.01
-    angles = _grasping(times, onset, contact, np.arange(n) % n_objects, rng)
+    angles = _grasping(moved, times, onset, contact, np.arange(n) % n_objects, rng)
+    drives = [angles[:, (3 + 3 * unit) % n_joints] for unit in range(len(AREAS))]
     session = session_from_arrays(
         id=f"sample_{seed}",
         subject="sample",
-        spike_times={str(unit): _spikes(angles[:, 3 + 3 * unit], times, rng) for unit in range(len(AREAS))},
+        spike_times={str(unit): _spikes(drive, times, rng) for unit, drive in enumerate(drives)},
         areas={str(unit): area for unit, area in enumerate(AREAS)},
         trials={
             "start": (onset - 0.8).tolist(),
@@ -47,17 +60,18 @@ def sample_session(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Ses
             "move_onset": onset.tolist(),
             "contact": contact.tolist(),
         },
-        joint_angles={joint: angles[:, i] for i, joint in enumerate(find_body(DEFAULT_BODY).joints)},
+        joint_angles=dict(zip(moved.joints, angles.T, strict=True)),
         angle_times=times,
+        body=body,
     )
-    course = angles[:, :2] @ np.array([[0.3, 0.1], [0.1, 0.2]])
+    course = angles[:, [0, 1 % n_joints]] @ np.array([[0.3, 0.1], [0.1, 0.2]])
     position = Signal("position", "position", ("x", "y"), "m", times, course)
     return replace(session, signals={**session.signals, position.name: position})
 
 
-def sample_trials(n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> AlignedSession:
-    """Cut a sample session into trials, as for scoring."""
-    return align(sample_session(n_objects, n_repeats, seed))
+def sample_trials(body: str = DEFAULT_BODY) -> AlignedSession:
+    """Cut the session on which models, protocols and decoders are tried into trials, as for scoring."""
+    return align(sample_session(N_OBJECTS, N_REPEATS, body=body))
 
 
 def write_sample(path: Path, n_objects: int = 4, n_repeats: int = 3, seed: int = 0) -> Path:
@@ -79,10 +93,9 @@ def write_sample(path: Path, n_objects: int = 4, n_repeats: int = 3, seed: int =
 
 
 def _grasping(
-    times: Floats, onset: Floats, contact: Floats, objects: Ints, rng: np.random.Generator
+    body: Body, times: Floats, onset: Floats, contact: Floats, objects: Ints, rng: np.random.Generator
 ) -> Floats:
     """Return minimum-jerk movements from rest to an object's posture and back, (n_times, n_joints) in rad."""
-    body = find_body(DEFAULT_BODY)
     (low, high), rest = body.joint_limits.T, body.neutral
     closed = rest + 0.3 * rng.standard_normal((objects.max() + 1, len(rest)))
     target = closed[objects] + 0.05 * rng.standard_normal((len(onset), len(rest)))

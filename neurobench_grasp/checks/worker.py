@@ -1,12 +1,8 @@
-"""The process in which a plugin is checked; :mod:`neurobench_grasp.checks.processes` starts it.
-
-It announces every step as one line of JSON before taking it, so that the parent knows what hung or crashed.
-"""
+"""What a process serves in which plugins are checked; :mod:`neurobench_grasp.checks.processes` starts it."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import resource
 import sys
@@ -16,83 +12,72 @@ from pathlib import Path
 from typing import Any
 
 from neurobench_grasp import plugins
-from neurobench_grasp.sandbox.limits import without_network
 
-Send = Callable[..., None]
 HEAVY = ("jax", "mujoco", "pynwb", "stable_baselines3", "tensorflow", "torch")
 """Packages that are slow to import or need much memory."""
 MIB = 1 << 20
 
 
-def main() -> None:
-    """Run the task given as JSON in the first argument."""
-    order = json.loads(sys.argv[1])
-    send = _result_stream()
-    if not order.get("network"):
-        without_network()
-    TASKS[order["task"]](order, send)
-    send(done=True)
+class Checker:
+    """Lists, loads and checks plugins, one request at a time, so that it is known which one hung or crashed.
+
+    Parameters
+    ----------
+    progress : callable
+    """
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self.case: Any = None
+
+    def do_found(self) -> list[dict[str, str]]:
+        """List the plugins, without loading any."""
+        return [
+            {"name": info.name, "distribution": info.distribution, "version": info.version}
+            for info, _ in plugins.found_plugins()
+        ]
+
+    def do_load(self, plugin: str, distribution: str) -> dict[str, Any]:
+        """Load one plugin; report its offers, and time and memory that this takes in a fresh interpreter."""
+        entry_point = _entry_point(plugin, distribution)
+        before, started = _memory(), time.monotonic()
+        facts = _loaded(entry_point)
+        seconds, memory = time.monotonic() - started, (_memory() - before) / MIB
+        heavy = [name for name in HEAVY if name in sys.modules]
+        return {**facts, "seconds": round(seconds, 3), "megabytes": round(memory, 1), "heavy": heavy}
+
+    def do_check(self, name: str, statuses: Mapping[str, str], order: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one check of one offer of a plugin."""
+        from neurobench_grasp.checks import catalogue
+
+        if self.case is None:
+            self.case = _case(order)
+        one = next(c for c in catalogue.checks_of(order["kind"]) if c.name == name)
+        started = time.monotonic()
+        status, message = catalogue.outcome(one, self.case, statuses)
+        return {"status": status, "message": message, "seconds": round(time.monotonic() - started, 3)}
+
+    def do_sample(self, folder: str) -> None:
+        """Write the session on which models, protocols and decoders are tried, without installed plugins."""
+        from neurobench_grasp.checks.sample_session import sample_trials, write_sample
+        from neurobench_grasp.sandbox.wire import write_packed
+
+        installed = {info.name for info, _ in plugins.found_plugins()} - {plugins.BUILTIN.name}
+        os.environ["NGB_DISABLE_PLUGINS"] = ",".join(installed)  # one that hangs would prevent all checks
+        write_packed(Path(folder), sample_trials())
+        write_sample(Path(folder) / "session.nwb")
 
 
-def _result_stream() -> Send:
-    """Return a function that sends a message; all other output goes to standard error."""
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def send(**message: Any) -> None:
-        stream.write(json.dumps(message) + "\n")
-        stream.flush()
-
-    return send
-
-
-def survey(order: Mapping[str, Any], send: Send) -> None:
-    """Report the offers of every plugin except those in ``without``."""
-    for info, entry_point in plugins.found_plugins():
-        if [info.distribution, info.name] in order["without"]:
-            continue
-        about = {"name": info.name, "distribution": info.distribution, "version": info.version}
-        send(begins=about)
-        send(**about, **_loaded(entry_point))
-
-
-def load(order: Mapping[str, Any], send: Send) -> None:
-    """Load one plugin in a fresh interpreter, and report time and memory."""
-    entry_point = _entry_point(order)
-    send(begins=order["plugin"])
-    before, started = _memory(), time.monotonic()
-    facts = _loaded(entry_point)
-    seconds, memory = time.monotonic() - started, (_memory() - before) / MIB
-    heavy = [name for name in HEAVY if name in sys.modules]
-    send(**facts, seconds=round(seconds, 3), megabytes=round(memory, 1), heavy=heavy)
-
-
-def check(order: Mapping[str, Any], send: Send) -> None:
-    """Run the checks of one offer of a plugin, except those in ``statuses``."""
+def _case(order: Mapping[str, Any]) -> Any:
+    """Return the fixture for the checks of one offer of a plugin."""
     from neurobench_grasp.checks import catalogue
 
-    statuses = dict(order["statuses"])
     case = catalogue.fixture_of(order, _files(order["distribution"]))
     with case.audit.watch():
-        specs = plugins.specs_of(_entry_point(order))
+        specs = plugins.specs_of(_entry_point(order["plugin"], order["distribution"]))
     case.spec = next(
         s for s in specs if (plugins.KINDS[type(s)], s.name) == (order["kind"], order["subject"])
     )
-    for one in catalogue.checks_of(order["kind"]):
-        if one.name in statuses or one.fresh != order["fresh"]:
-            continue
-        send(begins=one.name)
-        started = time.monotonic()
-        status, message = catalogue.outcome(one, case, statuses)
-        statuses[one.name] = status
-        send(check=one.name, status=status, message=message, seconds=round(time.monotonic() - started, 3))
-
-
-TASKS: Mapping[str, Callable[[Mapping[str, Any], Send], None]] = {
-    "survey": survey,
-    "load": load,
-    "check": check,
-}
+    return case
 
 
 def _loaded(entry_point: importlib.metadata.EntryPoint | None) -> dict[str, Any]:
@@ -111,8 +96,8 @@ def _of_card(error: BaseException) -> bool:
     return "model card" in str(error) or "ModelCard." in str(error)
 
 
-def _entry_point(order: Mapping[str, Any]) -> importlib.metadata.EntryPoint | None:
-    wanted = (order["plugin"], order["distribution"])
+def _entry_point(plugin: str, distribution: str) -> importlib.metadata.EntryPoint | None:
+    wanted = plugin, distribution
     return next(entry for info, entry in plugins.found_plugins() if (info.name, info.distribution) == wanted)
 
 
@@ -128,7 +113,3 @@ def _memory() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-if __name__ == "__main__":
-    main()

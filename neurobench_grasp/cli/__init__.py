@@ -27,7 +27,7 @@ from neurobench_grasp.cli import (
 from neurobench_grasp.cli.terminal import Command
 
 app = typer.Typer(
-    help="Score models of the primate sensorimotor system during grasping.",
+    help="Score models of the primate sensorimotor system while it moves hand and arm.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -70,4 +70,4 @@ def main(
         bool, typer.Option("--debug", help="Show tracebacks and the warnings of libraries.")
     ] = False,
 ) -> None:
-    """Score models of the primate sensorimotor system during grasping."""
+    """Score models of the primate sensorimotor system while it moves hand and arm."""

@@ -25,7 +25,8 @@ def leaderboard(
         list[Path] | None,
         typer.Argument(
             metavar="[DIR]...",
-            help="Run folders or folders of records (default: ngb-runs and the reviewed results).",
+            help="Run folders, submissions, folders of records, or folders of these "
+            "(default: ngb-runs and the reviewed results).",
         ),
     ] = None,
     html: Annotated[
@@ -45,7 +46,7 @@ def leaderboard(
         note(f"left out: {problem}")
     rows = rank_models(scored)
     if not scored and problems:
-        raise NgbError("None of these could be read; name run folders or folders of records.")
+        raise NgbError("None of these has records; name run folders, submissions or folders of records.")
     if not rows:
         note("There are no scores to rank yet; make one with `ngb score --model NAME`.")
     boards = [list(group) for _, group in groupby(rows, key=lambda row: [row[key] for key in BOARD])]
@@ -54,14 +55,15 @@ def leaderboard(
 
 
 def default_folders() -> list[Path]:
-    """Folders that are read by default: local runs and the reviewed submissions."""
+    """Folders that are read by default: local runs and the reviewed submissions, as far as there are any."""
     from neurobench_grasp.resources import resource
 
+    runs = [RUNS] if (RUNS / "records").is_dir() else []
     try:
-        reviewed = sorted(folder for folder in resource("registry/results").iterdir() if folder.is_dir())
+        reviewed = resource("registry/results")
     except NgbError:  # none yet
-        reviewed = []
-    return [*([RUNS] if RUNS.is_dir() else []), *reviewed]
+        return runs
+    return [*runs, reviewed] if any(reviewed.iterdir()) else runs
 
 
 def _site(folders: list[Path], to: Path) -> Result:
@@ -111,7 +113,7 @@ def title(board: Mapping[str, Any]) -> str:
     kind = "synthetic self-test" if board["synthetic"] else "recordings"
     frozen = f", trained on {board['trained_on']}" if board["trained_on"] else ""
     return (
-        f"{board['area'] or 'hand'} on {board['dataset']} ({kind}, data {board['dataset_sha256'][:8]}), "
+        f"{board['area'] or 'movement'} on {board['dataset']} ({kind}, data {board['dataset_sha256'][:8]}), "
         f"{board['protocol']} v{board['version']} (settings {board['settings_sha256'][:8]}){frozen}"
     )
 

@@ -27,14 +27,15 @@ def bodies(
     if name is not None:
         if to is not None:
             raise typer.BadParameter("writes all bodies; leave out the name", param_hint="--to")
-        return _one(registry.body(name).spec)
+        return _one(name)
     return _all(registry.bodies()) if to is None else _page([p.spec for p in registry.bodies()], to)
 
 
-def _one(spec: Any) -> Result:
+def _one(name: str) -> Result:
+    from neurobench_grasp.bodies import find_body
     from neurobench_grasp.plots.body_sheet import body_tables
 
-    tables = body_tables(spec.build())
+    tables = body_tables(find_body(name))
     data = {
         kind: [dict(zip(head, row, strict=True)) for row in rows] for kind, (head, *rows) in tables.items()
     }

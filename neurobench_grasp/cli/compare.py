@@ -26,7 +26,8 @@ def compare(
         typer.Option(
             "--runs",
             metavar="DIR",
-            help="Run folder or folder of records; may be repeated (default: ngb-runs, reviewed results).",
+            help="Run folder, submission, folder of records, or folder of these; may be repeated "
+            "(default: ngb-runs, reviewed results).",
         ),
     ] = None,
     dataset: Annotated[
@@ -98,6 +99,12 @@ def _differences(pairs: list[Fields], digits: int) -> RenderableType:
             p["verdict"] or "no interval",
         )
         for p in pairs
+    ]
+    cells += [
+        (f" {animal} alone", with_interval(part, digits), *_errors(part, digits), "")
+        for p in pairs
+        for animal, part in p["animals"].items()
+        if len(pairs) == 1  # of several the table would be all of these; --json has them
     ]
     columns = ("difference", "mean [95 % interval]", "SE data", "SE nets", "better")
     return table(*columns, rows=cells, numbers=("SE data", "SE nets"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
     from neurobench_grasp.data.converters.binned import Converted
+    from neurobench_grasp.data.converters.trialdata import Options
 
 app = typer.Typer(
     help="Convert MATLAB files to NWB: the grasp set of Dryad, and the TrialData convention.",
@@ -26,9 +27,7 @@ To = Annotated[Path, typer.Option("--to", help="Folder for the NWB files, one pe
 @app.command("dryad-grasp", cls=Command)
 def dryad_grasp(files: Files, to: To, as_json: Json = False) -> Result:
     """Convert the grasp files of doi:10.5061/dryad.xsj3tx9cm that you have downloaded (unverified)."""
-    from neurobench_grasp.data.converters import dryad_grasp
-
-    return _converted(files, to, dryad_grasp.convert)
+    return _converted(files, to)
 
 
 @app.command("trialdata", cls=Command)
@@ -54,24 +53,33 @@ def trialdata(
     variable: Annotated[
         str | None, typer.Option("--variable", help="Name of the struct array, if the file has several.")
     ] = None,
+    position_unit: Annotated[
+        str | None,
+        typer.Option(
+            "--position-unit",
+            help="Unit of pos: m, cm, mm, or none if it is no hand's (default: cm, if that is in reach).",
+        ),
+    ] = None,
     licence: Annotated[str, typer.Option("--licence", help="SPDX identifier of the data's licence.")] = "",
     as_json: Json = False,
 ) -> Result:
     """Convert files of the TrialData convention: M1_spikes, pos, vel, bin_size, idx_… (unverified)."""
-    from neurobench_grasp.data.converters.trialdata import Options, convert
+    from neurobench_grasp.data.converters.trialdata import Options
 
-    options = Options(variable, condition, start, stop, tuple(signals or ()), licence)
-    return _converted(files, to, lambda path: convert(path, options))
+    options = Options(variable, condition, start, stop, tuple(signals or ()), licence, position_unit)
+    return _converted(files, to, options)
 
 
-def _converted(files: Sequence[Path], to: Path, convert: Callable[[Path], Converted]) -> Result:
+def _converted(files: Sequence[Path], to: Path, options: Options | None = None) -> Result:
     """Convert the files and report on each."""
+    from neurobench_grasp.data.converters.sandboxed import convert
+
     _check_names(files)
     found: dict[str, Any] = {}
     with progress() as status:
         for path in files:
             status(f"converting {path.name}")
-            session = convert(path)
+            session = convert(path, options, progress=status)
             found[str(session.write(to))] = session
     return Result(
         [_as_json(path, converted) for path, converted in found.items()],
@@ -96,6 +104,7 @@ def _as_json(path: str, converted: Converted) -> dict[str, Any]:
         "n_units": dict(Counter(session.units.areas)),
         "bin_width": session.units.bin_width,
         "signals": list(session.signals),
+        "body": None if session.endpoint is None else session.body,
         "window": [session.window.start_event, session.window.stop_event],
         "unverified": list(converted.unverified),
         "notes": list(session.notes),
@@ -110,6 +119,9 @@ def _view(path: str, converted: Converted) -> Iterator[str]:
     yield f"trials: {about['n_trials']} in {len(set(converted.session.trials.condition))} conditions"
     yield f"units: {areas}; counts in bins of {1000 * about['bin_width']:g} ms"
     yield f"behaviour: {', '.join(about['signals']) or 'none'}"
+    endpoint = converted.session.endpoint
+    if endpoint is not None:
+        yield f"body: {converted.session.body}, which follows {endpoint.signal}"
     yield f"scored: from {about['window'][0]} to {about['window'][1]}"
     yield from (f"note: {text}" for text in about["notes"])
     yield from (f"unverified: {text}" for text in about["unverified"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,8 @@ from neurobench_grasp.errors import NgbError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from neurobench_grasp.contract import Session
+    from neurobench_grasp.data.nwb.findings import Finding
     from neurobench_grasp.data.nwb.inspect import Inspection, LayoutFit
 
 app = typer.Typer(
@@ -48,23 +50,22 @@ def inspect(
     ],
     layout: Layout = None,
     instance: cached.Instance = None,
-    quarantine: QuarantineOption = False,
+    quarantine: QuarantineOption = True,
     as_json: Json = False,
 ) -> Result:
     """Show what is inside a file: units, areas, rates, trials, events, signals, tuning around events."""
+    from neurobench_grasp.data import inspect_file
     from neurobench_grasp.data.remote_inspection import inspect_remote, is_remote
 
     tuning: list[ScoreRow] = []
     if not is_remote(file):
         if instance is not None:
             raise typer.BadParameter("it requires an address dandi:…", param_hint="--instance")
-        reading = _reading(quarantine)
-        found = reading.inspect_file(file, layout)
-        tuning = _tuning(reading, file, found)
-    elif quarantine:
-        raise typer.BadParameter("only for local files; fetch this one first", param_hint="--quarantine")
+        found = inspect_file(file, layout, quarantine=quarantine, progress=note)
+        if found.layout is not None:
+            found, tuning = _read(file, layout, found, quarantine)
     else:
-        found = inspect_remote(file, layout, instance=instance, progress=note)
+        found = inspect_remote(file, layout, instance=instance, progress=note, quarantine=quarantine)
     return Result(
         {**asdict(found), "event_tuning": tuning}, [*_contents(found, layout), *_tuning_table(tuning)]
     )
@@ -72,9 +73,10 @@ def inspect(
 
 @app.command("validate", cls=Command)
 def validate(
-    file: File, layout: Layout = None, quarantine: QuarantineOption = False, as_json: Json = False
+    file: File, layout: Layout = None, quarantine: QuarantineOption = True, as_json: Json = False
 ) -> Result:
     """List every finding in a file, with severity and place; exit code 1 if one is an error."""
+    from neurobench_grasp.data import load_session, validate_file
     from neurobench_grasp.data.dandi import is_address
 
     if is_address(str(file)):
@@ -82,7 +84,9 @@ def validate(
             "only local files are validated; `ngb data fetch` downloads this one and prints its path",
             param_hint="FILE",
         )
-    findings = _reading(quarantine).validate_file(file, layout)
+    findings = validate_file(file, layout, quarantine=quarantine, progress=note)
+    if not any(f.severity == "error" for f in findings):
+        findings = (*findings, *_findings_on_trials(load_session(file, layout, quarantine=quarantine)))
     count = Counter(f.severity for f in findings)
     summary = ", ".join(f"{count[s]} {s}" for s in ("error", "warning", "info") if count[s])
     lines = [f"{f.severity:8} {f.place}: {f.message}" for f in findings]
@@ -92,16 +96,23 @@ def validate(
 
 @app.command("make", cls=Command)
 def make(
+    dataset: Annotated[
+        str, typer.Argument(metavar="[DATASET]", help="`demo`, or `mixed`, whose units are of known kinds.")
+    ] = "demo",
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for the files (default: the user's cache folder).")
     ] = None,
     as_json: Json = False,
 ) -> Result:
-    """Make the recordings of the built-in dataset `demo` (synthetic, a self-test)."""
+    """Make the sessions of a built-in dataset (synthetic, a self-test)."""
     from neurobench_grasp.demo import make_demo
+    from neurobench_grasp.demo.mixed import make_mixed
 
+    makers = {"demo": make_demo, "mixed": make_mixed}
+    if dataset not in makers:
+        raise NgbError(f"{dataset!r} is not a built-in dataset; choose {' or '.join(makers)}.")
     with progress() as status:
-        paths = make_demo(to, status)
+        paths = makers[dataset](to, status)
     return Result([str(p) for p in paths], [str(p) for p in paths])
 
 
@@ -135,25 +146,31 @@ def layouts(as_json: Json = False) -> Result:
     return Result([asdict(layout) for layout in found.values()], [table("layout", "summary", rows=rows)])
 
 
-def _reading(quarantine: bool) -> Any:
-    """Return the module or object that reads files: in this process, or in a subprocess."""
-    from neurobench_grasp import data
-    from neurobench_grasp.data.quarantine import Quarantine
+def _findings_on_trials(session: Session) -> Iterator[Finding]:
+    """Yield what a score would note about the session's trials, such as joints that its body lacks."""
+    from neurobench_grasp.alignment.readiness import notes_on_trials
+    from neurobench_grasp.data import Finding
 
-    return Quarantine(progress=note) if quarantine else data
+    try:
+        yield from (Finding("info", "trials", note) for note in notes_on_trials(session))
+    except NgbError as error:
+        yield Finding("error", "trials", str(error).rstrip("."))
 
 
-def _tuning(reading: Any, file: str, found: Inspection) -> list[ScoreRow]:
-    """Return the tuning around each event, if a layout yields a complete session of units and trials."""
-    if found.layout is None or not found.n_units or not found.n_trials:
-        return []
+def _read(
+    file: str, layout: str | None, found: Inspection, quarantine: bool
+) -> tuple[Inspection, list[ScoreRow]]:
+    """Read the session as a score does: what it can be scored by, and its tuning around each event."""
+    from neurobench_grasp.alignment.readiness import scored_by
+    from neurobench_grasp.data import load_session
     from neurobench_grasp.protocols.event_tuning import event_tuning
 
     try:
-        return event_tuning(reading.load_session(file, found.layout))
+        session = load_session(file, layout, quarantine=quarantine)
     except NgbError as error:  # the contents are shown nevertheless
-        note(f"no tuning: {error}")
-        return []
+        return replace(found, scores=dict.fromkeys(found.scores, f"no: {error}")), []
+    tuning = event_tuning(session) if found.n_units and found.n_trials else []
+    return replace(found, scores=scored_by(session, found.scores)), tuning
 
 
 def _contents(found: Inspection, layout: str | None) -> Iterator[RenderableType]:
@@ -166,7 +183,10 @@ def _contents(found: Inspection, layout: str | None) -> Iterator[RenderableType]
     if found.layout is None:
         yield from _misses(found.fits, layout)
     else:
-        yield from (f"scored by {protocol}: {answer}" for protocol, answer in found.scores.items())
+        refused = [protocol for protocol, answer in found.scores.items() if answer.startswith("no: ")]
+        yield from (f"scored by {p}: {answer}" for p, answer in found.scores.items() if p not in refused)
+        if refused:
+            yield f"scored by {', '.join(refused)}: {found.scores[refused[0]]}"
     yield ""
     yield from _units(found)
     yield from _trials(found)

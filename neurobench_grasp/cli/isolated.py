@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,11 +40,13 @@ def isolation(
     if not sources:
         yield None, []
         return
-    from neurobench_grasp.isolation import GIB, Limits, isolated_models
+    from neurobench_grasp.isolation import isolated_models
+    from neurobench_grasp.isolation.process import LIMITS
     from neurobench_grasp.plugins import canonical, load_registry
+    from neurobench_grasp.sandbox.limits import GIB
 
     registry = load_registry()
-    limits = Limits(seconds=60 * minutes, memory=round(gib * GIB))
+    limits = replace(LIMITS, seconds=60 * minutes, memory=round(gib * GIB))
     with isolated_models(sources, limits=limits, progress=status) as models:
         theirs = {(p.spec.name, canonical(p.distribution)) for p in models}
         for known in registry.models():

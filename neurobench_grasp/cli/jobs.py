@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
+    from neurobench_grasp.plugins import Registry
     from neurobench_grasp.run.job import Job, Options
     from neurobench_grasp.run.workspace import Workspace
 
@@ -33,8 +35,16 @@ Protocols = Annotated[
     list[str] | None,
     typer.Option("--protocol", "-p", help="Protocol; may be repeated (default: all that apply)."),
 ]
-Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="Score seeds 0 … N-1.")]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Score this seed alone (default: 0).")]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
+        min=1,
+        help="Score seeds 0 … N-1, each on its own fold of the conditions (default: every fold once, or the "
+        "first where networks have to be trained).",
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Score this seed alone.")]
 StoredArrays = Annotated[
     Path | None,
     typer.Option("--activations", help="Score activations in an npz file; --model then names them."),
@@ -54,6 +64,30 @@ Curves = Annotated[
 ]
 
 
+def _whole(steps: float | None) -> float | None:
+    """Refuse what is not a whole number; 4e5 is one."""
+    if steps is not None and not (math.isfinite(steps) and steps == int(steps) and 1 <= steps <= 1e12):
+        raise typer.BadParameter(f"{steps:g} is not a whole number from 1 to 1e12")
+    return steps
+
+
+Steps = Annotated[
+    float | None,
+    typer.Option(
+        "--steps",
+        callback=_whole,
+        help="Control steps of experience of a network that is trained (default: the model's own choice).",
+    ),
+]
+Train = Annotated[
+    bool,
+    typer.Option(
+        "--train/--no-train",
+        help="Train a network that is needed and does not exist for the training trials, or refuse to score.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Choice:
     """What the options choose: models, each scored with the same seeds, protocols and options."""
@@ -61,7 +95,7 @@ class Choice:
     models: Sequence[str]
     dataset: str
     protocols: Sequence[str]
-    seeds: Sequence[int]
+    seeds: Sequence[int] | None
     curves: bool
     options: Options
 
@@ -90,6 +124,8 @@ def choice(
     isolated: Sequence[str] | None,
     time_limit: float,
     memory_limit: float,
+    train: bool,
+    steps: float | None,
 ) -> Choice:
     """Return what the options choose.
 
@@ -102,6 +138,8 @@ def choice(
 
     if seeds is not None and seed is not None:
         raise typer.BadParameter("give one of --seeds and --seed, not both", param_hint="--seeds")
+    if steps is not None and not train:
+        raise typer.BadParameter("nothing is trained with --no-train", param_hint="--steps")
     names = list(dict.fromkeys(model or ()))
     if activations is not None:
         if len(names) > 1 or isolated:
@@ -109,10 +147,10 @@ def choice(
         names = names or [activations.stem.lower()]
     if not names and not isolated:
         raise typer.BadParameter("give a model, or activations in a file", param_hint="--model")
-    numbers = tuple(range(seeds)) if seeds is not None else (seed or 0,)
+    numbers = range(seeds) if seeds is not None else None if seed is None else (seed,)
     options = Options(
         layout, trained_on, None if activations is None else str(activations), decoder, quarantine,
-        tuple(isolated or ()), time_limit, memory_limit,
+        tuple(isolated or ()), time_limit, memory_limit, train, None if steps is None else int(steps),
     )  # fmt: skip
     return Choice(names, dataset, protocol or (), numbers, curves, options)
 
@@ -128,14 +166,25 @@ def planned(chosen: Choice, out: Path | None, progress: Progress) -> Iterator[Pl
         for name in models:
             try:
                 jobs += plan(
-                    workspace, name, chosen.dataset, chosen.protocols, chosen.seeds, chosen.options,
-                    curves=chosen.curves,
+                    workspace, name, chosen.dataset, chosen.protocols, chosen.seeds,
+                    _options_for(name, models, chosen.options, workspace.registry), curves=chosen.curves,
                 )  # fmt: skip
             except NgbError as error:
                 if len(models) == 1:
                     raise
                 failures[name] = error
         yield Planned(jobs, workspace, failures)
+
+
+def _options_for(name: str, models: Sequence[str], options: Options, registry: Registry) -> Options:
+    """Leave out the steps of training for a model that is not trained, if another of the models is."""
+    from neurobench_grasp.run.plan import is_trained
+
+    if options.steps is None or is_trained(registry, name, options):
+        return options
+    known = {each.spec.name for each in registry.models()}
+    others = any(is_trained(registry, each, options) for each in models if each in known)
+    return replace(options, steps=None) if others else options
 
 
 @contextmanager

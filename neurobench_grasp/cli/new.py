@@ -54,7 +54,7 @@ def protocol(name: Name, to: To = Path(), as_json: Json = False) -> Result:
 
 @app.command("decoder", cls=Command)
 def decoder(name: Name, to: To = Path(), as_json: Json = False) -> Result:
-    """Create a decoder: spikes in, the command of the hand out."""
+    """Create a decoder: spikes in, the command of the body out."""
     return _new("decoder", name, to)
 
 

@@ -14,7 +14,9 @@ from neurobench_grasp.cli.jobs import (
     Protocols,
     Seed,
     Seeds,
+    Steps,
     StoredArrays,
+    Train,
     TrainedOn,
     choice,
     planned,
@@ -33,10 +35,12 @@ def plan(
     trained_on: TrainedOn = None,
     decoder: DecoderName = "ridge",
     curves: Curves = False,
-    quarantine: QuarantineOption = False,
+    quarantine: QuarantineOption = True,
     isolated: Isolated = None,
     time_limit: TimeLimit = 60,
     memory_limit: MemoryLimit = 8,
+    train: Train = True,
+    steps: Steps = None,
     as_json: Json = False,
 ) -> Result:
     """Print the jobs of a score as lines of JSON; `ngb score --job FILE` runs them.
@@ -45,7 +49,7 @@ def plan(
     """
     chosen = choice(
         model, dataset, layout, protocol, seeds, seed, activations, trained_on, decoder, curves, quarantine,
-        isolated, time_limit, memory_limit,
+        isolated, time_limit, memory_limit, train, steps,
     )  # fmt: skip
     with progress() as report, planned(chosen, None, report) as made:
         lines = [job.to_line() for job in made.jobs]

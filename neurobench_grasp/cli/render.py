@@ -1,4 +1,4 @@
-"""``ngb render``: show a controller's hand next to the recorded one."""
+"""``ngb render``: show a controller's body next to the recorded one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def render(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the network.")] = 0,
     area: Annotated[
-        str | None, typer.Option("--area", help="Show a third hand, controlled by the spikes of this area.")
+        str | None, typer.Option("--area", help="Show a third body, controlled by the spikes of this area.")
     ] = None,
     decoded: Annotated[
         str,
@@ -44,7 +44,7 @@ def render(
     ] = None,
     as_json: Json = False,
 ) -> Result:
-    """Draw a controller's hand next to the recorded one: a video, a figure and its table."""
+    """Draw a controller's body next to the recorded one: a video, a figure and its table."""
     from neurobench_grasp.run.render import render_trial
 
     with progress() as status:

@@ -19,7 +19,9 @@ from neurobench_grasp.cli.jobs import (
     Protocols,
     Seed,
     Seeds,
+    Steps,
     StoredArrays,
+    Train,
     TrainedOn,
     choice,
     planned,
@@ -39,13 +41,18 @@ from neurobench_grasp.cli.terminal import (
 )
 from neurobench_grasp.contract import ScoreRecord, StoredRow
 from neurobench_grasp.records.names import DECODED, lower_is_better, short_name
-from neurobench_grasp.records.table import GAIN, HELD_OUT, RowKey
+from neurobench_grasp.records.table import ERRORS, GAIN, HELD_OUT, UNIQUE, RowKey, ScoreTable, tables_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 HEADLINES = ("single_trial_ev", "tracking_error", "brain_control_error")
-BOOKKEEPING = ("n_units_below_minus_1", "n_units_unreliable")  # shown only where they are not zero
+BOOKKEEPING = (
+    "n_units_below_minus_1",
+    "n_units_unreliable",
+    "n_units_by_mean",
+    "n_units_sparse",
+)  # shown only where they are not zero
 CEILINGS = ("ceiling", "share_of_ceiling")
 OTHER_CEILINGS = ("repeats_ceiling", "poisson_ceiling")  # in the record only
 MAX_NOTES = 3
@@ -63,10 +70,12 @@ def score(
     trained_on: TrainedOn = None,
     decoder: DecoderName = "ridge",
     curves: Curves = False,
-    quarantine: QuarantineOption = False,
+    quarantine: QuarantineOption = True,
     isolated: Isolated = None,
     time_limit: TimeLimit = 60,
     memory_limit: MemoryLimit = 8,
+    train: Train = True,
+    steps: Steps = None,
     job: Annotated[
         Path | None,
         typer.Option(
@@ -79,8 +88,11 @@ def score(
     out: Out = Path("ngb-runs"),
     as_json: Json = False,
 ) -> Result:
-    """Score models on a dataset and write the records."""
-    from neurobench_grasp.records import record_path, to_json
+    """Score models on a dataset and write the records.
+
+    A network that does not exist for the training trials is trained first, and kept in the cache folder.
+    """
+    from neurobench_grasp.records import to_json
     from neurobench_grasp.run.evaluate import score as score_job
     from neurobench_grasp.run.executors import executor_of
     from neurobench_grasp.run.executors.local import failure_line
@@ -90,7 +102,7 @@ def score(
         if job is None:
             chosen = choice(
                 model, dataset, layout, protocol, seeds, seed, activations, trained_on, decoder, curves,
-                quarantine, isolated, time_limit, memory_limit,
+                quarantine, isolated, time_limit, memory_limit, train, steps,
             )  # fmt: skip
             made = planned(chosen, out, report)
         elif contradicting := _given(ctx, besides=("job", "on", "out", "as_json")):
@@ -108,9 +120,23 @@ def score(
     reasons += [failure_line(failed, sentence(error)) for failed, error in outcome.failures]
     for reason in reasons if as_json else ():
         note(reason)
-    view = [part for r in outcome.records for part in _view(r, record_path(out / "records", r))]
+    view = [part for networks in tables_of(outcome.records, out / "records") for part in _view(networks)]
+    view += _networks(outcome.records)
     view += ["", *reasons] if reasons else []
     return Result([to_json(r) for r in outcome.records], view, exit_code=1 if reasons else 0)
+
+
+def _networks(records: Sequence[ScoreRecord]) -> list[str]:
+    """List those of the user's networks that were scored, and how long each was trained."""
+    weights = {str(digest) for record in records if (digest := record.provenance.get("weights"))}
+    if not weights:
+        return []
+    from neurobench_grasp.controllers.checkpoints import own_cards
+
+    return [
+        f"network: {path} ({card.steps:,} steps in {card.wall_time_s / 60:.1f} min)"
+        for path, card in own_cards(weights)
+    ]
 
 
 def _given(ctx: typer.Context, besides: Sequence[str]) -> list[str]:
@@ -119,28 +145,37 @@ def _given(ctx: typer.Context, besides: Sequence[str]) -> list[str]:
     return [p.opts[0] for p in given if str(ctx.get_parameter_source(p.name or "")).endswith("COMMANDLINE")]
 
 
-def _view(record: ScoreRecord, path: Path) -> Iterator[RenderableType]:
-    """View of a record: its tables, why numbers are missing, what was left out, and its path."""
+def _view(networks: ScoreTable) -> Iterator[RenderableType]:
+    """View of a score: its tables, why numbers are missing, what was left out, and where the records are."""
+    record = networks.first.record
     dataset, protocol = record.dataset, record.protocol
     kind = "synthetic self-test" if dataset["synthetic"] else "recordings"
-    what = f"{record.model} (seed {record.seed}) on {dataset['id']} ({kind})"
+    what = f"{record.model} ({_seeds(networks)}) on {dataset['id']} ({kind})"
     frozen = f", trained on {dataset['trained_on']}" if "trained_on" in dataset else ""
     yield f"{what}, {protocol['name']} v{protocol['version']}{frozen}"
-    shown = [row for row in record.scores if _shown(row)]
+    rows = networks.mean_rows
+    shown = [row for row in rows if _shown(row)]
     for area in dict.fromkeys(row.get("area", "") for row in shown):
         yield ""
         yield _table(area, [row for row in shown if row.get("area", "") == area])
-    yield from _layer_tables(record)
-    yield from _curve_tables(record)
+    yield from _layer_tables(rows)
+    yield from _curve_tables(rows)
+    of_groups = [row for row in rows if "group" in row]
+    yield from _group_tables(of_groups)
     yield ""
-    yield from _footnotes(shown)
+    yield from _footnotes([*shown, *of_groups])
     yield from _left_out(record)
-    yield f"record: {path}"
+    yield from (f"record: {scored.path}" for scored in networks.networks)
 
 
-def _layer_tables(record: ScoreRecord) -> Iterator[RenderableType]:
+def _seeds(networks: ScoreTable) -> str:
+    seeds = networks.seeds
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+
+
+def _layer_tables(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
     """EV of each layer by number of components, area by area, if the record has them."""
-    rows = [row for row in record.scores if "n_components" in row]
+    rows = [row for row in rows if "n_components" in row]
     for area in dict.fromkeys(row["area"] for row in rows):
         mine = {(r["layer"], r["n_components"]): number(r["value"], 3) for r in rows if r["area"] == area}
         layers, numbers = (list(dict.fromkeys(key[i] for key in mine)) for i in (0, 1))
@@ -150,9 +185,24 @@ def _layer_tables(record: ScoreRecord) -> Iterator[RenderableType]:
         yield table(*heads, rows=cells, numbers=heads[1:])
 
 
-def _curve_tables(record: ScoreRecord) -> Iterator[RenderableType]:
+def _group_tables(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
+    """Show what each group of features explains alone, and beyond the others, area by area."""
+    for area in dict.fromkeys(row["area"] for row in rows):
+        mine = {(r["group"], r["metric"], r["split"]): r for r in rows if r["area"] == area}
+        columns = list(dict.fromkeys((metric, split) for _, metric, split in mine))
+        heads = [f"{'unique' if metric == UNIQUE else 'alone'}, {split}" for metric, split in columns]
+        cells = [
+            (group, *(with_interval(mine[group, *column]) for column in columns))
+            for group in dict.fromkeys(group for group, _, _ in mine)
+            if any(mine[group, *column]["value"] is not None for column in columns)
+        ]
+        yield ""
+        yield table(f"{area}, features", *heads, rows=cells)
+
+
+def _curve_tables(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
     """Error by number of units and by noise, area by area, if the record has them."""
-    rows = [row for row in record.scores if "noise" in row]
+    rows = [row for row in rows if "noise" in row]
     for area in dict.fromkeys(row["area"] for row in rows):
         mine = {
             (r["decoded"], r["n_decoded_units"], r["noise"]): with_interval(r)
@@ -176,6 +226,8 @@ def _many(n_units: str) -> str:
 def _shown(row: StoredRow) -> bool:
     """Whether a row belongs in the printed tables; the record holds them all."""
     key = RowKey.of_row(row)
+    if key.metric in ERRORS:
+        key = key._replace(dimension="")  # a keypoint
     if not key._replace(reference="").is_main or key.split not in (*HELD_OUT, ""):
         return False
     if row["metric"] in BOOKKEEPING:
@@ -210,7 +262,7 @@ def _table(area: str, rows: Sequence[StoredRow]) -> RenderableType:
             values = [with_interval(by_split[c]) if c in by_split else "" for c in columns]
             cells.append([f" {label}" if title else label, *values, "/".join(units)])
     heads = [column or "value" for column in columns]
-    if not any("n_units" in r for r in rows):  # about the hand, not about units
+    if not any("n_units" in r for r in rows):  # about the body, not about units
         return table(area, *heads, rows=[row[:-1] for row in cells])
     return table(area, *heads, "units", rows=cells, numbers=("units",))
 
@@ -220,14 +272,17 @@ def _of_reference(row: StoredRow) -> bool:
 
 
 def _label(row: StoredRow) -> str:
+    if "group" in row:
+        return str(row["group"])
+    keypoint = f", {row['dimension']}" if "dimension" in row else ""
     if "reference" in row:
-        return str(row["reference"])
+        return f"{row['reference']}{keypoint}"
     if row["metric"] in CEILINGS:
         return short_name(row["of"])
     if "of" in row:
         return str(row["metric"]).removeprefix(GAIN)
     unit = f" ({row['unit']})" if "unit" in row else ""
-    return short_name(row["metric"]) + unit
+    return short_name(row["metric"]) + keypoint + unit
 
 
 def _footnotes(rows: Sequence[StoredRow]) -> Iterator[str]:

@@ -6,7 +6,6 @@ import errno
 import json
 import math
 import os
-import re
 import sys
 import traceback
 import warnings
@@ -21,6 +20,7 @@ from typer.core import TyperCommand
 
 from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.text import clean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuarantineOption = Annotated[
     bool,
-    typer.Option("--quarantine", help="Read an untrusted file in a subprocess, with limits."),
+    typer.Option(
+        "--quarantine/--no-quarantine",
+        help="Read files in a subprocess, with limits; not those of registered datasets.",
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")]
 HINTS = {
@@ -80,7 +83,7 @@ class Command(TyperCommand):
             raise typer.Exit(1) from None  # the reader of the output has closed the pipe
         except (Exception, SystemExit) as error:  # a model may also call sys.exit
             if debug:
-                traceback.print_exc()
+                print(clean(traceback.format_exc()), file=sys.stderr)
             _fail(sentence(error), 1)
         raise typer.Exit(result.exit_code)
 
@@ -98,12 +101,12 @@ def progress() -> Iterator[Progress]:
     columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting")
-        yield lambda text: bar.update(task, description=text)
+        yield lambda text: bar.update(task, description=clean(text))
 
 
 def note(text: str) -> None:
     """Show the user a message that is not a result."""
-    print(_harmless(text), file=sys.stderr, flush=True)
+    print(clean(text), file=sys.stderr, flush=True)
 
 
 def table(*columns: str, rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> RenderableType:
@@ -114,9 +117,9 @@ def table(*columns: str, rows: Sequence[Sequence[str]], numbers: Sequence[str] =
 
     out = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        out.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        out.add_column(Text(clean(column)), justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
-        out.add_row(*(Text(_harmless(cell)) for cell in row))
+        out.add_row(*(Text(clean(cell)) for cell in row))
     return out
 
 
@@ -130,22 +133,21 @@ def number(value: float | None, digits: int) -> str:
 
 
 def with_interval(row: Mapping[str, Any], digits: int | None = None) -> str:
-    """Format ``value`` and ``ci`` of a row; by default with two decimals if it has a unit, else three."""
-    digits = (2 if "unit" in row else 3) if digits is None else digits
+    """Format ``value`` and ``ci`` of a row.
+
+    By default with two decimals if it has a unit, with one if it is a mean count, else with three.
+    """
+    if digits is None:
+        digits = 2 if "unit" in row else 1 if str(row.get("metric", "")).startswith("n_") else 3
     value, ci = number(row["value"], digits), row.get("ci")
     return f"{value} [{number(ci[0], digits)}, {number(ci[1], digits)}]" if ci else value
-
-
-def _harmless(text: str) -> str:
-    """Replace control and bidirectional characters: a file may contain them in any name."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "\ufffd", text)
 
 
 def _fail(sentence: str, exit_code: int) -> NoReturn:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text(_harmless(sentence), style="red"))
+    Console(stderr=True, soft_wrap=True).print(Text(clean(sentence), style="red"))
     raise typer.Exit(exit_code)
 
 
@@ -174,7 +176,7 @@ def _print(result: Result, stdout: TextIO, *, as_json: bool) -> None:
     console = Console(file=stdout, highlight=False)
     for part in result.view:
         if isinstance(part, str):
-            console.print(_harmless(part), markup=False, soft_wrap=True)
+            console.print(clean(part), markup=False, soft_wrap=True)
         else:
             console.print(part)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit, isolation
+from neurobench_grasp.cli.jobs import Steps
 from neurobench_grasp.cli.terminal import Json, Result, progress, table
 
 
@@ -17,10 +18,7 @@ def train(
         str, typer.Option("--dataset", "-d", help="Name of a dataset, or an NWB file.")
     ] = "demo",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the network.")] = 0,
-    steps: Annotated[
-        float | None,
-        typer.Option("--steps", min=1, help="Control steps of experience (default: the model's own choice)."),
-    ] = None,
+    steps: Steps = None,
     layout: Annotated[
         str | None, typer.Option("--layout", help="Layout of the file (default: the one that fits best).")
     ] = None,

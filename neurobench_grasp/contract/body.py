@@ -62,6 +62,25 @@ class Posture:
 
 
 @dataclass(frozen=True)
+class InferredPosture:
+    """Postures of a body that follow from the recorded position of its endpoint.
+
+    Parameters
+    ----------
+    joint_angles : ndarray, shape (n_steps, n_joints)
+        rad, in the body's order, within the joint limits.
+    residual : ndarray, shape (n_steps,)
+        Distance of the endpoint from its recorded position, m; NaN where that is not known.
+    at_limit : mapping of str to int
+        Joint → number of steps at one of its limits; joints without any are omitted.
+    """
+
+    joint_angles: Floats
+    residual: Floats
+    at_limit: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class MuscleKinematics:
     """Muscles (with their tendons) along a movement, in the body's order.
 
@@ -166,6 +185,14 @@ class Body(Protocol):
         """Those keypoints that are tips of the body, such as fingertips."""
 
     @property
+    def endpoint(self) -> str:
+        """Keypoint whose recorded position determines the posture; empty if none does."""
+
+    @property
+    def endpoint_axes(self) -> tuple[str, ...]:
+        """Coordinates of the endpoint that determine it, among ``x``, ``y`` and ``z`` of the body's frame."""
+
+    @property
     def frame(self) -> str:
         """Segment whose frame keypoints are expressed in, such as ``wrist``."""
 
@@ -209,6 +236,24 @@ class Body(Protocol):
         NgbError
             If columns and values do not match, a listed column or joint does not exist, two columns map to
             one joint, no column maps to any, or an angle is not a finite number.
+        """
+
+    def inverse_kinematics(self, endpoint: Floats, dt: float, offsets: Ints) -> InferredPosture:
+        """Return the postures in which the endpoint follows a recorded path.
+
+        Parameters
+        ----------
+        endpoint : ndarray, shape (n_steps, n_endpoint_axes)
+            Metres in the body's frame; NaN where it is not known.
+        dt : float
+            Seconds between steps.
+        offsets : ndarray of int64, shape (n_trials + 1,)
+            Start of each trial; all postures of a trial are found together.
+
+        Raises
+        ------
+        UnsupportedError
+            If the body has no endpoint.
         """
 
     def keypoint_positions(self, joint_angles: Floats) -> Floats:

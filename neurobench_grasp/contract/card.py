@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.text import is_line
 
 MAX_TEXT = 2000
 """Maximum length of a text in characters, and of a list in entries."""
-_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories of invisible characters and of those that change how text is displayed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +112,7 @@ def _check_text(name: str, value: Any, kind: str) -> None:
         raise _unfit(name, value, kind)
     if len(value) > MAX_TEXT:
         raise NgbError(f"The field {name} of a model card must have at most {MAX_TEXT} characters.")
-    if any(unicodedata.category(character) in _UNSEEN for character in value):
+    if not is_line(value):
         raise _unfit(name, value, "one line of text without control characters")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.text import is_line
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -171,6 +172,27 @@ class Units:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def train(self, unit: int) -> Floats:
+        """Return the spike times of one unit, (n_spikes,) in s; none where counts are stored."""
+        if self.spike_times is None or self.spike_offsets is None:
+            return np.empty(0)
+        return self.spike_times[self.spike_offsets[unit] : self.spike_offsets[unit + 1]]
+
+    def select(self, units: Sequence[int] | Ints) -> Units:
+        """Take the given units, in the given order."""
+        index = np.asarray(units, dtype=np.int64)
+        trains = [self.train(int(u)) for u in index]
+        with_times = self.spike_times is not None
+        return replace(
+            self,
+            ids=tuple(self.ids[u] for u in index),
+            areas=tuple(self.areas[u] for u in index),
+            spike_times=np.concatenate([np.empty(0), *trains]) if with_times else None,
+            spike_offsets=np.cumsum([0, *map(len, trains)], dtype=np.int64) if with_times else None,
+            counts=None if self.counts is None else self.counts[:, index],
+            observed=None if self.observed is None else self.observed.select(index),
+        )
+
 
 @dataclass(frozen=True)
 class TrialTable:
@@ -203,6 +225,18 @@ class TrialTable:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def select(self, rows: Sequence[int] | Ints) -> TrialTable:
+        """Take the given trials, in the given order; one may be named several times."""
+        index = np.asarray(rows, dtype=np.int64)
+        return TrialTable(
+            ids=tuple(self.ids[i] for i in index),
+            start=self.start[index],
+            stop=self.stop[index],
+            condition=tuple(self.condition[i] for i in index),
+            events={e: t[index] for e, t in self.events.items()},
+            group=tuple(self.group[i] for i in index) if self.group else (),
+        )
 
 
 @dataclass(frozen=True)
@@ -238,13 +272,48 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """Where a body's endpoint was recorded; postures follow from it by inverse kinematics.
+
+    Parameters
+    ----------
+    signal : str
+        Name of a recorded signal.
+    axes : tuple of str
+        For each axis of the body's endpoint, the column that was recorded along it, after ``-`` where it
+        points the other way.
+    scale : float
+        Metres per unit of the signal.
+    origin : tuple of float, optional
+        Where the recorded zero is in the body's frame, m. Default: such that the middle of the recorded
+        positions is where the body's neutral posture has its endpoint.
+    """
+
+    signal: str
+    axes: tuple[str, ...]
+    scale: float
+    origin: tuple[float, ...] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the signal, axis by axis."""
+        return tuple(axis.removeprefix("-") for axis in self.axes)
+
+    def in_metres(self, values: Floats, columns: Sequence[str]) -> Floats:
+        """Turn rows of the signal along the body's axes, (n_rows, n_axes) in m, without the origin."""
+        signs = np.array([-1.0 if axis.startswith("-") else 1.0 for axis in self.axes])
+        chosen: Floats = self.scale * signs * values[:, [columns.index(name) for name in self.columns]]
+        return chosen
+
+
+@dataclass(frozen=True)
 class Session:
     """One recording session, wholly in memory.
 
     Parameters
     ----------
-    id : str
-    subject : str
+    id, subject : str
+        One line of text each, without control characters.
     layout : str
         Name and version of the layout it was read by.
     sha256 : str
@@ -263,6 +332,13 @@ class Session:
         What the reader changed or left out, one sentence each.
     body : str
         Name of the body whose joints the joint angles are mapped to.
+    endpoint : Endpoint, optional
+        What the joint angles follow from, where none were recorded.
+
+    Raises
+    ------
+    NgbError
+        If id or subject is something else.
     """
 
     id: str
@@ -278,6 +354,15 @@ class Session:
     true_rates: Signal | None = None
     notes: tuple[str, ...] = ()
     body: str = DEFAULT_BODY
+    endpoint: Endpoint | None = None
+
+    def __post_init__(self) -> None:
+        for what, name in (("id", self.id), ("subject", self.subject)):
+            if not isinstance(name, str) or not name.strip() or not is_line(name):
+                raise NgbError(
+                    f"The {what} of a session must be one line of text without control characters, not "
+                    f"{name!a:.80}; write it again under another name."
+                )
 
     @property
     def inputs(self) -> dict[str, Signal]:
@@ -313,6 +398,10 @@ class Trials:
         See :class:`Window`.
     body : str, optional
         Name of the body of the joint angles; ``None`` without joint angles.
+    roles : mapping of str to str
+        Role of each signal (:class:`Signal`), where it is known.
+    inferred_from : str
+        Signal that the joint angles follow from by inverse kinematics; empty where they were recorded.
     """
 
     sessions: tuple[str, ...]
@@ -326,10 +415,13 @@ class Trials:
     events: Mapping[str, Floats]
     signal_lags: tuple[float, float] = (-0.1, 0.2)
     body: str | None = DEFAULT_BODY
+    roles: Mapping[str, str] = field(default_factory=dict)
+    inferred_from: str = ""
 
     def __post_init__(self) -> None:
         if self.joint_angles is None:
             object.__setattr__(self, "body", None)
+            object.__setattr__(self, "inferred_from", "")
         _freeze(self)
 
     def __len__(self) -> int:
@@ -351,6 +443,8 @@ class Trials:
         }
         if self.body not in (None, DEFAULT_BODY):  # digests of the first body are older than this field
             labels["body"] = self.body
+        if self.inferred_from:
+            labels["inferred_from"] = self.inferred_from
         digest = hashlib.sha256(json.dumps(labels, sort_keys=True).encode())
         for ragged in (*self.signals.values(), self.joint_angles):
             if ragged is not None:
@@ -373,6 +467,8 @@ class Trials:
             events={k: v[index] for k, v in self.events.items()},
             signal_lags=self.signal_lags,
             body=self.body,
+            roles=self.roles,
+            inferred_from=self.inferred_from,
         )
 
     def cut(self, first: Ints, stop: Ints) -> Trials:
@@ -415,6 +511,8 @@ class Trials:
             events={k: np.concatenate([p.events[k] for p in parts]) for k in events},
             signal_lags=first.signal_lags,
             body=first.body,
+            roles={k: role for k, role in first.roles.items() if k in common},
+            inferred_from=next((p.inferred_from for p in parts if p.inferred_from), ""),
         )
 
 
@@ -443,11 +541,14 @@ class Tracking:
         (trial, step, 3 · n_keypoints), metres in the body's frame.
     muscle_activation : Ragged, optional
         (trial, step, n_muscles), 0 … 1; ``None`` for a body without muscles.
+    body : str, optional
+        Name of the body that moved, if not that of the trials: the same joints and keypoints, other muscles.
     """
 
     joint_angles: Ragged
     keypoints: Ragged
     muscle_activation: Ragged | None = None
+    body: str | None = None
 
 
 @dataclass(frozen=True)

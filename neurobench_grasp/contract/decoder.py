@@ -17,10 +17,11 @@ class DecodedTrials:
     Parameters
     ----------
     counts : Ragged
-        (trial, lead + step, n_units): spikes in each bin; ``lead`` bins come before the first command.
+        (trial, lead + bin, n_units): spikes in each bin; ``lead`` bins come before the first command.
     commands : Ragged
-        (trial, step, n_features): the signal to be decoded from the bins up to that of the step, which is
-        complete when the command is given.
+        (trial, bin, n_features): the signal to be decoded from the bins up to this one, which is complete
+        when the command is given. With bins that are wider than the controller's steps it contains what is
+        needed at each step until the next bin is complete.
     condition : tuple of str, length n_trials
     dt : float
         Seconds per bin.

@@ -103,7 +103,7 @@ class Recurrent(Controller, Protocol):
 
 @runtime_checkable
 class Trainable(Model, Protocol):
-    """A model whose training takes long and is started explicitly: ``ngb train``."""
+    """A model whose training takes long: ``ngb train``, or ``ngb score`` where a network is missing."""
 
     def train(
         self,
@@ -135,7 +135,8 @@ class TrainedNetwork:
     settings : mapping
         Of the model and of its training.
     facts : mapping
-        ``steps``, ``curve``, ``threads`` and ``wall_time_s`` of the training.
+        ``steps``, ``curve``, ``threads`` and ``wall_time_s`` of the training, and ``body``, the name of the
+        body that it moves, if not that of the trials.
     """
 
     weights: Mapping[str, NDArray[Any]]

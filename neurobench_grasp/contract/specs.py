@@ -38,6 +38,12 @@ class ModelSpec:
     step_s : float, optional
         Seconds between two steps of the model, whole microseconds. It receives behaviour on this grid, and
         its activations are averaged over the bins of a recording. ``None``: it runs on the bins.
+    seeded : bool
+        False if the fitted model is the same for every seed, so that nothing is said about how its networks
+        differ.
+    body : str, optional
+        Name of the body that it moves, if it moves only that one. ``ngb check`` tries it on movements of this
+        body, and movements of another are not scored. ``None``: it moves the body of the trials.
     """
 
     name: str
@@ -48,6 +54,8 @@ class ModelSpec:
     controller: bool = False
     depends_on: Callable[[int, Trials], str] | None = None
     step_s: float | None = None
+    seeded: bool = True
+    body: str | None = None
 
     def __post_init__(self) -> None:
         if self.step_s is None:

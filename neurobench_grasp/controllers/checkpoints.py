@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from neurobench_grasp.cache import cache_folder
 from neurobench_grasp.contract import DEFAULT_BODY, Trials
 from neurobench_grasp.controllers.files import read_arrays, write_arrays
 from neurobench_grasp.controllers.settings import ControllerSettings
-from neurobench_grasp.errors import CorruptFileError, NgbError, UnsupportedError
+from neurobench_grasp.errors import CorruptFileError, MissingNetworkError, UnsupportedError
+from neurobench_grasp.formats import parse_json
 from neurobench_grasp.resources import resource
 
 CHECKPOINTS = "registry/checkpoints"
@@ -47,7 +49,8 @@ class NetworkCard:
     settings : mapping
         :class:`ControllerSettings`.
     dataset : mapping
-        ``id``, ``sha256``, ``splits`` (digest), ``held_out_conditions`` and ``licence`` of the training data.
+        ``id``, ``sha256``, ``splits`` (digest), ``fold``, ``held_out_conditions`` and ``licence`` of the
+        training data; the network is trained without that fold's conditions, and tested on them alone.
     train_sha256 : str
         Digest of the training trials (:attr:`neurobench_grasp.Trials.sha256`).
     weights_sha256 : str
@@ -96,8 +99,8 @@ class NetworkCard:
             If the file cannot be read, or is not a card of this version.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            content = parse_json(path.read_bytes())
+        except (OSError, ValueError) as error:
             raise CorruptFileError(
                 f"The card {path} cannot be read ({error}); fetch or train it again."
             ) from error
@@ -202,6 +205,30 @@ def own_networks() -> Path:
     return cache_folder() / "checkpoints"
 
 
+def network_folder(root: Path, dataset: str, model: str, seed: int, train_sha256: str) -> Path:
+    """Return the folder for a network: named after its dataset, and after its trials if that one is taken.
+
+    Two datasets may have the same name, and a network of other trials must not be overwritten.
+    """
+    folder = root / dataset
+    try:
+        taken = NetworkCard.read(folder / f"{model}-{seed}.json").train_sha256 != train_sha256
+    except CorruptFileError:  # there is none, or one that cannot be used
+        taken = False
+    return root / f"{dataset}-{train_sha256[:8]}" if taken else folder
+
+
+def own_cards(digests: Collection[str]) -> list[tuple[Path, NetworkCard]]:
+    """Return the cards of those of the user's networks that have one of these :attr:`NetworkCard.sha256`."""
+    found = []
+    for path in sorted(own_networks().glob("*/*.json")):
+        with suppress(CorruptFileError):
+            card = NetworkCard.read(path)
+            if card.sha256 in digests:
+                found.append((path, card))
+    return found
+
+
 def trained_networks(model: str) -> Iterator[tuple[Path, NetworkCard]]:
     """Yield the cards of a model: those of the user, then the shipped ones.
 
@@ -231,18 +258,21 @@ def find_network(model: str, seed: int, train_sha256: str) -> tuple[Path, Networ
 
     Raises
     ------
-    NgbError
+    MissingNetworkError
         If there is none; the message states the command that trains it.
     """
     others = []
     for path, card in trained_networks(model):
         if (card.seed, card.train_sha256) == (seed, train_sha256):
             return path, card
-        others.append(f"{card.dataset.get('id')} seed {card.seed}")
+        fold = card.dataset.get("fold", 0)  # cards that are older than this field are of the first
+        others.append(f"{card.dataset.get('id')} seed {card.seed} fold {fold}")
     there = f"there are networks for {', '.join(dict.fromkeys(others))}" if others else "there are none yet"
-    raise NgbError(
-        f"No network of {model} (seed {seed}) was trained on this dataset's training trials; {there}. "
-        f"Train one with `ngb train --model {model} --seed {seed}` and the same --dataset; it takes minutes."
+    raise MissingNetworkError(
+        f"No network of {model} (seed {seed}) was trained on the training trials of its fold of the dataset; "
+        f"{there}. Train one with `ngb train --model {model} --seed {seed}` and the same --dataset, or score "
+        "without `--no-train`; it takes minutes.",
+        model,
     )
 
 
@@ -253,7 +283,7 @@ def trained_digest(model: str, seed: int, train: Trials) -> str:
     ------
     UnsupportedError
         If the trials have no joint angles.
-    NgbError
+    MissingNetworkError
         If there is no such network.
     """
     if train.joint_angles is None:

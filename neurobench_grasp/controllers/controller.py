@@ -16,6 +16,7 @@ from neurobench_grasp.bodies import body_of, find_body
 from neurobench_grasp.contract import (
     DEFAULT_BODY,
     Activations,
+    Body,
     Goal,
     Ints,
     Progress,
@@ -34,7 +35,7 @@ from neurobench_grasp.controllers.network import (
     random_network,
 )
 from neurobench_grasp.controllers.reference import Reference
-from neurobench_grasp.controllers.settings import ControllerSettings
+from neurobench_grasp.controllers.settings import ControllerSettings, estimated_minutes
 from neurobench_grasp.errors import CorruptFileError, UnsupportedError
 from neurobench_grasp.threads import on_all_cores
 
@@ -44,7 +45,7 @@ _ROWS = 8192  # observations in one open pass, and those that complete its last 
 class NetworkController:
     """A modular network that controls a body; trained by PPO, scored in float64.
 
-    The body is that of the trials on which it is fitted or trained.
+    The body is that of the trials on which it is fitted or trained, or the same with other tendons.
 
     Parameters
     ----------
@@ -53,6 +54,9 @@ class NetworkController:
     action : str
         ``muscle`` or ``torque``.
     settings : ControllerSettings
+    tendons : str, optional
+        Tendons of the muscles, as in :func:`neurobench_grasp.bodies.find_body`, such as ``fixed`` or
+        ``permuted-{seed}`` with the seed of the network. Default: the body's own.
     fit_steps : int, optional
         Control steps for which :meth:`fit` trains a network, for a quick check; far too few for a score.
         Default: load the network that was trained on the same trials.
@@ -64,9 +68,10 @@ class NetworkController:
         action: str,
         settings: ControllerSettings | None = None,
         *,
+        tendons: str | None = None,
         fit_steps: int | None = None,
     ) -> None:
-        self.model, self.action, self.fit_steps = model, action, fit_steps
+        self.model, self.action, self.tendons, self.fit_steps = model, action, tendons, fit_steps
         self.settings = settings or ControllerSettings()
         self._body = find_body(DEFAULT_BODY)
         self._network = Network(self._body, action, self.settings).double().eval()
@@ -77,20 +82,22 @@ class NetworkController:
 
         Raises
         ------
-        NgbError
-            If there is none; training takes too long to start implicitly.
+        MissingNetworkError
+            If there is none; training takes too long to start by a fit.
         """
         if self.fit_steps is not None:
             with tempfile.TemporaryDirectory() as folder:
                 self.train(train, seed=seed, steps=self.fit_steps, folder=Path(folder))
             return
         path, card = find_network(self.model, seed, train.sha256)
-        if card.action != self.action:
-            raise CorruptFileError(
-                f"The card {path} describes a network of another action ({card.action!r} instead of "
-                f"{self.action!r}); train it again or remove it."
-            )
-        self.settings, self._body = card.controller_settings(), body_of(train)
+        body = self._moved(train, seed)
+        for what, theirs, own in (("action", card.action, self.action), ("body", card.body, body.name)):
+            if theirs != own:
+                raise CorruptFileError(
+                    f"The card {path} describes a network of another {what} ({theirs!r} instead of {own!r}); "
+                    "train it again or remove it."
+                )
+        self.settings, self._body = card.controller_settings(), body
         weights = network_state(Network(self._body, self.action, self.settings))
         self._network = as_network(self._body, self.action, self.settings, load_weights(path, card, weights))
 
@@ -108,19 +115,24 @@ class NetworkController:
         """Train a network by PPO; see :class:`neurobench_grasp.contract.Trainable`."""
         from neurobench_grasp.controllers import training
 
+        body = self._moved(train, seed)
+        steps = steps or self.settings.steps_for(body)
+        minutes = max(estimated_minutes(steps, body), 0.1)
+        progress(f"{steps:,} steps of {body.name}: about {minutes:.1f} min on idle cores (an estimate)")
         network, facts = training.train(
             train,
             self.action,
             seed,
-            steps or self.settings.default_steps,
+            steps,
             folder,
             settings=self.settings,
+            body=body,
             monitor=monitor,
             progress=progress,
             threads=threads,
         )
         weights = network_state(network)
-        self._body, self._runs = body_of(train), []
+        self._body, self._runs = body, []
         self._network = as_network(self._body, self.action, self.settings, weights)
         return TrainedNetwork(weights, self.action, asdict(self.settings), facts)
 
@@ -130,12 +142,12 @@ class NetworkController:
 
     def track(self, trials: Trials, *, goal: Goal | None = None) -> Tracking:
         """Imitate the trials in closed loop; see :func:`run_closed_loop` for ``goal``."""
-        run = self._run(trials) if goal is None else self._loop(Reference.of(trials), goal)
-        return Tracking(run.joint_angles, run.keypoints, run.muscle_activation)
+        run = self._run(trials) if goal is None else self._loop(self._reference(trials), goal)
+        return Tracking(run.joint_angles, run.keypoints, run.muscle_activation, self._body.name)
 
     def embed(self, trials: Trials) -> Ragged:
         """Return the embedding of the reference trajectory, (trial, step, encoder_units)."""
-        reference = Reference.of(trials)
+        reference = self._reference(trials)
         last = np.repeat(reference.offsets[1:] - 1, np.diff(reference.offsets))
         goals = reference.goals(np.arange(len(last)), last, self.settings.look_ahead)
         observed = np.zeros((len(goals), len(self._network.towers.centre)))
@@ -156,7 +168,7 @@ class NetworkController:
 
     def untrained(self, *, seed: int) -> NetworkController:
         """Return the network before training; see :class:`neurobench_grasp.contract.Twinned`."""
-        twin = NetworkController(self.model, self.action, self.settings)
+        twin = NetworkController(self.model, self.action, self.settings, tendons=self.tendons)
         normalised = (self._network.towers.centre.numpy(), self._network.towers.scale.numpy())
         twin._body = self._body
         twin._network = random_network(self._body, self.action, self.settings, seed, *normalised)
@@ -179,12 +191,19 @@ class NetworkController:
         self._network = as_network(self._body, self.action, self.settings, weights)
         self._runs = []
 
+    def _moved(self, trials: Trials, seed: int) -> Body:
+        """Return the body that a network of that seed moves."""
+        return body_of(trials, self.tendons and self.tendons.format(seed=seed))
+
+    def _reference(self, trials: Trials) -> Reference:
+        return Reference.of(trials, body=self._body)
+
     def _run(self, trials: Trials) -> ClosedLoop:
         """Run closed loop over the trials; cached, since several protocols use the same trials."""
         for known, run in self._runs:
             if known is trials:
                 return run
-        run = self._loop(Reference.of(trials), None)
+        run = self._loop(self._reference(trials), None)
         self._runs.append((trials, run))
         return run
 

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.errors import CorruptFileError
 
+KINDS = ("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64")
+"""Types of numbers in safetensors files that numpy has."""
+
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, str]) -> None:
     """Write arrays and notes atomically."""
@@ -32,9 +35,15 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise OSError("not a regular file")
         with safe_open(path, framework="numpy") as file:
-            return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+            names = list(file.keys())
+            for name in names:
+                if (kind := file.get_slice(name).get_dtype()) not in KINDS:
+                    raise ValueError(f"{name:.60} has numbers of the kind {kind}")
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CorruptFileError(
             f"{path} is not a valid safetensors file ({error}), so it was not used; fetch or train it again."
         ) from error

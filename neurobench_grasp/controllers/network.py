@@ -187,9 +187,14 @@ class Network(nn.Module):
         }
 
 
-def initial_network(action: str, settings: ControllerSettings, seed: int, train: Trials) -> Network:
-    """Return the network before training, with normalisation constants from the recorded movements."""
-    reference = Reference.of(train)
+def initial_network(
+    action: str, settings: ControllerSettings, seed: int, train: Trials, body: Body | None = None
+) -> Network:
+    """Return the network before training, with normalisation constants from the recorded movements.
+
+    ``body`` moves; default: that of the trials.
+    """
+    reference = Reference.of(train, body=body)
     return random_network(
         reference.body, action, settings, seed, *_normalisation(action, settings, reference, train.dt)
     )

@@ -24,7 +24,7 @@ class Reference:
         rad/s.
     offsets : ndarray of int64, shape (n_trials + 1,)
     body : Body
-        The body of the joint angles.
+        The body that moves.
     """
 
     joint_angles: Floats
@@ -38,7 +38,15 @@ class Reference:
         return self.body.keypoint_positions(self.joint_angles)
 
     @classmethod
-    def of(cls, trials: Trials, margin: int | None = None, *, at_least: int = 0, seed: int = 0) -> Reference:
+    def of(
+        cls,
+        trials: Trials,
+        margin: int | None = None,
+        *,
+        at_least: int = 0,
+        seed: int = 0,
+        body: Body | None = None,
+    ) -> Reference:
         """Return the recorded postures of trials.
 
         Parameters
@@ -50,17 +58,26 @@ class Reference:
             With fewer trials, mixtures of two of them are added, see :func:`mixtures`.
         seed : int
             Seed of the mixtures.
+        body : Body, optional
+            The body that moves, with the joints and keypoints of the trials' body. Default: that body.
 
         Raises
         ------
         UnsupportedError
-            If no joint angles were recorded, or their steps are not the control steps of the body.
+            If no joint angles were recorded, they are those of another body, or their steps are not the
+            control steps of the body.
         """
         if trials.joint_angles is None:
             raise UnsupportedError(
                 f"{trials.sessions[0]} has no joint angles of a body, so there is no movement to imitate."
             )
-        body = body_of(trials)
+        recorded = body_of(trials)
+        body = body or recorded
+        if (body.joints, body.keypoints) != (recorded.joints, recorded.keypoints):
+            raise UnsupportedError(
+                f"{trials.sessions[0]} has joint angles of the body {recorded.name}, and this controller "
+                f"moves {body.name}; fit it on trials of the same body."
+            )
         if abs(trials.dt - body.control_step) > 1e-9:  # otherwise the body would move at another speed
             raise UnsupportedError(
                 f"{trials.sessions[0]} has steps of {1000 * trials.dt:g} ms, and controllers move "

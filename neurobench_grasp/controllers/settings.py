@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from datetime import timedelta
 
 from neurobench_grasp.bodies.spec import PHYSICS_STEPS
+from neurobench_grasp.contract import Body
+
+STEPS_PER_JOINT = 200_000
+"""Control steps of experience that suffice for each joint of a body; see docs/controllers.md."""
+SECONDS_PER_STEP, SECONDS_PER_STEP_AND_JOINT = 1.3e-4, 1.2e-5
+"""Of training: their sum is that of a hand of 23 joints and of an arm of two, each on one or two cores."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class ControllerSettings:
         Learning rate at the first and at the last step; it falls with the remaining fraction of steps to
         this power: 1 is linear, higher values spend longer at low rates.
     default_steps : int
-        Control steps of experience, by default.
+        Control steps of experience, by default; fewer for a body of few joints, see :meth:`steps_for`.
     """
 
     look_ahead: int = 5
@@ -77,6 +84,10 @@ class ControllerSettings:
     max_grad_norm: float = 0.5
     default_steps: int = 1_200_000
 
+    def steps_for(self, body: Body) -> int:
+        """Return the control steps of experience of a body, where none are given."""
+        return min(self.default_steps, STEPS_PER_JOINT * len(body.joints))
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value, whole = getattr(self, field.name), field.type == "int"
@@ -85,3 +96,9 @@ class ControllerSettings:
             least = 0 if field.name in ("settle_steps", "margin_steps", "least_movements") else 1
             if not math.isfinite(value) or (whole and value < least):
                 raise ValueError(f"{field.name} is {value}")
+
+
+def estimated_minutes(steps: int, body: Body) -> float:
+    """Return about how many minutes a training takes, before its rate is measured."""
+    per_step = SECONDS_PER_STEP + SECONDS_PER_STEP_AND_JOINT * len(body.joints)
+    return timedelta(seconds=steps * per_step) / timedelta(minutes=1)

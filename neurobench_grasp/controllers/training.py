@@ -22,7 +22,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from torch import Tensor, nn
 
-from neurobench_grasp.contract import Bools, Progress, Trials
+from neurobench_grasp.contract import Body, Bools, Progress, Trials
 from neurobench_grasp.controllers.closed_loop import run_closed_loop, window_error
 from neurobench_grasp.controllers.environment import Imitation, ImitationVecEnv
 from neurobench_grasp.controllers.files import read_arrays, write_arrays
@@ -143,6 +143,7 @@ def train(
     folder: Path,
     *,
     settings: ControllerSettings,
+    body: Body | None = None,
     monitor: Mapping[str, Trials] | None = None,
     progress: Progress = lambda text: None,
     threads: int | None = None,
@@ -161,6 +162,8 @@ def train(
     folder : path
         Folder of the checkpoint from which an interrupted run resumes, and of TensorBoard's log.
     settings : ControllerSettings
+    body : Body, optional
+        The body that moves. Default: that of the trials.
     monitor : mapping of str to Trials, optional
         Trials whose tracking error is recorded in the learning curve. Nothing depends on it.
     progress : callable
@@ -172,17 +175,21 @@ def train(
     network : Network
         In float32.
     facts : dict
-        For the card: ``steps``, ``curve`` (list of steps and mm per monitor), ``threads``, ``wall_time_s``.
+        For the card: ``steps``, ``curve`` (list of steps and mm per monitor), ``threads``, ``wall_time_s``,
+        ``body``.
     """
     threads = threads or usable_cores()
     torch.set_num_threads(threads)
-    reference = Reference.of(trials, settings.margin_steps, at_least=settings.least_movements, seed=seed)
-    network = initial_network(action, settings, seed, trials)
+    reference = Reference.of(
+        trials, settings.margin_steps, at_least=settings.least_movements, seed=seed, body=body
+    )
+    network = initial_network(action, settings, seed, trials, body)
     task = Imitation(reference, action, settings.n_envs, settings, seed=seed, threads=threads)
     ppo = make_ppo(task, network, seed, settings, folder)
     identity = {
         "action": action, "seed": seed, "steps": steps, "settings": asdict(settings),
         "trials": trials.sha256, "threads": threads,
+        **({} if reference.body.name == trials.body else {"body": reference.body.name}),
     }  # fmt: skip
     log = _StatusCallback(ppo, task, identity, folder, monitor or {}, progress)
     log.resume()
@@ -202,6 +209,7 @@ def train(
         "curve": log.curve,
         "threads": threads,
         "wall_time_s": round(log.seconds, 1),
+        "body": reference.body.name,
     }
 
 
@@ -291,7 +299,7 @@ class _StatusCallback(BaseCallback):
             if notes.get("identity") != self.identity:
                 raise NgbError(
                     f"{path} belongs to another training (other data, settings, steps, seed or threads); "
-                    "choose another folder or remove it."
+                    "continue with those, or remove it to begin again."
                 )
             _restore(self.ppo, self.task, arrays, notes)
             self.curve, self.seconds = json.loads(notes["curve"]), float(notes["seconds"])
@@ -336,9 +344,8 @@ class _StatusCallback(BaseCallback):
         network: Any = self.ppo.policy.network
         point = {"steps": float(self.ppo.num_timesteps)}
         for name, trials in self.monitor.items():
-            run = run_closed_loop(
-                network, self.action, Reference.of(trials), self.settings, threads=self.threads
-            )
+            reference = Reference.of(trials, body=self.task.reference.body)
+            run = run_closed_loop(network, self.action, reference, self.settings, threads=self.threads)
             point[name] = round(window_error(run.keypoints, trials), 3)
         self.curve.append(point)
 

@@ -10,19 +10,21 @@ if TYPE_CHECKING:
     from neurobench_grasp.data.digest import session_digest
     from neurobench_grasp.data.from_arrays import session_from_arrays, session_from_csv
     from neurobench_grasp.data.nwb.findings import Finding
-    from neurobench_grasp.data.nwb.inspect import Inspection, inspect_file
+    from neurobench_grasp.data.nwb.inspect import Inspection
     from neurobench_grasp.data.nwb.layout import Layout, layouts, load_layout
-    from neurobench_grasp.data.nwb.read import load_session, validate_file
+    from neurobench_grasp.data.nwb.units import unit_labels
     from neurobench_grasp.data.nwb.write import write_session
+    from neurobench_grasp.data.quarantine import inspect_file, load_session, validate_file
 
 _MODULES = {
     "digest": ("session_digest",),
     "from_arrays": ("session_from_arrays", "session_from_csv"),
     "nwb.findings": ("Finding",),
-    "nwb.inspect": ("Inspection", "inspect_file"),
+    "nwb.inspect": ("Inspection",),
+    "nwb.units": ("unit_labels",),
     "nwb.layout": ("Layout", "layouts", "load_layout"),
-    "nwb.read": ("load_session", "validate_file"),
     "nwb.write": ("write_session",),
+    "quarantine": ("inspect_file", "load_session", "validate_file"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -37,6 +39,7 @@ __all__ = [
     "session_digest",
     "session_from_arrays",
     "session_from_csv",
+    "unit_labels",
     "validate_file",
     "write_session",
 ]

@@ -94,6 +94,7 @@ def session_digest(session: Session, hashes: Hashes | None = None) -> str:
         },
         "true_rates": None if session.true_rates is None else _signal(session.true_rates, hashes),
         **({} if session.body == DEFAULT_BODY else {"body": session.body}),
+        **({} if session.endpoint is None else {"endpoint": asdict(session.endpoint)}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

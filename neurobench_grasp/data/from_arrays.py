@@ -14,13 +14,18 @@ from numpy.typing import ArrayLike
 
 from neurobench_grasp.contract import DEFAULT_BODY, Floats, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data.digest import session_digest
+from neurobench_grasp.data.labels import label_of, text_label
 from neurobench_grasp.data.nwb import validate as checks
+from neurobench_grasp.data.nwb.clocks import check_clocks
 from neurobench_grasp.data.nwb.findings import Report
 from neurobench_grasp.data.nwb.header import CANONICAL
 from neurobench_grasp.data.nwb.layout import load_layout
 from neurobench_grasp.errors import NgbError
 
 AngleUnit = Literal["rad", "deg"]
+
+MISSING = ("", "NA", "N/A", "#N/A", "null", "None")
+"""Cells of a CSV file that stand for a missing number, besides ``NaN``."""
 
 
 def session_from_arrays(
@@ -105,7 +110,9 @@ def session_from_arrays(
         body=body,
     )
     checks.check_names(units, table, report)
-    checks.check_session(session, report)
+    checks.check_areas(units.areas, report)
+    checks.check_conditions(table.condition, "trials", report)
+    session = check_clocks(session, report)
     if report.errors:
         raise NgbError(f"The session {id!r} cannot be built, because {report.errors[0]}.")
     return replace(session, sha256=session_digest(session), notes=report.notes)
@@ -177,7 +184,7 @@ def session_from_csv(
 
 def _units(spike_times: Mapping[str, ArrayLike], areas: Mapping[str, str]) -> Units:
     trains = {str(name): _vector(times, f"spike_times[{name!r}]") for name, times in spike_times.items()}
-    labels = {str(name): str(area) for name, area in areas.items()}
+    labels = {str(name): text_label(str(area)) for name, area in areas.items()}
     for name in trains:
         if name not in labels:
             raise NgbError(f"The area of unit {name!r} is missing from areas.")
@@ -205,7 +212,7 @@ def _trials(columns: Mapping[str, Sequence[Any]], window: Window) -> TrialTable:
         ids=tuple(str(i) for i in columns.get("id", range(n_trials))),
         start=_vector(columns["start"], "the trial column 'start'"),
         stop=_vector(columns["stop"], "the trial column 'stop'"),
-        condition=tuple(str(c) for c in columns["condition"]),
+        condition=tuple(map(label_of, columns["condition"])),
         events={e: _vector(columns[e], f"the trial column {e!r}") for e in events},
     )
 
@@ -276,14 +283,15 @@ class _Csv:
         self.columns = {column: [row[i] for _, row in rows[1:]] for i, column in enumerate(header)}
 
     def numbers(self, column: str) -> Floats:
-        """Return a column as numbers; empty cells become NaN."""
-        cells = self.columns[column]
+        """Return a column as numbers; cells that are empty or mark a missing value become NaN."""
+        cells = ["nan" if cell in MISSING else cell for cell in self.columns[column]]
         try:
-            return np.array([float(c) if c else np.nan for c in cells])
+            return np.array(cells, dtype=np.float64)
         except ValueError:
             line, cell = next((i, c) for i, c in zip(self.lines, cells, strict=True) if not _is_number(c))
             raise NgbError(
-                f"{self.path}, line {line}: {cell!r} in column {column!r} is not a number."
+                f"{self.path}, line {line}: {cell!r} in column {column!r} is not a number; leave the cell "
+                "empty where a value is missing."
             ) from None
 
     def split(self, column: str, by: str) -> dict[str, Floats]:
@@ -306,7 +314,7 @@ class _Csv:
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell or "nan")
+        float(cell)
     except ValueError:
         return False
     return True

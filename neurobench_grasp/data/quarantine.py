@@ -1,212 +1,231 @@
-"""Read an untrusted file in a resource-limited subprocess.
+"""Read files of unknown origin in a resource-limited subprocess.
 
 HDF5 is a large library in C, and the pre-scan itself runs on it. Whatever a file does to it, this process
-only receives plain numbers and text, which it checks, or the exit code of the subprocess.
+only receives plain numbers and text, which it checks, or how the subprocess ended.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from neurobench_grasp import errors
 from neurobench_grasp.contract import Session
-from neurobench_grasp.data.dandi.instances import plain
 from neurobench_grasp.data.digest import session_digest
+from neurobench_grasp.data.nwb import inspect, read
+from neurobench_grasp.data.nwb.file import check_heaps, check_regular, open_nwb
 from neurobench_grasp.data.nwb.findings import Finding
 from neurobench_grasp.data.nwb.inspect import Inspection
-from neurobench_grasp.data.nwb.scan import GIB, MIB
 from neurobench_grasp.data.validate import is_consistent
 from neurobench_grasp.errors import NgbError, UnsafeFileError
-from neurobench_grasp.sandbox.wire import PackedError, read_packed
+from neurobench_grasp.sandbox.environment import NETWORK, child_environment
+from neurobench_grasp.sandbox.limits import GIB, MIB, Limits, narrow
+from neurobench_grasp.sandbox.process import Process, ProcessError
+from neurobench_grasp.text import plain
 
-CHILD = "neurobench_grasp.data.quarantine_worker"
-REFUSED, UNSUPPORTED = "refused.json", "unsupported_limits.json"
-"""Written by the child next to its answer: the error, and the limits that it could not set."""
-KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
-"""Environment variables passed on; tokens and the path of HDF5 plugins are not among them."""
-MOST_TEXT = 4000  # characters of a message
+LIMITS = Limits(seconds=600.0, memory=6 * GIB, disk=4 * GIB, cpu=300, mapped=True)
+BASE_MEMORY, BASE_CPU = 768 * MIB, 8
+"""Bytes, and seconds of processor time, in which any file can be opened and scanned."""
+COPIES = 4
+"""Times that the content of a file is in memory while it is read, checked and sent."""
+CPU_PER_GIB = 40
+"""Seconds of processor time for each GiB of content, in addition."""
+TASKS: Mapping[str, Callable[..., Any]] = {
+    "session": read.load_session,
+    "inspection": inspect.inspect_file,
+    "findings": read.validate_file,
+}
+SERVE = f"{__name__}:Reader"
+OWN = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}
+"""Environment variables of the subprocess: threads take address space, and HDF5 finds no plugins at all."""
+MOST_TEXT = 4000  # characters of a note
 
 
-@dataclass(frozen=True)
-class Quarantine:
-    """Reads files in a subprocess, as :func:`load_session`, :func:`inspect_file`, :func:`validate_file` do.
+def load_session(
+    path: str | os.PathLike[str],
+    layout: str | Path | None = None,
+    *,
+    quarantine: bool = True,
+    limits: Limits = LIMITS,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Session:
+    """Read a recording session: scan the file, read it by a layout, validate it.
 
     Parameters
     ----------
-    memory, disk : int
-        Bytes of address space, and of any one file that the process writes.
-    cpu, wall : float
-        Seconds of processor time and of wall time.
+    path : path-like
+        An NWB 2 file.
+    layout : str or path, optional
+        Name of a shipped layout or path of a YAML file; ``None``: the one that fits best.
+    quarantine : bool
+        Read it in a resource-limited subprocess; ``False``: in this process, for files that you trust.
+    limits : Limits
+        Of the subprocess.
     progress : callable
         Called with the protections that this machine does not support.
+
+    Returns
+    -------
+    Session
+        Entirely in memory; corrections and warnings are in its ``notes``.
+
+    Raises
+    ------
+    UnsafeFileError
+        If the scan refuses the file, or the subprocess crashes, reaches a limit or responds invalidly.
+    CorruptFileError
+        If it is damaged, or validation finds errors.
+    LayoutError
+        If the layout does not fit, or none does, or two fit equally well.
+    NgbError
+        If subprocesses cannot be limited on this system.
+    """
+    session: Session = _read("session", Session, path, layout, quarantine, limits, progress)
+    if not quarantine:
+        return session
+    if not is_consistent(session) or session_digest(session) != session.sha256:
+        raise _invalid(path)
+    return replace(session, notes=tuple(plain(n, MOST_TEXT) for n in session.notes))
+
+
+def inspect_file(
+    path: str | os.PathLike[str],
+    layout: str | Path | None = None,
+    *,
+    quarantine: bool = True,
+    limits: Limits = LIMITS,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Inspection:
+    """Report what is inside an NWB file, even where no layout fits; parameters of :func:`load_session`."""
+    found: Inspection = _read("inspection", Inspection, path, layout, quarantine, limits, progress)
+    return found
+
+
+def validate_file(
+    path: str | os.PathLike[str],
+    layout: str | Path | None = None,
+    *,
+    quarantine: bool = True,
+    limits: Limits = LIMITS,
+    progress: Callable[[str], None] = lambda text: None,
+) -> tuple[Finding, ...]:
+    """List everything that is wrong or unusual in a file; parameters of :func:`load_session`.
+
+    Returns
+    -------
+    tuple of Finding
+        Errors first. Where no layout fits, they list what the best one lacks.
+    """
+    kind = tuple[Finding, ...]
+    findings: tuple[Finding, ...] = _read("findings", kind, path, layout, quarantine, limits, progress)
+    return findings
+
+
+class Reader:
+    """Reads one file in the subprocess; ``narrow`` lets it have what the declared content explains.
+
+    Parameters
+    ----------
+    progress : callable
     """
 
-    memory: int = 6 * GIB
-    disk: int = 4 * GIB
-    cpu: int = 300
-    wall: float = 600.0
-    progress: Callable[[str], None] = lambda text: None
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        narrow(BASE_MEMORY, BASE_CPU)
 
-    def load_session(self, path: str | os.PathLike[str], layout: str | Path | None = None) -> Session:
-        """Read a session; its digest is that of a direct read.
+    def do_read(self, task: str, path: str, layout: str | None) -> Any:
+        """Scan the file and perform a task."""
+        check_regular(Path(path), "NWB")
+        check_heaps(Path(path))
+        with open_nwb(path) as nwb:
+            gib = nwb.tree.n_bytes / GIB
+        narrow(BASE_MEMORY + int(COPIES * gib * GIB), BASE_CPU + int(CPU_PER_GIB * gib))
+        return TASKS[task](path, layout)
 
-        Raises
-        ------
-        UnsafeFileError
-            If the process crashes, reaches a limit or returns an invalid response.
-        NgbError
-            Errors of a direct read, too; and if processes cannot be limited on this system.
-        """
-        session: Session = self._read("session", path, layout, Session)
-        if not is_consistent(session) or session_digest(session) != session.sha256:
-            raise self._invalid(path)
-        return replace(session, notes=tuple(plain(n, MOST_TEXT) for n in session.notes))
 
-    def inspect_file(self, path: str | os.PathLike[str], layout: str | Path | None = None) -> Inspection:
-        """Report what is inside a file; errors as of :meth:`load_session`."""
-        found: Inspection = self._read("inspection", path, layout, Inspection)
-        return replace(found, path=str(path))
+def _read(
+    task: str,
+    kind: Any,
+    path: str | os.PathLike[str],
+    layout: str | Path | None,
+    quarantine: bool,
+    limits: Limits,
+    progress: Callable[[str], None],
+) -> Any:
+    if not quarantine:
+        return TASKS[task](path, layout)
+    given = {"task": task, "path": os.fspath(path), "layout": None if layout is None else str(layout)}
+    return ask(SERVE, kind, path, limits, progress, **given)
 
-    def validate_file(
-        self, path: str | os.PathLike[str], layout: str | Path | None = None
-    ) -> tuple[Finding, ...]:
-        """List everything that is wrong or unusual in a file; errors as of :meth:`load_session`."""
-        findings: tuple[Finding, ...] = self._read("findings", path, layout, tuple[Finding, ...])
-        return findings
 
-    def _read(self, task: str, path: str | os.PathLike[str], layout: str | Path | None, kind: Any) -> Any:
-        if os.name != "posix":
-            raise NgbError(
-                "Quarantine needs limits on processes, which only Linux and macOS have; read the file in a "
-                "virtual machine, or without --quarantine if you trust it."
-            )
-        order = {
-            "task": task,
-            "path": os.path.abspath(path),
-            "layout": _absolute(layout),
-            "limits": {"memory": self.memory, "cpu": self.cpu, "disk": self.disk},
-        }
-        with tempfile.TemporaryDirectory(prefix="ngb-quarantine-") as folder:
-            scratch = Path(folder)
-            code = _run(_command(order), scratch, self.wall)
-            self._report_unsupported(_json(scratch / UNSUPPORTED))
-            if code != 0:
-                raise self._ended(path, code)
-            refused = _json(scratch / REFUSED)
-            if isinstance(refused, dict):
-                raise self._refused(path, refused)
-            try:
-                return read_packed(scratch, kind)
-            except PackedError as error:
-                raise self._invalid(path) from error
+def ask(
+    serve: str,
+    kind: Any,
+    path: str | os.PathLike[str],
+    limits: Limits,
+    progress: Callable[[str], None],
+    /,
+    **given: Any,
+) -> Any:
+    """Call ``do_read`` of a server in a subprocess.
 
-    def _report_unsupported(self, unsupported_limits: Any) -> None:
-        if isinstance(unsupported_limits, list) and unsupported_limits:
-            limits = ", ".join(plain(w, 100) for w in unsupported_limits)
-            self.progress(f"quarantine: not supported on this machine: {limits}")
+    Parameters
+    ----------
+    serve : str
+        As for :class:`~neurobench_grasp.sandbox.process.Process`.
+    kind : type
+        Of the result.
+    path : path-like
+        Of the file, for error messages.
+    limits : Limits
+    progress : callable
+    given
+        Arguments, as JSON.
 
-    def _refused(self, path: str | os.PathLike[str], refused: dict[str, Any]) -> NgbError:
-        """Convert the child's error into one of this package's errors."""
-        limits = {
-            "memory": f"needs more than {self.memory / GIB:.3g} GiB of memory",
-            "disk": f"yields more than {self.disk / GIB:.3g} GiB of data",
-        }
-        if refused.get("limit") in limits:
-            return self._beyond(path, limits[refused["limit"]])
-        kind = getattr(errors, str(refused.get("kind")), None)
-        message = plain(refused.get("message"), MOST_TEXT)
-        if not (isinstance(kind, type) and issubclass(kind, NgbError) and message):
-            return self._invalid(path)
-        return kind(message)
-
-    def _ended(self, path: str | os.PathLike[str], code: int | None) -> NgbError:
-        """Return the error for a child that ended without an answer; ``None``: it was stopped on timeout."""
-        if code is None:
-            return self._beyond(path, f"takes more than {self.wall:g} s")
-        if code == -signal.SIGXCPU:
-            return self._beyond(path, f"takes more than {self.cpu} s of processor time")
-        how = f"crashed ({_signal_name(-code)})" if code < 0 else f"stopped (exit code {code})"
-        return UnsafeFileError(
-            f"{Path(path).name} was not read, because the quarantine process {how}; do not "
-            f"use the file, unless it is so large that it may need more than {self.memory / GIB:.3g} GiB."
+    Raises
+    ------
+    NgbError
+        As of :func:`load_session`.
+    """
+    if os.name != "posix":
+        raise NgbError(
+            "Files of unknown origin are read in a subprocess with limits, which only Linux and macOS have; "
+            "read the file in a virtual machine, or with --no-quarantine if you trust it."
         )
-
-    def _beyond(self, path: str | os.PathLike[str], what: str) -> UnsafeFileError:
-        return UnsafeFileError(
-            f"{Path(path).name} was not read, because reading it {what}, the limit of quarantine; "
-            "read it without --quarantine only if you trust its source."
-        )
-
-    def _invalid(self, path: str | os.PathLike[str]) -> UnsafeFileError:
-        return UnsafeFileError(
-            f"{Path(path).name} was not read, because the quarantine process returned an invalid response; "
-            "do not use the file."
-        )
+    environment = child_environment(*(NETWORK if limits.network else ()), **OWN)
+    with Process(
+        serve, limits, name="quarantine", environment=environment, cwd=Path.cwd(), progress=progress
+    ) as process:
+        try:
+            return process.ask("read", kind=kind, **given)
+        except ProcessError as error:
+            raise _refused(path, error, limits) from error
 
 
-def _command(order: dict[str, Any]) -> list[str]:
-    """Return the command of the child; it does not import code from its working folder."""
-    return [sys.executable, "-P", "-m", CHILD, json.dumps(order)]
-
-
-def _run(command: list[str], scratch: Path, wall: float) -> int | None:
-    """Run the child until it ends; ``None`` on timeout."""
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    own = {
-        "TMPDIR": str(scratch),
-        "HDF5_PLUGIN_PRELOAD": "::",  # no plugins at all
-        "OPENBLAS_NUM_THREADS": "1",  # threads take address space and prevent a new network namespace
-        "OMP_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
+def _refused(path: str | os.PathLike[str], error: ProcessError, limits: Limits) -> UnsafeFileError:
+    """Return the error for a file that was not read."""
+    reached = {
+        "memory": f"needs more memory than its content explains (or {(limits.memory or 0) / GIB:.3g} GiB)",
+        "cpu": f"takes more processor time than its content explains (or {limits.cpu} s)",
+        "seconds": f"takes more than {limits.seconds:g} s",
+        "disk": f"yields more than {(limits.disk or 0) / GIB:.3g} GiB of data",
     }
-    silent = subprocess.DEVNULL
-    child = subprocess.Popen(
-        command,
-        cwd=scratch,
-        env=kept | own,
-        stdin=silent,
-        stdout=silent,
-        stderr=silent,
-        start_new_session=True,
+    if error.reason in reached:
+        return UnsafeFileError(
+            f"{Path(path).name} was not read, because reading it {reached[error.reason]}, the limit of "
+            "quarantine; read it with --no-quarantine only if you trust its source."
+        )
+    if error.reason == "invalid":
+        return _invalid(path)
+    how = f"failed: {error.text.rstrip('.')}" if error.reason == "failed" else error.text
+    return UnsafeFileError(
+        f"{Path(path).name} was not read, because the quarantine process {how}; do not use the file."
     )
-    try:
-        return child.wait(wall)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
 
 
-def _json(path: Path) -> Any:
-    """Read a short JSON file of the child; ``None`` if there is none."""
-    try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > MIB:
-            return None
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _absolute(layout: str | Path | None) -> str | None:
-    """Make the path of a layout file absolute; names of shipped layouts stay."""
-    if layout is None:
-        return None
-    return os.path.abspath(layout) if Path(layout).suffix in (".yaml", ".yml") else str(layout)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def _invalid(path: str | os.PathLike[str]) -> UnsafeFileError:
+    return UnsafeFileError(
+        f"{Path(path).name} was not read, because the quarantine process returned an invalid response; "
+        "do not use the file."
+    )

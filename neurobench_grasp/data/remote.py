@@ -13,8 +13,8 @@ from neurobench_grasp.data.dandi.assets import Asset
 from neurobench_grasp.data.dandi.instances import is_loopback, shown
 from neurobench_grasp.data.dandi.retry import RetryPolicy
 from neurobench_grasp.data.nwb.heaps import HEADER, SIGNATURE, heap_size, is_valid
-from neurobench_grasp.data.nwb.scan import MIB
 from neurobench_grasp.errors import CorruptFileError, NgbError
+from neurobench_grasp.sandbox.limits import MIB
 
 if TYPE_CHECKING:
     import requests
@@ -37,14 +37,14 @@ class Place:
         May contain a signature, so it is never displayed.
     size : int
         Bytes.
-    session : requests.Session
-        Session for that server, without token.
+    instance : str, optional
+        URL of the archive's API, whose rules then apply to that server.
     """
 
     name: str
     url: str
     size: int
-    session: requests.Session
+    instance: str | None = None
 
 
 def check_remfile() -> None:
@@ -58,7 +58,7 @@ def check_remfile() -> None:
 
 def place_of_asset(instance: str, asset: Asset, retry: RetryPolicy) -> Place:
     """Return where an archive's store serves a file's bytes; the token is sent to the archive's API only."""
-    from neurobench_grasp.data.dandi.http import Guard, open_session
+    from neurobench_grasp.data.dandi.http import open_session
 
     url = f"{instance}/assets/{asset.asset_id}/download/"
     with open_session(instance, retry) as session:
@@ -67,7 +67,7 @@ def place_of_asset(instance: str, asset: Asset, retry: RetryPolicy) -> Place:
     if not answer.is_redirect and answer.status_code != 200:
         raise NgbError(f"{asset.path} is no longer at {shown(url)}; request another version of its dandiset.")
     target = urljoin(url, answer.headers.get("Location", ""))
-    place = _probe(asset.path.rpartition("/")[2], target, _session(Guard(instance, None, retry)))
+    place = _probe(asset.path.rpartition("/")[2], target, instance, retry)
     if place.size != asset.size:
         raise CorruptFileError(
             f"{asset.path} has {place.size} bytes instead of the announced {asset.size}; report this to "
@@ -78,11 +78,18 @@ def place_of_asset(instance: str, asset: Asset, retry: RetryPolicy) -> Place:
 
 def place_of_url(url: str, retry: RetryPolicy) -> Place:
     """Return where the bytes of a file with a web address are served."""
-    from neurobench_grasp.data.dandi.http import Guard, status_text
-
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise NgbError(f"{shown(url)} is not encrypted; use an https address, or download the file.")
+
+    return _probe(parts.path.rpartition("/")[2] or "the file", url, None, retry)
+
+
+def _session(instance: str | None, url: str, retry: RetryPolicy) -> requests.Session:
+    """Return a session for the server of a file, without token."""
+    import requests
+
+    from neurobench_grasp.data.dandi.http import Guard, status_text
 
     class UrlGuard(Guard):
         def _refused(self, response: requests.Response, url: str) -> None:
@@ -93,13 +100,7 @@ def place_of_url(url: str, retry: RetryPolicy) -> Place:
                     f"{status_text(response)}; check the address, and that the file is public."
                 )
 
-    name = parts.path.rpartition("/")[2] or "the file"
-    return _probe(name, url, _session(UrlGuard(url, None, retry)))
-
-
-def _session(guard: Any) -> requests.Session:
-    import requests
-
+    guard = UrlGuard(url, None, retry) if instance is None else Guard(instance, None, retry)
     session = requests.Session()
     session.max_redirects = 5
     session.headers["Accept-Encoding"] = "identity"  # so that ranges refer to the file itself
@@ -120,17 +121,18 @@ def _get(session: requests.Session, url: str, **options: Any) -> requests.Respon
         ) from None
 
 
-def _probe(name: str, url: str, session: requests.Session) -> Place:
+def _probe(name: str, url: str, instance: str | None, retry: RetryPolicy) -> Place:
     """Follow redirects once, and determine the size."""
-    answer = _get(session, url, headers={"Range": "bytes=0-0"}, stream=True)
-    answer.close()
+    with _session(instance, url, retry) as session:
+        answer = _get(session, url, headers={"Range": "bytes=0-0"}, stream=True)
+        answer.close()
     span = re.fullmatch(r"bytes 0-0/(\d{1,15})", answer.headers.get("Content-Range", ""))
     if answer.status_code != 206 or span is None:
         raise NgbError(
             f"The server of {shown(answer.url)} does not support range requests (it answers "
             f"{answer.status_code}), so the file cannot be inspected remotely; download it first."
         )
-    return Place(name, answer.url, int(span[1]), session)
+    return Place(name, answer.url, int(span[1]), instance)
 
 
 class _GaveUpError(BaseException):
@@ -143,9 +145,10 @@ class _GaveUpError(BaseException):
 class Ranges:
     """Session replacement for remfile: requests ranges of one file, counts bytes, and stops at a limit."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, retry: RetryPolicy) -> None:
         self.place = place
         self.n_bytes = 0
+        self.session = _session(place.instance, place.url, retry)
 
     def get(self, url: str, headers: dict[str, str]) -> requests.Response:
         """Return a complete range at the requested position, or raise."""
@@ -158,7 +161,7 @@ class Ranges:
                     f"Inspection of {name} stopped after {MOST_BYTES // MIB} MB; download the file and "
                     "inspect it then."
                 )
-            answer = _get(self.place.session, url, headers={"Range": headers["Range"]})
+            answer = _get(self.session, url, headers={"Range": headers["Range"]})
             self.n_bytes += len(answer.content)
             span = f"bytes {first}-{last}/{self.place.size}"
             right = answer.status_code == 206 and answer.headers.get("Content-Range") == span
@@ -178,18 +181,24 @@ class RemoteFile(io.RawIOBase):
     Parameters
     ----------
     place : Place
+    retry : RetryPolicy
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, retry: RetryPolicy) -> None:
         import remfile
 
         self.place = place
-        self.ranges = Ranges(place)
+        self.ranges = Ranges(place, retry)
         self.position = 0
         self.pieces = remfile.File(
             place.url, _size=place.size, _use_session=False, _max_chunk_size=READ_AHEAD
         )
         self.pieces.session = self.ranges
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.ranges.session.close()
+        super().close()
 
     def readable(self) -> bool:
         """Return True."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from neurobench_grasp.contract import Ints, Session, Signal, TrialTable, Units
 from neurobench_grasp.data.nwb import validate as checks
+from neurobench_grasp.data.nwb.clocks import check_clocks
 from neurobench_grasp.data.nwb.findings import Report
 
 
@@ -28,7 +29,7 @@ def _errors(session: Session) -> bool:
     checks.check_trials(session.trials, "trials", "allow", (), report)
     for name, signal in session.signals.items():
         checks.check_signal(signal, name, report)
-    checks.check_session(session, report)
+    check_clocks(session, report)
     return bool(report.errors)
 
 

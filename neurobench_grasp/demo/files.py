@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -72,22 +72,33 @@ def _write(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
     return digests
 
 
-def write_synthetic(path: Path, session: Session, description: str, day: int = 1) -> None:
+def write_synthetic(
+    path: Path,
+    session: Session,
+    description: str,
+    day: int = 1,
+    unit_labels: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """Write a generated session: joint angles and true rates are stored as integers.
 
     Parameters
     ----------
     path : path
     session : Session
-        With joint angles and rates as :mod:`neurobench_grasp.demo` makes them.
+        With joint angles and, if it has units, rates as :mod:`neurobench_grasp.demo` makes them.
     description : str
     day : int
         Day of January 2025.
+    unit_labels : mapping of str to sequence of str, optional
+        See :func:`neurobench_grasp.data.write_session`.
     """
     from neurobench_grasp.data import write_session
     from neurobench_grasp.demo.movements import ANGLE_QUANTUM
     from neurobench_grasp.demo.neurons import RATE_QUANTA
 
+    steps = {"joint_angles": ANGLE_QUANTUM, "true_rates": 1 / RATE_QUANTA}
+    if session.true_rates is None:
+        del steps["true_rates"]
     write_session(
         path,
         session,
@@ -97,5 +108,6 @@ def write_synthetic(path: Path, session: Session, description: str, day: int = 1
         session_start_time=datetime(2025, 1, day, tzinfo=UTC),
         description=description,
         licence="CC0-1.0",
-        resolution={"joint_angles": ANGLE_QUANTUM, "true_rates": 1 / RATE_QUANTA},
+        resolution=steps,
+        unit_labels=unit_labels,
     )

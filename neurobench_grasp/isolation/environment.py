@@ -31,14 +31,16 @@ from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import canonical, files_digest, installed_files
 from neurobench_grasp.requirements import needs, unmet
+from neurobench_grasp.sandbox.environment import INSTALLER, child_environment
+from neurobench_grasp.sandbox.limits import Limits
+from neurobench_grasp.sandbox.process import Process, ProcessError
 
 ABOUT = "environment.json"
 BEHIND = "zzz_behind.pth"  # last by name, so that paths of the plugin's packages come first
 UNUSED = 30 * 24 * 3600  # s after which an unused environment is removed
 NOT_SOURCE = {"__pycache__", "build", "dist", "node_modules"}
-ELSEWHERE = ("TARGET", "PREFIX", "ROOT", "USER", "CONSTRAINT", "BUILD_CONSTRAINT", "REQUIREMENT", "EDITABLE",
-             "NO_DEPS", "DRY_RUN", "REPORT", "REQUIRE_VIRTUALENV", "PYTHON")  # fmt: skip
-"""Settings of pip (``PIP_…``) that are ignored: what is installed and where; not those for indexes."""
+LIMITS = Limits(seconds=3600.0, network=True)
+"""Of pip, and of the build backends that it runs."""
 
 
 @dataclass(frozen=True)
@@ -205,28 +207,19 @@ def _all_here(lines: list[str] | None) -> bool:
 
 
 def _pip(environment: Path, target: str, *arguments: str) -> None:
-    """Run pip in the environment, ignoring the user's settings for other targets."""
-    kept = {k: v for k, v in os.environ.items() if k not in {f"PIP_{name}" for name in ELSEWHERE}}
-    own = {
-        "PIP_CONSTRAINT": os.devnull,
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }  # overrides a configuration file, too
+    """Run pip in the environment, with the user's settings for indexes, and not those for other targets."""
+    own = {"PIP_CONSTRAINT": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}  # over a configuration file, too
+    pip = Process("", LIMITS, name="pip", environment=child_environment(*INSTALLER, **own), cwd=environment)
     python = [str(environment / "bin" / "python"), "-I", "-B", "-m", "pip"]
     options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-warn-conflicts", "--no-user"]
-    run = subprocess.run(
-        [*python, "install", *options, *arguments],
-        cwd=environment,
-        env=kept | own,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    if run.returncode:
+    try:
+        code, output = pip.run([*python, "install", *options, *arguments])
+    except ProcessError as error:
+        raise NgbError(f"{target} could not be installed: pip {error}, so it was stopped.") from error
+    if code:
         named = target if os.path.isabs(target) else f"There is no folder {target}, and as a requirement it"
         raise NgbError(
-            f"{named} could not be installed into a separate environment: {_pip_error(run.stdout)}. Try "
+            f"{named} could not be installed into a separate environment: {_pip_error(output)}. Try "
             "`pip install` with the same arguments in an empty environment to see pip's full output."
         )
 

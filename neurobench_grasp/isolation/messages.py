@@ -11,19 +11,10 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.contract import Trials
 
-
-@dataclass(frozen=True)
-class State:
-    """Result of :meth:`neurobench_grasp.contract.Model.state`."""
-
-    arrays: Mapping[str, NDArray[np.generic]]
-
-
-@dataclass(frozen=True)
-class Monitor:
-    """Trials by split, as passed to :class:`neurobench_grasp.contract.Trainable`."""
-
-    splits: Mapping[str, Trials]
+State = Mapping[str, NDArray[np.generic]]
+"""Result of :meth:`neurobench_grasp.contract.Model.state`."""
+Splits = Mapping[str, Trials]
+"""Trials by split, as passed to :class:`neurobench_grasp.contract.Trainable`."""
 
 
 @dataclass(frozen=True)

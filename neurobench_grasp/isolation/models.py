@@ -22,17 +22,18 @@ from neurobench_grasp.contract import (
     TrainedNetwork,
     Trials,
 )
-from neurobench_grasp.data.dandi.instances import plain
 from neurobench_grasp.errors import NgbError, PluginError
 from neurobench_grasp.isolation.environment import environment_of
-from neurobench_grasp.isolation.messages import Monitor, Network, State
-from neurobench_grasp.isolation.process import Limits, PluginProcess
+from neurobench_grasp.isolation.messages import Network, State
+from neurobench_grasp.isolation.process import LIMITS, PluginProcess
 from neurobench_grasp.plugins import NAME, Isolated, Provided
+from neurobench_grasp.sandbox.limits import Limits
+from neurobench_grasp.text import plain
 
 
 @contextmanager
 def isolated_models(
-    sources: Sequence[str], *, limits: Limits | None = None, progress: Progress = lambda text: None
+    sources: Sequence[str], *, limits: Limits = LIMITS, progress: Progress = lambda text: None
 ) -> Iterator[tuple[Provided[ModelSpec], ...]]:
     """Yield the models that plugins offer, each plugin in a separate environment and subprocess.
 
@@ -42,7 +43,7 @@ def isolated_models(
     ----------
     sources : sequence of str
         Folders of plugins, or requirements for pip.
-    limits : Limits, optional
+    limits : Limits
     progress : callable
         Called with status messages.
 
@@ -59,7 +60,7 @@ def isolated_models(
         provided: list[Provided[ModelSpec]] = []
         for source in dict.fromkeys(sources):
             environment = environment_of(source, progress)
-            process = PluginProcess(environment, limits or Limits(), progress)
+            process = PluginProcess(environment, limits, progress)
             stack.callback(process.close)
             provided += _models(process)
         yield tuple(provided)
@@ -86,9 +87,10 @@ def _models(process: PluginProcess) -> list[Provided[ModelSpec]]:
 
 
 def _spec(process: PluginProcess, described: Mapping[str, Any]) -> ModelSpec:
-    name, card = described["name"], described["card"]
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError(name)
+    name, card, body = described["name"], described["card"], described["body"]
+    for given in (name, *([] if body is None else [body])):
+        if not isinstance(given, str) or not NAME.fullmatch(given):
+            raise ValueError(given)
     return ModelSpec(
         name,
         build=partial(_build, process, name),
@@ -98,6 +100,8 @@ def _spec(process: PluginProcess, described: Mapping[str, Any]) -> ModelSpec:
         controller=described["controller"] is True,
         depends_on=partial(_depends_on, process, name) if described["depends_on"] else None,
         step_s=None if described["step_s"] is None else float(described["step_s"]),
+        body=body,
+        seeded=bool(described["seeded"]),
     )
 
 
@@ -148,11 +152,11 @@ class IsolatedModel:
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return the fitted state."""
         state: State = self._ask("state", kind=State)
-        return state.arrays
+        return state
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Load what :meth:`state` returned."""
-        self._ask("restore", values={"state": State(state)})
+        self._ask("restore", values={"state": state})
 
 
 class IsolatedController(IsolatedModel):
@@ -213,7 +217,7 @@ class TrainableModel(IsolatedModel):
         network: Network = self._ask(
             "train",
             kind=Network,
-            values={"monitor": Monitor(dict(monitor))},
+            values={"monitor": monitor},
             trials=train,
             seed=seed,
             steps=steps,

@@ -1,22 +1,12 @@
-"""The process of an isolated plugin: it loads the plugin and serves requests, one at a time.
-
-:mod:`neurobench_grasp.isolation.process` starts it. Requests and responses are lines of JSON on two separate
-pipes, so that output printed by the plugin does not interfere; values are in folders.
-"""
+"""What the process of an isolated plugin serves; :mod:`neurobench_grasp.isolation.process` asks it."""
 
 from __future__ import annotations
 
 import functools
 import json
-import os
-import shutil
-import signal
-import threading
-import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import neurobench_grasp
 from neurobench_grasp.contract import (
@@ -31,72 +21,15 @@ from neurobench_grasp.contract import (
     Trials,
     Twinned,
 )
-from neurobench_grasp.errors import NgbError
-from neurobench_grasp.isolation.messages import Monitor, Network, State
-from neurobench_grasp.plugins import offered_by, reason_of
-from neurobench_grasp.sandbox.wire import PackedError, read_packed, write_packed
+from neurobench_grasp.isolation.messages import Network, Splits, State
+from neurobench_grasp.plugins import offered_by
+from neurobench_grasp.sandbox.wire import PackedError, read_packed
 
-LONGEST_TRACE = 20_000  # characters
-
-
-def serve(order: Mapping[str, Any], unsupported_limits: list[str]) -> None:
-    """Serve requests until the pipe is closed."""
-    _end_with(order["parent"], order["scratch"])
-    requests, answers = (os.fdopen(order[name], mode) for name, mode in (("requests", "r"), ("answers", "w")))
-    for descriptor in (order["requests"], order["answers"]):
-        os.set_inheritable(descriptor, False)
-
-    def send(answer: Mapping[str, Any]) -> None:
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-    worker = Worker(order["distribution"], lambda text: send({"progress": text}))
-    send({"ngb": neurobench_grasp.__version__, "unsupported_limits": unsupported_limits})
-    for line in requests:
-        send(_answer(worker, json.loads(line)))
-    _leave(order["scratch"])
-
-
-def _answer(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Serve one request; exceptions of the plugin are reported, not raised."""
-    try:
-        result, value = getattr(worker, f"do_{request['task']}")(**request["given"])
-        if value is not None:
-            write_packed(Path(request["into"]), value)
-        return {"result": result}
-    except NgbError as error:
-        return {"kind": type(error).__name__, "message": str(error), "trace": _trace()}
-    except PackedError as error:
-        return {"failed": f"its result cannot be transferred: {error}", "trace": _trace()}
-    except MemoryError:
-        return {"limit": "memory", "trace": _trace()}
-    except BaseException as error:  # a plugin may also call sys.exit
-        return {"failed": reason_of(error), "trace": _trace()}
-
-
-def _trace() -> str:
-    return traceback.format_exc()[-LONGEST_TRACE:]
-
-
-def _end_with(parent: int, scratch: str) -> None:
-    """End this process when its parent is gone, even while it serves a request."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        _leave(scratch)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _leave(scratch: str) -> None:
-    """End this process and all that it started."""
-    shutil.rmtree(scratch, ignore_errors=True)
-    os.killpg(os.getpgrp(), signal.SIGKILL)
+Value = TypeVar("Value")
 
 
 class Worker:
-    """Tasks of a plugin; each ``do_…`` returns JSON and a value for :func:`write_packed`.
+    """Tasks of a plugin; each ``do_…`` returns JSON, or a value that is packed.
 
     Parameters
     ----------
@@ -121,66 +54,67 @@ class Worker:
         """Its models, by name."""
         return {spec.name: spec for spec in self.offered if isinstance(spec, ModelSpec)}
 
-    def do_offers(self) -> tuple[Any, None]:
+    def do_version(self) -> str:
+        """Return the version of this package in the plugin's environment."""
+        return neurobench_grasp.__version__
+
+    def do_offers(self) -> Any:
         """Describe its models; name its other offers."""
         others = [spec.name for spec in self.offered if not isinstance(spec, ModelSpec)]
-        return {"models": [_described(s) for s in self.specs.values()], "others": others}, None
+        return {"models": [_described(s) for s in self.specs.values()], "others": others}
 
-    def do_store_trials(self, trials: str) -> tuple[None, None]:
+    def do_store_trials(self, trials: str) -> None:
         """Store trials, so that a model receives the same object in later requests."""
         self.trials.append(read_packed(Path(trials), Trials))
-        return None, None
 
-    def do_build(self, name: str, seed: int, settings: Mapping[str, Any]) -> tuple[Any, None]:
+    def do_build(self, name: str, seed: int, settings: Mapping[str, Any]) -> Any:
         """Build a model."""
-        return self._keep(self.specs[name].build(seed, **settings)), None
+        return self._keep(self.specs[name].build(seed, **settings))
 
-    def do_depends_on(self, name: str, seed: int, trials: int) -> tuple[Any, None]:
+    def do_depends_on(self, name: str, seed: int, trials: int) -> Any:
         """Return what else a fitted model depends on."""
         depends_on = self.specs[name].depends_on
-        return str(depends_on and depends_on(seed, self.trials[trials])), None
+        return str(depends_on and depends_on(seed, self.trials[trials]))
 
-    def do_fit(self, model: int, trials: int, seed: int) -> tuple[None, None]:
+    def do_fit(self, model: int, trials: int, seed: int) -> None:
         """Fit a model."""
         self.models[model].fit(self.trials[trials], seed=seed)
-        return None, None
 
-    def do_state(self, model: int) -> tuple[None, State]:
+    def do_state(self, model: int) -> State:
         """Return the fitted state of a model."""
-        return None, State(_arrays(self.models[model].state(), "state()"))
+        return _arrays(self.models[model].state(), "state()")
 
-    def do_restore(self, model: int, state: str) -> tuple[None, None]:
+    def do_restore(self, model: int, state: str) -> None:
         """Load the state of a model."""
-        self.models[model].restore(read_packed(Path(state), State).arrays)
-        return None, None
+        self.models[model].restore(read_packed(Path(state), State))
 
-    def do_activations(self, model: int, trials: int) -> tuple[None, Activations]:
+    def do_activations(self, model: int, trials: int) -> Activations:
         """Run a model."""
         found = self.models[model].activations(self.trials[trials])
-        return None, _expect(found, Activations, "activations()")
+        return _expect(found, Activations, "activations()")
 
-    def do_track(self, model: int, trials: int, goal: str | None = None) -> tuple[None, Tracking]:
+    def do_track(self, model: int, trials: int, goal: str | None = None) -> Tracking:
         """Run a controller in closed loop."""
         towards = None if goal is None else read_packed(Path(goal), Goal)
         found = self.models[model].track(self.trials[trials], goal=towards)
-        return None, _expect(found, Tracking, "track()")
+        return _expect(found, Tracking, "track()")
 
-    def do_embed(self, model: int, trials: int) -> tuple[None, Ragged]:
+    def do_embed(self, model: int, trials: int) -> Ragged:
         """Embed trajectories."""
-        return None, _expect(self.models[model].embed(self.trials[trials]), Ragged, "embed()")
+        return _expect(self.models[model].embed(self.trials[trials]), Ragged, "embed()")
 
-    def do_observe(self, model: int, trials: int) -> tuple[None, Ragged]:
+    def do_observe(self, model: int, trials: int) -> Ragged:
         """Return the observations of the network."""
-        return None, _expect(self.models[model].observe(self.trials[trials]), Ragged, "observe()")
+        return _expect(self.models[model].observe(self.trials[trials]), Ragged, "observe()")
 
-    def do_activations_of(self, model: int, observations: str) -> tuple[None, Activations]:
+    def do_activations_of(self, model: int, observations: str) -> Activations:
         """Run an open pass of the network."""
         found = self.models[model].activations_of(read_packed(Path(observations), Ragged))
-        return None, _expect(found, Activations, "activations_of()")
+        return _expect(found, Activations, "activations_of()")
 
-    def do_untrained(self, model: int, seed: int) -> tuple[Any, None]:
+    def do_untrained(self, model: int, seed: int) -> Any:
         """Create the untrained twin as a model."""
-        return self._keep(self.models[model].untrained(seed=seed)), None
+        return self._keep(self.models[model].untrained(seed=seed))
 
     def do_train(
         self,
@@ -191,20 +125,20 @@ class Worker:
         folder: str,
         monitor: str,
         threads: int | None,
-    ) -> tuple[None, Network]:
+    ) -> Network:
         """Train a network."""
         trained = self.models[model].train(
             self.trials[trials],
             seed=seed,
             steps=steps,
             folder=Path(folder),
-            monitor=read_packed(Path(monitor), Monitor).splits,
+            monitor=read_packed(Path(monitor), Splits),
             threads=threads,
             progress=self.progress,
         )
         _expect(trained, TrainedNetwork, "train()")
         rest = {"action": trained.action, "settings": trained.settings, "facts": trained.facts}
-        return None, Network(_arrays(trained.weights, "train()"), json.dumps(rest))
+        return Network(_arrays(trained.weights, "train()"), json.dumps(rest))
 
     def _keep(self, model: Any) -> dict[str, Any]:
         self.models.append(model)
@@ -221,10 +155,12 @@ def _described(spec: ModelSpec) -> dict[str, Any]:
         "controller": spec.controller,
         "depends_on": spec.depends_on is not None,
         "step_s": spec.step_s,
+        "body": spec.body,
+        "seeded": spec.seeded,
     }
 
 
-def _expect(value: Any, kind: type, method: str) -> Any:
+def _expect(value: Any, kind: type[Value], method: str) -> Value:
     if not isinstance(value, kind):
         raise PackedError(f"{method} returned a {type(value).__name__}; it must return {kind.__name__}")
     return value

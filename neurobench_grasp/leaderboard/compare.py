@@ -19,19 +19,21 @@ from neurobench_grasp.leaderboard.standings import (
     BOARD,
     METRIC,
     SPLIT,
+    TWIN,
     Board,
     Candidate,
     best_first,
     boards,
     differences,
+    gain_over,
     numbers,
     standing,
 )
 from neurobench_grasp.records.names import METRICS, lower_is_better
 from neurobench_grasp.records.record import Scored
-from neurobench_grasp.records.table import main_rows
-from neurobench_grasp.scoring.intervals import Summary
-from neurobench_grasp.scoring.networks import Networks, average
+from neurobench_grasp.records.table import NO_INTERVAL, main_rows, with_interval
+from neurobench_grasp.scoring.intervals import MIN_NETWORKS, Summary
+from neurobench_grasp.scoring.networks import Networks
 
 NAMES = {
     "dataset": "dataset",
@@ -73,7 +75,8 @@ def comparison(
         One for each board: its labels (:data:`BOARD`), ``metric, split, unit, lower_is_better``;
         ``models``, rows as in ``rank_models`` with each model's ``gain`` over its untrained twin;
         ``pairs`` with the difference, the ``verdict`` (name of the better model, ``tie``, or ``None``
-        without an interval), the ``contrast`` of the two gains, and the tests that decide nothing;
+        without an interval), the ``contrast`` of the two gains, the difference on each of several
+        ``animals``, and the tests that decide nothing;
         ``absent``, names of models that were scored in another way.
 
     Raises
@@ -113,15 +116,16 @@ def _compare(board: Board, candidates: Sequence[Candidate], metric: str, split: 
     found = differences(candidates)
     gained = [gains(c.scores, c.untrained) if c.untrained else [] for c in candidates]
     rows = standing(candidates, found, lower=lower)
-    for row, gain in zip(rows, gained, strict=True):
-        row["gain"] = numbers(average(gain), len(gain)) if gain else None
+    for row, candidate, gain in zip(rows, candidates, gained, strict=True):
+        row["gain"] = numbers(gain_over(candidate, TWIN), len(gain)) if gain else None
     pairs = [
         {
             "a": candidates[i].model,
             "b": candidates[j].model,
             **_numbers(total, candidates[i].scores, candidates[j].scores),
             "verdict": _winner(total, candidates[i], candidates[j], lower=lower),
-            "contrast": _contrast(gained[i], gained[j]),
+            "contrast": _contrast(candidates[i], candidates[j], gained[i], gained[j]),
+            "animals": _by_animal(candidates[i], candidates[j]),
             "mann_whitney": _over_networks(candidates[i].scores, candidates[j].scores),
             "wilcoxon": _over_units(candidates[i].scores, candidates[j].scores),
         }
@@ -148,9 +152,25 @@ def _winner(total: Summary | None, a: Candidate, b: Candidate, *, lower: bool) -
     return "tie" if sign == 0 else (a if (sign < 0) == lower else b).model
 
 
-def _contrast(a: Networks, b: Networks) -> dict[str, Any] | None:
-    """Difference of two models' gains over their untrained twins."""
-    return _numbers(difference(a, b), a, b) if a and b else None
+def _contrast(one: Candidate, other: Candidate, a: Networks, b: Networks) -> dict[str, Any] | None:
+    """Difference of two models' gains over their untrained twins; an interval needs three networks each."""
+    if not (a and b):
+        return None
+    few = NO_INTERVAL if min(len(a), len(b)) < MIN_NETWORKS else ""
+    reason = one.open_folds or other.open_folds or few
+    return _numbers(with_interval(difference(a, b), reason), a, b)
+
+
+def _by_animal(a: Candidate, b: Candidate) -> dict[str, dict[str, Any]]:
+    """Difference on each animal alone, where there are several; first minus second."""
+    animals = sorted({part.subject for network in a.scores for part in network})
+    reason = a.open_folds or b.open_folds
+    found = {}
+    for animal in animals if len(animals) > 1 else ():
+        mine = [[[p for p in network if p.subject == animal] for network in c.scores] for c in (a, b)]
+        if all(network for networks in mine for network in networks):
+            found[animal] = _numbers(with_interval(difference(*mine), reason), *mine)
+    return found
 
 
 def _over_networks(a: Networks, b: Networks) -> dict[str, Any] | None:
@@ -175,9 +195,10 @@ def _on(scored: list[Scored], dataset: str | None) -> list[Scored]:
 def _check_scored(scored: Sequence[Scored], model: str, metric: str, split: str) -> None:
     known = sorted({s.record.model for s in scored})
     if model not in known:
+        others = f", but of {_list(known)}" if known else ""
         raise NgbError(
-            f"There is no record of a model {model!r} here, but of {_list(known)}; score it with "
-            "`ngb score`, or name its run folder with --runs."
+            f"There is no record of a model {model!r} here{others}; score it with `ngb score`, or name its "
+            "run folder with --runs."
         )
     mine = [row for s in scored if s.record.model == model for row in main_rows(s.record)]
     if not any((row["metric"], row.get("split")) == (metric, split) for row in mine):

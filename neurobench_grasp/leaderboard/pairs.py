@@ -19,6 +19,8 @@ from neurobench_grasp.scoring.intervals import (
     MIN_GROUPS,
     Summary,
     UnitScores,
+    fold_error,
+    jackknife_variance,
     over_animals,
     weights_of,
 )
@@ -41,6 +43,8 @@ class _Stack:
         Totals with a group left out.
     draws : list of tuple, optional
         Of each model standard error over its networks and their number; ``None`` for a single network.
+    folds : ndarray, shape (n_models, n_folds)
+        Totals of each fold; no columns unless all models have the same folds.
     """
 
     values: list[Floats]
@@ -48,6 +52,7 @@ class _Stack:
     total: Floats
     jackknife: Floats
     draws: list[tuple[float, int] | None]
+    folds: Floats
 
     @classmethod
     def of(cls, models: Sequence[Parts], like: Parts) -> _Stack:
@@ -66,7 +71,8 @@ class _Stack:
             jackknife += weight * np.stack([ours.get(g, mean) for g in names], 1).reshape(jackknife.shape)
             values.append(value)
             residuals.append(left_out - left_out.mean(1, keepdims=True) if part.left_out else left_out)
-        return cls(values, residuals, total, jackknife, [_draw_error(m, like) for m in models])
+        draws = [_draw_error(m, like) for m in models]
+        return cls(values, residuals, total, jackknife, draws, _fold_totals(models, like))
 
 
 def all_differences(models: Mapping[int, Networks]) -> dict[tuple[int, int], Summary | None]:
@@ -88,7 +94,8 @@ def all_differences(models: Mapping[int, Networks]) -> dict[tuple[int, int], Sum
     found: dict[tuple[int, int], Summary | None] = {}
     for ours, theirs in product(alike.values(), repeat=2):
         pairs = [(i, later) for i in ours if (later := [j for j in theirs if j > i])]
-        if pairs and all(_all_finite(means[group[0]]) for group in (ours, theirs)):
+        groups = [[frozenset(p.left_out) for p in means[group[0]]] for group in (ours, theirs)]
+        if pairs and groups[0] == groups[1] and all(_all_finite(means[g[0]]) for g in (ours, theirs)):
             found.update(_between(means, pairs))
         else:
             found.update({(i, j): difference(models[i], models[j]) for i, later in pairs for j in later})
@@ -127,11 +134,7 @@ def _restricted(parts: Parts, like: Parts) -> list[UnitScores]:
     for wanted in like:
         part = by_session[wanted.session]
         if part.units != wanted.units:
-            place = {unit: k for k, unit in enumerate(part.units)}
-            at = [place[unit] for unit in wanted.units]
-            left_out = {g: part.left_out[g][at] for g in wanted.left_out}
-            draws = tuple(source[:, at] for source in part.draws)
-            part = UnitScores(part.session, wanted.subject, wanted.units, part.values[at], left_out, draws)
+            part = part.of(wanted.units, list(wanted.left_out))
         out.append(part)
     return out
 
@@ -159,6 +162,9 @@ def _minus(stack: _Stack, like: Parts, i: int, others: Sequence[int]) -> Iterato
     n_units = sum(len(part.units) for part in like)
     for k, j in enumerate(others):
         draws = [draw for draw in (stack.draws[i], stack.draws[j]) if draw]
+        if stack.folds.shape[1]:
+            of_conditions = jackknife_variance(jackknife[k])
+            draws.append((fold_error(stack.folds[i] - stack.folds[j], of_conditions), stack.folds.shape[1]))
         se = float(data_se[k]) if len(data_se) else None
         value = float(stack.total[i] - stack.total[j])
         yield Summary.of(value, float(medians[k]), n_units, n, se, draws)
@@ -169,3 +175,14 @@ def _draw_error(parts: Parts, like: Parts) -> tuple[float, int] | None:
         return None
     totals = over_animals(like, [part.draws[0] for part in parts])
     return float(np.std(totals, ddof=1)) / len(totals) ** 0.5, len(totals)
+
+
+def _fold_totals(models: Sequence[Parts], like: Parts) -> Floats:
+    """Return the totals of each fold of some models, (n_models, n_folds); no columns if folds differ."""
+    folds = [[frozenset(fold.left_out) for fold in part.folds] for model in models for part in model]
+    if any(own != folds[0] for own in folds):
+        return np.zeros((len(models), 0))
+    rows = [
+        [np.stack([fold.values for fold in part.folds]) for part in model] for model in models if folds[0]
+    ]
+    return np.array([over_animals(like, row) for row in rows]).reshape(len(models), -1)

@@ -14,13 +14,14 @@ from neurobench_grasp.leaderboard.contamination import contamination
 from neurobench_grasp.leaderboard.pairs import all_differences
 from neurobench_grasp.leaderboard.ranking import (
     beats,
+    gains,
     rank_intervals,
     tie_groups,
 )
 from neurobench_grasp.records.record import Scored
-from neurobench_grasp.records.table import RowKey, Score
+from neurobench_grasp.records.table import NO_INTERVAL, RowKey, Score, open_folds, with_interval
 from neurobench_grasp.records.units import Labels
-from neurobench_grasp.scoring.intervals import Summary, UnitScores
+from neurobench_grasp.scoring.intervals import MIN_NETWORKS, Summary, UnitScores
 from neurobench_grasp.scoring.networks import Networks, average
 
 Board = Mapping[str, Any]
@@ -31,7 +32,9 @@ BOARD = (*IDENTITY, "protocol", "version", "settings_sha256", "area")
 """Labels of what was scored alike, in sorting order."""
 METRIC, SPLIT = "single_trial_ev", "ood"
 """Headline metric and split."""
-TWIN = "untrained"
+TWIN, BEST_KINEMATIC = "untrained", "best_kinematic"
+PERMUTED = "permuted_muscles"
+"""Model with the muscles of no animal: what a gain over it shows is anatomy, not the number of features."""
 RANK_RULE = (
     "Two models differ if and only if the 95 % interval of their difference, paired unit by unit and "
     "condition by condition, excludes 0; else they tie. Ranks run from the best to the worst place that "
@@ -89,6 +92,8 @@ class Candidate:
         Mean over the networks.
     contamination : str
         Why its scores are contaminated; empty if they are not.
+    open_folds : str
+        Which folds are not scored; empty if all are.
     """
 
     model: str
@@ -98,11 +103,14 @@ class Candidate:
     problems: tuple[str, ...]
     total: Summary | None
     contamination: str = ""
+    open_folds: str = ""
 
     @classmethod
     def of(cls, model: str, found: Mapping[int, tuple[StoredRow, Scored]], labels: Labels) -> Candidate:
         """Collect the records of one model: seed → row and record."""
         seeds = sorted(found)
+        records = [found[seed][1].record for seed in seeds]
+        unscored = open_folds(records, labels.split)
         units = {seed: found[seed][1].units.scores for seed in seeds}
         networks = {seed: units[seed][labels] for seed in seeds if labels in units[seed]}
         tables = [units[seed] for seed in networks]
@@ -114,8 +122,9 @@ class Candidate:
             networks,
             {other.reference: [table[other] for table in tables] for other in alike},
             tuple(found[seed][1].problem for seed in seeds if found[seed][1].problem),
-            average(list(networks.values())) if networks else None,
-            next(filter(None, (contamination(found[seed][1].record) for seed in seeds)), ""),
+            with_interval(average(list(networks.values())), unscored) if networks else None,
+            next(filter(None, map(contamination, records)), ""),
+            unscored,
         )
 
     @property
@@ -134,7 +143,7 @@ class Candidate:
         out = numbers(self.total, len(self.networks)) | {"value": score.value, "n_units": score.n_units}
         out |= {"n_networks": len(self.networks), "seeds": list(self.networks)}
         out["contaminated"] = bool(self.contamination)
-        reasons = [text for text in (self.contamination, score.reason) if text]
+        reasons = [text for text in (self.contamination, self.open_folds or score.reason) if text]
         if missing := [seed for seed in self.rows if seed not in self.networks]:
             reasons.append(f"no scores of single units for seed {', '.join(map(str, missing))}")
         if out["ci"] is None and not reasons:
@@ -172,7 +181,7 @@ def boards(
 
 
 def _board(record: ScoreRecord, row: StoredRow) -> dict[str, Any]:
-    """Labels of the board of a row; the error of a hand has no area."""
+    """Labels of the board of a row; the error of a movement has no area."""
     protocol = record.protocol
     how = (protocol["name"], protocol["version"], settings_digest(record), row.get("area", ""))
     return dict(zip(BOARD, (*identity(record), *how), strict=True))
@@ -181,8 +190,9 @@ def _board(record: ScoreRecord, row: StoredRow) -> dict[str, Any]:
 def identity(record: ScoreRecord) -> tuple[Any, ...]:
     """Labels that identify the data of a record, see :data:`IDENTITY`."""
     data = record.dataset
-    names = ("id", "sha256", "splits", "trained_on", "trained_on_sha256")
-    return bool(data["synthetic"]), *(data.get(name, "") for name in names)
+    splits = data.get("folds", data["splits"])  # networks have separate splits, and folds in common
+    trained = (data.get(name, "") for name in ("trained_on", "trained_on_sha256"))
+    return bool(data["synthetic"]), data["id"], data["sha256"], splits, *trained
 
 
 def settings_digest(record: ScoreRecord) -> str:
@@ -206,8 +216,15 @@ Differences = Mapping[tuple[int, int], Summary | None]
 
 
 def differences(candidates: Sequence[Candidate]) -> Differences:
-    """Every difference, first minus second, of those that have scores of single units."""
-    return all_differences({i: c.scores for i, c in enumerate(candidates) if c.networks})
+    """Every difference, first minus second, of those that have scores of single units.
+
+    Without an interval where a fold of either is not scored.
+    """
+    found = all_differences({i: c.scores for i, c in enumerate(candidates) if c.networks})
+    return {
+        pair: with_interval(total, next(filter(None, (candidates[i].open_folds for i in pair)), ""))
+        for pair, total in found.items()
+    }
 
 
 def standing(candidates: Sequence[Candidate], found: Differences, *, lower: bool) -> list[dict[str, Any]]:
@@ -239,6 +256,18 @@ def standing(candidates: Sequence[Candidate], found: Differences, *, lower: bool
         for i, (best, worst) in enumerate(rank_intervals(better))
     ] + [none] * (len(candidates) - n)
     return [{**place, "model": c.model, **c.row()} for place, c in zip(places, candidates, strict=True)]
+
+
+def gain_over(candidate: Candidate, reference: str) -> Summary | None:
+    """Gain of each network over a reference beside it, unit by unit; ``None`` where it has no scores.
+
+    Without an interval below three networks, and where a fold is not scored.
+    """
+    beside = candidate.beside.get(reference)
+    if not beside or candidate.model == reference:
+        return None
+    few = NO_INTERVAL if len(beside) < MIN_NETWORKS else ""
+    return with_interval(average(gains(candidate.scores, beside)), candidate.open_folds or few)
 
 
 def numbers(total: Summary | None, n_networks: int) -> dict[str, Any]:

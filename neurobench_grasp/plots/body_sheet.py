@@ -30,11 +30,19 @@ A controller moves a body: named joints, muscles and keypoints, simulated by MuJ
 that its joint angles belong to (`body`, default `myohand`; [layouts](layouts.md)) and maps each recorded
 column to a joint, with a sign and an offset. This page lists what that needs. `ngb bodies NAME` prints it for
 any installed body, `ngb bodies --to FOLDER` writes this page, `ngb new body NAME` creates a plugin with a
-body to edit, and `ngb check NAME` checks it.
+body to edit, and `ngb check NAME` checks it. A controller that moves one body only names it in its
+`ModelSpec` (`body`): it is checked on movements of this body, and movements of another are not scored.
 
 **Sign.** For each joint: the muscles that shorten and lengthen most when its angle increases, and the
 keypoint that moves most, with its displacement (x, y, z) in the body's frame for 10 degrees. Joints that were
 not recorded are held at their neutral angle.
+
+**Other tendons.** A body's name with `/fixed` or `/permuted-0`, `/permuted-1` … is the same body whose
+muscles have constant moment arms: those of the neutral posture, or these permuted among the muscles that
+cross a joint. They are for controllers; recordings name the body itself. What stays, and how permutations are
+chosen, is in [random-muscle control](controllers.md#random-muscle-control). A body needs muscles of MuJoCo,
+each on a separate tendon without limits, spring, damping or friction. With one muscle on either side of a
+single joint, a permutation exchanges the two, which is no control.
 """
 
 
@@ -58,7 +66,7 @@ def body_tables(body: Body) -> dict[str, list[tuple[str, ...]]]:
     muscles: list[tuple[str, ...]] = [("muscle", "force (N)", "part it moves most")]
     for k, muscle in enumerate(body.muscles):
         most = body.joints[int(np.abs(arms[0, k]).argmax())]
-        muscles.append((muscle, f"{force[0, k]:.0f}", moved[most]))
+        muscles.append((muscle, f"{abs(force[0, k]):.0f}", moved[most]))
     parts = {point: part.name for part in body.parts for point in part.keypoints}
     keypoints: list[tuple[str, ...]] = [("keypoint", "part", "tip")]
     keypoints += [(point, parts[point], "yes" if point in body.tips else "") for point in body.keypoints]
@@ -90,7 +98,8 @@ def joint_pictures(body: Body) -> bytes:
     painter.close()
     n_rows = -(-len(images) // (3 * N_COLUMNS))
     height, width = images[0].shape[:2]
-    figure = Figure(figsize=(7.2, n_rows * (7.2 / (3 * N_COLUMNS) * height / width + 0.3)), dpi=110)
+    tall = n_rows * (7.2 / (3 * N_COLUMNS) * height / width + 0.3)
+    figure = Figure(figsize=(7.2, tall), dpi=110)
     for k, ((title, _), image) in enumerate(zip(shown, images, strict=True)):
         group, column = divmod(k, 3)
         row, block = group % n_rows, group // n_rows
@@ -98,7 +107,7 @@ def joint_pictures(body: Body) -> bytes:
         axes.imshow(image)
         axes.set_title(title, size=7)
         axes.axis("off")
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.005, top=0.975, wspace=0.02, hspace=0.25)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.005, top=1 - 0.3 / tall, wspace=0.02, hspace=0.25)
     drawn, small = BytesIO(), BytesIO()
     figure.savefig(drawn, format="png")
     PIL.Image.open(drawn).convert("RGB").quantize(N_COLOURS).save(small, "png", optimize=True)

@@ -1,4 +1,4 @@
-"""Brain control: the error of a hand driven by decoded spikes, beside its references.
+"""Brain control: the error of a body driven by decoded spikes, beside its references.
 
 After Figure 4 of Marin Vargas et al.
 """
@@ -58,7 +58,7 @@ _ROW = 0.19  # inches per hand
 
 
 def brain_control(networks: ScoreTable) -> Drawing:
-    """Draw tracking errors of a hand that is driven by decoded spikes, by area and split."""
+    """Draw tracking errors of a body that is driven by decoded spikes, by area and split."""
     table = table_of(networks, _rows(networks), "error_mm")
     return Drawing("brain_control", table, _draw(table, title_of(networks), decoder_of(networks)))
 

@@ -1,4 +1,4 @@
-"""Curves: the error of a hand driven by decoded spikes, by number of units and by added noise."""
+"""Curves: the error of a body driven by decoded spikes, by number of units and by added noise."""
 
 from __future__ import annotations
 

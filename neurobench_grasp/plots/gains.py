@@ -22,9 +22,8 @@ from neurobench_grasp.plots.style import (
     legend,
     sentence,
 )
-from neurobench_grasp.records.table import GAIN, RowKey, ScoreTable
-from neurobench_grasp.scoring.intervals import Summary, summarise
-from neurobench_grasp.scoring.networks import average
+from neurobench_grasp.records.table import GAIN, RowKey, Score, ScoreTable
+from neurobench_grasp.scoring.networks import mean_of_networks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,23 +52,20 @@ def _rows(networks: ScoreTable, over: str, area: str) -> Iterator[dict[str, Any]
         yield _row(over, area, "overall", reason=reason)
         return
     of_networks = ranking.gains(model, reference)
-    total = average(of_networks)
-    if total is None:
+    total = networks.score(f"{GAIN}{over}", of=METRIC, **where)
+    if total.value is None:
         yield _row(over, area, "overall", reason=networks.score(METRIC, **where).reason)
         return
     if all(np.all(np.abs(part.values) < ranking.RESOLUTION) for parts in of_networks for part in parts):
         yield _row(over, area, "overall", reason="the model does not differ from it")
         return
-    limits = networks.score(f"{GAIN}{over}", of=METRIC, **where).reason
-    for parts in zip(*of_networks, strict=True):  # one session, network by network
-        values = np.mean([part.values for part in parts], axis=0)
-        for unit, value in zip(parts[0].units, values.tolist(), strict=True):
-            yield _row(over, area, "unit", session=parts[0].session, unit=unit, gain_ev=value)
-    for seed, network in zip(networks.seeds, of_networks, strict=True):
-        one = summarise(network)
-        assert one is not None  # each has all units that the total has
-        yield _row(over, area, "network", seed=seed, reason=limits, **_summary(one))
-    yield _row(over, area, "overall", reason=limits, **_summary(total))
+    for part in mean_of_networks(of_networks):
+        for unit, value in zip(part.units, part.values.tolist(), strict=True):
+            yield _row(over, area, "unit", session=part.session, unit=unit, gain_ev=value)
+    for seed in networks.seeds:
+        one = networks.score(f"{GAIN}{over}", seed, of=METRIC, **where)
+        yield _row(over, area, "network", seed=seed, reason=total.reason, **_summary(one))
+    yield _row(over, area, "overall", reason=total.reason, **_summary(total))
 
 
 def _row(over: str, area: str, kind: str, **cells: Any) -> dict[str, Any]:
@@ -78,7 +74,7 @@ def _row(over: str, area: str, kind: str, **cells: Any) -> dict[str, Any]:
     return {"over": over, "area": area, "kind": kind, **columns, **cells}
 
 
-def _summary(total: Summary) -> dict[str, Any]:
+def _summary(total: Score) -> dict[str, Any]:
     low, high = total.ci or (NAN, NAN)
     return {"gain_ev": total.value, "gain_ev_ci_low": low, "gain_ev_ci_high": high}
 

@@ -1,14 +1,15 @@
-"""Scores: the model beside every reference, with intervals and ceilings."""
+"""Scores: the model, animal by animal, beside every reference, with intervals and ceilings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.leaderboard.standings import METRIC
 from neurobench_grasp.plots.sources import cells, table_of, title_of
 from neurobench_grasp.plots.style import (
     BLACK,
+    GREY,
     LIGHT,
     VERMILION,
     Drawing,
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
 _ROW = 0.19  # inches per name
+STYLES: Mapping[str, Mapping[str, Any]] = {
+    "model": {"color": VERMILION, "marker": "D"},
+    "animal": {"color": VERMILION, "marker": "s", "markerfacecolor": "white"},
+    "reference": {"color": BLACK, "marker": "o", "markerfacecolor": "white"},
+}
+"""What has a separate line, with its interval."""
 
 
 def scores(networks: ScoreTable) -> Drawing:
@@ -44,6 +51,9 @@ def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
             for seed in networks.shown:
                 kind = "model" if seed is None else "network"
                 yield _row(where, kind, model, networks.score(METRIC, seed, **where), seed)
+            for kind, label in (("animal", "subject"), ("session", "session")):
+                for name, score in networks.along(label, METRIC, **where).items():
+                    yield _row(where, kind, name, score)
             for name in REFERENCES:
                 yield _row(where, "reference", name, networks.score(METRIC, reference=name, **where))
             yield _row(where, "ceiling", "ceiling", networks.score("ceiling", of=METRIC, **where))
@@ -58,7 +68,7 @@ def _row(
 def _draw(table: pd.DataFrame, title: str) -> bytes:
     table = table.astype({"n_units": "Int64"})
     splits = [s for s in HELD_OUT if table.ev[table.split == s].notna().any()]
-    drawn = table[table.ev.notna() & table.split.isin(splits) & table.kind.isin(["model", "reference"])]
+    drawn = table[table.ev.notna() & table.split.isin(splits) & table.kind.isin(STYLES)]
     names = list(dict.fromkeys(zip(drawn.kind, drawn.name, strict=True)))
     areas = list(dict.fromkeys(table.area))
 
@@ -86,24 +96,23 @@ def _panel(axes: Axes, part: pd.DataFrame, names: list[tuple[str, str]]) -> None
         axes.axvline(
             row.ev, color="0.4", linestyle="--", linewidth=1, zorder=1, label="ceiling (shaded: 95 %)"
         )
-    axes.set_yticks(range(len(names)), [name for _, name in names])
+    axes.set_yticks(range(len(names)), [name for _, name in names], parse_math=False)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     for row in entries(part[part.ev.notna() & (part.kind != "ceiling")]):
-        at = names.index(("model" if row.kind == "network" else row.kind, row.name))
-        if row.kind == "network":
-            axes.plot(row.ev, at + 0.28, ".", color=VERMILION, markersize=3, label="one network")
+        if row.kind == "network":  # the model has the first line
+            axes.plot(row.ev, 0.28, ".", color=VERMILION, markersize=3, label="one network")
+        elif row.kind == "session":
+            axes.plot(row.ev, -0.28, "|", color=GREY, markersize=4, label="one session")
         else:
-            mine = row.kind == "model"
-            style = {"color": VERMILION if mine else BLACK, "markerfacecolor": VERMILION if mine else "white"}
-            label = "model, 95 % interval" if mine else "reference, 95 % interval"
-            whisker(axes, row.ev, (row.ev_ci_low, row.ev_ci_high), at, marker="D" if mine else "o",
-                    markersize=4.5, label=label, **style)  # fmt: skip
+            ends, at = (row.ev_ci_low, row.ev_ci_high), names.index((row.kind, row.name))
+            label = f"{row.kind}, 95 % interval"
+            whisker(axes, row.ev, ends, at, markersize=4.5, label=label, **STYLES[row.kind])
 
 
 def _note(table: pd.DataFrame, splits: list[str]) -> str:
     """List what is left out of the figure, and what intervals do not cover."""
-    with_reason = table[(table.reason != "") & (table.kind != "network")]
+    with_reason = table[(table.reason != "") & ~table.kind.isin(["network", "session"])]
     absent: list[str] = []
     limits: list[str] = []
     for reason, rows in with_reason.groupby("reason", sort=False):
@@ -111,7 +120,8 @@ def _note(table: pd.DataFrame, splits: list[str]) -> str:
         if rows.ev.isna().all():
             absent.append(f"{', '.join(dict.fromkeys(rows.name))}{where} ({reason})")
         else:
-            kinds = " and ".join("references" if k == "reference" else k for k in dict.fromkeys(rows.kind))
+            plural = {"reference": "references", "animal": "animals"}
+            kinds = " and ".join(plural.get(k, k) for k in dict.fromkeys(rows.kind))
             limits.append(f"{kinds}{where}: {reason}")
     texts = [f"Left out: {'; '.join(absent)}."] if absent else []
     return "\n".join([*texts, *(sentence(text) for text in limits)])

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _STYLE: Any = {"font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False}
 _TIME = "time after the start of the scored window (s)"
 _N_COLUMNS = 3
+_TALLEST, _PER_MUSCLE = 4.6, 0.25
+"""Inches of the panel of activation at most, and for each muscle where there are few."""
 
 
 def figure_png(table: pd.DataFrame, body: Body, title: str, names: Sequence[str]) -> bytes:
@@ -32,7 +34,7 @@ def figure_png(table: pd.DataFrame, body: Body, title: str, names: Sequence[str]
         Its table has all joints; the figure shows :attr:`Body.shown_joints`.
     title : str
     names : sequence of str
-        Of the simulated hand, and of the one that spikes drive if there is one.
+        Of the simulated body, and of the one that spikes drive if there is one.
 
     Returns
     -------
@@ -43,14 +45,16 @@ def figure_png(table: pd.DataFrame, body: Body, title: str, names: Sequence[str]
     from matplotlib.figure import Figure
 
     has_muscles = any(f"activation_{muscle}" in table for muscle in body.muscles)
-    n_rows = -(-len(body.shown_joints) // _N_COLUMNS)
-    heights = [1.3] * n_rows + [1.6] + [4.6] * has_muscles  # inches
+    n_columns = min(_N_COLUMNS, len(body.shown_joints))
+    n_rows = -(-len(body.shown_joints) // n_columns)
+    tall = min(_TALLEST, 0.4 + _PER_MUSCLE * len(body.muscles))
+    heights = [1.3] * n_rows + [1.6] + [tall] * has_muscles  # inches
     above = 0.4 if len(names) == 1 else 0.8
     with rc_context(_STYLE):
         figure = Figure(figsize=(7.1, sum(heights) + above), layout="constrained")
-        grid = figure.add_gridspec(len(heights), _N_COLUMNS, height_ratios=heights)
+        grid = figure.add_gridspec(len(heights), n_columns, height_ratios=heights)
         for place, (joint, label) in enumerate(body.shown_joints.items()):
-            axes = figure.add_subplot(grid[divmod(place, _N_COLUMNS)], title=label)
+            axes = figure.add_subplot(grid[divmod(place, n_columns)], title=label)
             _draw_joint(axes, table, joint, names)
         errors = figure.add_subplot(grid[n_rows, :])
         _draw_error(errors, table, names)
@@ -107,12 +111,12 @@ def _draw_activation(axes: Axes, table: pd.DataFrame, muscles: Sequence[str], na
     axes.set_xlabel(_TIME)
     for edge in _window(table):
         axes.axvline(edge, color="white", linestyle="--", linewidth=1)
-    label = "muscle activation" + (f" ({names[0]})" if len(names) > 1 else "")
+    label = "muscle activation" + (f"\n({names[0]})" if len(names) > 1 else "")
     axes.figure.colorbar(image, ax=axes, label=label, pad=0.01, aspect=40)
 
 
 def _simulated(names: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
-    """Yield name, prefix of columns and line style of each simulated hand."""
+    """Yield name, prefix of columns and line style of each simulated body."""
     for name, prefix, line, colour in zip(
         names, ("simulated", "driven"), ("--", "-."), SIMULATED, strict=False
     ):

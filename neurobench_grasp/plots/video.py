@@ -1,4 +1,4 @@
-"""The video: recorded and simulated hands side by side, one frame per step, with captions."""
+"""The video: recorded and simulated bodies side by side, one frame per step, with captions."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def encoder(suffix: str) -> Encoder:
 
 @dataclass(frozen=True)
 class _Panel:
-    """One of the hands side by side; ``error_mm`` is ``None`` for the recorded one."""
+    """One of the bodies side by side; ``error_mm`` is ``None`` for the recorded one."""
 
     caption: str
     colour: Colour
@@ -73,8 +73,8 @@ class _Panel:
 
 def _panels(trajectory: Trajectory, names: Sequence[str]) -> list[_Panel]:
     panels = [_Panel("recorded", RECORDED, trajectory.recorded, None)]
-    for name, colour, hand in zip(names, SIMULATED, trajectory.movements, strict=False):
-        panels.append(_Panel(f"{name} (dots: recorded)", colour, hand.joint_angles, hand.error_mm))
+    for name, colour, movement in zip(names, SIMULATED, trajectory.movements, strict=False):
+        panels.append(_Panel(f"{name} (dots: recorded)", colour, movement.joint_angles, movement.error_mm))
     return panels
 
 
@@ -87,7 +87,7 @@ def frames(trajectory: Trajectory, title: str, names: Sequence[str], progress: P
     title : str
         What was recorded.
     names : sequence of str
-        Of the simulated hand, and of the one that spikes drive if there is one.
+        Of the simulated body, and of the one that spikes drive if there is one.
     progress : callable
 
     Yields
@@ -101,19 +101,19 @@ def frames(trajectory: Trajectory, title: str, names: Sequence[str], progress: P
         for step in range(len(trajectory.time)):
             if step % FRAMES_PER_SECOND == 0:
                 progress(f"drawing frame {step + 1} of {len(trajectory.time)}")
-            hands = [painter.paint(panel.joint_angles[step], panel.colour) for panel in panels]
+            bodies = [painter.paint(panel.joint_angles[step], panel.colour) for panel in panels]
             targets = painter.project(trajectory.targets[step])
-            picture = _with_dots(np.concatenate(hands, axis=1), targets)
+            picture = _with_dots(np.concatenate(bodies, axis=1), targets)
             yield _captioned(picture, trajectory, step, title, panels)
     finally:
         painter.close()
 
 
-def _with_dots(hands: NDArray[np.uint8], points: Floats) -> Image:
-    """Mark recorded keypoints on every simulated hand, in front of it."""
+def _with_dots(bodies: NDArray[np.uint8], points: Floats) -> Image:
+    """Mark recorded keypoints on every simulated body, in front of it."""
     from PIL import Image, ImageDraw
 
-    picture = Image.fromarray(hands)
+    picture = Image.fromarray(bodies)
     draw = ImageDraw.Draw(picture)
     for left in range(PANEL[0], picture.width, PANEL[0]):
         for x, y in points + np.array([left, 0]):
@@ -122,15 +122,15 @@ def _with_dots(hands: NDArray[np.uint8], points: Floats) -> Image:
 
 
 def _captioned(
-    hands: Image, trajectory: Trajectory, step: int, title: str, panels: Sequence[_Panel]
+    bodies: Image, trajectory: Trajectory, step: int, title: str, panels: Sequence[_Panel]
 ) -> Image:
-    """Add names above the hands; below them time, errors and progress within the trial."""
+    """Add names above the bodies; below them time, errors and progress within the trial."""
     from PIL import Image, ImageDraw
 
     above, below = CAPTIONS
-    width, height = hands.size
+    width, height = bodies.size
     picture = Image.new("RGB", (width, above + height + below), "white")
-    picture.paste(hands, (0, above))
+    picture.paste(bodies, (0, above))
     draw = ImageDraw.Draw(picture)
     speed = FRAMES_PER_SECOND * trajectory.step_s
     _write(draw, (width / 2, 3), f"{title}   (shown at {speed:.3g} × its speed)", _BLACK, width)

@@ -39,12 +39,15 @@ class LazyModel:
     seed : int
     step_s : float, optional
         Seconds between its steps; ``None``: it runs on the bins of a session.
+    seeded : bool
+        False if it is the same for every seed.
     """
 
     fit: Callable[[], Model]
     moves_body: bool
     seed: int
     step_s: float | None = None
+    seeded: bool = True
 
     @cached_property
     def fitted(self) -> Model:

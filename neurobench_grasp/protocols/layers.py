@@ -15,6 +15,7 @@ from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.encoding.predictions import Predictions, predict_units
 from neurobench_grasp.protocols.encoding.protocol import candidate_predictions
 from neurobench_grasp.protocols.encoding.reduction import LagWindow, candidate_scores
+from neurobench_grasp.protocols.encoding.sums import Activity
 from neurobench_grasp.protocols.encoding.table import EncodingTable, Scored
 from neurobench_grasp.protocols.settings import LAYERS
 from neurobench_grasp.threads import on_all_cores
@@ -41,11 +42,12 @@ def run(context: Context) -> Scores:
     for session in with_units:
         context.progress(f"layers {session.id}: map to {len(session.units)} units")
         scored.append(_scored(context, LagWindow.of(context, session)))
+    activity = {s.session.id: Activity.of(context, s.session) for s in scored}
     names = dict.fromkeys(name for s in scored for name in s.predictions)
     context.progress("layers: scores and intervals")
     rows: list[ScoreRow] = []
     for area in sorted({a for s in scored for a in s.session.units.areas}):
-        table = EncodingTable(context, scored, area, "ood")
+        table = EncodingTable(context, scored, area, "ood", activity)
         for name in names:
             layer, n = name.rsplit(" ", 1)
             row = table.row("single_trial_ev", reference=name)

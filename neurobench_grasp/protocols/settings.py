@@ -11,6 +11,7 @@ from neurobench_grasp.alignment.settings import ALIGNMENT, SPIKE_HISTORY, Alignm
 from neurobench_grasp.contract import Floats
 from neurobench_grasp.scoring.ev import PHASE_POINTS
 from neurobench_grasp.scoring.intervals import MIN_GROUPS
+from neurobench_grasp.scoring.sums import MIN_SPIKES, MIN_TRIALS
 
 
 @dataclass(frozen=True)
@@ -22,26 +23,16 @@ class RidgeSettings:
     log10_alphas : tuple
         Lowest and highest exponent of the penalties, and their number.
     n_folds : int
-    map_confidence : float
-        A map is used where its cross-validated score is above zero with this one-sided confidence.
     """
 
     log10_alphas: tuple[float, float, int] = (-2.0, 5.0, 15)
     n_folds: int = 5
-    map_confidence: float = 0.95
 
     @property
     def alphas(self) -> Floats:
         """The grid of penalties."""
         low, high, n = self.log10_alphas
         return np.logspace(low, high, n)
-
-    @property
-    def min_t(self) -> float:
-        """Standard errors over folds by which a map must beat the mean of train to be used."""
-        from scipy.special import stdtrit
-
-        return float(stdtrit(self.n_folds - 1, self.map_confidence))
 
 
 @dataclass(frozen=True)
@@ -64,6 +55,11 @@ class EncodingSettings(RidgeSettings, AlignmentSettings):
         Units whose condition means in train are less reliable are left out of ceilings and normalised scores.
     min_conditions : int
         Fewer give an interval over trials instead of conditions.
+    min_train_trials, min_train_spikes : int
+        Training trials with spikes that a unit needs to be scored, two for each fold of a cross-validation
+        (all, where there are fewer), and spikes in them.
+    min_trials, min_spikes : int
+        The same in the trials of the split, of all folds together.
     """
 
     n_components: int = 78
@@ -74,6 +70,10 @@ class EncodingSettings(RidgeSettings, AlignmentSettings):
     n_draws: int = 5
     reliability_floor: float = 0.1
     min_conditions: int = MIN_GROUPS
+    min_train_trials: int = 10
+    min_train_spikes: int = 20
+    min_trials: int = MIN_TRIALS
+    min_spikes: int = MIN_SPIKES
 
 
 ENCODING = EncodingSettings()
@@ -93,6 +93,22 @@ class LayersSettings:
 
 
 LAYERS = LayersSettings()
+
+
+@dataclass(frozen=True)
+class PartitionSettings:
+    """Constants of unique contributions, beside those of the encoding protocol.
+
+    Parameters
+    ----------
+    n_draws : int
+        Random weights of the groups that are tried for each unit, with every penalty of ridge regression.
+    """
+
+    n_draws: int = 64
+
+
+PARTITION = PartitionSettings()
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
-"""Tracking: how closely a controller's hand follows the recorded movement (protocol section 4)."""
+"""Tracking: how closely a controller's body follows the recorded movement (protocol section 4)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 import numpy as np
 
 from neurobench_grasp.alignment.session import AlignedSession
-from neurobench_grasp.bodies import body_of, co_contraction, jerk, keypoint_distances
+from neurobench_grasp.bodies import body_of, co_contraction, find_body, jerk, keypoint_distances
 from neurobench_grasp.contract import Body, Floats, Ragged, ScoreRow, Scores, Tracking, Trials
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols.context import Arrays, Context, Stage
@@ -16,7 +16,7 @@ from neurobench_grasp.protocols.settings import TRACKING
 from neurobench_grasp.protocols.trial_scores import (
     PerTrial,
     TrialScores,
-    conditions_are_few,
+    over_trials,
     summary,
     unit_scores,
 )
@@ -28,6 +28,8 @@ from neurobench_grasp.scoring.references import at_phase
 SPLITS = ("train", "test", "ood")
 ERRORS = {"tracking_error": "mm", "tracking_error_tips": "mm", "joint_error": "deg"}
 BASELINES = ("average_posture", "average_trajectory")
+MOST_NAMED = 6
+"""Keypoints of a body each of which has rows; of more there is the mean alone."""
 MEASURED = Stage("tracking", asdict(TRACKING))
 
 
@@ -38,18 +40,18 @@ def run(context: Context) -> Scores:
     -------
     Scores
         Tidy rows: errors with intervals and baselines, then how natural the movement is; and the errors of
-        each session's hand, for comparisons of models.
+        each session's body, for comparisons of models.
 
     Raises
     ------
     UnsupportedError
-        If the model moves no hand, or a session has no joint angles.
+        If the model moves no body, or a session has no joint angles.
     NgbError
-        If the model's hand does not have the steps of the trials, or is not finite.
+        If the model's movement does not have the steps of the trials, or is not finite.
     """
     if not context.model.moves_body:
         raise UnsupportedError(
-            "This model moves no hand, and tracking scores a moving hand; score its encoding."
+            "This model moves no body, and tracking scores a moving body; score its encoding."
         )
     parts = []
     for session in context.sessions:
@@ -65,9 +67,10 @@ def run(context: Context) -> Scores:
 
 
 def per_trial(context: Context, session: AlignedSession) -> PerTrial:
-    """Errors of the hand and of the baselines in every trial, and naturalness; kept as a stage.
+    """Errors of the body and of the baselines in every trial, and naturalness; kept as a stage.
 
-    Named by metric, and by metric and baseline: ``tracking_error``, ``tracking_error average_posture`` …
+    Named by metric, and by metric and baseline: ``tracking_error``, ``tracking_error average_posture`` …;
+    of single keypoints ``tracking_error@elbow`` …
     """
     return context.stages(MEASURED, session, lambda: _measure(context, session))
 
@@ -98,7 +101,8 @@ def _measure(context: Context, session: AlignedSession) -> Arrays:
         active = in_windows(trials, tracking.muscle_activation)
         within = np.concatenate([np.arange(n) for n in active.lengths])
         some = np.flatnonzero(within % TRACKING.co_contraction_every == 0)
-        shares = co_contraction(body, angles.values[some], active.values[some])
+        moved = body if tracking.body is None else find_body(tracking.body)  # its muscles' arms
+        shares = co_contraction(moved, angles.values[some], active.values[some])
         trial = np.repeat(np.arange(len(active)), active.lengths)[some]
         out["co_contraction"] = np.bincount(trial, shares) / np.bincount(trial)
         out["saturated"] = np.stack([(a > TRACKING.saturated_above).mean(0) for a in active])
@@ -108,7 +112,10 @@ def _measure(context: Context, session: AlignedSession) -> Arrays:
 def hand_errors(
     body: Body, angles: Floats, points: Floats, recorded: Ragged, wanted: Ragged
 ) -> dict[str, Floats]:
-    """Return the errors of each trial, named as in :data:`ERRORS`; one row of a hand is held at all steps."""
+    """Return the errors of each trial, named as in :data:`ERRORS`, and those of :func:`named_keypoints`.
+
+    One row of a body is held at all steps.
+    """
     distances = 1000 * keypoint_distances(points, wanted.values)
     tips = [body.keypoints.index(tip) for tip in body.tips]
     of_steps = {
@@ -116,8 +123,26 @@ def hand_errors(
         "tracking_error_tips": distances[:, tips].mean(1),
         "joint_error": np.degrees(np.abs(angles - recorded.values)).mean(1),
     }
+    for keypoint in named_keypoints(body):
+        of_steps[of_keypoint(keypoint)] = distances[:, body.keypoints.index(keypoint)]
     starts, n = recorded.offsets[:-1], recorded.lengths
     return {name: np.add.reduceat(errors, starts) / n for name, errors in of_steps.items()}
+
+
+def named_keypoints(body: Body) -> tuple[str, ...]:
+    """Return the keypoints whose errors are reported one by one: all of a body that has few."""
+    return body.keypoints if len(body.keypoints) <= MOST_NAMED else ()
+
+
+def common_keypoints(sessions: Iterable[AlignedSession]) -> list[str]:
+    """Return the keypoints whose errors are reported one by one in all of the sessions."""
+    named = [named_keypoints(body_of(session.trials)) for session in sessions]
+    return [name for name in (named[0] if named else ()) if all(name in names for names in named)]
+
+
+def of_keypoint(keypoint: str = "") -> str:
+    """Return the name of the errors of one keypoint; without a name, of their mean."""
+    return f"tracking_error@{keypoint}" if keypoint else "tracking_error"
 
 
 def in_windows(trials: Trials, signal: Ragged) -> Ragged:
@@ -126,7 +151,7 @@ def in_windows(trials: Trials, signal: Ragged) -> Ragged:
 
 
 def check_tracking(tracking: Tracking, trials: Trials) -> None:
-    """Raise if a hand lacks steps of the trials, or has numbers that are not finite."""
+    """Raise if a movement lacks steps of the trials, or has numbers that are not finite."""
     body = body_of(trials)
     for name, signal, width in (
         ("joint_angles", tracking.joint_angles, len(body.joints)),
@@ -156,22 +181,28 @@ class _TrackingTable:
             yield from self.session_rows(metric)
             for baseline in BASELINES:
                 yield self.error(metric, reference=baseline)
+        for keypoint in common_keypoints(part.session for part, _ in self.parts):
+            for reference in ("", *BASELINES):
+                yield self.error("tracking_error", reference=reference, keypoint=keypoint)
         yield from self.naturalness()
 
     def hand_scores(self) -> Iterator[tuple[Labels, UnitScores]]:
         """Yield each session's errors, with each condition (or trial) left out."""
-        by_trial = conditions_are_few(self.parts)
+        by_trial = over_trials(self.parts, self.split)
         for metric in ERRORS:
             for part, trials in self.parts:
-                yield Labels("", self.split, metric, ""), unit_scores(part, trials, metric, by_trial=by_trial)
+                scores = unit_scores(part, trials, metric, self.split, by_trial=by_trial)
+                yield Labels("", self.split, metric, ""), scores
 
-    def error(self, metric: str, *, reference: str = "") -> ScoreRow:
+    def error(self, metric: str, *, reference: str = "", keypoint: str = "") -> ScoreRow:
         """Mean error over trials, then sessions, then animals, with its interval."""
         labels = {"reference": reference} if reference else {}
+        labels |= {"dimension": keypoint} if keypoint else {}
+        name = of_keypoint(keypoint) if keypoint else metric
         row = {"metric": metric, "split": self.split, **labels, "unit": ERRORS[metric]}
-        row |= summary(self.parts, self.split, f"{metric} {reference}" if reference else metric)
+        row |= summary(self.parts, self.split, f"{name} {reference}" if reference else name)
         if not reference and row["value"] is not None:
-            baseline = summary(self.parts, self.split, f"{metric} average_posture")
+            baseline = summary(self.parts, self.split, f"{name} average_posture")
             row |= {"baseline": "average_posture", "baseline_value": baseline["value"]}
         return row
 

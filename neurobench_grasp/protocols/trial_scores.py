@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Floats, ScoreRow
 from neurobench_grasp.scoring.intervals import MIN_GROUPS, UnitScores, summarise
+from neurobench_grasp.scoring.sums import JOINED, Sums
 
 PerTrial = Mapping[str, Floats]
 """Numbers by name, each with one entry (or row) for every trial of a session."""
@@ -33,13 +34,15 @@ def summary(parts: Parts, split: str, name: str) -> ScoreRow:
         return {"value": None, "reason": f"the split {split} has no trials"}
     if any(name not in p.values for p, _ in parts):
         return {"value": None, "reason": "there are no training trials to average"}
-    few = conditions_are_few(parts)
-    return row_of([unit_scores(p, trials, name, by_trial=few) for p, trials in parts], parts)
+    by_trial = over_trials(parts, split)
+    return row_of(
+        [unit_scores(p, trials, name, split, by_trial=by_trial) for p, trials in parts], parts, split
+    )
 
 
-def row_of(scores: Sequence[UnitScores], parts: Parts) -> ScoreRow:
+def row_of(scores: Sequence[UnitScores], parts: Parts, split: str) -> ScoreRow:
     """Aggregate the scores of sessions that are means over the given trials."""
-    conditions, few = _conditions(parts), conditions_are_few(parts)
+    conditions, few = _conditions(parts), over_trials(parts, split)
     total = summarise(scores)
     assert total is not None
     row: ScoreRow = {"value": total.value, "ci": total.ci, "n_conditions": len(conditions)}
@@ -53,22 +56,25 @@ def row_of(scores: Sequence[UnitScores], parts: Parts) -> ScoreRow:
     return row
 
 
-def conditions_are_few(parts: Parts) -> bool:
-    """Return True if intervals have to be over trials."""
-    return len(_conditions(parts)) < MIN_GROUPS
+def over_trials(parts: Parts, split: str) -> bool:
+    """Return True if intervals have to be over trials: with few conditions, unless folds add others."""
+    return split not in JOINED and len(_conditions(parts)) < MIN_GROUPS
 
 
 def _conditions(parts: Parts) -> set[str]:
     return {p.session.trials.condition[i] for p, trials in parts for i in trials}
 
 
-def unit_scores(part: TrialScores, trials: Sequence[int], name: str, *, by_trial: bool) -> UnitScores:
-    """Mean over trials, and with each condition (or trial) left out, as the score of one unit: the hand."""
+def unit_scores(
+    part: TrialScores, trials: Sequence[int], name: str, split: str, *, by_trial: bool
+) -> UnitScores:
+    """Mean over trials, and with each condition (or trial) left out, as the score of one unit: the body."""
     session, values = part.session, part.values[name][list(trials)]
     groups = np.array(labels_of(session, trials, by_trial=by_trial))
-    kept = {g: values[groups != g] for g in sorted(set(groups.tolist()))}
-    left_out = {g: np.array([v.mean() if len(v) else values.mean()]) for g, v in kept.items()}
-    return UnitScores(session.id, session.subject, ("hand",), np.array([values.mean()]), left_out)
+    labels = tuple(sorted(set(groups.tolist())))
+    sums = np.array([[np.sum(groups == g), values[groups == g].sum()] for g in labels]).T[:, :, None]
+    scores = UnitScores.of_terms(session.id, session.subject, ("hand",), ((1, Sums("mean", labels, sums)),))
+    return scores if split in JOINED else replace(scores, terms=())
 
 
 def labels_of(session: AlignedSession, trials: Sequence[int], *, by_trial: bool) -> list[str]:

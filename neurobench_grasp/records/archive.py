@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 _END, _ENTRY, _LOCAL = struct.Struct("<4s4H2LH"), struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s5H3L2H")
 _STORED, _DEFLATED, _MAGIC = 0, 8, b"\x93NUMPY\x01\x00"
+MOST_UNPACKED, MOST_ARRAYS = 256 << 20, 20_000
+"""Bytes of all arrays together, and their number."""
 
 
 _Packing = tuple[int, int, int, int]
@@ -44,6 +46,8 @@ class Archive(Mapping[str, NDArray[Any]]):
             self._members = dict(_members(raw))
         except struct.error as error:
             raise ValueError(f"not a complete archive ({error})") from error
+        if sum(size for _, (*_, size) in self._members.values()) > MOST_UNPACKED:
+            raise ValueError(f"it unpacks to more than {MOST_UNPACKED >> 20} MB")
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Read an array."""
@@ -64,10 +68,12 @@ class Archive(Mapping[str, NDArray[Any]]):
 
 def _members(raw: bytes) -> Iterator[tuple[str, tuple[int, _Packing]]]:
     """Read the directory at the end of the archive, entry by entry."""
-    end = raw.rfind(b"PK\x05\x06")
-    if end < 0:
-        raise ValueError("not an archive")
+    end = len(raw) - _END.size
+    if raw[max(end, 0) :][:4] != b"PK\x05\x06":
+        raise ValueError("not an archive, or something follows its end")
     _, _, _, _, n, _, place, _ = _END.unpack_from(raw, end)
+    if n > MOST_ARRAYS:
+        raise ValueError(f"it has more than {MOST_ARRAYS} arrays")
     for _ in range(n):
         magic, _, _, flags, method, _, _, crc, packed, size, n_name, n_extra, n_comment, _, _, _, offset = (
             _ENTRY.unpack_from(raw, place)

@@ -6,70 +6,126 @@ A check of the arithmetic alone: it finds what was edited, not what was measured
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from neurobench_grasp.contract import ScoreRecord, StoredRow
-from neurobench_grasp.records.table import RowKey, row_name
-from neurobench_grasp.records.units import UnitTable
-from neurobench_grasp.scoring.intervals import Summary, summarise
+import numpy as np
 
-TOLERANCE = 1e-9
-"""Of values, which are kept in double precision."""
-TOLERANCE_OF_ENDS = 1e-4
-"""Of an interval's ends, as a share of its width: scores without a group are kept in single precision."""
+from neurobench_grasp.contract import ScoreRecord, StoredRow
+from neurobench_grasp.records.names import METRICS
+from neurobench_grasp.records.table import (
+    ONE_NETWORK,
+    SHARE,
+    RowKey,
+    parts_of_share,
+    row_name,
+    share_of_ceiling,
+    with_interval,
+)
+from neurobench_grasp.records.units import UnitTable
+from neurobench_grasp.scoring.intervals import MIN_GROUPS, Summary, UnitScores, summarise
+from neurobench_grasp.scoring.sums import JOINED
+
+TOLERANCE = 1e-6
+"""Of values, as a share of the largest score of a unit: they follow from numbers in single precision."""
+TOLERANCE_OF_ENDS = 1e-3
+"""Of an interval's ends, as a share of its width, beside ten times that of values.
+
+What leaving out a condition changes is kept in half precision.
+"""
 
 
 def contradictions(record: ScoreRecord, units: UnitTable) -> Iterator[str]:
     """List what does not follow from the scores of single units: sentences that begin with the field.
 
-    Every row whose unit scores are kept is computed again; those that a board may rank or show as a headline
-    must have them.
+    Every row whose unit scores are kept is computed again; where :attr:`RowKey.needs_units`, a row without
+    them is named.
     """
     yield from _of_dataset(record, units)
-    seen: set[RowKey] = set()
+    rows: dict[RowKey, StoredRow] = {}
     for i, row in enumerate(record.scores):
         key, name = RowKey.of_row(row), row_name(i, row)
-        parts = key.unit_scores(units)
-        if parts is not None:
-            yield from (f"{name}: {what}" for what in _differences(row, summarise(parts)))
+        found = recompute(key, units)
+        if found is not None:
+            total, tolerance = found
+            if key.is_difference and row.get("ci") is None:
+                total = with_interval(total, ONE_NETWORK)  # what one network of a model does not have
+            yield from (f"{name}: {what}" for what in _differences(key, row, total, tolerance))
         elif key.needs_units and row["value"] is not None:
             yield f"{name}: no scores of single units stand behind it; score again."
-        if key in seen and (parts is not None or key.needs_units):
+        if key in rows:
             yield f"{name}: there is another row with these labels; score again."
-        seen.add(key)
+        rows.setdefault(key, row)
+    yield from _of_names_and_baselines(record, rows)
 
 
-def _differences(row: StoredRow, total: Summary | None) -> Iterator[str]:
+def recompute(key: RowKey, units: UnitTable) -> tuple[Summary | None, float] | None:
+    """Compute a row again from the unit scores behind it; ``None`` if they are not kept.
+
+    Returns
+    -------
+    Summary, optional
+        ``None`` if no unit has a score.
+    float
+        Rounding error allowed to the value.
+    """
+    if key.metric == SHARE:
+        parts = [part.unit_scores(units) for part in parts_of_share(key)] if key.is_main else [None]
+        if None in parts:
+            return None
+        scores, ceilings = (part for part in parts if part is not None)
+        total, ceiling = share_of_ceiling([scores], [ceilings]), summarise(ceilings)
+        if total is None or ceiling is None:
+            return None, 0.0
+        return total, _rounding([*scores, *ceilings]) * (1 + abs(total.value)) / abs(ceiling.value)
+    found = key.unit_scores(units)
+    return None if found is None else (summarise(found), _rounding(found))
+
+
+def _rounding(parts: Sequence[UnitScores]) -> float:
+    return TOLERANCE * max((float(np.nanmax(np.abs(p.values), initial=1.0)) for p in parts), default=1.0)
+
+
+def _of_names_and_baselines(record: ScoreRecord, rows: Mapping[RowKey, StoredRow]) -> Iterator[str]:
+    """Check units of measurement, and numbers that are those of other rows."""
+    for i, row in enumerate(record.scores):
+        known, key = METRICS.get(str(row["metric"])), RowKey.of_row(row)
+        if known is not None and row.get("unit", "") != known.unit:
+            yield f"{row_name(i, row)}: unit is {row.get('unit')}, but it is {known.unit or 'none'}."
+        if "baseline_value" in row:
+            other = rows.get(key._replace(reference=str(row.get("baseline"))), {})
+            if row["baseline_value"] != other.get("value"):
+                yield f"{row_name(i, row)}: baseline_value is not that of {row.get('baseline')}; score again."
+
+
+def _differences(key: RowKey, row: StoredRow, total: Summary | None, tolerance: float) -> Iterator[str]:
     """List the numbers of a row that do not follow from the unit scores."""
     if total is None or row["value"] is None:
         if (total is None) != (row["value"] is None):
             yield f"value is {row['value']}, but the scores of single units give {total and total.value}."
         return
-    if not _near(row["value"], total.value):
+    if not _near(row["value"], total.value, tolerance):
         yield f"value is {row['value']}, but the scores of single units give {total.value}."
-    if "median" in row and not _near(row["median"], total.median):
+    if "median" in row and not _near(row["median"], total.median, tolerance):
         yield f"median is {row['median']}, but the scores of single units give {total.median}."
     if "n_units" in row and row["n_units"] != total.n_units:
         yield f"n_units is {row['n_units']}, but {total.n_units} units have a score."
-    if counts_conditions(row) and row.get("n_conditions") != total.n_groups:
-        yield f"n_conditions is {row.get('n_conditions')}, but there are {total.n_groups}."
+    n_conditions = row.get("n_conditions", total.n_groups)
+    over_trials = key.split not in JOINED and n_conditions < MIN_GROUPS  # which are then the groups
+    if n_conditions != total.n_groups and not over_trials:
+        yield f"n_conditions is {n_conditions}, but there are {total.n_groups}."
     ci = row.get("ci")
     if (ci is None) != (total.ci is None):
         yield f"ci is {ci}, but the scores of single units give {total.ci}."
     elif ci is not None and total.ci is not None:
-        allowed = TOLERANCE_OF_ENDS * (total.ci[1] - total.ci[0]) + 1e-6 * max(1.0, abs(total.value))
+        allowed = TOLERANCE_OF_ENDS * (total.ci[1] - total.ci[0])
+        allowed += 10 * tolerance
         if any(abs(a - b) > allowed for a, b in zip(ci, total.ci, strict=True)):
             yield f"ci is {list(ci)}, but the scores of single units give {list(total.ci)}."
 
 
-def counts_conditions(row: StoredRow) -> bool:
-    """Whether the unit scores leave out one condition at a time, so that they say how many there are."""
-    return "condition" in row.get("ci_over", ())
-
-
-def _near(a: Any, b: float) -> bool:
-    return isinstance(a, int | float) and abs(a - b) <= TOLERANCE * max(1.0, abs(b))
+def _near(a: Any, b: float, tolerance: float) -> bool:
+    return isinstance(a, int | float) and abs(a - b) <= tolerance
 
 
 def _of_dataset(record: ScoreRecord, units: UnitTable) -> Iterator[str]:

@@ -19,10 +19,15 @@ METRICS: Mapping[str, Metric] = {
     "single_trial_r2": Metric("single-trial R²"),
     "condition_averaged_ev": Metric("condition-averaged EV"),
     "object_tuning_ev": Metric("object-tuning EV"),
+    "gain_over_best_kinematic": Metric("gain over best kinematics"),
     "gain_over_linear_kinematic": Metric("gain over linear"),
+    "gain_over_linear_lookahead": Metric("gain over linear, look-ahead"),
+    "gain_over_quadratic_kinematic": Metric("gain over quadratic"),
+    "gain_over_linear_emg": Metric("gain over EMG"),
     "gain_over_linear_inputs": Metric("gain over own inputs"),
     "gain_over_untrained": Metric("gain over untrained"),
     "gain_over_phase_mean": Metric("gain over phase mean"),
+    "unique_ev": Metric("unique EV"),
     "gain_over_average_trajectory": Metric("gain over average trajectory", "mm"),
     "gain_over_average_posture": Metric("gain over average posture", "mm"),
     "gain_over_shifted_spikes": Metric("gain over shifted spikes", "mm"),
@@ -33,10 +38,12 @@ METRICS: Mapping[str, Metric] = {
     "lag": Metric("lag", "s"),
     "n_units_best": Metric("units explained best"),
     "n_units_below_minus_1": Metric("units with EV below −1"),
+    "n_units_by_mean": Metric("units predicted by their mean"),
+    "n_units_sparse": Metric("units with too few spikes"),
     "n_units_unreliable": Metric("units without a ceiling"),
     "n_winsorised": Metric("values clipped"),
     "tracking_error": Metric("tracking error", "mm"),
-    "tracking_error_tips": Metric("tracking error, fingertips", "mm"),
+    "tracking_error_tips": Metric("tracking error, tips", "mm"),
     "joint_error": Metric("joint error", "deg"),
     "jerk": Metric("jerk", "m/s³"),
     "jerk_recorded": Metric("jerk, recorded movement", "m/s³"),
@@ -52,20 +59,25 @@ METRICS: Mapping[str, Metric] = {
     "decoder_latency_joint_angles": Metric("decoder latency, joint angles", "ms", "one command, angles"),
 }
 SPLITS: Mapping[str, str] = {
-    "ood": "new objects",
+    "ood": "new conditions",
     "test": "new trials",
     "train": "training trials",
     "train_by_object": "training trials, folds by object",
     "session": "another session",
 }
 REFERENCES: Mapping[str, str] = {
+    "best_kinematic": "best kinematics",
     "linear_kinematic": "linear, muscle kinematics",
+    "linear_lookahead": "linear, with look-ahead",
+    "quadratic_kinematic": "quadratic, kinematics",
+    "linear_emg": "linear, recorded EMG",
     "linear_inputs": "linear, the network’s inputs",
     "untrained": "untrained twin",
     "phase_mean": "mean by phase",
     "psth": "mean by condition and phase",
     "condition_locked_noise": "noise that knows the condition",
     "circular_shift": "shifted in time (null)",
+    "identical_trial": "the same trial in train (null)",
     "true_rate": "true rates",
     "average_posture": "average posture",
     "average_trajectory": "average trajectory",
@@ -73,8 +85,16 @@ REFERENCES: Mapping[str, str] = {
     "decoded_posture": "decoded posture, no controller",
     "shifted_spikes": "shifted spikes (null)",
 }
+GROUPS: Mapping[str, str] = {
+    "muscles": "muscle lengths and velocities",
+    "joints": "joint angles and velocities",
+    "goal": "the next 100 ms of the movement",
+    "emg": "recorded EMG",
+    "layers": "the network’s best layer",
+}
+"""Groups of features whose unique contributions are measured."""
 DECODED: Mapping[str, str] = {"embedding": "embedding", "joint_angles": "joint angles"}
-"""Decoded signals that a hand is driven with."""
+"""Decoded signals that a body is driven with."""
 
 
 def metric_name(metric: str) -> str:

@@ -139,11 +139,12 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def _blas() -> list[dict[str, Any]]:
-    """Numerical thread pools of the loaded libraries, without their paths."""
+    """Numerical thread pools of the loaded libraries, without their paths, sorted."""
     import threadpoolctl
 
     keys = ("user_api", "internal_api", "version", "architecture", "num_threads")
-    return [{k: pool[k] for k in keys if k in pool} for pool in threadpoolctl.threadpool_info()]
+    pools = ({k: pool[k] for k in keys if k in pool} for pool in threadpoolctl.threadpool_info())
+    return sorted(pools, key=lambda pool: list(map(str, pool.values())))
 
 
 def _peak_memory() -> int | None:

@@ -20,12 +20,17 @@ from numpy.typing import NDArray
 from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.errors import CorruptFileError, NgbError
+from neurobench_grasp.formats import MB, parse_json, read_plain
 from neurobench_grasp.records.archive import Archive
 from neurobench_grasp.records.units import Labels, UnitTable
 
 if TYPE_CHECKING:
     import jsonschema_rs
-    from jsonschema import Draft202012Validator
+
+RECORDS = "records"
+"""Folder of records in a run folder and in a submission."""
+MOST_RECORD, MOST_UNITS = 8 * MB, 32 * MB
+"""Bytes of a record and of the scores of single units beside it, at most."""
 
 
 @dataclass(frozen=True)
@@ -187,18 +192,16 @@ def read_units(
     if digest is None:
         return None
     beside = units_path(path)
-    try:
-        raw = beside.read_bytes()
-    except OSError as error:
-        raise CorruptFileError(
-            f"Cannot read {beside} ({error.strerror}), which belongs to its record; score again."
-        ) from error
+    raw = read_plain(beside, MOST_UNITS)
     if hashlib.sha256(raw).hexdigest() != digest:
         raise CorruptFileError(f"{beside} is not what its record was made with; score again.")
     try:
         return UnitTable.from_arrays(Archive(raw), wanted)
     except Exception as error:  # a broken archive fails in many ways
-        raise CorruptFileError(f"{beside} does not hold scores of single units; score again.") from error
+        reason = f" ({error})" if isinstance(error, ValueError) else ""
+        raise CorruptFileError(
+            f"{beside} does not hold scores of single units{reason}; score again."
+        ) from error
 
 
 def read_scored(
@@ -226,7 +229,7 @@ def read_scored(
     for path, record in found:
         try:
             scored.append(Scored(record, read_units(path, record, wanted) or UnitTable({}), path=path))
-        except CorruptFileError as error:
+        except NgbError as error:  # damaged, a link, too large
             scored.append(Scored(record, UnitTable({}), str(error), path))
             problems.append(str(error))
     return tuple(scored), tuple(problems)
@@ -238,13 +241,13 @@ def read_records(folders: Iterable[str | Path]) -> tuple[tuple[ScoreRecord, ...]
     Parameters
     ----------
     folders : iterable of path
-        Folders of records, or run folders that hold a ``records`` folder.
+        Run folders, submissions, folders of records, or folders of such folders.
 
     Returns
     -------
     records : tuple of ScoreRecord
     problems : tuple of str
-        One sentence for each file or folder that could not be read.
+        One sentence for each file or folder that could not be read or has no records.
     """
     found, problems = _read_folders(folders)
     return tuple(record for _, record in found), tuple(problems)
@@ -254,21 +257,47 @@ def _read_folders(folders: Iterable[str | Path]) -> tuple[list[tuple[Path, Score
     found: list[tuple[Path, ScoreRecord]] = []
     problems: list[str] = []
     for folder in map(Path, folders):
-        inside = folder / "records" if (folder / "records").is_dir() else folder
-        try:
-            paths = sorted(path for path in inside.iterdir() if path.suffix == ".json")
-        except (FileNotFoundError, NotADirectoryError):
-            problems.append(f"there is no folder {folder}")
-            continue
-        except OSError as error:
-            problems.append(f"the folder {inside} cannot be read ({error.strerror})")
-            continue
+        paths, skipped = _find_records(folder)
+        problems += skipped
         for path in paths:
             try:
                 found.append((path, read_record(path)))
             except NgbError as error:
                 problems.append(str(error))
     return found, problems
+
+
+def _find_records(folder: Path) -> tuple[list[Path], list[str]]:
+    """List the files of records in a run folder, a submission, or a folder of records or of such folders.
+
+    Returns
+    -------
+    paths : list of path
+    skipped : list of str
+        One sentence for what cannot be read, and for each folder in which there are none.
+    """
+    if (folder / RECORDS).is_dir():
+        folder = folder / RECORDS
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return [], [f"there is no folder {folder}"]
+    except NotADirectoryError:
+        return [], [f"{folder} is a file; name its folder"]
+    except OSError as error:
+        return [], [f"the folder {folder} cannot be read ({error.strerror})"]
+    paths = [path for path in entries if path.suffix == ".json"]
+    inside = [path for path in entries if path.is_dir()] if folder.name != RECORDS else []
+    skipped: list[str] = []
+    for run in inside:
+        if (run / RECORDS).is_dir():
+            more, problems = _find_records(run)
+            paths, skipped = [*paths, *more], [*skipped, *problems]
+        else:
+            skipped.append(f"{run} has no folder {RECORDS}")
+    if not paths and not skipped and folder.name != RECORDS:  # a run that has none yet is no mistake
+        skipped = [f"there are no records in {folder}"]
+    return paths, skipped
 
 
 def read_record(path: str | Path) -> ScoreRecord:
@@ -280,10 +309,8 @@ def read_record(path: str | Path) -> ScoreRecord:
         If the file cannot be read or is not a record.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse)
-    except OSError as error:
-        raise NgbError(f"Cannot read the record {path} ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:
+        data = parse_json(read_plain(Path(path), MOST_RECORD))
+    except ValueError as error:
         raise CorruptFileError(f"{path} is not valid JSON ({error}); remove it or score again.") from error
     return from_json(data, where=str(path))
 
@@ -329,38 +356,21 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
-
-
 @functools.cache
-def _validator() -> Draft202012Validator:
-    import jsonschema
-
-    return jsonschema.Draft202012Validator(record_schema())
-
-
-def _quickly_valid(data: Any) -> bool:
-    """Whether a record is valid, by a validator that is a thousand times faster but gives no reasons."""
-    try:
-        return _quick_validator().is_valid(data)
-    except (ValueError, RecursionError):  # whole numbers of hundreds of digits, a mapping with odd keys
-        return False
-
-
-@functools.cache
-def _quick_validator() -> jsonschema_rs.Draft202012Validator:
+def _validator() -> jsonschema_rs.Draft202012Validator:
     import jsonschema_rs
 
     return jsonschema_rs.Draft202012Validator(dict(record_schema()))
 
 
 def _validate(data: Any, where: str) -> None:
-    if _quickly_valid(data):
-        return
-    errors = list(_validator().iter_errors(data))
+    try:
+        errors = list(_validator().iter_errors(data))
+    except ValueError as error:  # whole numbers of hundreds of digits, a mapping with odd keys
+        raise NgbError(f"{where} is not JSON ({error}).") from error
     if errors:
-        first = min(errors, key=lambda e: list(map(str, e.absolute_path)))
+        first = min(errors, key=lambda e: list(map(str, e.instance_path)))
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first.instance_path)
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         message = first.message if len(first.message) < 200 else f"{first.message[:200]}…"
-        raise NgbError(f"{where} does not follow the record schema at {first.json_path}: {message}{more}.")
+        raise NgbError(f"{where} does not follow the record schema at ${place}: {message}{more}.")

@@ -7,18 +7,22 @@ check and another to the board.
 
 from __future__ import annotations
 
+import json
+import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from neurobench_grasp.contract import ScoreRecord, StoredRow
-from neurobench_grasp.records.record import Scored
+from neurobench_grasp.contract import ScoreRecord, ScoreRow, StoredRow
+from neurobench_grasp.records.record import Scored, read_units, record_path
 from neurobench_grasp.records.units import Labels, UnitTable
-from neurobench_grasp.scoring.intervals import Summary, UnitScores
-from neurobench_grasp.scoring.networks import average
+from neurobench_grasp.scoring.intervals import MIN_NETWORKS, Summary, UnitScores, summarise_ratio
+from neurobench_grasp.scoring.networks import Networks, average, in_common, mean_in_common
+from neurobench_grasp.scoring.sums import JOINED
 
 HELD_OUT = ("test", "ood")
 """Splits that a model has not seen."""
@@ -30,7 +34,17 @@ ERRORS = (
     "brain_control_error",
     "brain_control_error_joint_angles",
 )
+DRIVEN = {"brain_control_error": "embedding", "brain_control_error_joint_angles": "joint_angles"}
+"""Metric → decoded signal that the body is driven with."""
 GAIN = "gain_over_"
+UNIQUE = "unique_ev"
+"""Score of a model with all groups of features, minus that of one fitted without a group."""
+ONLY, WITHOUT = "only ", "without "
+"""Before the name of a group: labels of the unit scores of models with this group alone, or without it."""
+CEILING, SHARE = "ceiling", "share_of_ceiling"
+NO_INTERVAL = "no interval"
+ONE_NETWORK = f"{NO_INTERVAL}: networks differ, and this is one; score at least {MIN_NETWORKS} (--seeds)"
+"""Why a gain of a model that depends on a seed has none."""
 
 
 class RowKey(NamedTuple):
@@ -41,6 +55,7 @@ class RowKey(NamedTuple):
     split: str = ""
     area: str = ""
     session: str = ""
+    subject: str = ""
     reference: str = ""
     layer: str = ""
     n_components: str = ""
@@ -48,6 +63,7 @@ class RowKey(NamedTuple):
     dimension: str = ""
     n_decoded_units: str = ""
     noise: str = ""
+    group: str = ""
 
     @classmethod
     def of_row(cls, row: StoredRow) -> RowKey:
@@ -70,29 +86,72 @@ class RowKey(NamedTuple):
         return not any(getattr(self, name) for name in DETAILS)
 
     @property
+    def is_difference(self) -> bool:
+        """Whether the row is a difference of two scores, which networks of a model enter."""
+        return self.metric.startswith(GAIN) or self.metric == UNIQUE
+
+    @property
     def needs_units(self) -> bool:
-        """Whether unit scores must stand behind the row: all that a board may rank, and its sessions."""
-        gain = self.metric.startswith(GAIN) and self.of in EXPLAINED_VARIANCE
-        scored = gain or self.metric in EXPLAINED_VARIANCE or self.metric in ERRORS
-        return scored and self.split in HELD_OUT and self._replace(session="").is_main
+        """Whether unit scores must stand behind the row: verification computes it again or refuses it.
+
+        These are all rows that a board may rank, those of their sessions and animals, their ceilings, and
+        references in new conditions. Pages mark all others as stated by the record alone.
+        """
+        if self.split not in HELD_OUT or not self._bare.is_main:
+            return False
+        if self.reference:
+            return self.metric in EXPLAINED_VARIANCE and self.split == "ood"
+        return (self.of if self._follows else self.metric) in EXPLAINED_VARIANCE or self.metric in ERRORS
+
+    @property
+    def _follows(self) -> bool:
+        """Whether the row is about another metric, ``of``."""
+        return self.is_difference or self.metric in (CEILING, SHARE)
+
+    @property
+    def _bare(self) -> RowKey:
+        """The same without labels that unit scores have, too."""
+        return self._replace(session="", subject="", reference="", group="")
 
     def unit_scores(self, units: UnitTable) -> Sequence[UnitScores] | None:
         """Return the unit scores that the row is a summary of; ``None`` if they are not kept."""
-        if not self._replace(session="", reference="").is_main:
+        if (
+            not self._bare.is_main
+            or (self.of and not self._follows)
+            or self.decoded != DRIVEN.get(self.metric, "")
+        ):
             return None
-        if self.metric.startswith(GAIN):
+        if self.metric == UNIQUE:
+            mine = Labels(self.area, self.split, self.of, "")
+            found = _minus(units, mine, mine._replace(reference=f"{WITHOUT}{self.group}"))
+        elif self.metric.startswith(GAIN):
             mine = Labels(self.area, self.split, self.of, "")
             found = _minus(units, mine, mine._replace(reference=self.metric.removeprefix(GAIN)))
+        elif self.metric == CEILING:
+            found = units.scores.get(Labels(self.area, self.split, self.of, CEILING))
         else:
-            found = units.scores.get(Labels(self.area, self.split, self.metric, self.reference))
-        if found is None or not self.session:
+            other = f"{ONLY}{self.group}" if self.group else self.reference
+            found = units.scores.get(Labels(self.area, self.split, self.metric, other))
+        if found is None or not (self.session or self.subject):
             return found
-        return [part for part in found if part.session == self.session] or None
+        return [
+            p for p in found if self.session in ("", p.session) and self.subject in ("", p.subject)
+        ] or None
 
 
 LABELS = RowKey._fields
 """Columns that identify a row."""
-DETAILS = ("session", "reference", "layer", "n_components", "dimension", "n_decoded_units", "noise")
+DETAILS = (
+    "session",
+    "subject",
+    "reference",
+    "layer",
+    "n_components",
+    "dimension",
+    "n_decoded_units",
+    "noise",
+    "group",
+)
 """Labels of rows that are not about the model as a whole."""
 
 
@@ -103,6 +162,29 @@ def _minus(units: UnitTable, mine: Labels, other: Labels) -> Sequence[UnitScores
         return [a.minus(b) for a, b in pairs]
     except (KeyError, ValueError):
         return None
+
+
+def open_folds(records: Sequence[ScoreRecord], split: str) -> str:
+    """Return which folds of the conditions are not scored, as a reason; empty if that does not matter."""
+    n_folds = max((record.dataset.get("n_folds", 1) for record in records), default=1)
+    scored = {record.dataset.get("fold", 0) for record in records}
+    if split not in JOINED or len(scored) == n_folds:
+        return ""
+    folds = f"{len(scored)} of {n_folds} folds of the conditions"
+    return f"{NO_INTERVAL}: only {folds}; score all (--seeds {n_folds})"
+
+
+def one_network(gain: ScoreRow, *, seeded: bool) -> ScoreRow:
+    """Return a gain of one network: of a model that depends on a seed without its interval."""
+    if not seeded or gain.get("ci") is None:
+        return gain
+    kept = {name: value for name, value in gain.items() if name != "ci_over"}
+    return kept | {"ci": None, "reason": "; ".join(filter(None, [gain.get("reason"), ONE_NETWORK]))}
+
+
+def with_interval(total: Summary | None, reason: str) -> Summary | None:
+    """Return a summary without its interval if there is a reason for that."""
+    return replace(total, ci=None, data_se=None) if total is not None and reason else total
 
 
 def row_name(i: int, row: StoredRow) -> str:
@@ -138,7 +220,8 @@ def pair_rows(
 class Score(NamedTuple):
     """A number with its 95 % interval, ``None`` where there is none.
 
-    ``mean_ci`` is the mean of the networks' own intervals, which does not contain how networks differ.
+    ``mean_ci`` is the mean of the networks' own intervals, which does not contain how networks differ;
+    ``stated`` means that the record alone says so: verification does not compute it again from unit scores.
     """
 
     value: float | None = None
@@ -146,11 +229,13 @@ class Score(NamedTuple):
     n_units: int | None = None
     reason: str = ""
     mean_ci: tuple[float, float] | None = None
+    median: float | None = None
+    stated: bool = False
 
     @classmethod
     def of(cls, total: Summary | None) -> Score:
         """Score of a summary over units."""
-        return cls() if total is None else cls(total.value, total.ci, total.n_units)
+        return cls() if total is None else cls(total.value, total.ci, total.n_units, median=total.median)
 
     @classmethod
     def over(cls, rows: Sequence[StoredRow], total: Summary | None) -> Score:
@@ -164,7 +249,10 @@ class Score(NamedTuple):
             Mean over networks unit by unit, where unit scores were kept; only then the interval of
             several networks contains how these differ.
         """
-        reason = "; ".join(dict.fromkeys(row["reason"] for row in rows if row.get("reason")))
+        reasons = dict.fromkeys(row["reason"] for row in rows if row.get("reason"))
+        if total is not None and total.ci is not None:
+            reasons = {r: None for r in reasons if not r.startswith(NO_INTERVAL)}  # which several have
+        reason = "; ".join(reasons)
         if total is not None:
             return cls.of(total)._replace(reason=reason)
         n_units = next((row["n_units"] for row in rows if "n_units" in row), None)
@@ -229,12 +317,50 @@ class ScoreTable:
 
     def score(self, metric: str, seed: int | None = None, /, **labels: Any) -> Score:
         """Score with exactly these labels: mean over networks, or of one network as its record has it."""
-        key = RowKey.of_labels(metric, **labels)
+        return self._score(RowKey.of_labels(metric, **labels), seed)
+
+    @property
+    def mean_rows(self) -> list[StoredRow]:
+        """Rows as of one record: means over networks, in the order of the first network's record."""
+        if len(self.networks) == 1:
+            return list(self.first.record.scores)
+        return [self._mean_row(key, row) for key, row in self._rows[0].items()]
+
+    def _mean_row(self, key: RowKey, row: StoredRow) -> StoredRow:
+        score = self._score(key)
+        labels = {name: row[name] for name in (*LABELS, "unit") if name in row}
+        found = {"ci": score.ci, "median": score.median, "n_units": score.n_units, "reason": score.reason}
+        if "n_units" not in row:  # errors of hands are not scores of units
+            del found["n_units"]
+        return {**labels, "value": score.value, **{k: v for k, v in found.items() if v not in (None, "")}}
+
+    def _score(self, key: RowKey, seed: int | None = None) -> Score:
         found = self._rows if seed is None else [self._rows[self.seeds.index(seed)]]
         rows = [rows[key] for rows in found if key in rows]
         if not rows:
             return Score(reason="not in the record")
-        return Score.over(rows, self._total(key) if len(rows) > 1 else None)
+        if len(rows) == 1:
+            confirmed = key.needs_units and self._confirms(key, rows[0], seed)
+            return Score.over(rows, None)._replace(stated=not confirmed)
+        total, why = self._total(key), self._no_interval(key)
+        stated = total is None or not key.needs_units
+        score = Score.over(rows, with_interval(total, why))._replace(stated=stated)
+        return score._replace(reason=why) if why and total is not None else score
+
+    def _confirms(self, key: RowKey, row: StoredRow, seed: int | None) -> bool:
+        """Whether the value of one network follows from its unit scores."""
+        networks = self.networks if seed is None else [self.networks[self.seeds.index(seed)]]
+        found = [ScoreTable((network,))._total(key) for network in networks]
+        values = [total.value for total in found if total is not None]
+        return row["value"] is None or any(
+            math.isclose(value, row["value"], rel_tol=1e-4, abs_tol=1e-4) for value in values
+        )
+
+    def _no_interval(self, key: RowKey) -> str:
+        """Return why a mean over networks has no interval."""
+        if key.is_difference and len(self.networks) < MIN_NETWORKS:
+            return f"{NO_INTERVAL}: networks differ, and there are {len(self.networks)}; score {MIN_NETWORKS}"
+        return open_folds([scored.record for scored in self.networks], key.split)
 
     def along(self, name: str, metric: str, **labels: Any) -> dict[str, Score]:
         """Scores by the values of one label, the others fixed, in the order of the record."""
@@ -250,5 +376,40 @@ class ScoreTable:
         return [parts for parts in found if parts is not None] if None not in found else []
 
     def _total(self, key: RowKey) -> Summary | None:
+        if key.metric == SHARE:
+            return self._share(key)
         networks = self.unit_scores(key)
         return average(networks) if networks else None
+
+    def _share(self, key: RowKey) -> Summary | None:
+        parts = [self.unit_scores(part) for part in parts_of_share(key)]
+        return share_of_ceiling(*parts) if all(parts) else None
+
+
+def parts_of_share(key: RowKey) -> tuple[RowKey, RowKey]:
+    """Return the rows of score and ceiling that a share of the ceiling is the ratio of."""
+    return RowKey(key.of, "", key.split, key.area), RowKey(CEILING, key.of, key.split, key.area)
+
+
+def share_of_ceiling(scores: Networks, ceilings: Networks) -> Summary | None:
+    """Return the share of the ceiling from the unit scores of networks."""
+    mean_score, mean_ceiling = (mean_in_common(networks) for networks in in_common(scores, ceilings))
+    return summarise_ratio(mean_score, mean_ceiling)
+
+
+def tables_of(records: Sequence[ScoreRecord], folder: Path) -> list[ScoreTable]:
+    """Group records of a folder whose networks were scored alike, in the order of their first."""
+    groups: dict[str, list[ScoreRecord]] = defaultdict(list)
+    for record in records:
+        own = ("splits", "fold", "held_out_conditions")  # of its network
+        data = {k: v for k, v in record.dataset.items() if k not in own}
+        groups[json.dumps([record.model, data, record.protocol], sort_keys=True)].append(record)
+    return [ScoreTable(tuple(_with_units(group, folder))) for group in groups.values()]
+
+
+def _with_units(networks: Sequence[ScoreRecord], folder: Path) -> Iterator[Scored]:
+    for record in sorted(networks, key=lambda record: record.seed):
+        path = record_path(folder, record)
+        several = len(networks) > 1  # one network has its own numbers in its record
+        units = read_units(path, record) if several else None
+        yield Scored(record, units or UnitTable({}), path=path)

@@ -2,7 +2,9 @@
 
 Units are generated from a known teacher; the candidate of the teacher's kind must explain them best. Reading
 order: what drives a teacher's units (`teachers.py`), sessions of such units (`sessions.py`), scores
-of the candidates (`candidates.py`), the verdict (`matrix.py`), table and picture (`report.py`).
+of the candidates (`candidates.py`), the verdict (`matrix.py`), raw differences, gains and contrasts
+(`numbers.py`), how probable each kind is given these (`statement.py`), the power of the design (`power.py`),
+units of known kinds (`key.py`), table (`report.py`) and figure (`figure.py`).
 """
 
 from __future__ import annotations
@@ -10,20 +12,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neurobench_grasp.contract import Progress, Trials
+from neurobench_grasp.contract import Progress
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import Registry, load_registry
-from neurobench_grasp.recovery.candidates import score_candidate
-from neurobench_grasp.recovery.matrix import Candidate, Recovered, compare
-from neurobench_grasp.recovery.report import rows, write_report
+from neurobench_grasp.recovery.candidates import Candidate, score_candidate
+from neurobench_grasp.recovery.key import Assigned, Share, assign, has_key
+from neurobench_grasp.recovery.matrix import Recovered, compare, with_probabilities
+from neurobench_grasp.recovery.numbers import Comparison
+from neurobench_grasp.recovery.report import key_rows, rows, write_key_report, write_report
 from neurobench_grasp.recovery.sessions import session_file
+from neurobench_grasp.recovery.statement import indistinct
 from neurobench_grasp.recovery.teachers import KINDS, Teacher
-from neurobench_grasp.run.dataset import load_dataset
+from neurobench_grasp.run.dataset import Dataset, load_dataset
 
-__all__ = ["KINDS", "TEACHER_SEEDS", "Candidate", "Recovered", "Teacher", "recover", "rows", "write_report"]
+__all__ = [
+    "KINDS",
+    "TEACHER_SEEDS",
+    "Assigned",
+    "Candidate",
+    "Comparison",
+    "Recovered",
+    "Share",
+    "Teacher",
+    "assign",
+    "has_key",
+    "indistinct",
+    "key_rows",
+    "recover",
+    "rows",
+    "write_key_report",
+    "write_report",
+]
 
-TEACHER_SEEDS = (101,)
+TEACHER_SEEDS = (100, 101)
+"""Networks that teach: two of each kind, since they differ, and none of the candidates."""
 
 
 def recover(
@@ -45,10 +68,11 @@ def recover(
     teachers : sequence of str
         Keys of :data:`KINDS`.
     networks : int
-        Candidates are the networks of seeds 0 … ``networks`` − 1; at least two, to estimate the variance
-        between networks.
+        Candidates are the networks of seeds 0 … ``networks`` − 1, each scored on the fold of conditions that
+        it has not seen; at least two, to estimate the variance between networks. Candidates without
+        networks are scored on every fold.
     teacher_seeds : sequence of int
-        One teacher network each; a teacher without networks is used once, with the first as seed of units.
+        One teacher network each; of a teacher without networks one draw of units each.
     n_units : int
         Units of each session.
     n_sessions : int
@@ -72,42 +96,43 @@ def recover(
         If a teacher is unknown or among the candidates, or a network is missing.
     """
     registry = load_registry()
-    taught = _teachers(registry, teachers, teacher_seeds)
+    taught = _teachers(teachers, teacher_seeds)
     _check(taught, candidates, networks)
     data = load_dataset(registry, dataset, progress=progress)
     if n_sessions > len(data.sessions):
         raise NgbError(f"{data.id} has {len(data.sessions)} sessions; request at most these.")
-    train = data.behaviour("train")
-    seeds = {name: range(networks if registry.model(name).spec.controller else 1) for name in candidates}
-    _check_networks(registry, taught, seeds, train)
-    bases = [load_session(file) for file in _files(registry, dataset)[:n_sessions]]
-    found = []
-    for teacher in taught:
-        spec = registry.model(teacher.model)
-        files = [
-            session_file(Path(out) / "sessions", teacher, spec, base, train, n_units, progress)
-            for base in bases
-        ]
-        scored = {
-            name: Candidate(kind, *score_candidate(name, seeds[name], files, dataset, out, progress))
-            for name, kind in candidates.items()
-        }
-        found.append(compare(teacher, scored))
-    return found
+    seeds = {
+        name: range(len(data.folds) if registry.model(name).spec.depends_on is None else networks)
+        for name in candidates
+    }
+    _check_networks(registry, taught, seeds, data)
+    bases = [
+        load_session(file, quarantine=isinstance(dataset, Path))
+        for file in _files(registry, dataset)[:n_sessions]
+    ]
+    folder = Path(out) / "sessions"
+    files = [session_file(folder, taught, registry, base, data, n_units, progress) for base in bases]
+    scored = {
+        name: score_candidate(name, kind, seeds[name], files, dataset, out, progress)
+        for name, kind in candidates.items()
+    }
+    found = [
+        compare(teacher, {name: on_units_of[teacher.name] for name, on_units_of in scored.items()})
+        for teacher in taught
+    ]
+    return with_probabilities(found)
 
 
 def _files(registry: Registry, dataset: str | Path) -> list[Path]:
     return [dataset] if isinstance(dataset, Path) else [*registry.dataset(dataset).spec.files()]
 
 
-def _teachers(registry: Registry, names: Sequence[str], seeds: Sequence[int]) -> list[Teacher]:
+def _teachers(names: Sequence[str], seeds: Sequence[int]) -> list[Teacher]:
     for name in names:
         if name not in KINDS:
             raise NgbError(f"{name!r} is not a teacher; choose among {', '.join(KINDS)}.")
     return [
-        Teacher(name, KINDS[name], seed)
-        for name in dict.fromkeys(names)
-        for seed in (dict.fromkeys(seeds) if registry.model(name).spec.controller else seeds[:1])
+        Teacher(name, KINDS[name], seed) for name in dict.fromkeys(names) for seed in dict.fromkeys(seeds)
     ]
 
 
@@ -125,11 +150,11 @@ def _check(teachers: Sequence[Teacher], candidates: Mapping[str, str], networks:
 
 
 def _check_networks(
-    registry: Registry, teachers: Sequence[Teacher], seeds: Mapping[str, Sequence[int]], train: Trials
+    registry: Registry, teachers: Sequence[Teacher], seeds: Mapping[str, Sequence[int]], data: Dataset
 ) -> None:
     """Check that every network exists before the work starts."""
     wanted = [(name, seed) for name, each in seeds.items() for seed in each]
     for name, seed in [*((t.model, t.seed) for t in teachers), *wanted]:
-        depends_on = registry.model(name).spec.depends_on
-        if depends_on is not None:
-            depends_on(seed, train)
+        spec = registry.model(name).spec
+        if spec.depends_on is not None:
+            spec.depends_on(seed, data.for_network(seed).behaviour("train", spec.step_s))

@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from neurobench_grasp.contract import Progress
-from neurobench_grasp.leaderboard.standings import METRIC, SPLIT, TWIN
+from neurobench_grasp.leaderboard.standings import unit_scores_of
 from neurobench_grasp.records.record import read_units, record_path
-from neurobench_grasp.records.units import Labels
-from neurobench_grasp.recovery.sessions import AREA
 from neurobench_grasp.run.evaluate import evaluate
 from neurobench_grasp.run.job import Options
 from neurobench_grasp.scoring.intervals import UnitScores
 from neurobench_grasp.scoring.networks import Networks
 
-_OWN, _TWIN = (Labels(AREA, SPLIT, METRIC, reference) for reference in ("", TWIN))
+
+@dataclass(frozen=True)
+class Candidate:
+    """Scores of a candidate on a teacher's sessions.
+
+    Parameters
+    ----------
+    kind : str
+    networks : sequence of sequence of UnitScores
+        By network and session.
+    twins : sequence of sequence of UnitScores
+        Of the untrained twins; empty for a model without networks.
+    """
+
+    kind: str
+    networks: Networks
+    twins: Networks = ()
 
 
 def score_candidate(
     model: str,
+    kind: str,
     seeds: Sequence[int],
     files: Sequence[Path],
     trained_on: str | Path,
     out: str | Path,
     progress: Progress,
-) -> tuple[Networks, Networks]:
+) -> dict[str, Candidate]:
     """Score the networks of a candidate by the encoding protocol.
 
     Returns
     -------
-    networks, twins : sequence of sequence of UnitScores
-        By network and session: of the candidate, and of its untrained twins, which models without networks
-        do not have.
+    dict of str to Candidate
+        By area, which is named after a teacher; without twins for a model without networks.
     """
-    networks: list[list[UnitScores]] = [[] for _ in seeds]
-    twins: list[list[UnitScores]] = [[] for _ in seeds]
+    networks: dict[str, list[list[UnitScores]]] = {}
+    twins: dict[str, list[list[UnitScores]]] = {}
     for file in files:
 
         def report(text: str, file: Path = file) -> None:
@@ -45,9 +60,10 @@ def score_candidate(
             model, file, protocols=("encoding",), seeds=seeds, options=Options(trained_on=str(trained_on)),
             out=out, progress=report,
         )  # fmt: skip
-        for network, twin, record in zip(networks, twins, records, strict=True):
-            table = read_units(record_path(Path(out) / "records", record), record, (_OWN, _TWIN).__contains__)
+        for k, record in enumerate(records):
+            table = read_units(record_path(Path(out) / "records", record), record, unit_scores_of())
             assert table is not None  # encoding always stores them
-            network += table.scores[_OWN]
-            twin += table.scores.get(_TWIN, ())
-    return networks, twins if all(twins) else []
+            for labels, parts in table.scores.items():
+                found = (twins if labels.reference else networks).setdefault(labels.area, [[] for _ in seeds])
+                found[k] += parts
+    return {area: Candidate(kind, found, twins.get(area, ())) for area, found in networks.items()}

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from neurobench_grasp.leaderboard.ranking import difference, gains, verdict
+from neurobench_grasp.recovery.candidates import Candidate
+from neurobench_grasp.recovery.numbers import Comparison, Numbers, comparisons, numbers_of
+from neurobench_grasp.recovery.power import Power, power
+from neurobench_grasp.recovery.statement import kind_probabilities
 from neurobench_grasp.recovery.teachers import Teacher
 from neurobench_grasp.scoring.intervals import Summary
-from neurobench_grasp.scoring.networks import Networks, average
+from neurobench_grasp.scoring.networks import average
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """Scores of a candidate on a teacher's sessions.
-
-    Parameters
-    ----------
-    kind : str
-    networks : sequence of sequence of UnitScores
-        By network and session.
-    twins : sequence of sequence of UnitScores
-        Of the untrained twins; empty for a model without networks.
-    """
-
-    kind: str
-    networks: Networks
-    twins: Networks = ()
+RIVALS = {"muscle_ppo": "torque_ppo", "torque_ppo": "muscle_ppo"}
+"""Candidates between which the power of the design is measured."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +34,14 @@ class Recovered:
     margins, twin_margins : mapping of str to Summary
         Difference between the candidate of the teacher's kind and each other candidate, and each
         candidate's untrained twins; paired by unit, and with its own twins by network.
+    comparisons : tuple of Comparison
+        Raw differences, gains and contrasts of the policies.
+    numbers : Numbers, optional
+        The same as one vector.
+    power : tuple of Power
+        How often the policy of the teacher's kind is ahead with less data, for muscles and torques.
+    probabilities : mapping of str to float
+        Of each kind, given the numbers; empty with fewer than two teachers of each kind.
     """
 
     teacher: Teacher
@@ -54,6 +51,10 @@ class Recovered:
     twins: Mapping[str, Summary | None] = field(default_factory=dict)
     margins: Mapping[str, Summary | None] = field(default_factory=dict)
     twin_margins: Mapping[str, Summary | None] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+    numbers: Numbers | None = None
+    power: tuple[Power, ...] = ()
+    probabilities: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def recovered(self) -> bool:
@@ -96,4 +97,16 @@ def compare(teacher: Teacher, candidates: Mapping[str, Candidate]) -> Recovered:
             name: average(gains(c.networks, c.twins)) if name == own else difference(best.networks, c.twins)
             for name, c in twinned.items()
         },
+        comparisons=comparisons(candidates),
+        numbers=numbers_of(candidates),
+        power=power(best, candidates[rival]) if (rival := RIVALS.get(own, "")) in candidates else (),
     )
+
+
+def with_probabilities(found: Sequence[Recovered]) -> list[Recovered]:
+    """Add to each teacher how probable each kind is, calibrated on the other teachers."""
+    numbers = [one.numbers for one in found if one.numbers is not None]
+    if len(numbers) < len(found):
+        return list(found)
+    probabilities = kind_probabilities([one.teacher.kind for one in found], numbers)
+    return [replace(one, probabilities=p) for one, p in zip(found, probabilities, strict=True)]

@@ -1,35 +1,24 @@
-"""The matrix as tidy tables and as a figure."""
+"""The matrix, the numbers of the comparisons and the statements as one tidy table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from neurobench_grasp.atomic import write_atomically
-from neurobench_grasp.plots.style import SMALL, draw
+from neurobench_grasp.recovery.figure import recovery_figure
+from neurobench_grasp.recovery.key import Assigned, Share
 from neurobench_grasp.recovery.matrix import Recovered
+from neurobench_grasp.recovery.numbers import Comparison
 from neurobench_grasp.scoring.intervals import Summary
+from neurobench_grasp.text import csv_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
-
-UNTRAINED = "untrained"
 _ADVICE = "choose another folder with --to"
-_ROW = 0.62  # inches
-_NOTE = (
-    "Each cell: mean over units and networks of single-trial EV on held-out objects, its 95 % interval, and "
-    "by how much the candidate of the teacher's kind (framed) is above it, paired unit by unit. Recovered: "
-    "the interval of that margin lies above 0 for every other kind of input or action; untrained networks "
-    "do not enter the verdict. Shades go from the lowest to the highest score of a row.\n"
-    "Synthetic sessions: a self-test of the benchmark, no evidence about brains."
-)
 
 
 def rows(found: Sequence[Recovered]) -> list[dict[str, Any]]:
-    """Return tidy rows, one for each cell of the matrix.
+    """Return tidy rows, one number each.
 
     Parameters
     ----------
@@ -38,8 +27,16 @@ def rows(found: Sequence[Recovered]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``teacher, teacher_kind, teacher_seed, recovered, candidate, kind, untrained, own``; ``ev, ci_low,
-        ci_high, n_units, data_se, network_se``; and ``margin`` with the same.
+        Every row names the teacher (``teacher, teacher_kind, teacher_seed, recovered``), the ``quantity`` and
+        its ``value``. Rows of
+
+        - ``ev`` and ``margin`` (of the candidate of the teacher's kind above this one): ``candidate, kind,
+          untrained, own``;
+        - ``raw``, ``gain`` and ``contrast``: ``candidate`` and, except for gains, ``other``;
+        - ``probability``: ``kind``;
+        - ``power``: ``of`` (units, conditions or networks), ``size, n_draws``.
+
+        All but the last two have ``ci_low, ci_high, data_se, network_se, n_units, n_groups``.
     """
     return [row for one in found for row in _rows(one)]
 
@@ -51,35 +48,110 @@ def _rows(one: Recovered) -> Iterator[dict[str, Any]]:
         "teacher_seed": one.teacher.seed,
         "recovered": one.recovered,
     }
+    for row in (*_scores(one), *_compared(one.comparisons)):
+        yield who | row
+    for kind, probability in one.probabilities.items():
+        yield who | {"quantity": "probability", "kind": kind, "value": probability}
+    for part in one.power:
+        size = {"of": part.what, "size": part.size, "n_draws": part.n_draws}
+        yield who | {"quantity": "power", **size, "value": part.share}
+
+
+def _scores(one: Recovered) -> Iterator[dict[str, Any]]:
     for untrained, scores, margins in (
         (False, one.scores, one.margins),
         (True, one.twins, one.twin_margins),
     ):
         for name, score in scores.items():
-            yield {
-                **who,
+            cell = {
                 "candidate": name,
                 "kind": one.kinds[name],
                 "untrained": untrained,
                 "own": name == one.own,
-                **_numbers("ev", score),
-                **_numbers("margin", margins.get(name)),
             }
+            yield {"quantity": "ev", **cell, **_numbers(score)}
+            if name in margins:
+                yield {"quantity": "margin", **cell, **_numbers(margins[name])}
 
 
-def _numbers(what: str, total: Summary | None) -> dict[str, Any]:
+def _compared(comparisons: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
+    gains: dict[str, Summary | None] = {}
+    for c in comparisons:
+        pair = {"candidate": c.first, "other": c.second}
+        yield {"quantity": "raw", **pair, **_numbers(c.raw)}
+        yield {"quantity": "contrast", **pair, **_numbers(c.contrast)}
+        gains |= {c.first: c.gain, c.second: c.other_gain}
+    for name, gain in gains.items():
+        yield {"quantity": "gain", "candidate": name, **_numbers(gain)}
+
+
+def _numbers(total: Summary | None) -> dict[str, Any]:
     low, high = (total.ci if total else None) or (None, None)
     return {
-        what: total and total.value,
-        f"{what}_ci_low": low,
-        f"{what}_ci_high": high,
-        f"{what}_data_se": total and total.data_se,
-        f"{what}_network_se": total and total.draw_se,
+        "value": total and total.value,
+        "ci_low": low,
+        "ci_high": high,
+        "data_se": total and total.data_se,
+        "network_se": total and total.draw_se,
+        "n_units": total and total.n_units,
+        "n_groups": total and total.n_groups,
     }
 
 
+def key_rows(found: Assigned) -> list[dict[str, Any]]:
+    """Return tidy rows of assigned kinds.
+
+    Parameters
+    ----------
+    found : Assigned
+
+    Returns
+    -------
+    list of dict
+        Rows with ``quantity`` and ``value``: ``ev`` of all units and candidates (``unit, kind,
+        candidate_kind``); ``n_units`` (``kind, assigned``), the confusion matrix; ``right`` of each ``kind``
+        and of ``all``, and ``right_between`` two (``kind, other``), with ``ci_low, ci_high, n_units``.
+    """
+    rows: list[dict[str, Any]] = []
+    for u, (unit, kind) in enumerate(zip(found.units, found.truth, strict=True)):
+        for k, candidate in enumerate(found.kinds):
+            ev = float(found.scores[k, u])
+            rows.append(
+                {"quantity": "ev", "unit": unit, "kind": kind, "candidate_kind": candidate, "value": ev}
+            )
+    for kind, counts in zip(found.all_kinds, found.confusion.tolist(), strict=True):
+        for assigned, n in zip(found.kinds, counts, strict=True):
+            rows.append({"quantity": "n_units", "kind": kind, "assigned": assigned, "value": n})
+    for kind in ("", *found.kinds):
+        rows.append({"quantity": "right", "kind": kind or "all", **_share(found.right(kind))})
+    for (kind, other), share in found.pairs().items():
+        rows.append({"quantity": "right_between", "kind": kind, "other": other, **_share(share)})
+    return rows
+
+
+def _share(share: Share) -> dict[str, Any]:
+    low, high = share.ci
+    return {"value": share.value, "ci_low": low, "ci_high": high, "n_units": share.n}
+
+
+def write_key_report(found: Assigned, folder: Path) -> Path:
+    """Write :func:`key_rows` as ``recovery-key.csv``; returns its path.
+
+    Raises
+    ------
+    NgbError
+        If it cannot be written.
+    """
+    import pandas as pd
+
+    data = folder / "recovery-key.csv"
+    table = pd.DataFrame(key_rows(found))
+    write_atomically(data, csv_of(table), what="the table", advice=_ADVICE)
+    return data
+
+
 def write_report(found: Sequence[Recovered], folder: Path) -> tuple[Path, Path]:
-    """Write the matrix as a table and as a heat map.
+    """Write the tidy rows as a table, and the matrix and the numbers as a figure.
 
     Parameters
     ----------
@@ -100,67 +172,6 @@ def write_report(found: Sequence[Recovered], folder: Path) -> tuple[Path, Path]:
 
     table = pd.DataFrame(rows(found))
     data, picture = folder / "recovery.csv", folder / "recovery.png"
-    write_atomically(data, table.to_csv(index=False).encode(), what="the matrix", advice=_ADVICE)
-    write_atomically(picture, heat_map(table), what="the picture", advice=_ADVICE)
+    write_atomically(data, csv_of(table), what="the table", advice=_ADVICE)
+    write_atomically(picture, recovery_figure(table), what="the picture", advice=_ADVICE)
     return data, picture
-
-
-def heat_map(table: pd.DataFrame) -> bytes:
-    """Draw the matrix; PNG."""
-    teachers = [group for _, group in table.groupby(["teacher", "teacher_seed"], sort=False)]
-    columns = list(dict.fromkeys(zip(table.candidate, table.untrained, strict=True)))
-
-    def paint(figure: SubFigure) -> None:
-        axes = figure.subplots()
-        for y, group in enumerate(teachers):
-            _paint_row(axes, group, y, columns)
-        _label(axes, teachers, columns)
-
-    return draw(_ROW * len(teachers) + 0.5, "Model recovery: teacher × candidate", paint, _NOTE)
-
-
-def _paint_row(axes: Axes, group: pd.DataFrame, y: int, columns: Sequence[tuple[str, bool]]) -> None:
-    from matplotlib import colormaps
-    from matplotlib.patches import Rectangle
-
-    low, high = group.ev.min(), group.ev.max()
-    for cell in group.itertuples():
-        x = columns.index((cell.candidate, cell.untrained))
-        share = (cell.ev - low) / (high - low) if high > low else 1.0
-        framed = cell.own and not cell.untrained
-        colour = colormaps["Blues"](0.6 * share)  # light, so that black type is legible on all of it
-        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=colour, linewidth=0))
-        if framed:
-            axes.add_patch(
-                Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, fill=False, color="black", linewidth=2)
-            )
-        weight = "bold" if framed else "normal"
-        axes.text(x, y, _cell(cell), ha="center", va="center", fontsize=SMALL, fontweight=weight)
-
-
-def _cell(cell: Any) -> str:
-    lines = [f"{cell.ev:.3f}", _interval(cell.ev_ci_low, cell.ev_ci_high)]
-    if cell.margin == cell.margin:  # not NaN
-        lines.append(f"{cell.margin:+.3f} {_interval(cell.margin_ci_low, cell.margin_ci_high)}")
-    return "\n".join(lines)
-
-
-def _interval(low: float, high: float) -> str:
-    return f"[{low:.3f}, {high:.3f}]" if low == low else "no interval"
-
-
-def _label(axes: Axes, teachers: Sequence[pd.DataFrame], columns: Sequence[tuple[str, bool]]) -> None:
-    axes.set_xlim(-0.5, len(columns) - 0.5)
-    axes.set_ylim(len(teachers) - 0.5, -0.5)
-    names = [f"{name},\n{UNTRAINED}" if untrained else name for name, untrained in columns]
-    axes.set_xticks(range(len(columns)), names)
-    axes.set_xlabel("candidate")
-    heads = [group.iloc[0] for group in teachers]
-    verdicts = ["recovered" if head.recovered else "not recovered" for head in heads]
-    axes.set_yticks(
-        range(len(heads)),
-        [f"{h.teacher}\nseed {h.teacher_seed}\n{v}" for h, v in zip(heads, verdicts, strict=True)],
-    )
-    axes.set_ylabel("teacher")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from neurobench_grasp.bodies import body_of
 from neurobench_grasp.contract import Floats, ModelSpec, Trials
+from neurobench_grasp.demo.driven import muscle_features, network_features
 
-KINDS: Mapping[str, str] = {"muscle_ppo": "muscle", "torque_ppo": "torque", "linear_kinematic": "kinematics"}
+KINDS: Mapping[str, str] = {
+    "muscle_ppo": "muscle",
+    "torque_ppo": "torque",
+    "permuted_muscles": "permuted",
+    "linear_kinematic": "kinematics",
+}
 """Teachers and candidates → their kind of input or action."""
-LAYERS = ("actor/integration", "actor/decoder", "critic/integration", "critic/decoder")
-"""Layers of a network that drive units, with equal weight on average: those after its inputs are combined."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,7 @@ class Teacher:
             For each kind of drive, standardised; constant features are omitted.
         """
         if self.kind == "kinematics":  # recorded posture alone
-            assert trials.joint_angles is not None
-            muscles = body_of(trials).muscle_kinematics(trials.joint_angles.values, trials.dt, trials.offsets)
-            found = {"muscle kinematics": np.hstack([muscles.length, muscles.velocity])}
-        else:
-            model = spec.build(self.seed)
-            model.fit(train, seed=self.seed)
-            layers = model.activations(trials).layers
-            found = {name: layers[name].values for name in LAYERS}
-        return {name: _standardise(np.asarray(values, np.float64)) for name, values in found.items()}
-
-
-def _standardise(values: Floats) -> Floats:
-    spread = values.std(axis=0)
-    moving = spread > 1e-9 * max(float(spread.max()), 1e-300)
-    standardised: Floats = (values[:, moving] - values[:, moving].mean(axis=0)) / spread[moving]
-    return standardised
+            return muscle_features(trials)
+        model = spec.build(self.seed)
+        model.fit(train, seed=self.seed)
+        return network_features(model, trials)

@@ -16,7 +16,8 @@ from neurobench_grasp.alignment.splits import Splits, make_splits
 from neurobench_grasp.contract import Progress, Trials
 from neurobench_grasp.data import load_session
 from neurobench_grasp.data.dandi import cached_files, is_address, source_of
-from neurobench_grasp.data.quarantine import Quarantine
+from neurobench_grasp.data.nwb.findings import Report
+from neurobench_grasp.data.nwb.validate import check_areas, check_conditions
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import Registry
 
@@ -30,7 +31,9 @@ class Dataset:
     id, licence : str
     synthetic : bool
     sessions : tuple of AlignedSession
-    splits : Splits
+    folds : tuple of Splits
+    fold : int
+        The fold that :attr:`splits` are of.
     trained_on, trained_on_sha256 : str, optional
         Dataset on which the model was fitted, if it is another one, and the digest of its content.
     source : tuple of dict
@@ -41,7 +44,8 @@ class Dataset:
     licence: str
     synthetic: bool
     sessions: tuple[AlignedSession, ...]
-    splits: Splits
+    folds: tuple[Splits, ...]
+    fold: int = 0
     trained_on: str | None = None
     trained_on_sha256: str | None = None
     source: tuple[Mapping[str, Any], ...] = ()
@@ -50,6 +54,20 @@ class Dataset:
     def sha256(self) -> str:
         """Digest over the content of all sessions."""
         return hashlib.sha256("".join(sorted(s.sha256 for s in self.sessions)).encode()).hexdigest()
+
+    @property
+    def splits(self) -> Splits:
+        """Splits of the fold."""
+        return self.folds[self.fold]
+
+    @property
+    def folds_sha256(self) -> str:
+        """Digest over the splits of all folds."""
+        return hashlib.sha256("".join(fold.sha256 for fold in self.folds).encode()).hexdigest()
+
+    def for_network(self, seed: int) -> Dataset:
+        """Return the dataset with the splits of a network's fold: networks take the folds in turn."""
+        return replace(self, fold=seed % len(self.folds))
 
     @property
     def has_joint_angles(self) -> bool:
@@ -70,6 +88,13 @@ class Dataset:
             parts.append(trials.select([i for i, t in enumerate(trials.ids) if t in wanted]))
         return Trials.join(parts)
 
+    def dropped(self, session: AlignedSession) -> tuple[tuple[str, str], ...]:
+        """Return the trials of a session that are not scored, with the reason."""
+        splits = (self.splits.train, self.splits.test, self.splits.ood)
+        used = {t for split in splits for t in split[session.id]}
+        reason = "shares scored time with a trial of a held-out condition, and so is in no split"
+        return (*session.dropped, *((t, reason) for t in session.trials.ids if t not in used))
+
     def with_notes(self, notes: Mapping[str, str]) -> Dataset:
         """Return the dataset with one more note on each named session."""
         sessions = (replace(s, notes=(*s.notes, notes[s.id])) if s.id in notes else s for s in self.sessions)
@@ -82,9 +107,12 @@ def load_dataset(
     layout: str | Path | None = None,
     progress: Progress = lambda text: None,
     *,
-    quarantine: bool = False,
+    quarantine: bool = True,
 ) -> Dataset:
     """Read, align and split a registered dataset, an NWB file, or files of DANDI.
+
+    Files are read in a subprocess with limits, unless ``quarantine`` is ``False`` or the dataset is
+    registered: its files were made or verified here.
 
     Raises
     ------
@@ -102,12 +130,11 @@ def load_dataset(
         spec = registry.dataset(str(name)).spec
         progress(f"dataset {spec.name}: files")
         files, licence, dataset_id = list(spec.files()), spec.licence, spec.name
-        layout = layout or spec.layout
-    read = Quarantine(progress=progress).load_session if quarantine else load_session
+        layout, quarantine = layout or spec.layout, False
     sessions = []
     for file in files:
         progress(f"dataset {dataset_id}: reading {Path(file).name}")
-        sessions.append(read(file, layout))
+        sessions.append(load_session(file, layout, quarantine=quarantine, progress=progress))
     aligned = tuple(align(s) for s in sessions)
     refuse_repeats(
         {str(file): s.fingerprints for file, s in zip(files, aligned, strict=True)},
@@ -118,14 +145,26 @@ def load_dataset(
         raise NgbError(
             f"Dataset {dataset_id} has two sessions of the same id ({', '.join(sorted(ids))}); rename one."
         )
-    splits = make_splits({s.id: s.conditions for s in aligned}, {s.id: s.groups for s in aligned})
+    aligned = _with_twins(aligned)
+    folds = make_splits({s.id: s.conditions for s in aligned}, {s.id: s.groups for s in aligned})
     return Dataset(
         dataset_id,
         licence,
         synthetic=any(s.synthetic for s in sessions),
-        sessions=tuple(_with_trials_in_no_split(s, splits) for s in aligned),
-        splits=splits,
+        sessions=aligned,
+        folds=folds,
         source=tuple(source or source_of([Path(file) for file in files])),
+    )
+
+
+def _with_twins(sessions: tuple[AlignedSession, ...]) -> tuple[AlignedSession, ...]:
+    """Note conditions and areas that may be one, but are spelled differently in several sessions."""
+    report = Report()
+    check_areas([area for s in sessions for area in s.units.areas], report)
+    check_conditions([c for s in sessions for c in s.conditions.values()], "intervals/trials", report)
+    return tuple(
+        replace(s, notes=(*s.notes, *(f"all sessions: {n}" for n in report.notes if n not in s.notes)))
+        for s in sessions
     )
 
 
@@ -136,11 +175,3 @@ def is_path(registry: Registry, name: str | Path) -> bool:
     if is_address(name) or any(p.spec.name == name for p in registry.datasets()):
         return False
     return Path(name).exists() or "/" in name or "\\" in name or name.endswith(".nwb")
-
-
-def _with_trials_in_no_split(session: AlignedSession, splits: Splits) -> AlignedSession:
-    """Count trials that are in no split, because they share time with held-out ones, among the dropped."""
-    used = {t for split in (splits.train, splits.test, splits.ood) for t in split[session.id]}
-    left = [t for t in session.trials.ids if t not in used]
-    reason = "shares scored time with a trial of a held-out condition, and so is in no split"
-    return replace(session, dropped=(*session.dropped, *((t, reason) for t in left)))

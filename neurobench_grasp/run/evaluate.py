@@ -24,7 +24,7 @@ def evaluate(
     out: str | Path,
     protocols: Sequence[str] = (),
     curves: bool = False,
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
     options: Options = DEFAULTS,
     executor: Executor = IN_PROCESS,
     registry: Registry | None = None,

@@ -28,6 +28,7 @@ from neurobench_grasp.run.fitted import make_context
 from neurobench_grasp.run.job import Options
 from neurobench_grasp.run.stages import shared_folder
 from neurobench_grasp.run.workspace import Workspace
+from neurobench_grasp.text import csv_of
 
 ADVICE = "choose another folder with --to"
 PROTOCOLS = {
@@ -102,10 +103,11 @@ def draw_figures(
         layout, trained_on, activations = (
             None if x is None else str(x) for x in (layout, trained_on, activations)
         )
-        task = workspace.find(model, dataset, Options(layout, trained_on, activations))
+        how = Options(layout, trained_on, activations)
+        task = workspace.find(model, dataset, how)
         identity = {
             "sha256": task.data.sha256,
-            "splits": task.data.splits.sha256,
+            "folds": task.data.folds_sha256,
             "trained_on_sha256": task.data.trained_on_sha256,
         }
         known = _any(folder, model, identity, seeds)
@@ -114,7 +116,7 @@ def draw_figures(
 
     def find(protocol: str, seeds: Sequence[int] | None = seeds) -> ScoreTable:
         if protocol.startswith("brain-control") and not task.candidate.spec.controller:
-            raise UnsupportedError("the model moves no hand")
+            raise UnsupportedError("the model moves no body")
         try:
             return folder.networks(model, protocol, identity, seeds)
         except NoRecordError as why:
@@ -122,8 +124,9 @@ def draw_figures(
 
     def example_units() -> Drawing:
         scored = find("encoding")
-        own = workspace.stages()
-        context = make_context(task, scored.seeds[0], own, shared_folder(own), progress)
+        own, seed = workspace.stages(), scored.seeds[0]
+        of_network = workspace.find(model, dataset, how, seed)  # on its own fold
+        context = make_context(of_network, seed, own, shared_folder(own), progress)
         return units(scored, list(predicted_sessions(context)))
 
     def curves_with_references() -> Drawing:
@@ -185,7 +188,7 @@ def _write(
         table.insert(0, "model", record.model)
         table.insert(1, "dataset", record.dataset["id"])
         picture, data = files[name] = (folder / f"{name}.png", folder / f"{name}.csv")
-        write_atomically(data, table.to_csv(index=False).encode(), advice=ADVICE)
+        write_atomically(data, csv_of(table), advice=ADVICE)
         write_atomically(picture, drawing.png, advice=ADVICE)
     for name in left_out:
         for suffix in (".png", ".csv"):

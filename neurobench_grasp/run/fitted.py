@@ -40,6 +40,7 @@ def make_context(
             task.candidate.spec.controller,
             seed,
             task.candidate.spec.step_s,
+            task.candidate.spec.seeded,
         ),
         decoder=task.decoder.spec,
         stages=stages,

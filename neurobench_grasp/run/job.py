@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.formats import parse_json
 
 MOST_BYTES = 64 << 20
 """Of a file of jobs; a job has a few hundred."""
+MOST_STEPS = 10**12
+"""Of one training; a year on one core has fewer."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +35,33 @@ class Options:
     decoder : str
         Name of a registered decoder, for protocols that decode.
     quarantine : bool
-        Read files in a resource-limited subprocess (:mod:`neurobench_grasp.data.quarantine`).
+        Read files in a resource-limited subprocess (:mod:`neurobench_grasp.data.quarantine`), unless they are
+        of a registered dataset. ``False``: for files that are trusted.
     isolated : tuple of str
         Sources of plugins that are installed in separate environments and run in subprocesses.
     time_limit, memory_limit : float
         Minutes that an isolated model may take at a time, and GiB of memory.
+    train : bool
+        Train the network that is scored, if there is none for its training trials. Off by default, since it
+        takes minutes and leaves the network in the user's cache; ``ngb score`` and ``ngb plan`` turn it on.
+    steps : int, optional
+        Control steps of experience of a network that is trained. Default: the model's own choice.
     """
 
     layout: str | None = None
     trained_on: str | None = None
     activations: str | None = None
     decoder: str = "ridge"
-    quarantine: bool = False
+    quarantine: bool = True
     isolated: tuple[str, ...] = ()
     time_limit: float = 60.0
     memory_limit: float = 8.0
+    train: bool = False
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and not self.train:
+            raise NgbError("The options give steps for networks that are trained, but not 'train': true.")
 
 
 DEFAULTS = Options()
@@ -92,13 +107,16 @@ class Job:
             If the line is no job; the message names the field.
         """
         try:
-            data = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            data = parse_json(line)
+        except ValueError as error:
             raise NgbError(f"{where} is not a line of JSON ({error}); `ngb plan` prints jobs.") from error
         given = _checked(data, cls, where)
         options = _checked(given.pop("options", {}), Options, where)
         options["isolated"] = tuple(options.get("isolated", ()))
-        return cls(**given, options=Options(**options))
+        try:
+            return cls(**given, options=Options(**options))
+        except NgbError as error:
+            raise NgbError(f"{where}: {error}") from error
 
 
 def read_jobs(path: Path) -> list[Job]:
@@ -141,14 +159,15 @@ KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "text"),
     "str | None": ((str, type(None)), "text or null"),
     "int": ((int,), "a whole number"),
+    "int | None": ((int, type(None)), "a whole number or null"),
     "float": ((int, float), "a number"),
     "bool": ((bool,), "true or false"),
     "tuple[str, ...]": ((list,), "a list of text"),
     "Options": ((dict,), "an object"),
 }
 """Annotations of fields → types of their JSON values, and what these are called."""
-LEAST = {"seed": 0, "time_limit": 0.01, "memory_limit": 0.5}
-MOST = {"seed": 2**63 - 1, "time_limit": 1e6, "memory_limit": 1e6}
+LEAST = {"seed": 0, "time_limit": 0.01, "memory_limit": 0.5, "steps": 1}
+MOST = {"seed": 2**63 - 1, "time_limit": 1e6, "memory_limit": 1e6, "steps": MOST_STEPS}
 
 
 def _checked(data: Any, kind: type, where: str) -> dict[str, Any]:
@@ -163,7 +182,7 @@ def _checked(data: Any, kind: type, where: str) -> dict[str, Any]:
         wrong = not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
         if wrong or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):
             raise NgbError(f"{where} has {value!r} in the field {name!r}; it must be {called}.")
-        if name in LEAST and not LEAST[name] <= value <= MOST[name]:
+        if name in LEAST and value is not None and not LEAST[name] <= value <= MOST[name]:
             allowed = f"from {LEAST[name]} to {MOST[name]:g}"
             raise NgbError(f"{where} has {value!r} in the field {name!r}; it must be {allowed}.")
     if missing := [n for n in ("model", "dataset", "protocol") if n in known and n not in data]:

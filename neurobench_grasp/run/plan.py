@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from neurobench_grasp.errors import UnsupportedError
+from neurobench_grasp.plugins import Registry
 from neurobench_grasp.run.dataset import is_path
 from neurobench_grasp.run.job import DEFAULTS, Job, Options
 from neurobench_grasp.run.task import Task
@@ -21,14 +22,14 @@ def plan(
     model: str,
     dataset: str | Path,
     protocols: Sequence[str] = (),
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
     options: Options = DEFAULTS,
     *,
     curves: bool = False,
 ) -> list[Job]:
     """List the jobs of a score, network by network, so that consecutive jobs share what is read and fitted.
 
-    The dataset is read only where protocols are not named, since it decides which of them apply.
+    The dataset is read only where protocols or seeds are not named, since it decides which of them apply.
 
     Parameters
     ----------
@@ -40,8 +41,9 @@ def plan(
     protocols : sequence of str
         By default ``tracking`` for a controller where joint angles were recorded, ``encoding`` where units
         were, and ``brain-control`` for a controller where both were.
-    seeds : sequence of int
-        One network each.
+    seeds : sequence of int, optional
+        One network each. Default: one for each fold of the dataset's conditions or, where networks have to be
+        trained (``ngb train``), the first.
     options : Options
         Paths in them are made absolute, so that jobs can be run from another folder.
     curves : bool
@@ -56,17 +58,27 @@ def plan(
     for protocol in protocols:
         registry.protocol(protocol)
     registry.decoder(options.decoder)
-    if options.activations is None:
-        registry.model(model)
+    if not is_trained(registry, model, options):
+        if options.steps is not None:
+            raise UnsupportedError(
+                f"{model} is not trained by `ngb train`, so it has no steps; leave out --steps."
+            )
+        options = replace(options, train=False)
     if curves and (options.activations is not None or not registry.model(model).spec.controller):
         raise UnsupportedError(
-            f"{model} moves no hand, so it has no curves of brain control; leave out --curves."
+            f"{model} moves no body, so it has no curves of brain control; leave out --curves."
         )
     place = str(Path(dataset).resolve()) if is_path(registry, dataset) else str(dataset)
     options = _absolute(options, workspace)
     wanted = list(protocols) or _applicable(workspace, workspace.find(model, place, options))
     wanted += [CURVES] if curves and CURVES not in wanted else []
+    seeds = _networks(workspace, model, place, options) if seeds is None else seeds
     return [Job(model, place, protocol, seed, options) for seed in seeds for protocol in wanted]
+
+
+def is_trained(registry: Registry, model: str, options: Options) -> bool:
+    """Return whether a model depends on more than its code, such as networks that have to be trained."""
+    return options.activations is None and registry.model(model).spec.depends_on is not None
 
 
 def _absolute(options: Options, workspace: Workspace) -> Options:
@@ -85,6 +97,13 @@ def _absolute(options: Options, workspace: Workspace) -> Options:
         activations=absolute(options.activations),
         isolated=tuple(absolute(source) or source for source in options.isolated),
     )
+
+
+def _networks(workspace: Workspace, model: str, place: str, options: Options) -> Sequence[int]:
+    """Return the seeds by which every fold is scored once; the first, if networks have to be trained."""
+    if is_trained(workspace.registry, model, options):
+        return (0,)
+    return range(len(workspace.find(model, place, options).data.folds))
 
 
 def _applicable(workspace: Workspace, task: Task) -> list[str]:

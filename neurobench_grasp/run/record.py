@@ -85,6 +85,9 @@ def _describe(data: Dataset) -> dict[str, Any]:
         "id": data.id,
         "sha256": data.sha256,
         "splits": data.splits.sha256,
+        "folds": data.folds_sha256,
+        "fold": data.fold,
+        "n_folds": len(data.folds),
         "synthetic": data.synthetic,
         "licence": data.licence,
         "held_out_conditions": list(data.splits.held_out),
@@ -96,9 +99,9 @@ def _dropped(data: Dataset) -> list[Mapping[str, Any]]:
     """List what was left out or changed, counted by reason."""
     rows: list[Mapping[str, Any]] = []
     for session in data.sessions:
-        reasons = [why for _, why in session.dropped]
+        reasons = [why for _, why in data.dropped(session)]
         for why in sorted(set(reasons)):
-            trials = [t for t, w in session.dropped if w == why]
+            trials = [t for t, w in data.dropped(session) if w == why]
             rows.append(
                 {"session": session.id, "what": "trials", "n": len(trials), "ids": trials, "reason": why}
             )

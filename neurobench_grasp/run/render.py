@@ -1,4 +1,4 @@
-"""Rendering of a controller: one trial as a video and a figure of simulated hands beside the recorded one."""
+"""Rendering of a controller: one trial as a video and a figure of simulated and recorded bodies."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from neurobench_grasp.run.fitted import make_context
 from neurobench_grasp.run.job import Options
 from neurobench_grasp.run.stages import Unkept
 from neurobench_grasp.run.workspace import Workspace
+from neurobench_grasp.text import csv_of
 
 SHOWN_FIRST = ("ood", "test", "train")
 
 
 @dataclass(frozen=True)
-class DrivenHand:
-    """Error of the hand driven by decoded spikes.
+class DrivenBody:
+    """Error of the body driven by decoded spikes.
 
     Parameters
     ----------
@@ -65,8 +66,8 @@ class Rendering:
     session, trial, condition : str
     error_mm, average_posture_error_mm : float
         Mean keypoint distance over the scored window.
-    driven : DrivenHand, optional
-        The hand that spikes drove.
+    driven : DrivenBody, optional
+        The body that spikes drove.
     """
 
     video: Path
@@ -77,7 +78,7 @@ class Rendering:
     condition: str
     error_mm: float
     average_posture_error_mm: float
-    driven: DrivenHand | None = None
+    driven: DrivenBody | None = None
 
 
 def render_trial(
@@ -105,8 +106,8 @@ def render_trial(
         Its id, or ``session/id``. Default: the first trial of a held-out object, else of ``test``.
     seed : int
     area : str, optional
-        Draw a third hand, which the spikes of this area drive, as the protocol ``brain-control`` drives it.
-        All hands are then shown from the first decoded command to the end of the scored window.
+        Draw a third body, which the spikes of this area drive, as the protocol ``brain-control`` drives it.
+        All bodies are then shown from the first decoded command to the end of the scored window.
     decoded : str
         What is decoded from spikes: ``embedding`` or ``joint_angles``.
     decoder : str
@@ -124,11 +125,11 @@ def render_trial(
     Raises
     ------
     UnsupportedError
-        If the model moves no hand, the dataset has no joint angles, or spikes cannot drive the hand.
+        If the model moves no body, the dataset has no joint angles, or spikes cannot drive the body.
     UnknownNameError
         If there is no such trial, area or decoder.
     NgbError
-        If the hand cannot be drawn here, or a file cannot be written.
+        If the body cannot be drawn here, or a file cannot be written.
     """
     from neurobench_grasp.plots.trial_figure import figure_png
     from neurobench_grasp.plots.video import encoder, frames
@@ -136,7 +137,7 @@ def render_trial(
     registry = load_registry()
     registry.decoder(decoder)
     if not registry.model(model).spec.controller:
-        raise UnsupportedError(f"{model} moves no hand, so there is nothing to draw; `ngb score` scores it.")
+        raise UnsupportedError(f"{model} moves no body, so there is nothing to draw; `ngb score` scores it.")
     encode = encoder(to.suffix if to else ".gif")
     drawing_backend()  # before the work, since without it there is no video
     options = Options(layout=None if layout is None else str(layout), decoder=decoder)
@@ -165,7 +166,7 @@ def render_trial(
         pictures = frames(trajectory, f"{title}; {by}; {driven}", names, progress)
     video = to or Path(re.sub(r"[^\w.-]+", "_", file) + ".gif")
     files = {
-        video.with_suffix(".csv"): trajectory.table().to_csv(index=False).encode(),
+        video.with_suffix(".csv"): csv_of(trajectory.table()),
         video.with_suffix(".png"): figure,
         video: encode(pictures),
     }
@@ -201,7 +202,7 @@ def _find(data: Dataset, wanted: str | None) -> tuple[AlignedSession, int]:
 
 def _no_such_trial(data: Dataset, wanted: str, known: list[tuple[str, str]]) -> str:
     for session in data.sessions:
-        for trial, reason in session.dropped:
+        for trial, reason in data.dropped(session):
             if wanted in (trial, f"{session.id}/{trial}"):
                 return f"Trial {wanted!r} of {session.id} was left out: {reason}."
     names = ["/".join(key) if "/" in wanted else key[1] for key in known]
@@ -218,8 +219,8 @@ def _driven(
     area: str,
     decoded: str,
     posture: Floats,
-) -> tuple[Trajectory, DrivenHand]:
-    """Run the hand with its intact goal, and with the goal decoded from spikes."""
+) -> tuple[Trajectory, DrivenBody]:
+    """Run the body with its intact goal, and with the goal decoded from spikes."""
     driven = drive_trial(context, session, index, area, decoded)
     _check(driven.tracking, model, driven.trials)
     whole = context.clock(session).scored.select([index])  # as the protocol, for the same errors
@@ -227,7 +228,7 @@ def _driven(
     intact = _cut(_tracked(context, model, whole), first, first + int(driven.trials.offsets[-1]))
     trajectory = Trajectory.of(driven.trials, intact, posture, driven.tracking)
     error = trajectory.in_window(trajectory.movements[1].error_mm)
-    return trajectory, DrivenHand(area, decoded, context.decoder.name, driven.fitted_on, error)
+    return trajectory, DrivenBody(area, decoded, context.decoder.name, driven.fitted_on, error)
 
 
 def _cut(tracking: Tracking, first: int, stop: int) -> Tracking:
@@ -249,7 +250,7 @@ def _tracked(context: Context, model: str, trials: Trials) -> Tracking:
 
 
 def _check(tracking: Tracking, model: str, trials: Trials) -> None:
-    """Check the movement of the hand, since controllers are plugins."""
+    """Check the movement of the body, since controllers are plugins."""
     body = body_of(trials)
     for name, columns in (
         ("joint_angles", len(body.joints)),

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import stat
 import uuid
 from collections.abc import Callable, Mapping
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from neurobench_grasp.alignment.session import AlignedSession
+from neurobench_grasp.atomic import move_folder, new_folder
 from neurobench_grasp.cache import cache_folder, content_key
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.context import Arrays, Stage
@@ -86,25 +85,21 @@ class StageFolder:
                     f"{key!r} of the stage {place.name.rsplit('-', 1)[0]} is not an array of numbers or text "
                     "and cannot be kept; a model's state() must give named arrays of plain numbers."
                 )
-        temporary = self.folder / f".{place.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
         buffer = BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         done = {"sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(), "inputs": inputs}
         try:
-            temporary.mkdir()
-            (temporary / ARRAYS).write_bytes(buffer.getbuffer())
-            (temporary / DONE).write_text(json.dumps(done, indent=1))
-            if _read(place, inputs) is None:  # else another process was faster
-                _remove(place)
-                temporary.rename(place)
+            with new_folder(place) as new:
+                (new / ARRAYS).write_bytes(buffer.getbuffer())
+                (new / DONE).write_text(json.dumps(done, indent=1))
+                if _read(place, inputs) is None:  # else another process was faster
+                    move_folder(new, place)
         except OSError as error:
             if _read(place, inputs) is None:
                 raise NgbError(
                     f"Cannot write the stage {place} ({error.strerror}); free some space or choose another "
                     "folder with --out, then run the same command again: it continues."
                 ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def find_stage(folder: Path, name: str, wanted: Inputs) -> Arrays | None:
@@ -156,14 +151,6 @@ def _bytes(path: Path) -> bytes:
     if path.parent.is_symlink() or not stat.S_ISREG(path.lstat().st_mode):
         raise OSError(f"{path} is not a regular file")
     return path.read_bytes()
-
-
-def _remove(place: Path) -> None:
-    """Remove a damaged stage, or whatever else lies where it should be; a link, but not its target."""
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
-    else:
-        place.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +10,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from neurobench_grasp.atomic import write_atomically
+from neurobench_grasp.atomic import move_folder, new_folder, write_atomically
 from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.contract.card import ModelCard
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.formats import read_plain
 from neurobench_grasp.plugins import CORE
-from neurobench_grasp.records.record import read_record, units_path
+from neurobench_grasp.records.record import RECORDS, read_record, units_path
 from neurobench_grasp.records.submission import (
     BUNDLE,
     CARD,
-    RECORDS,
+    MOST_BYTES,
     RecordFile,
     check_record,
     check_submission,
@@ -88,22 +87,19 @@ def make_submission(run: Path, model: str | None, out: Path) -> Submission:
     if problems:
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise NgbError(f"This cannot be submitted. {problems[0]}{more}")
-    work = out / f".submission-{uuid.uuid4().hex[:8]}"
+    filed = [one for c in checked for one in c.records]
     try:
-        notes = [note for c in checked for note in c.notes] + _write(
-            work, run, [filed for c in checked for filed in c.records]
-        )
-        bundle, _ = describe(list_files(work)[0])
-        write_atomically(work / BUNDLE, (json.dumps(bundle, indent=1, sort_keys=True) + "\n").encode())
-        place = out / folder_name(bundle)
-        shutil.rmtree(place, ignore_errors=True)  # of the same content, or damaged
-        work.rename(place)
+        out.mkdir(parents=True, exist_ok=True)
+        with new_folder(out / "submission") as work:
+            notes = [note for c in checked for note in c.notes] + _write(work, run, filed)
+            bundle, _ = describe(list_files(work)[0])
+            write_atomically(work / BUNDLE, (json.dumps(bundle, indent=1, sort_keys=True) + "\n").encode())
+            place = out / folder_name(bundle)
+            move_folder(work, place)  # what is there has the same content, or is damaged
     except OSError as error:
         raise NgbError(
             f"Cannot write the submission to {out} ({error.strerror}); choose another with --out."
         ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     if found := check_submission(place).problems:
         raise NgbError(f"This cannot be submitted: {found[0]}")
     size = sum(path.stat().st_size for path in list_files(place)[0].values())
@@ -133,10 +129,10 @@ def _write(work: Path, run: Path, records: Sequence[RecordFile]) -> list[str]:
     _copy(work / CARD, (json.dumps(ModelCard.from_json(card).to_json(), indent=1) + "\n").encode())
     notes = []
     for path, record in ((filed.path, filed.record) for filed in records):
-        _copy(work / RECORDS / path.name, path.read_bytes())
+        _copy(work / RECORDS / path.name, read_plain(path, MOST_BYTES))
         if record.provenance.get("units_sha256") is not None:
-            _copy(work / RECORDS / units_path(path).name, units_path(path).read_bytes())
-        _copy(work / splits_name(record), (run / splits_name(record)).read_bytes())
+            _copy(work / RECORDS / units_path(path).name, read_plain(units_path(path), MOST_BYTES))
+        _copy(work / splits_name(record), read_plain(run / splits_name(record), MOST_BYTES))
         if note := _write_checkpoint(work, run, record):
             notes.append(f"seed {record.seed}: {note}")
     return notes

@@ -8,7 +8,7 @@ from pathlib import Path
 import neurobench_grasp
 from neurobench_grasp.alignment.overlap import refuse_repeats
 from neurobench_grasp.contract import DecoderSpec, ModelSpec, Trials
-from neurobench_grasp.errors import NgbError
+from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.plugins import CORE, Provided, Registry
 from neurobench_grasp.run.dataset import Dataset
 from neurobench_grasp.run.job import DEFAULTS, Options
@@ -26,12 +26,15 @@ class Task:
     train : Trials
         What the model is fitted on.
     decoder : Provided of DecoderSpec
+    learned : Dataset
+        That of ``train``.
     """
 
     candidate: Provided[ModelSpec]
     data: Dataset
     train: Trials
     decoder: Provided[DecoderSpec]
+    learned: Dataset
 
     @classmethod
     def of(
@@ -56,7 +59,7 @@ class Task:
         Raises
         ------
         NgbError
-            If a name is unknown, or the model learned from what it is to be scored on.
+            If a name is unknown, the model learned from what it is to be scored on, or it moves another body.
         """
         if learned.sha256 != data.sha256:
             _refuse_known_trials(data, learned)
@@ -72,7 +75,32 @@ class Task:
             candidate = Provided(stored.as_model(model), CORE, neurobench_grasp.__version__)
             data = data.with_notes(stored.notes)
         train = learned.behaviour("train", candidate.spec.step_s)
-        return cls(candidate, data, train, registry.decoder(options.decoder))
+        refuse_other_bodies(candidate.spec, train, data, learned)
+        return cls(candidate, data, train, registry.decoder(options.decoder), learned)
+
+
+def refuse_other_bodies(spec: ModelSpec, train: Trials, *datasets: Dataset) -> None:
+    """Raise if joint angles are those of another body than the one that a model moves.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    train : Trials
+        What the model is fitted on: a controller that names no body moves the body of these trials.
+    *datasets : Dataset
+
+    Raises
+    ------
+    UnsupportedError
+        The message names both bodies.
+    """
+    body = spec.body or (train.body if spec.controller else None)
+    for session in (session for data in datasets for session in data.sessions):
+        if body is not None and session.trials.body not in (body, None):
+            raise UnsupportedError(
+                f"{spec.name} moves the body {body!r}, and the joint angles of {session.id} are those of "
+                f"{session.trials.body!r}; choose another model or another dataset."
+            )
 
 
 def _refuse_known_trials(data: Dataset, learned: Dataset) -> None:

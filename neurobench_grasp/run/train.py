@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from neurobench_grasp.contract import DEFAULT_BODY, Controller, Model, Progress, Trainable, Trials
-from neurobench_grasp.controllers.checkpoints import NetworkCard, own_networks, save_network
+from neurobench_grasp.contract import DEFAULT_BODY, Controller, Model, ModelSpec, Progress, Trainable, Trials
+from neurobench_grasp.controllers.checkpoints import NetworkCard, network_folder, own_networks, save_network
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.plugins import Registry, load_registry
+from neurobench_grasp.locks import locked
+from neurobench_grasp.plugins import Provided, Registry, load_registry
 from neurobench_grasp.run.dataset import Dataset, load_dataset
+from neurobench_grasp.run.task import refuse_other_bodies
 
 MONITORED = 30  # trials of a split that the learning curve follows
 PACKAGES = ("neurobench-grasp", "mujoco", "myosuite", "numpy", "stable-baselines3", "torch")
@@ -58,7 +61,7 @@ def train_network(
     Raises
     ------
     UnsupportedError
-        If the model is not trained by ``ngb train``.
+        If the model is not trained by ``ngb train``, or moves another body than that of the dataset.
     """
     registry = registry or load_registry()
     candidate = registry.model(model)
@@ -67,18 +70,68 @@ def train_network(
         raise UnsupportedError(
             f"{model} needs no separate training; `ngb score --model {model}` fits it when it scores."
         )
-    data = load_dataset(registry, dataset, layout, progress)
-    step_s = candidate.spec.step_s
-    trials = data.behaviour("train", step_s)
-    root = (to or own_networks()) / data.id
-    work = root / f".{model}-{seed}"
+    data = load_dataset(registry, dataset, layout, progress).for_network(seed)
+    trials = data.behaviour("train", candidate.spec.step_s)
+    refuse_other_bodies(candidate.spec, trials, data)
+    work = work_folder(to or own_networks(), data, model, seed, trials)
+    with alone(work, progress):
+        return train_on(
+            candidate, built, data, trials, work, seed=seed, steps=steps, threads=threads, progress=progress
+        )
+
+
+def work_folder(root: Path, data: Dataset, model: str, seed: int, trials: Trials) -> Path:
+    """Return where a network is trained: beside the place where it will be kept."""
+    folder = network_folder(root, data.id, model, seed, trials.sha256)
+    return folder / f".{model}-{seed}-{trials.sha256[:8]}"
+
+
+def alone(work: Path, progress: Progress) -> AbstractContextManager[None]:
+    """Wait until no other process trains this network, and keep others from it."""
+    return locked(
+        work.with_name(f"{work.name}.lock"),
+        lambda: progress(f"waiting for another process, which trains this network in {work}"),
+    )
+
+
+def train_on(
+    candidate: Provided[ModelSpec],
+    built: Model,
+    data: Dataset,
+    trials: Trials,
+    work: Path,
+    *,
+    seed: int,
+    steps: int | None,
+    threads: int | None = None,
+    progress: Progress,
+) -> tuple[Path, NetworkCard]:
+    """Train one network on a dataset that was read, and keep it with its card.
+
+    Parameters
+    ----------
+    candidate : Provided of ModelSpec
+    built : Trainable
+        Built with the seed.
+    data : Dataset
+        Of the network's fold.
+    trials : Trials
+        Its training trials, on the steps of the model.
+    work : path
+        :func:`work_folder`; the network is kept beside it. The caller is :func:`alone` in it.
+    seed, steps, threads, progress
+        See :func:`train_network`.
+    """
+    assert isinstance(built, Trainable)
+    model, step_s = candidate.spec.name, candidate.spec.step_s
     progress(f"working in {work}, with the log for tensorboard")
+    followed = {split: data.behaviour(split, step_s) for split in ("train", "ood")}
     trained = built.train(
         trials,
         seed=seed,
         steps=steps,
         folder=work,
-        monitor={split: some_of(data.behaviour(split, step_s)) for split in ("train", "ood")},
+        monitor={split: some_of(each) for split, each in followed.items() if len(each)},
         threads=threads,
         progress=progress,
     )
@@ -90,13 +143,13 @@ def train_network(
         "dataset": _training_data(data),
         "train_sha256": trials.sha256,
         "licence": "CC0-1.0" if data.synthetic else f"as its training data: {data.licence}",
+        "body": trials.body or DEFAULT_BODY,
         **trained.facts,
         "errors_mm": _errors(built, data, step_s, progress),
-        "body": trials.body or DEFAULT_BODY,
         "versions": _versions() | dict(candidate.isolated.packages if candidate.isolated else {}),
     }
-    path = save_network(root, trained.weights, card)
-    log = root / "tensorboard" / path.stem
+    path = save_network(work.parent, trained.weights, card)
+    log = path.parent / "tensorboard" / path.stem
     shutil.rmtree(log, ignore_errors=True)
     if (work / "tensorboard").is_dir():  # a model's own training may write none
         log.parent.mkdir(exist_ok=True)
@@ -115,6 +168,7 @@ def _training_data(data: Dataset) -> dict[str, Any]:
         "id": data.id,
         "sha256": data.sha256,
         "splits": data.splits.sha256,
+        "fold": data.fold,
         "held_out_conditions": list(data.splits.held_out),
         "licence": data.licence,
         "synthetic": data.synthetic,

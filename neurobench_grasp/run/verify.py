@@ -20,11 +20,16 @@ import neurobench_grasp
 from neurobench_grasp.contract import Model, ModelSpec, Progress, ScoreRecord, StoredRow, Trainable, Trials
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.plugins import Provided, load_registry
-from neurobench_grasp.records.record import read_record, write_record
+from neurobench_grasp.records.record import (
+    RECORDS,
+    read_record,
+    read_units,
+    record_path,
+    write_record,
+)
 from neurobench_grasp.records.submission import (
     BUNDLE,
     CARD,
-    RECORDS,
     RecordFile,
     check_record,
     check_submission,
@@ -147,11 +152,12 @@ def verify(
     submitted = any((folder / name).exists() for name in (BUNDLE, CARD))  # a run folder has neither
     checks = [check_submission(folder)] if submitted else [check_record(file, folder) for file in chosen]
     problems = [problem for check in checks for problem in check.problems]
+    problems += [problem for check in checks for filed in check.records for problem in _built_in(filed)]
     notes = [note for check in checks for note in check.notes]
     records = [filed for check in checks for filed in check.records if filed.path in chosen]
     if problems or not (rescore or retrain):
         verified = [Verified(f.path, f.record, "self-reported", STATIC) for f in records]
-        return Report(path, tuple(verified), tuple(problems), (*notes, *_claims(records)))
+        return Report(path, tuple(verified), tuple(problems), (*notes, *_unchecked(records)))
     with tempfile.TemporaryDirectory(prefix="ngb-verify-") as work:
         workspace = Workspace(load_registry(), Path(work), progress)
         verified = [
@@ -164,6 +170,16 @@ def verify(
             if not one.problems:
                 _store(one)
     return Report(path, tuple(verified), tuple(problems), tuple(notes))
+
+
+def _built_in(filed: RecordFile) -> Iterator[str]:
+    """List what a record states of a built-in dataset, and is otherwise."""
+    from neurobench_grasp.demo import DEMO_SHA256
+    from neurobench_grasp.demo.mixed import MIXED_SHA256
+
+    data = filed.record.dataset
+    if data.get("sha256") in (DEMO_SHA256, MIXED_SHA256) and not data.get("synthetic"):
+        yield f"{filed.path.name}: dataset.synthetic is {data.get('synthetic')}, but the data are synthetic."
 
 
 BUILT = "built again; the model learns nothing"
@@ -188,8 +204,15 @@ def _place(path: Path) -> tuple[Path, Sequence[Path]]:
     return path.parent.parent if path.parent.name == RECORDS else path.parent, [path]
 
 
-def _claims(records: Sequence[RecordFile]) -> Iterator[str]:
-    """List the levels of verification that records claim and that were not checked now."""
+def _unchecked(records: Sequence[RecordFile]) -> Iterator[str]:
+    """List what was not checked now: rows without scores of units, and levels that records claim."""
+    stated = [not RowKey.of_row(row).needs_units for filed in records for row in filed.record.scores]
+    if any(stated):
+        yield (
+            f"{sum(stated)} of {len(stated)} rows (single layers, some references, training trials and the "
+            "like) need no scores of single units: pages mark them with a star, and `ngb verify --rescore` "
+            "computes them again."
+        )
     for filed in records:
         claimed = filed.record.verification or {}
         if claimed.get("level", "self-reported") != "self-reported":
@@ -225,7 +248,8 @@ def _again(folder: Path, filed: RecordFile, task: Task, workspace: Workspace, *,
         )
     other = _others(record, now)
     exact = not other
-    problems = list(_compare(record, now, exact=exact))
+    problems = [*_compare(record, now, exact=exact), *_compare_data(record, now)]
+    problems += _compare_units(filed.path, record, record_path(workspace.folder / RECORDS, now), now)
     how = _origin(state=bool(state), learned=learned, refit=retrain and not long, record=record)
     how += f"; scored again {_where(other)}: {_agreement(record, now, exact=exact)}"
     if long:
@@ -261,7 +285,7 @@ def _task(
         trained_on=record.dataset.get("trained_on"),
         decoder=decoder,
     )
-    return workspace.find(record.model, dataset or name, options)
+    return workspace.find(record.model, dataset or name, options, record.seed)
 
 
 def _other_data(record: ScoreRecord, task: Task) -> Iterator[str]:
@@ -376,6 +400,29 @@ def _compare(record: ScoreRecord, now: ScoreRecord, *, exact: bool) -> Iterator[
             yield from (f"{row_name(i, recorded)}: {what}" for what in _differences(recorded, found, exact))
     for row in extra:
         yield f"scores: scoring again gives a row that is missing here ({RowKey.of_row(row)})."
+
+
+def _compare_data(record: ScoreRecord, now: ScoreRecord) -> Iterator[str]:
+    """List what the record states of its data, and is otherwise; the file itself may have another name."""
+    for field in sorted((record.dataset.keys() | now.dataset.keys()) - {"id"}):
+        stated, here = record.dataset.get(field), now.dataset.get(field)
+        if stated != here:
+            yield f"dataset.{field} is {str(stated)[:80]}, but scoring again gives {str(here)[:80]}."
+
+
+def _compare_units(path: Path, record: ScoreRecord, path_now: Path, now: ScoreRecord) -> Iterator[str]:
+    """List scores of single units that are of other units, sessions or conditions."""
+    recorded, found = read_units(path, record), read_units(path_now, now)
+    if recorded is None or found is None:
+        return
+    for labels in sorted(recorded.scores.keys() | found.scores.keys()):
+        members = [
+            [(part.session, part.units, tuple(part.left_out)) for part in table.scores.get(labels, ())]
+            for table in (recorded, found)
+        ]
+        if members[0] != members[1]:
+            what = " ".join(filter(None, labels))
+            yield f"scores of single units ({what}) are not of the units and conditions found now."
 
 
 def _differences(recorded: StoredRow, found: StoredRow, exact: bool) -> Iterator[str]:

@@ -11,6 +11,7 @@ from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.run.dataset import Dataset, load_dataset
 from neurobench_grasp.run.fitted import make_context
 from neurobench_grasp.run.job import DEFAULTS, Job, Options
+from neurobench_grasp.run.missing import train_if_missing
 from neurobench_grasp.run.stages import StageFolder, shared_folder
 from neurobench_grasp.run.task import Task
 
@@ -54,35 +55,38 @@ class Workspace:
 
     def task(self, job: Job) -> Task:
         """Return what a job stands for; kept until a job of another model or dataset asks."""
-        return self.find(job.model, job.dataset, job.options)
+        return self.find(job.model, job.dataset, job.options, job.seed)
 
-    def find(self, model: str, dataset: str | Path, options: Options = DEFAULTS) -> Task:
-        """Return a model and what it is scored on.
+    def find(self, model: str, dataset: str | Path, options: Options = DEFAULTS, seed: int = 0) -> Task:
+        """Return a model and what one of its networks is scored on: the fold of its seed.
 
         Raises
         ------
         NgbError
             If something cannot be found or read.
         """
-        key = (model, dataset, options)
+        key = (model, dataset, options, seed)
         if self._task is None or self._task[0] != key:
             if options.activations is None:  # an unknown name is reported before anything is read
                 self.registry.model(model)
             self.registry.decoder(options.decoder)
             if self.out is not None:  # nor is a folder that cannot be written to
                 self.stages()
-            data = self._dataset(dataset, options.layout, options.quarantine)
-            learned = data
+            data = learned = self._dataset(dataset, options.layout, options.quarantine).for_network(seed)
             if options.trained_on is not None:
-                learned = self._dataset(options.trained_on, None, options.quarantine)
+                learned = self._dataset(options.trained_on, None, options.quarantine).for_network(seed)
             self._task = key, Task.of(self.registry, model, data, learned, options)
         return self._task[1]
 
     def context(self, job: Job) -> Context:
         """Return one network as protocols receive it; kept until a job of another network asks."""
         if self._context is None or self._context[0] != job.network:
-            own = self.stages()
-            context = make_context(self.task(job), job.seed, own, shared_folder(own), self.progress)
+            own, task = self.stages(), self.task(job)
+            if job.options.train:
+                train_if_missing(
+                    task, job.seed, self.registry, steps=job.options.steps, progress=self.progress
+                )
+            context = make_context(task, job.seed, own, shared_folder(own), self.progress)
             self._context = job.network, context
         return self._context[1]
 

@@ -51,8 +51,20 @@ def fit_components(train: Floats, *, n_components: int, winsorise_sd: float) -> 
     varies = scale > 1e-9 * np.maximum(np.abs(mean), scale.max(initial=0.0)) + 1e-300
     scale = np.where(varies, scale, 1.0)
     z = np.where(varies, (train - mean) / scale, 0.0)
-    eigenvalues, vectors = np.linalg.eigh(z.T @ z / max(len(z), 1))
-    order = np.argsort(eigenvalues)[::-1][:n_components]
+    eigenvalues, vectors = _largest(z.T @ z / max(len(z), 1), n_components)
+    order = np.argsort(eigenvalues)[::-1]
     order = order[eigenvalues[order] > SMALLEST_VARIANCE * max(eigenvalues.max(initial=0.0), 1e-300)]
     axes = np.where(varies[:, None], vectors[:, order], 0.0)
     return Components(mean, scale, axes, winsorise_sd * np.sqrt(eigenvalues[order]))
+
+
+def _largest(covariance: Floats, n: int) -> tuple[Floats, Floats]:
+    """Return the largest eigenvalues, ascending, and their vectors."""
+    if len(covariance) < 4 * n:  # the usual case, in which all take no longer
+        eigenvalues, vectors = np.linalg.eigh(covariance)
+        return eigenvalues[-n:], vectors[:, -n:]
+    from scipy.linalg import eigh  # here, because it takes longer to import than a command may to answer
+
+    last = len(covariance) - 1
+    eigenvalues, vectors = eigh(covariance, subset_by_index=(last - n + 1, last))
+    return eigenvalues, vectors

@@ -159,36 +159,49 @@ def _at_phases(trials: Ragged) -> tuple[Ints, Ints, Floats]:
     return first + low, first + np.minimum(low + 1, last), position - low
 
 
-def averaged_ev(y: Floats, prediction: Floats, *, tuning_only: bool) -> Floats:
-    """Condition-averaged score on all conditions, and with each one left out.
+def averaged_sums(y: Floats, prediction: Floats, expected: Floats) -> Floats:
+    """Return the sums of condition averages for :class:`~neurobench_grasp.scoring.sums.Sums`.
 
     Parameters
     ----------
     y, prediction : ndarray, shape (n_conditions, n_phases, n_units)
-    tuning_only : bool
-        True: the mean over conditions is subtracted at each phase first, which leaves object tuning.
+    expected : ndarray, shape (n_phases or 1, n_units)
+        What the fold's training trials predict without a model: their mean, or their mean at each phase.
 
     Returns
     -------
-    ndarray, shape (n_conditions + 1, n_units)
-        First row: all conditions. Then one row per left-out condition.
+    ndarray, shape (5, n_conditions, n_units)
     """
-    residual, variance = (variance_without(q, about_course=tuning_only) for q in (y - prediction, y))
-    return one_minus_ratio(residual, variance, (y**2).mean((0, 1)))
+    error, deviation = y - prediction, y - expected
+    n = np.full_like(error[:, 0], y.shape[1])
+    return np.stack([n, *(q.sum(1) for q in (error, error**2, deviation, deviation**2))])
 
 
-def variance_without(values: Floats, *, about_course: bool) -> Floats:
-    """Variance over conditions and phases, with all conditions and with each left out, as `averaged_ev`.
+def trial_sums(
+    y: Ragged, prediction: Ragged, expected: Floats, groups: Sequence[str], labels: Sequence[str]
+) -> Floats:
+    """Return the sums of single trials for :class:`~neurobench_grasp.scoring.sums.Sums`.
 
-    About the overall mean, or at each phase about the mean of the conditions.
+    Parameters
+    ----------
+    y, prediction : Ragged
+        (trial, step, n_units), spikes/s.
+    expected : ndarray, shape (n_units,)
+        Mean over the fold's training trials.
+    groups : sequence of str, length n_trials
+        Condition of each trial (or another label to leave out).
+    labels : sequence of str, length n_groups
+        Groups wanted.
+
+    Returns
+    -------
+    ndarray, shape (5, n_groups, n_units)
     """
-    n_phases = values.shape[1]
-    centred = values - values.mean((0, 1))  # so that the differences of sums lose no digits
-    first, second = (sum_without(q) for q in (centred, centred**2))
-    n = np.maximum(sum_without(np.ones((len(values), 1))), 1)
-    mean = first / n[:, None] if about_course else (first.sum(1) / (n * n_phases))[:, None]
-    variance: Floats = np.maximum(second.sum(1) / (n * n_phases) - (mean**2).mean(1), 0.0)
-    return variance
+    n_steps = len(y.values)
+    group = np.repeat(_places(groups, labels), y.lengths)
+    by_group = _sparse(np.ones(n_steps), group, np.arange(n_steps), len(labels) + 1, n_steps)[:-1]
+    error, deviation = y.values - prediction.values, y.values - expected
+    return np.stack([by_group @ q for q in (np.ones_like(error), error, error**2, deviation, deviation**2)])
 
 
 def _sparse(weights: Floats, row: Ints, column: Ints, n_rows: int, n_columns: int) -> Any:

@@ -5,6 +5,9 @@ conditions are too few) plus the variance of the mean over units, less what both
 over networks and over draws of random references, with Student's t for the few there are: Efron and Stein
 (1981), The Annals of Statistics 9:586; two ways of clustering: Cameron, Gelbach and Miller (2011), Journal of
 Business & Economic Statistics 29:238. A percentile bootstrap over seven objects covers too little.
+
+Networks that are tested on separate folds differ because their conditions do, too. What the conditions
+explain, by the jackknife, is taken away from the variance over folds; the rest counts as that of networks.
 """
 
 from __future__ import annotations
@@ -12,13 +15,18 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from neurobench_grasp.contract import Bools, Floats
+from neurobench_grasp.scoring.sums import Sums, joined
 
 MIN_GROUPS = 5
+MIN_NETWORKS = 3
+"""Networks that a gain needs for an interval, if the model depends on a seed."""
+Term = tuple[int, Sums]
+"""A sign and the sums behind a score, which is the signed sum of the terms' scores."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,10 @@ class UnitScores:
     draws : tuple of ndarray, shape (n_draws, n_units)
         For each source of randomness (the networks of a model, the draws of a random reference) the scores
         of the single draws that ``values`` is the mean of.
+    terms : tuple of (int, Sums)
+        Sums from which the scores follow, where those of several folds can be joined.
+    folds : tuple of UnitScores
+        The folds whose sums were joined, where there are several.
     """
 
     session: str
@@ -44,23 +56,75 @@ class UnitScores:
     values: Floats
     left_out: Mapping[str, Floats]
     draws: tuple[Floats, ...] = ()
+    terms: tuple[Term, ...] = ()
+    folds: tuple[UnitScores, ...] = ()
+
+    @classmethod
+    def of_terms(
+        cls, session: str, subject: str, units: tuple[str, ...], terms: tuple[Term, ...]
+    ) -> UnitScores:
+        """Compute the scores that follow from sums of equal groups."""
+        rows = np.sum([sign * sums.scores() for sign, sums in terms], axis=0)
+        left_out = dict(zip(terms[0][1].groups, rows[1:], strict=True))
+        return cls(session, subject, units, rows[0], left_out, terms=terms)
 
     @classmethod
     def mean_of(cls, draws: Sequence[UnitScores]) -> UnitScores:
-        """Average over the draws of a random model, such as its networks.
+        """Average over the draws of a random model, such as its networks; join those of several folds.
 
         Sources of randomness within a draw are in the spread of the draws already.
         """
         first = draws[0]
         if len(draws) == 1:
             return first
+        if all(d.terms for d in draws):
+            return cls._joined(draws)
         values = np.array([d.values for d in draws])
-        groups = list(first.left_out)
-        means = np.array([[d.left_out[g] for g in groups] for d in draws]).mean(
-            0
-        )  # at once: there are thousands
+        groups = list(dict.fromkeys(g for d in draws for g in d.left_out))  # a network may not have seen all
+        left = [[d.left_out.get(g, d.values) for g in groups] for d in draws]
+        means = np.array(left).mean(0)  # at once: there are thousands
         left_out = dict(zip(groups, means, strict=True))
         return cls(first.session, first.subject, first.units, values.mean(0), left_out, (values,))
+
+    @classmethod
+    def _joined(cls, draws: Sequence[UnitScores]) -> UnitScores:
+        """Compute the scores from the sums of all draws at once."""
+        by_fold: dict[frozenset[str], list[UnitScores]] = {}
+        for draw in draws:
+            by_fold.setdefault(frozenset(draw.left_out), []).append(draw)
+        folds = [cls._of_joined_terms(parts) for parts in by_fold.values()]
+        if len(folds) > 1:
+            return replace(cls._of_joined_terms(folds), folds=tuple(folds))
+        return replace(folds[0], draws=(np.array([d.values for d in draws]),))
+
+    @classmethod
+    def _of_joined_terms(cls, parts: Sequence[UnitScores]) -> UnitScores:
+        first = parts[0]
+        columns = zip(*(part.terms for part in parts), strict=True)
+        terms = tuple((column[0][0], joined([sums for _, sums in column])) for column in columns)
+        return cls.of_terms(first.session, first.subject, first.units, terms)
+
+    @property
+    def has_data(self) -> Bools:
+        """Whether each unit has data that a score can follow from, perhaps only with those of other folds."""
+        if not self.terms:
+            return np.isfinite(self.values)
+        every: Bools = np.all([sums.values[0].sum(0) > 0 for _, sums in self.terms], axis=0)
+        return every
+
+    def of(self, units: Sequence[str], groups: Sequence[str]) -> UnitScores:
+        """Keep some units, in this order, and some groups."""
+        place = {unit: k for k, unit in enumerate(self.units)}
+        at = [place[unit] for unit in units]
+        if self.terms:
+            terms = tuple((sign, sums.of(groups, at)) for sign, sums in self.terms)
+            scores = UnitScores.of_terms(self.session, self.subject, tuple(units), terms)
+            folds = tuple(fold.of(units, groups) for fold in self.folds if {*groups} & {*fold.left_out})
+            draws = tuple(source[:, at] for source in self.draws)
+            return replace(scores, draws=draws, folds=folds if len(folds) > 1 else ())
+        left_out = {g: self.left_out[g][at] for g in groups}
+        draws = tuple(source[:, at] for source in self.draws)
+        return UnitScores(self.session, self.subject, tuple(units), self.values[at], left_out, draws)
 
     def where(self, units: Bools) -> UnitScores:
         """Keep the scores of some units; the others have none."""
@@ -73,7 +137,7 @@ class UnitScores:
     def minus(self, other: UnitScores) -> UnitScores:
         """Gain over another model's scores of the same units, paired unit by unit.
 
-        The two models' networks and draws are independent of each other.
+        The two models' networks and draws are independent of each other, but networks of one fold are paired.
         """
         if (self.session, self.units) != (other.session, other.units):
             raise ValueError(f"scores of {self.session} and {other.session} are not of the same units")
@@ -82,7 +146,19 @@ class UnitScores:
             *(source - other.values for source in self.draws),
             *(self.values - source for source in other.draws),
         )
-        return UnitScores(self.session, self.subject, self.units, self.values - other.values, left_out, draws)
+        terms = (*self.terms, *((-sign, sums) for sign, sums in other.terms))
+        theirs = {frozenset(fold.left_out): fold for fold in other.folds}
+        folds = [fold.minus(theirs[frozenset(fold.left_out)]) for fold in self.folds]
+        return UnitScores(
+            self.session,
+            self.subject,
+            self.units,
+            self.values - other.values,
+            left_out,
+            draws,
+            terms if self.terms and other.terms else (),
+            tuple(folds),
+        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +216,7 @@ def summarise(parts: Sequence[UnitScores]) -> Summary | None:
     value, jackknife = float(aggregates[0]), aggregates[1:]
     pooled = np.concatenate([p.values for p in defined])
     n_units = int(np.isfinite(pooled).sum())
-    data_se, draws = _data_error(jackknife, defined), _draw_errors(defined)
+    data_se, draws = _data_error(jackknife, defined), _draw_errors(defined, jackknife)
     return Summary.of(value, float(np.nanmedian(pooled)), n_units, len(groups), data_se, draws)
 
 
@@ -184,21 +260,34 @@ def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]
 
 def _data_error(jackknife: Floats, parts: Sequence[UnitScores]) -> float | None:
     """Return the standard error over groups and units; ``None`` with too few groups."""
-    n = len(jackknife)
-    if n < MIN_GROUPS or not np.isfinite(jackknife).all():
+    if len(jackknife) < MIN_GROUPS or not np.isfinite(jackknife).all():
         return None
-    variance = (n - 1) / n * float(((jackknife - jackknife.mean()) ** 2).sum())
+    variance = jackknife_variance(jackknife)
     variance += max(_unit_variance(parts) - _noise_variance(parts), 0.0)
     return float(variance**0.5)
 
 
-def _draw_errors(parts: Sequence[UnitScores]) -> list[tuple[float, int]]:
+def jackknife_variance(left_out: Floats) -> float:
+    """Variance of a score over groups, from the scores with each group left out."""
+    n = len(left_out)
+    return (n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum())
+
+
+def _draw_errors(parts: Sequence[UnitScores], jackknife: Floats) -> list[tuple[float, int]]:
     """Return the standard error over the draws of each source of randomness, and the number of draws."""
     errors = []
     for source in zip(*(part.draws for part in parts), strict=True):
         values = over_animals(parts, source)
         errors.append((float(np.std(values, ddof=1)) / len(values) ** 0.5, len(values)))
+    if all(part.folds for part in parts):
+        values = over_animals(parts, [np.stack([fold.values for fold in part.folds]) for part in parts])
+        errors.append((fold_error(values, jackknife_variance(jackknife)), len(values)))
     return errors
+
+
+def fold_error(folds: Floats, of_conditions: float) -> float:
+    """Return the standard error over folds, less what their conditions explain (a variance)."""
+    return math.sqrt(max(float(np.var(folds, ddof=1)) / len(folds) - of_conditions, 0.0))
 
 
 def over_animals(parts: Sequence[UnitScores], rows: Sequence[Floats]) -> Floats:

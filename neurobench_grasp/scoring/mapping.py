@@ -43,8 +43,8 @@ class Training:
         Ascending.
     n_cells : int
     alphas : ndarray, shape (n_alphas,)
-    min_t : float
-        Standard errors by which a cross-validated score must exceed zero; see :func:`choose`.
+    fallback : bool
+        False: no unit is predicted by its mean; see :func:`choose`.
     """
 
     layers: Mapping[str, Floats]
@@ -54,7 +54,7 @@ class Training:
     cell: Ints
     n_cells: int
     alphas: Floats
-    min_t: float
+    fallback: bool = True
 
     def of_units(self, units: Bools) -> Training:
         """Take some of the units."""
@@ -145,10 +145,9 @@ def _mean_over_units(cv_ev: Floats) -> Floats:
 def choose(training: Training, plans: Mapping[str, Plan], lag: int) -> dict[str, Choice]:
     """Choose layer and alpha by the mean over folds of held-out explained variance.
 
-    Where the best mean is not above zero by ``min_t`` standard errors, alpha is infinite: the unit is
-    predicted by its mean. The best of many penalties, layers and lags is slightly positive in pure noise
-    too, and then costs explained variance on new trials: without this, nulls scored below zero. (It is
-    the standard-error rule of Breiman et al., 1984, against the model without features.)
+    Where the best mean is not above zero, alpha is infinite: the unit is predicted by its mean. A null is
+    computed without that (``training.fallback``), so that it can fail: the best of many penalties is slightly
+    positive in pure noise too, and then scores slightly below zero on new trials.
 
     Parameters
     ----------
@@ -166,7 +165,8 @@ def choose(training: Training, plans: Mapping[str, Plan], lag: int) -> dict[str,
         paths: dict[frozenset[int], RidgePath] = {}
         for name, plan in plans.items():
             scores = cv_explained_variance(cells, plan, training.alphas, paths)
-            alpha[name][j], best[name][j] = best_alphas(*scores, training.alphas, training.min_t)
+            chosen = best_alphas(scores, training.alphas, fallback=training.fallback)
+            alpha[name][j], best[name][j] = chosen
 
     on_all_cores(fill, range(shape[0]))
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,27 +14,38 @@ Networks = Sequence[Sequence[UnitScores]]
 
 
 def in_common(*models: Networks) -> list[Networks]:
-    """Keep the sessions, units and groups that every network of every model has scores for."""
+    """Keep the sessions and units that every network of every model has scores for.
+
+    And the groups that each model has in some network; networks left without any are left out.
+    """
     networks = [{part.session: part for part in network} for model in models for network in model]
     sessions = [name for name in networks[0] if all(name in network for network in networks)]
-    columns = [_same_units([network[name] for network in networks]) for name in sessions]
+    sizes = [len(model) for model in models]
+    columns = [_same_units([network[name] for network in networks], sizes) for name in sessions]
     rows = iter([[column[k] for column in columns] for k in range(len(networks))])
-    return [[next(rows) for _ in model] for model in models]
+    alike = [[next(rows) for _ in model] for model in models]
+    seen = [any(part.left_out for network in model for part in network) for model in alike]
+    return [
+        [network for network in model if not some or any(part.left_out for part in network)]
+        for model, some in zip(alike, seen, strict=True)
+    ]
 
 
-def _same_units(parts: Sequence[UnitScores]) -> list[UnitScores]:
-    """Scores of one session, one per network, restricted to what all have."""
+def _same_units(parts: Sequence[UnitScores], sizes: Sequence[int]) -> list[UnitScores]:
+    """Scores of one session, one per network (so many of each model), restricted to what all have."""
     if all(_complete_like(part, parts[0]) for part in parts):
         return list(parts)
-    places = [{unit: k for k, unit in enumerate(p.units) if np.isfinite(p.values[k])} for p in parts]
-    units = tuple(unit for unit in places[0] if all(unit in place for place in places))
-    groups = [g for g in parts[0].left_out if all(g in p.left_out for p in parts)]
-    out = []
-    for part, place in zip(parts, places, strict=True):
-        at = [place[unit] for unit in units]
-        left_out = {g: part.left_out[g][at] for g in groups}
-        out.append(UnitScores(part.session, part.subject, units, part.values[at], left_out))
-    return out
+    scored = [{unit for unit, has in zip(p.units, p.has_data, strict=True) if has} for p in parts]
+    units = tuple(unit for unit in parts[0].units if all(unit in own for own in scored))
+    groups = _same_groups(parts, sizes)
+    return [part.of(units, [g for g in groups if g in part.left_out]) for part in parts]
+
+
+def _same_groups(parts: Sequence[UnitScores], sizes: Sequence[int]) -> list[str]:
+    """Find the groups that each model has in some network."""
+    bounds = [0, *np.cumsum(sizes).tolist()]
+    owners = [dict.fromkeys(g for part in parts[a:z] for g in part.left_out) for a, z in pairwise(bounds)]
+    return [g for g in owners[0] if all(g in own for own in owners)]
 
 
 def _complete_like(part: UnitScores, like: UnitScores) -> bool:

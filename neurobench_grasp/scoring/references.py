@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from neurobench_grasp.contract import Floats, Ints, Ragged
-from neurobench_grasp.scoring.ev import PHASE_POINTS, between_rows, condition_average
+from neurobench_grasp.scoring.ev import PHASE_POINTS, between_rows, condition_average, explained_variance
 
 NOISE_FEATURES = 60
 NOISE_TERMS = 4
+SHARES = tuple(k / 20 for k in range(21))
+"""Of a unit's deviation from its mean over the phases: what shrinking may leave."""
 
 
 def generator(*labels: object) -> np.random.Generator:
@@ -84,6 +86,39 @@ def phase_mean(train: Ragged, conditions: Sequence[str]) -> Floats:
     """
     course: Floats = condition_average(train, conditions, sorted(set(conditions))).mean(0)
     return course
+
+
+def shrunk_phase_mean(train: Ragged, conditions: Sequence[str], folds: Sequence[int]) -> Floats:
+    """Shrink the phase mean of each unit towards its mean, so far as new objects do not share it.
+
+    Candidates are shrunk by a cross-validated penalty; without this their gain would be over a straw man.
+
+    Parameters
+    ----------
+    train : Ragged
+        Rates, (trial, step, n_units), spikes/s.
+    conditions : sequence of str, length n_trials
+    folds : sequence of int, length n_trials
+        Each condition wholly in one; with a single fold nothing is shrunk.
+
+    Returns
+    -------
+    ndarray, shape (25, n_units)
+    """
+    mean, course = train.values.mean(0), phase_mean(train, conditions)
+    if len(set(folds)) < 2:
+        return course
+    scores = []
+    for fold in sorted(set(folds)):
+        known, new = ([i for i, f in enumerate(folds) if (f == fold) is held] for held in (False, True))
+        rates = train.select(known)
+        around = phase_mean(rates, [conditions[i] for i in known]) - rates.values.mean(0)
+        y = train.select(new)
+        played = at_phase(np.stack([around] * len(new)), y.lengths.tolist()).values
+        scores.append([explained_variance(y.values, share * played) for share in SHARES])
+    best = np.nan_to_num(scores).mean(0).argmax(0)  # a fold in which a unit does not vary says nothing
+    shrunk: Floats = mean + np.array(SHARES)[best] * (course - mean)
+    return shrunk
 
 
 def condition_mean(train: Ragged, conditions: Sequence[str], wanted: Sequence[str]) -> Floats:

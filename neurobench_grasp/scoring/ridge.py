@@ -64,6 +64,16 @@ class Moments:
         """Moments of some units."""
         return Moments(self.n, self.x, self.y[units], self.xx, self.xy[:, units], self.yy[units])
 
+    def of_features(self, features: Ints) -> Moments:
+        """Moments of some features, also where several are stacked."""
+        xx = self.xx[..., features[:, None], features]
+        return Moments(self.n, self.x[..., features], self.y, xx, self.xy[..., features, :], self.yy)
+
+    def scaled(self, scale: Floats) -> Moments:
+        """Moments of features times a factor each, also where several are stacked."""
+        xx, xy = self.xx * scale[:, None] * scale, self.xy * scale[:, None]
+        return Moments(self.n, self.x * scale, self.y, xx, xy, self.yy)
+
     def __sub__(self, other: Moments) -> Moments:
         return Moments(
             self.n - other.n,
@@ -141,7 +151,7 @@ class RidgePath:
 
 def cv_explained_variance(
     cells: Moments, plan: Plan, alphas: Floats, paths: dict[frozenset[int], RidgePath] | None = None
-) -> tuple[Floats, Floats]:
+) -> Floats:
     """Cross-validated explained variance of ridge for every alpha and unit.
 
     Parameters
@@ -156,8 +166,8 @@ def cv_explained_variance(
 
     Returns
     -------
-    mean, standard_error : ndarray, shape (n_alphas, n_units)
-        See :func:`over_folds`.
+    ndarray, shape (n_alphas, n_units)
+        Mean over the folds in which a unit varies; NaN if there are none.
     """
     paths = {} if paths is None else paths
     everything = frozenset(c for fold in plan for c in fold)
@@ -168,20 +178,22 @@ def cv_explained_variance(
         if rest not in paths:
             paths[rest] = RidgePath.fit(total - held_out, alphas)
         scores.append(paths[rest].explained_variance(held_out, total.yy))
-    return over_folds(scores)
+    stacked = np.stack(scores)
+    n = (~np.isnan(stacked)).sum(0)
+    mean: Floats = np.where(n > 0, np.nansum(stacked, axis=0) / np.maximum(n, 1), np.nan)
+    return mean
 
 
-def best_alphas(ev: Floats, error: Floats, alphas: Floats, min_t: float) -> tuple[Floats, Floats]:
-    """Choose for each unit the penalty that explains most, if it is proven to explain anything.
+def best_alphas(ev: Floats, alphas: Floats, *, fallback: bool = True) -> tuple[Floats, Floats]:
+    """Choose for each unit the penalty that explains most.
 
     Parameters
     ----------
-    ev, error : ndarray, shape (n_alphas, n_units)
+    ev : ndarray, shape (n_alphas, n_units)
         As of :func:`cv_explained_variance`.
     alphas : ndarray, shape (n_alphas,)
-    min_t : float
-        Standard errors by which the best mean must exceed zero; else the penalty is infinite, and the unit is
-        predicted by its mean.
+    fallback : bool
+        True: where none explains anything the penalty is infinite, and the unit is predicted by its mean.
 
     Returns
     -------
@@ -189,32 +201,8 @@ def best_alphas(ev: Floats, error: Floats, alphas: Floats, min_t: float) -> tupl
         The chosen penalty, and the best explained variance.
     """
     best, units = np.where(np.isnan(ev), -np.inf, ev).argmax(0), np.arange(ev.shape[1])
-    proven = ev[best, units] > min_t * error[best, units]
-    return np.where(proven, alphas[best], np.inf), ev[best, units]
-
-
-def over_folds(scores: list[Floats]) -> tuple[Floats, Floats]:
-    """Mean over folds, and its standard error from their spread.
-
-    Parameters
-    ----------
-    scores : list of ndarray, shape (n_alphas, n_units)
-        One per fold. A fold in which a unit does not vary (NaN) says nothing about that unit.
-
-    Returns
-    -------
-    mean : ndarray, shape (n_alphas, n_units)
-        NaN if a unit varies in no fold.
-    standard_error : ndarray, shape (n_alphas, n_units)
-        Infinite with fewer than two folds.
-    """
-    stacked = np.stack(scores)
-    n = (~np.isnan(stacked)).sum(0)
-    filled = np.where(np.isnan(stacked), 0.0, stacked)
-    mean = np.where(n > 0, filled.sum(0) / np.maximum(n, 1), np.nan)
-    squares = (np.where(np.isnan(stacked), 0.0, stacked - mean) ** 2).sum(0)
-    standard_error = np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1) / np.maximum(n, 1)), np.inf)
-    return mean, standard_error
+    found = ev[best, units]
+    return np.where((found > 0) | (not fallback), alphas[best], np.inf), found
 
 
 def solve(moments: Moments, alphas: Floats) -> tuple[Floats, Floats]:

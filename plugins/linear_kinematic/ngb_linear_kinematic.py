@@ -16,9 +16,9 @@ class LinearKinematic:
 
     def activations(self, trials: Trials) -> Activations:
         """Return muscle kinematics if there are joint angles, recorded signals otherwise."""
-        from neurobench_grasp.bodies import recorded_kinematics  # MuJoCo; listing models must stay fast
+        from neurobench_grasp.bodies import linear_kinematics  # MuJoCo; listing models must stay fast
 
-        return Activations(dict([recorded_kinematics(trials)]))
+        return Activations({"kinematics": linear_kinematics(trials)})
 
     def state(self) -> dict[str, np.ndarray]:
         """Return no arrays: there are no parameters."""
@@ -34,7 +34,8 @@ def ngb_models():
     yield ModelSpec(
         "linear_kinematic",
         build=lambda seed: LinearKinematic(),
-        summary="muscle lengths and velocities, or recorded signals with lags; no network",
+        summary="muscle lengths and velocities of the moment, or recorded kinematics; no network",
+        seeded=False,
         card=ModelCard(
             licence="Apache-2.0",
             authors=("The neurobench_grasp developers",),

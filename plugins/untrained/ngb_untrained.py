@@ -40,7 +40,7 @@ def ngb_models():
             parameters=205_485,
             steps=0,
             compute="none",
-            seeds=(0, 1, 2, 3, 4, 101),
+            seeds=(0, 1, 2, 3, 4, 100, 101),
             simulator="MuJoCo 4.0.0, MyoSuite 3.0.0",
         ),
     )

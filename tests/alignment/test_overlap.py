@@ -46,7 +46,7 @@ def tied(draw):
 @given(tied())
 def test_a_set_is_in_one_split_and_one_fold(case):
     conditions, sets = case
-    splits = make_splits({"s": conditions}, {"s": sets})
+    splits = make_splits({"s": conditions}, {"s": sets})[0]
     place = {t: name for name in ("train", "test", "ood") for t in getattr(splits, name)["s"]}
     ids = list(conditions)
     by_trial = dict(zip(ids, folds_by_trial(ids, [conditions[t] for t in ids], 5, sets), strict=True))
@@ -68,13 +68,13 @@ def test_a_set_is_in_one_split_and_one_fold(case):
 def test_sets_take_about_their_share_of_the_test_split():
     conditions = {f"t{i}": "reach" for i in range(2000)}
     sets = {f"t{i}": f"block {i // 10}" for i in range(2000)}
-    share = len(make_splits({"s": conditions}, {"s": sets}).test["s"]) / 2000
+    share = len(make_splits({"s": conditions}, {"s": sets})[0].test["s"]) / 2000
     assert 0.12 < share < 0.28  # 200 blocks: 0.2 and a standard deviation of 0.028
 
 
 def test_without_ties_nothing_changes():
     conditions = {"s": {f"t{i}": f"o{i % 9}" for i in range(90)}}
-    assert make_splits(conditions, {"s": {}}).sha256 == make_splits(conditions).sha256
+    assert make_splits(conditions, {"s": {}})[0].sha256 == make_splits(conditions)[0].sha256
 
 
 def test_a_decoder_chooses_its_penalty_with_groups_in_one_fold():

@@ -1,7 +1,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurobench_grasp.alignment.splits import folds_by_condition, folds_by_trial, make_splits
+from neurobench_grasp.alignment import splits as rule
+from neurobench_grasp.alignment.splits import deal_conditions, folds_by_condition, folds_by_trial
+
+
+def make_splits(conditions, fold=0):
+    """The splits of one fold."""
+    return rule.make_splits(conditions)[fold]
 
 
 def session(n_objects, n_repeats, name="s"):
@@ -14,6 +20,29 @@ def test_every_trial_is_in_exactly_one_split(n_objects, n_repeats):
     splits = make_splits(trials)
     parts = [splits.train["s"], splits.test["s"], splits.ood["s"]]
     assert sorted(t for p in parts for t in p) == sorted(trials["s"])
+
+
+@given(st.integers(1, 40))
+def test_every_condition_is_held_out_by_one_fold(n_objects):
+    trials = session(n_objects, 3)
+    folds = rule.make_splits(trials)
+    labels = sorted(set(trials["s"].values()))
+    held_out = [c for fold in folds for c in fold.held_out]
+    if n_objects < 3:
+        assert len(folds) == 1 and not held_out
+        return
+    assert len(folds) == min(5, n_objects) and sorted(held_out) == labels
+    sizes = [len(fold.held_out) for fold in folds[1:]]
+    assert max(sizes) - min(sizes) <= 1 and min(sizes) > 0
+    assert len(folds[0].held_out) == max(1, round(0.2 * n_objects))
+    for k, fold in enumerate(folds):
+        assert (fold.fold, fold.n_folds) == (k, len(folds))
+        assert {trials["s"][t] for t in fold.ood["s"]} == set(fold.held_out)
+
+
+def test_conditions_are_dealt_by_their_names_alone():
+    labels = [f"o{i}" for i in range(17)]
+    assert deal_conditions(labels) == deal_conditions(labels[::-1] * 2)
 
 
 def test_the_shares_are_those_of_the_protocol():

@@ -1,5 +1,6 @@
 """A body that a plugin offers, with one joint and two muscles, goes all the way from file to tracking scores."""
 
+import os
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -11,13 +12,15 @@ from PIL import Image
 from recorded import write_for_test
 from typer.testing import CliRunner
 
-from neurobench_grasp import NgbError, Ragged, Trials
+from neurobench_grasp import ModelSpec, NgbError, Ragged, Tracking, Trials
 from neurobench_grasp.alignment.align import align
-from neurobench_grasp.bodies import body_of, find_body, recorded_kinematics
+from neurobench_grasp.bodies import body_of, find_body, linear_kinematics, linear_lookahead
+from neurobench_grasp.checks import run_checks
 from neurobench_grasp.checks.replay_controller import ReplayController, context_of
+from neurobench_grasp.checks.sample_session import sample_trials, write_sample
 from neurobench_grasp.cli import app
 from neurobench_grasp.data import load_layout, load_session, session_from_arrays
-from neurobench_grasp.errors import UnknownNameError
+from neurobench_grasp.errors import UnknownNameError, UnsupportedError
 from neurobench_grasp.plots.trajectory import Trajectory
 from neurobench_grasp.plots.trial_figure import figure_png
 from neurobench_grasp.plugins import load_registry
@@ -25,15 +28,18 @@ from neurobench_grasp.protocols import tracking
 from neurobench_grasp.protocols.brain_control import protocol as brain_control
 from neurobench_grasp.protocols.context import LazyModel
 from neurobench_grasp.resources import resource
+from neurobench_grasp.run.job import Options
+from neurobench_grasp.run.workspace import Workspace
 
 NAME = "one_joint_arm"
+ARM = Path(__file__).parent / "distributions" / "arm"
 N_CONDITIONS, N_REPEATS = 5, 4
 
 
 @pytest.fixture
 def arm(monkeypatch):
     """The body, from an installed plugin."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "distributions" / "arm"))
+    monkeypatch.syspath_prepend(str(ARM))
     load_registry.cache_clear()
     yield find_body(NAME)
     load_registry.cache_clear()
@@ -91,6 +97,87 @@ def test_it_fulfils_the_contract(arm):
     assert set(found.values()) == {("pass", "")}, found
 
 
+class Elbow(ReplayController):
+    """Moves an elbow, and no other body: it is at once where its goal is."""
+
+    untrained = None
+
+    def track(self, trials, *, goal=None):
+        angles = self.wanted(trials, goal).values[:, :1]
+        points = find_body(NAME).keypoint_positions(angles)
+        return Tracking(Ragged(angles, trials.offsets), Ragged(points, trials.offsets))
+
+    def wanted(self, trials, goal):
+        return self.embed(trials) if goal is None else goal.values
+
+
+class StandsStill(Elbow):
+    def wanted(self, trials, goal):
+        return Ragged(np.ones((int(trials.offsets[-1]), 1)), trials.offsets)
+
+
+@pytest.mark.parametrize(
+    ("made", "body", "check", "advice"),
+    [
+        (Elbow, NAME, None, ""),
+        (Elbow, None, "tracks", "joint_angles of (1,) columns; expected 23"),  # tried on grasps of a hand
+        (StandsStill, NAME, "takes_goals", "The body ignores `goal`"),
+        (Elbow, "one_joint_am", "names_its_body", "no body 'one_joint_am'. Did you mean 'one_joint_arm'?"),
+    ],
+)
+def test_a_controller_is_checked_on_movements_of_the_body_that_it_names(
+    arm, tmp_path, made, body, check, advice
+):
+    from neurobench_grasp.checks import controller, model
+    from neurobench_grasp.checks.audit import Audit
+    from neurobench_grasp.checks.catalogue import outcome
+    from neurobench_grasp.checks.fixture import ModelCase
+    from neurobench_grasp.checks.rules import checks_in
+
+    audit = Audit(set(), allowed=[], traps=tmp_path, watched={})
+    case = ModelCase(audit, tmp_path, "fake-arm", sample_trials())
+    card = replace(load_registry().model("arm_ppo").spec.card, action_space="postures")
+    case.spec = ModelSpec(
+        "elbow", build=lambda seed: made(), summary="", card=card, controller=True, body=body
+    )
+    statuses, messages = {}, {}
+    for one in (*checks_in(model), *checks_in(controller)):
+        statuses[one.name], messages[one.name] = outcome(one, case, statuses)
+    assert [name for name, status in statuses.items() if status == "fail"] == ([check] if check else [])
+    assert not check or advice in messages[check]
+
+
+@pytest.mark.slow
+def test_the_whole_plugin_passes_its_checks(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ARM), prepend=os.pathsep)
+    rows = run_checks("arm").rows
+    assert {row.subject for row in rows} == {"plugin arm", f"body {NAME}", "model arm_ppo"}
+    assert {row.check: row.message for row in rows if row.status not in ("pass", "skip")} == {}
+    skipped = {row.check for row in rows if row.status == "skip"}
+    assert skipped == {"initial_states", "resets_between_calls", "resets_between_trials", "steps_alike"}
+
+
+def test_movements_of_another_body_are_refused(arm, tmp_path):
+    hand = write_sample(tmp_path / "hand.nwb", n_objects=5)
+    reached = write_for_test(tmp_path / "reaching.nwb", reaching())
+    for model, dataset, trained_on in (
+        ("arm_ppo", hand, None),
+        ("arm_ppo", reached, str(hand)),
+        ("muscle_ppo", reached, str(hand)),  # of any body, and trained to move a hand
+    ):
+        with pytest.raises(
+            UnsupportedError, match=r"^\w+ moves the body '(\w+)', .* are those of '(?!\1)\w+'; choose"
+        ):
+            Workspace(load_registry()).find(model, dataset, Options(trained_on=trained_on))
+    Workspace(load_registry()).find("arm_ppo", reached)
+    Workspace(load_registry()).find("linear_kinematic", reached, Options(trained_on=str(hand)))
+    pytest.importorskip("torch")
+    from neurobench_grasp.run.train import train_network
+
+    with pytest.raises(UnsupportedError, match="arm_ppo moves the body 'one_joint_arm'"):
+        train_network("arm_ppo", hand, to=tmp_path)
+
+
 def test_its_sizes_are_those_of_its_names(arm):
     assert (arm.n_actions("muscle"), arm.n_actions("torque")) == (2, 1)
     np.testing.assert_array_equal(arm.joint_limits, [[0.0, 2.4]])
@@ -119,8 +206,8 @@ def test_a_recorded_angle_becomes_its_posture(arm, tmp_path):
     np.testing.assert_allclose(
         trials.joint_angles.values[:, 0], trials.signals["joint_angles"].values[:, 0], atol=1e-12
     )
-    name, features = recorded_kinematics(trials)
-    assert (name, features.values.shape[1]) == ("muscle_kinematics", 2 * 2 * 6)
+    assert linear_kinematics(trials).values.shape[1] == 2 * 2
+    assert linear_lookahead(trials).values.shape[1] == 2 * 2 * 6
 
 
 def test_a_layout_names_the_body(tmp_path):
@@ -138,7 +225,7 @@ def test_digests_name_another_body_and_not_the_default_one(arm):
     assert hand.body == "myohand" and replace(hand, body=None).sha256 == hand.sha256
     with pytest.raises(NgbError, match="different bodies"):
         Trials.join([trials, hand])
-    with pytest.raises(UnknownNameError, match="no body 'other'"):
+    with pytest.raises(UnknownNameError, match=r"needs the body 'other'.* not installed; `ngb bodies` lists"):
         align(reaching("other"))
 
 

@@ -48,7 +48,7 @@ def test_each_check_is_an_item_of_its_own(tmp_path):
     said = run_pytest(tmp_path, "-v")
     for subject, check in planned("linear_kinematic"):
         assert f"test_contract[{subject}-{check}]" in said
-    assert "28 passed, 11 skipped" in said
+    assert "29 passed, 11 skipped" in said
 
 
 def test_a_broken_rule_fails_with_advice_and_without_a_traceback(tmp_path, install):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from neurobench_grasp import checks, plugins
 from neurobench_grasp.checks import run_checks
 from neurobench_grasp.checks.catalogue import KINDS, checks_of
 from neurobench_grasp.cli import app
@@ -43,10 +44,23 @@ def test_the_command_exits_with_1_on_a_broken_plugin_and_reports_it_as_json(inst
     assert "Traceback" not in done.stderr
 
 
+def test_plugins_are_loaded_in_subprocesses_only(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(plugins, "specs_of", lambda entry_point: loaded.append(entry_point) or [])
+    plugins.load_registry.cache_clear()
+    checks._sample.cache_clear()  # it needs a body, which plugins offer
+    try:
+        assert failing(run_checks("kalman_decoder")) == {}
+    finally:
+        plugins.load_registry.cache_clear()
+    assert loaded == []
+
+
 @pytest.mark.slow
-def test_the_controller_of_muscles_passes_within_a_minute():
+@pytest.mark.parametrize("name", ["muscle_ppo", "fixed_muscles", "permuted_muscles"])
+def test_a_controller_of_muscles_passes_within_a_minute(name):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    report = run_checks("muscle_ppo")
+    report = run_checks(name)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert failing(report) == {}
     skipped = {row.check for row in report.rows if row.status != "pass"}

@@ -85,7 +85,7 @@ def evaluated(monkeypatch):
 
     def plan(workspace, model, dataset, protocols, seeds, options, *, curves):
         calls.append((model, dataset, protocols, seeds, options, curves))
-        return [Job(model, dataset, "encoding", seed, options) for seed in seeds]
+        return [Job(model, dataset, "encoding", seed, options) for seed in seeds or (0,)]
 
     def score(job, workspace):
         workspace.progress("encoding monday: activations")
@@ -123,7 +123,7 @@ def test_version_and_help(ngb):
 def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
     result = ngb("score", "--model", "fake_model")
     assert result.exit_code == 0
-    assert evaluated == [("fake_model", "demo", (), (0,), Options(), False)]
+    assert evaluated == [("fake_model", "demo", (), None, Options(train=True), False)]
     lines = [line.rstrip() for line in result.stdout.splitlines()]
     assert lines[0] == "fake_model (seed 0) on demo (synthetic self-test), encoding v1"
     printed = [" ".join(line.split()) for line in lines]
@@ -195,6 +195,24 @@ def test_a_protocol_of_a_plugin_is_shown_too(ngb, monkeypatch):
     assert "(recordings)" in result.stdout
 
 
+def test_errors_of_single_keypoints_are_shown_and_those_of_single_joints_are_not(ngb, monkeypatch):
+    error = {"metric": "tracking_error", "split": "test", "unit": "mm"}
+    scores = [
+        {**error, "value": 5.1},
+        {**error, "metric": "tracking_error_tips", "value": 6.1},
+        {**error, "reference": "average_posture", "value": 20.1},
+        {**error, "dimension": "elbow", "value": 4.1},
+        {**error, "dimension": "elbow", "reference": "average_posture", "value": 19.1},
+        {"metric": "decoding_ev_joint_angles", "split": "test", "value": 0.771, "dimension": "elbow"},
+    ]
+    scored_as(monkeypatch, record(scores=scores, synthetic=False))
+    printed = [" ".join(line.split()) for line in ngb("score", "--model", "x").stdout.splitlines()]
+    assert {"tracking error (mm) 5.10", "tracking error, elbow (mm) 4.10"} <= set(printed)
+    assert {"average_posture 20.10", "average_posture, elbow 19.10"} <= set(printed)
+    assert "tracking error, tips (mm) 6.10" in printed
+    assert not any("0.771" in line for line in printed)
+
+
 def test_score_json_is_the_list_of_records(ngb, evaluated):
     result = ngb("score", "--model", "fake_model", "--seeds", "2", "--json")
     assert result.exit_code == 0
@@ -219,6 +237,7 @@ def test_score_options_reach_the_flow(ngb, evaluated, tmp_path):
         "kalman",
         "--curves",
         "--quarantine",
+        "--no-train",
     ]
     assert ngb("score", "--model", "m", *arguments, "--out", "else").exit_code == 0
     options = Options(layout="mine.yaml", decoder="kalman", quarantine=True)
@@ -333,7 +352,7 @@ def test_leaderboard_without_records_says_how_to_make_one(ngb, monkeypatch, tmp_
     assert "make one with `ngb score --model NAME`" in result.stderr
     absent = ngb("leaderboard", "nowhere")
     assert absent.exit_code == 1 and absent.stderr.startswith("left out: there is no folder nowhere\n")
-    assert "None of these could be read" in absent.stderr
+    assert "None of these has records; name run folders, submissions or folders of records." in absent.stderr
 
 
 def test_a_submission_without_its_bundle_is_refused_not_taken_for_a_run(ngb, tmp_path):

@@ -66,6 +66,14 @@ def test_numbers_that_json_cannot_hold_become_null():
     assert _finite({"a": [float("nan"), 1.0, (float("inf"), "x")]}) == {"a": [None, 1.0, [None, "x"]]}
 
 
+def test_make_makes_only_built_in_datasets(monkeypatch, tmp_path):
+    monkeypatch.setattr("neurobench_grasp.demo.mixed.make_mixed", lambda folder, progress: [folder / "m.nwb"])
+    assert ngb("make", "mixed", "--to", tmp_path).stdout == f"{tmp_path / 'm.nwb'}\n"
+    result = ngb("make", "dandi:000128", "--to", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr == "'dandi:000128' is not a built-in dataset; choose demo or mixed.\n"
+
+
 def test_make_tells_the_paths_it_made(monkeypatch, tmp_path):
     def make_demo(folder, progress):
         progress("making session 1 of 1")

@@ -164,7 +164,17 @@ def test_a_reader_that_goes_away_brings_no_traceback():
 def test_a_protocol_of_a_plugin_scores_a_recording(real_file, tmp_path):
     """The whole flow: file, model, protocol of an installed plugin, record, JSON."""
     file = real_file("real/m1_center_out.nwb")
-    arguments = ["--model", "linear_kinematic", "--dataset", file, "--protocol", "fake_protocol", "--json"]
+    arguments = [
+        "--model",
+        "linear_kinematic",
+        "--dataset",
+        file,
+        "--protocol",
+        "fake_protocol",
+        "--seed",
+        "0",
+        "--json",
+    ]
     result = python(RUN, "score", *arguments, "--out", tmp_path, path=["good"])
     assert result.returncode == 0, result.stderr
     (record,) = json.loads(result.stdout)

@@ -15,6 +15,7 @@ from neurobench_grasp.contract import Trials
 from neurobench_grasp.controllers import NetworkCard, find_network, trained_digest
 from neurobench_grasp.controllers import checkpoints as cards
 from neurobench_grasp.controllers.checkpoints import save_network
+from neurobench_grasp.controllers.files import read_arrays
 from neurobench_grasp.controllers.settings import ControllerSettings
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsupportedError
 
@@ -153,7 +154,7 @@ def test_a_card_that_is_none_is_refused(kept, text, said):
         ({"settings.encoder_units": "x"}, "encoder_units is 'x' instead of a number"),
         ({"settings.settle_steps": -5}, "settle_steps is -5"),
         ({"settings.physics_steps": 0}, "physics_steps is 0"),
-        ({"settings.gamma": float("nan")}, "gamma is nan"),
+        ({"settings.gamma": float("nan")}, "NaN is not a JSON number"),
         ({"settings.integration_units": 8}, "does not match its network"),
     ],
 )
@@ -198,3 +199,17 @@ def test_a_card_reads_back_as_it_was_written(kept):
     path, _ = kept
     card = NetworkCard.read(path)
     assert (card.model, card.seed, card.errors_mm) == ("planted", 4, {"ood": 5.0})
+
+
+@pytest.mark.parametrize(
+    ("kind", "n"), [("F8_E4M3", 16), ("F8_E5M2", 16), ("F8_E8M0", 16), ("F4", 32), ("BF16", 8), ("C64", 2)]
+)
+def test_numbers_of_a_kind_that_numpy_lacks_are_named(tmp_path, kind, n):
+    header = json.dumps({"a": {"dtype": kind, "shape": [n], "data_offsets": [0, 16]}}).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
+    with pytest.raises(CorruptFileError) as why:
+        read_arrays(path)
+    assert str(why.value) == (
+        f"{path} is not a valid safetensors file (a has numbers of the kind {kind}), so it was not used; fetch or train it again."
+    )

@@ -57,9 +57,11 @@ def test_a_shipped_network_is_intact_small_and_labelled(path):
 )
 def test_a_shipped_network_tracks_as_well_as_its_card_says(path, demo):
     card = NetworkCard.read(path)
-    model = controllers.NetworkController(card.model, card.action)
-    model.fit(demo.behaviour("train"), seed=card.seed)
-    ood = demo.behaviour("ood")
+    model = load_registry().model(card.model).spec.build(card.seed)
+    of_fold = demo.for_network(card.seed)
+    assert card.dataset.get("fold", 0) == of_fold.fold
+    model.fit(of_fold.behaviour("train"), seed=card.seed)
+    ood = of_fold.behaviour("ood")
     some = ood.select(range(0, len(ood), 6))
     assert closed_loop.window_error(model.track(some).keypoints, some) == pytest.approx(
         card.errors_mm["ood"], rel=0.1

@@ -495,7 +495,7 @@ def test_a_second_process_waits_for_the_first_and_says_so(quick, tmp_path):
 
 
 def test_without_locks_each_process_has_a_part_of_its_own(quick, tmp_path, monkeypatch):
-    monkeypatch.setattr("neurobench_grasp.data.dandi.partial_file.fcntl", None)
+    monkeypatch.setattr("neurobench_grasp.locks.fcntl", None)
     with (
         claimed(tmp_path / "a.part", quick, lambda: None) as first,
         claimed(tmp_path / "a.part", quick, lambda: None) as second,

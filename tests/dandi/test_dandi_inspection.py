@@ -1,5 +1,6 @@
 """What is inside a file on a server shows after few bytes; what is hostile or fails ends in one sentence."""
 
+import itertools
 import sys
 from dataclasses import replace
 
@@ -32,7 +33,7 @@ def there(server, small):
 
 
 def inspect(server, quick, name=ADDRESS, **more):
-    return inspect_remote(name, instance=server.api, retry=quick, **more)
+    return inspect_remote(name, instance=server.api, retry=quick, **{"quarantine": False, **more})
 
 
 def url_of(server, file):
@@ -46,9 +47,9 @@ def without_rates(found):
 
 def test_it_shows_what_a_direct_look_shows(server, quick, there, small):
     direct = inspect_file(small)
-    for name in (ADDRESS, url_of(server, there)):
+    for name, quarantine in itertools.product((ADDRESS, url_of(server, there)), (True, False)):
         messages = []
-        found = inspect(server, quick, name, progress=messages.append)
+        found = inspect(server, quick, name, progress=messages.append, quarantine=quarantine)
         assert without_rates(found) == without_rates(direct)
         for one, other in zip(found.areas, direct.areas, strict=True):
             assert one.median_rate == pytest.approx(other.median_rate, rel=0.05)

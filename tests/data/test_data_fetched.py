@@ -422,3 +422,18 @@ def test_the_glove_has_no_address(fresh_cache, tmp_path):
     ):
         fetch("hand_reach_to_grasp")
     assert in_cache(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 9999, "[]", "{}", "7", '{"sha256": 7, "sizes": {}}', '{"sizes": {"../x": 1}, "files": {"a/b": "c"}}',
+     '{"sizes": {"absent.nwb": {}}, "files": {"absent.nwb": 1}}', "\ud800", ""],
+)  # fmt: skip
+def test_a_damaged_manifest_is_an_incomplete_dataset_and_hides_no_other(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("NGB_CACHE", str(tmp_path))
+    (tmp_path / "broken-000000000000").mkdir()
+    (tmp_path / "broken-000000000000" / cache.MANIFEST).write_bytes(content.encode("utf-8", "surrogatepass"))
+    listed = CliRunner().invoke(app, ["data", "list"])
+    assert listed.exit_code == 0 and "broken" in listed.output
+    verified = CliRunner().invoke(app, ["data", "verify"])
+    assert verified.exit_code == 1 and "broken: incomplete, make or fetch it again" in verified.output

@@ -230,11 +230,10 @@ def _heap(*objects):
 def test_heaps_are_walked_before_the_library_does(tmp_path, objects, sound):
     path = tmp_path / "f"
     path.write_bytes(_heap(*objects))
-    assert broken_heap(path, []) == (None if sound else 40)
-    assert broken_heap(path, [(0, 41)]) is None  # bulk data is not searched
-    assert broken_heap(path, [(50, 4000)]) == (None if sound else 40)
+    assert broken_heap(path) == (None if sound else 40)
 
 
+@pytest.mark.sandboxed
 def test_a_heap_that_would_hang_the_library_is_refused(valid):
     """The free block at a heap's end is given the size 0, which leads HDF5 round for ever."""
     content = bytearray(valid.read_bytes())

@@ -59,7 +59,7 @@ def test_a_layout_of_ones_own_is_a_yaml_file(lab_file, tmp_path):
     session = load_session(lab_file, _yaml(tmp_path))
     assert session.layout == "our-lab@2"
     assert set(session.units.areas) == {"PMd"}
-    assert session.trials.condition == ("0", "-180", "0", "90", "-180", "0", "90", "0")
+    assert session.trials.condition == ("0", "180", "0", "90", "180", "0", "90", "0")
     assert session.trials.ids == ("0", "2", "3", "5", "6", "8", "9", "11")
     assert set(session.trials.events) == {"go", "contact"}
     assert session.window.stop_offset == 0.5 and session.window.contiguous == "trial"
@@ -139,12 +139,21 @@ def test_a_misfit_says_what_was_looked_for_what_is_there_and_what_fits(tmp_path)
     assert f"`ngb data inspect {path}`" in message
 
 
-def test_the_best_fit_is_the_one_that_uses_most_of_the_file(tmp_path):
-    """A canonical file also has all that the glove layout looks for, but the glove layout ignores the rest."""
-    write_foreign(tmp_path / "a.nwb")
-    missing = {fit.layout: fit.missing for fit in inspect_file(tmp_path / "a.nwb").fits}
-    assert missing["hand-reach-to-grasp"] == () and missing["ngb-grasp-1"] == ()
-    assert load_session(tmp_path / "a.nwb").layout == "ngb-grasp-1@1"
+def test_a_layout_whose_joint_map_names_other_columns_does_not_fit(tmp_path):
+    """A canonical file has all else that the glove layout looks for, which would leave its units out."""
+    path = tmp_path / "a.nwb"
+    write_foreign(path)
+    missing = {fit.layout: fit.missing for fit in inspect_file(path).fits}
+    assert missing["ngb-grasp-1"] == ()
+    assert missing["hand-reach-to-grasp"] == (
+        "the column 'thumb_rotation' of joint_angles (looked for at processing/behavior/joint_angles; there is a, b, c)",
+    )
+    with h5py.File(path, "r+") as file:
+        file["intervals/trials"].move("move_onset_time", "movement_on")
+    with pytest.raises(LayoutError) as caught:
+        load_session(path)
+    assert "the nearest, 'ngb-grasp-1', lacks the trials column 'move_onset_time'" in str(caught.value)
+    assert "movement_on" in str(caught.value)
 
 
 def test_a_tie_is_not_decided_silently(tmp_path, monkeypatch):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
-from neurobench_grasp.contract import Window
+from neurobench_grasp.contract import Endpoint, Window
 from neurobench_grasp.data import load_layout, load_session, session_from_arrays, session_from_csv
-from neurobench_grasp.data.nwb.layout import DetectLayout
+from neurobench_grasp.data.nwb.layout import DetectLayout, DirectionLayout
 from neurobench_grasp.errors import NgbError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -43,18 +43,24 @@ def test_the_worked_example_runs_as_written(tmp_path, monkeypatch):
 
 
 def test_the_example_of_a_layout_is_a_layout(tmp_path):
-    example, posture, detection = blocks("layouts.md", "yaml")
-    (tmp_path / "our-lab.yaml").write_text(example)
+    example, posture, endpoint, direction, detection = (
+        yaml.safe_load(b) for b in blocks("layouts.md", "yaml")
+    )
+    (tmp_path / "our-lab.yaml").write_text(yaml.safe_dump(example))
     layout = load_layout(tmp_path / "our-lab.yaml")
-    assert layout.name == yaml.safe_load(example)["name"]
+    assert layout.name == example["name"]
     assert [units.kind for units in layout.units] == ["spikes", "counts"]
     assert layout.joint_map == {"index_knuckle": ("mcp2_flexion", -1.0, 0.2)}
-    whole = yaml.safe_load(example) | yaml.safe_load(posture)
-    (tmp_path / "fingers.yaml").write_text(yaml.safe_dump(whole))
+    (tmp_path / "fingers.yaml").write_text(yaml.safe_dump(example | posture))
     (index,) = load_layout(tmp_path / "fingers.yaml").posture
     assert (index.signal, index.column, len(index.joints)) == ("finger_pos", "index", 2)
-    stated = DetectLayout(**yaml.safe_load(detection)["trials"]["detect"])
-    assert stated == DetectLayout("joint_angles")  # the defaults
+    assert endpoint["body"] == "planar_arm"
+    assert Endpoint(**endpoint["endpoint"]).in_metres(np.ones((1, 2)), ("x", "y")).tolist() == [[0.01, 0.01]]
+    stated = DirectionLayout(**direction["trials"]["condition"]["direction"])
+    assert stated == DirectionLayout(
+        "hand_pos", ["x", "y"], "go_cue", "hold"
+    )  # the other fields at their defaults
+    assert DetectLayout(**detection["trials"]["detect"]) == DetectLayout("joint_angles")  # the defaults
 
 
 # -- arrays -----------------------------------------------------------------------------------------------
@@ -122,7 +128,7 @@ def _trials(**changes):
         ({"trials": _trials(start=None)}, "lacks the column 'start'"),
         ({"trials": _trials(stop=[1.0])}, "'stop' has 1 rows, but 'start' has 4"),
         ({"trials": _trials(stop=["a"] * 4)}, "Expected numbers in the trial column 'stop'"),
-        ({"trials": _trials(stop=[9.0, 9.0, 14.0, 19.0])}, "begin before an earlier one has ended"),
+        ({"trials": _trials(stop=[9.0, 14.0, 19.0, 24.0])}, "2 of 4 trials .* overlap others"),
         ({"areas": {"1": "M1"}}, "The area of unit '2' is missing"),
         ({"angle_times": None}, "Joint angles need angle_times"),
         (

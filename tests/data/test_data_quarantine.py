@@ -1,25 +1,35 @@
-"""An untrusted file is read in a subprocess: the same result, or one sentence, and no harm."""
+"""A file of unknown origin is read in a subprocess: the same result, or one sentence, and no harm."""
 
 import json
 import os
 import re
+import resource
 import socket
+import subprocess
 import sys
-import zipfile
+import textwrap
+import time
 from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 from data_sessions import small_session, write_foreign, write_small
+from flood_files import FLOODS, heap_inside_a_dataset
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neurobench_grasp.contract import Ragged, Session
 from neurobench_grasp.data import inspect_file, load_session, quarantine, validate_file
-from neurobench_grasp.data.quarantine import Quarantine
+from neurobench_grasp.data.nwb.scan import size_in_memory
+from neurobench_grasp.data.quarantine import LIMITS
 from neurobench_grasp.data.validate import is_consistent
 from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, UnsafeFileError
 from neurobench_grasp.sandbox import limits as sandbox_limits
-from neurobench_grasp.sandbox.wire import PackedError, _pack, read_packed, write_packed
+from neurobench_grasp.sandbox.limits import Limits
+from neurobench_grasp.sandbox.wire import PackedError, pack, read_packed, write_packed
+
+pytestmark = pytest.mark.sandboxed
 
 
 @pytest.fixture
@@ -29,32 +39,30 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def child(monkeypatch):
-    """Let the child run other code, after it has confined itself."""
+def child(tmp_path, monkeypatch):
+    """Let the process run other code instead of reading."""
 
     def use(code):
-        begin = (
-            "import ctypes, json, os, socket, sys, time\n"
+        (tmp_path / "code").mkdir()
+        (tmp_path / "code" / "hostile.py").write_text(
+            "import ctypes, json, os, resource, socket, sys, time\n"
             "from pathlib import Path\n"
-            "from neurobench_grasp.sandbox.limits import apply_limits\n"
-            "order = json.loads(sys.argv[1])\n"
-            "Path('unsupported_limits.json').write_text(json.dumps(apply_limits(**order['limits'])))\n"
+            "class Reader:\n"
+            "    def __init__(self, progress): pass\n"
+            "    def do_read(self, task, path, layout):\n" + textwrap.indent(code or "pass", 8 * " ")
         )
-        monkeypatch.setattr(
-            quarantine,
-            "_command",
-            lambda order: [sys.executable, "-P", "-c", begin + code, json.dumps(order)],
-        )
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+        monkeypatch.setattr(quarantine, "SERVE", "hostile:Reader")
 
     return use
 
 
 def equal(one, other):
     """Compare packed values, arrays by their bytes and types."""
-    arrays, others = {}, {}
-    return _pack(one, arrays) == _pack(other, others) and all(
-        arrays[k].dtype == others[k].dtype and arrays[k].tobytes() == others[k].tobytes()
-        for k in arrays | others
+    (values, arrays), (others, other_arrays) = pack(one), pack(other)
+    return values == others and all(
+        arrays[k].dtype == other_arrays[k].dtype and arrays[k].tobytes() == other_arrays[k].tobytes()
+        for k in arrays | other_arrays
     )
 
 
@@ -63,17 +71,17 @@ def test_the_result_is_that_of_a_direct_read(path, tmp_path):
     with h5py.File(tmp_path / "other.nwb", "r+") as file:  # something to be repaired, so that there are notes
         file["units/spike_times"][:2] = file["units/spike_times"][:2][::-1]
     for each in (path, tmp_path / "other.nwb"):
-        apart, direct = Quarantine().load_session(each), load_session(each)
+        apart, direct = load_session(each), load_session(each, quarantine=False)
         assert apart.sha256 == direct.sha256
         assert equal(apart, direct)
-        assert equal(Quarantine().inspect_file(each), inspect_file(each))
-        assert Quarantine().validate_file(each) == validate_file(each)
+        assert equal(inspect_file(each), inspect_file(each, quarantine=False))
+        assert validate_file(each) == validate_file(each, quarantine=False)
     assert len(direct.notes) == 1
 
 
 def test_a_session_of_counts_keeps_its_types(tmp_path, real_file):
     file = real_file("real/m1_center_out.nwb")
-    assert equal(Quarantine().load_session(file), load_session(file))
+    assert equal(load_session(file), load_session(file, quarantine=False))
 
 
 @pytest.mark.parametrize(
@@ -87,9 +95,9 @@ def test_a_session_of_counts_keeps_its_types(tmp_path, real_file):
 def test_errors_are_those_of_a_direct_read(path, spoil, kind):
     spoil(path)
     with pytest.raises(kind) as direct:
-        load_session(path)
+        load_session(path, quarantine=False)
     with pytest.raises(kind) as apart:
-        Quarantine().load_session(path)
+        load_session(path)
     assert (type(apart.value), str(apart.value)) == (type(direct.value), str(direct.value))
 
 
@@ -97,7 +105,7 @@ def test_a_layout_of_ones_own_is_found_from_the_current_folder(path, tmp_path, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("nothing: here")
     with pytest.raises(LayoutError, match=r"mine\.yaml"):
-        Quarantine().validate_file("session.nwb", "mine.yaml")
+        validate_file("session.nwb", "mine.yaml")
 
 
 @pytest.mark.parametrize(
@@ -105,23 +113,25 @@ def test_a_layout_of_ones_own_is_found_from_the_current_folder(path, tmp_path, m
     [
         ("ctypes.string_at(0)", {}, r"crashed \(SIGSEGV\)"),
         ("os.abort()", {}, r"crashed \(SIGABRT\)"),
-        ("sys.exit(3)", {}, r"stopped \(exit code 3\)"),
-        ("raise MemoryError", {}, "stopped"),
-        ("while True: pass", {"cpu": 1}, "takes more than 1 s of processor time"),
-        ("time.sleep(60)", {"wall": 1.0}, "takes more than 1 s, the limit"),
-        ("", {}, "returned an invalid response"),
-        ("Path('refused.json').write_text('{}')", {}, "returned an invalid response"),
+        ("os._exit(3)", {}, r"ended itself \(exit code 3\)"),
+        ("{}['x']", {}, r"failed: KeyError: 'x' \(.*hostile.py:\d+\)"),
+        ("raise MemoryError", {}, r"needs more memory than its content explains \(or 6 GiB\), the limit"),
+        ("while True: pass", {"cpu": 1}, r"takes more processor time than its content explains \(or 1 s\)"),
+        ("time.sleep(60)", {"seconds": 1.0}, "takes more than 1 s, the limit"),
+        ("while True: print('flood' * 1000)", {"seconds": 1.0}, "takes more than 1 s, the limit"),
+        ("return 1", {}, "returned an invalid response"),
+        ("return {'id': 'x' * (40 << 20)}", {}, "returned an invalid response"),
         (
-            "Path('refused.json').write_text(json.dumps({'kind': 'OSError', 'message': 'x'}))",
+            "raise type('OSError', (__import__('neurobench_grasp').NgbError,), {})('x')",
             {},
-            "returned an invalid response",
+            "an invalid response",
         ),
     ],
 )
 def test_a_child_that_fails_ends_in_one_sentence(path, child, code, limits, says):
     child(code)
     with pytest.raises(UnsafeFileError, match=says) as caught:
-        Quarantine(**limits).load_session(path)
+        load_session(path, limits=replace(LIMITS, **limits))
     assert "\n" not in str(caught.value) and str(caught.value).startswith(
         "session.nwb was not read, because "
     )
@@ -138,14 +148,14 @@ def test_more_memory_than_allowed(tmp_path):
         file["units/spike_times"][::3_000_000] = 1.0
         file["units/spike_times_index"] = np.full(n_units, 30_000_000)
     with pytest.raises(
-        UnsafeFileError, match=r"needs more than 0\.244 GiB of memory, the limit of quarantine"
+        UnsafeFileError, match=r"needs more memory than its content explains \(or 0\.244 GiB\), the limit"
     ):
-        Quarantine(memory=250 << 20).load_session(path)
+        load_session(path, limits=replace(LIMITS, memory=250 << 20))
 
 
 def test_more_output_than_allowed(path):
     with pytest.raises(UnsafeFileError, match=r"yields more than .* GiB of data, the limit of quarantine"):
-        Quarantine(disk=5000).load_session(path)
+        load_session(path, limits=replace(LIMITS, disk=5000))
 
 
 def test_what_the_child_may_not_do(path, child, tmp_path, monkeypatch):
@@ -153,12 +163,12 @@ def test_what_the_child_may_not_do(path, child, tmp_path, monkeypatch):
     monkeypatch.setenv("NGB_DANDI_TOKEN", "5ecret")
     monkeypatch.setenv("HDF5_PLUGIN_PATH", str(tmp_path))
     child(
-        "import resource\n"
-        "reported = {'core': resource.getrlimit(resource.RLIMIT_CORE), 'environment': dict(os.environ), 'at': os.getcwd()}\n"
+        "core = resource.getrlimit(resource.RLIMIT_CORE)\n"
+        "reported = {'core': core, 'environment': dict(os.environ), 'at': __import__('tempfile').gettempdir()}\n"
         f"Path({str(tmp_path / 'reported.json')!r}).write_text(json.dumps(reported))\n"
     )
     with pytest.raises(UnsafeFileError):
-        Quarantine().load_session(path)
+        load_session(path)
     reported = json.loads((tmp_path / "reported.json").read_text())
     assert reported["core"] == [0, 0]
     assert "5ecret" not in str(reported) and "HDF5_PLUGIN_PATH" not in reported["environment"]
@@ -171,7 +181,7 @@ def test_there_is_no_network_or_it_is_said(path, child):
         server.settimeout(0.2)
         child(f"socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5)")
         with pytest.raises(UnsafeFileError):
-            Quarantine(progress=reported.append).load_session(path)
+            load_session(path, progress=reported.append)
         try:
             server.accept()[0].close()
             reached = True
@@ -190,10 +200,13 @@ def test_limits_that_a_system_does_not_have_are_named(path, monkeypatch):
 
     monkeypatch.setattr(resource, "setrlimit", refuse)
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert sandbox_limits.apply_limits(1, 1, 1) == ["memory limit", "network isolation"]
+    assert sandbox_limits.apply_limits(Limits(1, 1, 1, 1, mapped=True)) == [
+        "memory limit",
+        "network isolation",
+    ]
     monkeypatch.setattr(os, "name", "nt")
     with pytest.raises(NgbError, match="only Linux and macOS have"):
-        Quarantine().load_session(str(path))
+        load_session(str(path))
 
 
 # -- what is handed over is not trusted -------------------------------------------------------------------
@@ -222,7 +235,6 @@ def test_packing_changes_nothing(handed):
     "edit",
     [
         lambda d: d.pop("subject"),
-        lambda d: d.update(more=1),
         lambda d: d.update(id=7),
         lambda d: d.update(synthetic=0),
         lambda d: d.update(notes="text"),
@@ -242,21 +254,28 @@ def test_values_of_other_types_are_refused(handed, edit):
 
 
 def _objects(folder):
-    np.savez(folder / "arrays.npz", a0=np.array([{}], dtype=object))
-
-
-def _compressed(folder):
-    with np.load(folder / "arrays.npz") as arrays:
-        np.savez_compressed(folder / "arrays.npz", **arrays)
+    """What NumPy would unpickle."""
+    np.save(folder / "a.npy", np.array([{}], dtype=object))
+    (folder / "a.npy").rename(folder / "arrays.safetensors")
 
 
 def _promises(folder):
     """An array whose header says a thousand times more than is there."""
-    raw = bytearray((folder / "arrays.npz").read_bytes())
-    at = re.search(rb"'shape': \((\d+),\), }   ", raw)
-    new = b"'shape': (%s000,), }" % at[1]
-    raw[at.start() : at.start() + len(new)] = new
-    (folder / "arrays.npz").write_bytes(raw)
+    raw = (folder / "arrays.safetensors").read_bytes()
+    at = re.search(rb'"shape":\[(\d+)\]', raw)
+    long = raw[: at.start(1)] + at[1] + b"000" + raw[at.end(1) :]
+    size = int.from_bytes(raw[:8], "little") + 3
+    (folder / "arrays.safetensors").write_bytes(size.to_bytes(8, "little") + long[8:])
+
+
+def _other_type(folder):
+    raw = (folder / "arrays.safetensors").read_bytes()
+    (folder / "arrays.safetensors").write_bytes(raw.replace(b'"F64"', b'"F8_E4M3"'[:5]))
+
+
+def _too_large(folder):
+    with (folder / "arrays.safetensors").open("r+b") as file:
+        file.truncate(1 << 40)
 
 
 def _link(folder):
@@ -274,11 +293,10 @@ def _deep(folder):
 
 
 def _text(folder):
-    with zipfile.ZipFile(folder / "arrays.npz", "w") as out:
-        out.writestr("a0.npy", "text")
+    (folder / "arrays.safetensors").write_text("text")
 
 
-@pytest.mark.parametrize("attack", [_objects, _compressed, _promises, _link, _pipe, _deep, _text])
+@pytest.mark.parametrize("attack", [_objects, _promises, _other_type, _too_large, _link, _pipe, _deep, _text])
 def test_hostile_answers_are_refused(handed, attack):
     attack(handed[0])
     with pytest.raises(PackedError):
@@ -324,10 +342,98 @@ BROKEN = "(lambda b: replace(b, sha256=session_digest(b)))(replace(s, trials=rep
 def test_sessions_that_do_not_hold_together_are_refused(path, child, changed):
     child(
         "from dataclasses import replace\n"
-        "from neurobench_grasp.data import load_session, session_digest\n"
-        "from neurobench_grasp.sandbox.wire import write_packed\n"
-        "s = load_session(order['path'])\n"
-        f"write_packed(Path(), {changed})\n"
+        "from neurobench_grasp.data import session_digest\n"
+        "from neurobench_grasp.data.nwb.read import load_session\n"
+        "s = load_session(path)\n"
+        f"return {changed}\n"
     )
     with pytest.raises(UnsafeFileError, match="returned an invalid response"):
-        Quarantine().load_session(path)
+        load_session(path)
+
+
+# -- files that would take for ever, or all memory ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("flood", FLOODS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", ["load_session", "inspect_file", "validate_file"])
+def test_floods_are_refused_in_10_s_and_1_gb(flood, function, tmp_path):
+    """The time is that of processors, so that other work on the machine does not count."""
+    path = tmp_path / "session.nwb"
+    write_foreign(path)
+    flood(path)
+    code = (
+        "import sys\nfrom neurobench_grasp import NgbError, data\n"
+        "try: getattr(data, sys.argv[1])(sys.argv[2])\n"
+        "except NgbError as error: print(error)\n"
+        "import re, resource\n"
+        "own, theirs = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))\n"
+        "peak = int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])\n"  # without its parent's
+        "print(own.ru_utime + own.ru_stime + theirs.ru_utime + theirs.ru_stime, max(peak, theirs.ru_maxrss))\n"
+    )
+    command = [sys.executable, "-c", code, function, str(path)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    says, used = done.stdout.splitlines()
+    seconds, kilobytes = map(float, used.split())
+    assert re.search(FLOODS[flood], says) and seconds < 10 and kilobytes < 1e6
+
+
+def test_what_no_scan_foresees_ends_at_the_time_that_the_content_explains(path, monkeypatch):
+    """As a library that never returns: heaps are not checked beforehand."""
+    heap_inside_a_dataset(path)
+    sitecustomize = path.parent / "hooks"
+    sitecustomize.mkdir()
+    (sitecustomize / "blind.py").write_text(
+        "from neurobench_grasp.data import quarantine\n"
+        "quarantine.check_heaps = lambda path: None\n"
+        "Reader = quarantine.Reader\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(sitecustomize))
+    monkeypatch.setattr(quarantine, "SERVE", "blind:Reader")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with pytest.raises(UnsafeFileError, match="takes more processor time than its content explains"):
+        validate_file(path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+
+
+@given(
+    dtype=st.sampled_from(["i1", "u2", "i4", "i8", "f2", "f4", "f8", ">i2", ">f8", "?"]),
+    shape=st.lists(st.integers(0, 6), max_size=3),
+)
+def test_an_array_takes_no_more_than_was_counted(tmp_path_factory, dtype, shape):
+    with h5py.File(tmp_path_factory.mktemp("any") / "x.h5", "w") as file:
+        dataset = file.create_dataset("x", tuple(shape), dtype)
+        assert dataset[()].astype(np.float64).nbytes <= size_in_memory(dataset.id)
+
+
+def test_nothing_is_left_when_this_process_is_killed(path, tmp_path):
+    """The supervisor ends what reads, though that never returns to Python."""
+    (tmp_path / "endless.py").write_text(
+        "import os, re\n"
+        "class Reader:\n"
+        "    def __init__(self, progress): pass\n"
+        "    def do_read(self, **given):\n"
+        "        open(os.environ['HOME'] + '/begun', 'w').write(f'{os.getpid()} {os.environ[\"TMPDIR\"]}')\n"
+        "        re.match('(a*)*b', 'a' * 99)\n"
+    )
+    code = (
+        "import sys; from neurobench_grasp.data import load_session, quarantine\n"
+        "quarantine.SERVE = 'endless:Reader'\n"
+        "load_session(sys.argv[1])\n"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], env=environment)
+    begun = tmp_path / "begun"
+    assert soon(lambda: begun.exists() and begun.read_text())
+    pid, folder = begun.read_text().split()
+    process.kill()
+    process.wait()
+    assert soon(lambda: not os.path.exists(f"/proc/{pid}") and not os.path.exists(folder))
+
+
+def soon(condition, seconds=60):
+    """Whether something becomes true."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from neurobench_grasp.contract import Ragged, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data import inspect_file, load_session, session_digest, validate_file, write_session
+from neurobench_grasp.data.labels import text_label
 from neurobench_grasp.errors import NgbError
 
 # -- equality ---------------------------------------------------------------------------------------------
@@ -34,7 +35,9 @@ def same(a, b):
 
 # -- arbitrary sessions -----------------------------------------------------------------------------------
 
-names = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=8)
+names = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=8).map(
+    text_label
+)
 words = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,7}", fullmatch=True).filter(
     lambda w: not w.endswith("_columns") and w not in ("start", "stop", "true_rates", "joint_angles")
 )
@@ -305,13 +308,13 @@ def _with(session, **parts):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: {"units": _with(s.units, spike_times=s.units.spike_times[::-1].copy())}, "out of order"),
+        (lambda s: {"units": _with(s.units, spike_times=s.units.spike_times[::-1].copy())}, "in no order"),
         (lambda s: {"units": _with(s.units, spike_times=s.units.spike_times * np.nan)}, "are NaN"),
         (lambda s: {"units": _with(s.units, ids=("u",) * 6)}, "two units have the same name"),
         (lambda s: {"trials": _with(s.trials, stop=s.trials.start)}, "end before they start"),
         (
             lambda s: {"trials": _with(s.trials, stop=s.trials.stop + 5)},
-            "begin before an earlier one has ended",
+            "overlap others",
         ),
         (lambda s: {"trials": _with(s.trials, events={})}, "no event 'move_onset'"),
         (lambda s: {"trials": _with(s.trials, condition=("",) * 12)}, "cannot be the name"),

@@ -231,7 +231,7 @@ def test_without_kinematics_models_give_the_reason_and_own_activations_are_score
     np.savez(tmp_path / "mine.npz", **kept, layer_time=np.stack([time, time**2], axis=1))
     scored = ngb(
         "score", "--activations", tmp_path / "mine.npz", "--model", "mine", "--dataset", made["file"],
-        "--out", tmp_path / "run",
+        "--seed", 0, "--out", tmp_path / "run",
     )  # fmt: skip
     assert scored.exit_code == 0, scored.stderr
     (record,) = [json.loads(p.read_text()) for p in (tmp_path / "run/records").glob("*.json")]

@@ -9,10 +9,14 @@ from mat_files import Cell, StructArray, mat73, write_mat73
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.align import align
+from neurobench_grasp.checks.replay_controller import context_of
 from neurobench_grasp.cli import app
+from neurobench_grasp.contract import Endpoint
 from neurobench_grasp.data import load_session
 from neurobench_grasp.data.converters.trialdata import Options, convert
 from neurobench_grasp.errors import CorruptFileError, LayoutError
+from neurobench_grasp.protocols import tracking
+from neurobench_grasp.protocols.encoding import protocol as encoding
 
 WIDTH = 0.02
 
@@ -24,8 +28,9 @@ def trial(rng, i, n_bins=None, **changes):
     onset = int(rng.integers(28, 34))
     time = np.arange(n_bins)[:, None]
     speed = np.exp(-(((time - onset - 10) / 6) ** 2))
-    vel = speed * [[np.cos(angle), np.sin(angle)]]
-    drive = 0.3 + 2.0 * np.clip(vel @ rng_mix(), 0, None)
+    heading = np.array([[np.cos(angle), np.sin(angle)]])
+    vel = 38.0 * speed * heading  # cm/s, to targets 8 cm away
+    drive = 0.3 + 2.0 * np.clip(speed * heading @ rng_mix(), 0, None)
     return {
         "monkey": "Ada",
         "date": "03-13-2015",
@@ -187,6 +192,51 @@ def test_what_the_user_says_of_a_file(tmp_path):
     assert session.signals["hand"].columns == ("hand_1", "hand_2")
 
 
+def test_the_arm_follows_the_position_of_the_hand(tmp_path):
+    write_old(tmp_path / "ada.mat", trials())
+    session = converted(tmp_path / "ada.mat")
+    assert (session.body, session.endpoint) == ("planar_arm", Endpoint("pos", ("x", "y"), 0.01))
+    aligned = align(session)
+    assert aligned.trials.body == "planar_arm" and aligned.trials.inferred_from == "pos"
+    assert "unverified: pos is taken as the position of a right hand in cm" in " ".join(session.notes)
+
+
+def test_a_controller_is_scored_on_it(tmp_path):
+    write_old(tmp_path / "ada.mat", trials(40))
+    context = context_of(align(converted(tmp_path / "ada.mat")), 0)
+    for protocol, metric in ((tracking, "tracking_error"), (encoding, "single_trial_ev")):
+        rows = [r for r in protocol.run(context).rows if r["metric"] == metric and not r.get("reference")]
+        assert {row["split"] for row in rows} >= {"test", "ood"}
+        assert all(np.isfinite(row["value"]) for row in rows if row["split"] == "test")
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "endpoint"),
+    [
+        ("mm", 10.0, Endpoint("pos", ("x", "y"), 0.001)),
+        ("m", 0.01, Endpoint("pos", ("x", "y"), 1.0)),
+        ("none", 1.0, None),
+        (None, 10.0, None),  # 1.6 m wide if these were cm
+        (None, 0.01, None),
+    ],
+)
+def test_an_unknown_unit_is_asked_for_instead_of_guessed(tmp_path, unit, factor, endpoint):
+    elements = trials()
+    for element in elements:
+        element["pos"] = factor * element["pos"]
+    write_old(tmp_path / "ada.mat", elements)
+    session = converted(tmp_path / "ada.mat", position_unit=unit)
+    assert session.endpoint == endpoint
+    assert (align(session).trials.joint_angles is None) == (endpoint is None)
+    assert ("state the unit with --position-unit" in " ".join(session.notes)) == (unit is None)
+
+
+def test_a_unit_that_is_none_is_refused(tmp_path):
+    write_old(tmp_path / "ada.mat", trials())
+    with pytest.raises(LayoutError, match="'inch' is no unit of a position; use m, cm, mm or none"):
+        convert(tmp_path / "ada.mat", Options(position_unit="inch"))
+
+
 def test_one_trial_is_a_struct_without_references(tmp_path):
     (element,) = trials(1)
     write_mat73(
@@ -301,12 +351,13 @@ def test_a_converted_file_is_scored(tmp_path):
     shown = ngb("data", "convert", "trialdata", tmp_path / "ada.mat", "--to", tmp_path / "out")
     assert shown.exit_code == 0, shown.stderr
     assert "5 in M1, 3 in PMd; counts in bins of 20 ms" in shown.stdout
-    assert shown.stdout.count("unverified") == 3
+    assert shown.stdout.count("unverified") == 4
+    assert "body: planar_arm, which follows pos" in shown.stdout
     inspected = ngb("data", "inspect", tmp_path / "out/ada.nwb")
     assert "description: converted from ada.mat (TrialData convention); unverified" in inspected.stdout
     scored = ngb(
         "score", "--model", "linear_kinematic", "--dataset", tmp_path / "out/ada.nwb", "--out", tmp_path / "run",
-        "--json",
+        "--seed", 0, "--json",
     )  # fmt: skip
     assert scored.exit_code == 0, scored.stderr
     (record,) = [json.loads(p.read_text()) for p in (tmp_path / "run/records").glob("*.json")]

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SECTION = "Your model on the board by the evening"
-MINUTES = 5  # of machine time
+MINUTES = 15  # of processor time: five networks, one for each fold of the conditions
 MARK = "@@ "
 
 
@@ -68,22 +68,18 @@ def test_the_evening_of_contributing_ends_with_the_model_on_the_board(tmp_path, 
     assert "fail" not in printed["ngb check my_model"] and " pass" in printed["ngb check my_model"]
     assert re.search(r"model my_model", printed["ngb plugins"])
 
-    (path,) = (tmp_path / "ngb-runs/records").glob("my_model-*.json")
-    record = json.loads(path.read_text())
-    assert record["card"]["licence"] == "MIT"
-    (value,) = (
-        row["value"]
-        for row in record["scores"]
-        if (row["metric"], row.get("area"), row.get("split")) == ("single_trial_ev", "M1", "ood")
-        and not row.keys() & {"session", "layer", "reference", "of"}
-    )
-    assert value > 0.05, "the model of the template should explain something"
+    paths = sorted((tmp_path / "ngb-runs/records").glob("my_model-seed*.json"))
+    records = [json.loads(path.read_text()) for path in paths]
+    assert [record["seed"] for record in records] == [0, 1, 2, 3, 4]
+    assert all(record["card"]["licence"] == "MIT" for record in records)
     board = tmp_path / "board"
     assert 'href="self-tests.html"' in (board / "index.html").read_text()
     tests = (board / "self-tests.html").read_text()
     row = next(row for row in tests.split("<tr") if "models/my_model.html" in row)
-    assert f"{value:.3f}" in row
+    explained = re.findall(r'data-v="([-.\d]+)" class="drawn"', row)
+    assert float(explained[0]) > 0.05, "the model of the template should explain something"
+    assert '<td data-v="5">5</td>' in row, "its five networks"
     assert "my_model" in (board / "models/my_model.html").read_text()
 
     (submission,) = (tmp_path / "ngb-submissions").iterdir()
-    assert (submission / "records" / path.name).exists()
+    assert all((submission / "records" / path.name).exists() for path in paths)

@@ -167,7 +167,7 @@ def ngb_models():
     print("what a plugin prints when it is loaded")
     yield ModelSpec("echo", build=lambda seed: Echo(), summary="gives back", smoke={"code": "pass"},
                     depends_on=lambda seed, train: f"file {seed} {len(train)}")
-    yield ModelSpec("mover", build=lambda seed: Mover(), summary="moves", controller=True, step_s=0.05)
+    yield ModelSpec("mover", build=lambda seed: Mover(), summary="moves", controller=True, step_s=0.05, body="crane")
     yield ModelSpec("slow", build=lambda seed: Odd(code="Path('begun').touch(); time.sleep(99)"), summary="takes its time")
     yield ModelSpec("odd", build=lambda seed, **settings: Odd(**settings), summary="does anything")
 

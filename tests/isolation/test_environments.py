@@ -191,3 +191,34 @@ def test_a_cache_that_is_a_file_is_one_sentence(own_cache, plugin):
     own_cache.parent.write_text("")
     with pytest.raises(NgbError, match=r"Cannot make an environment for .* set NGB_CACHE"):
         environment_of(str(plugin))
+
+
+def test_a_build_backend_sees_no_secret(own_cache, tmp_path, monkeypatch):
+    for name in ("DANDI_API_KEY", "NGB_DANDI_TOKEN", "GITHUB_TOKEN"):
+        monkeypatch.setenv(name, "5ecret")
+    plugin = write_plugin(tmp_path / "spy", "test-spy", ODD)
+    spy = f"import os\nopen({str(tmp_path / 'seen')!r}, 'w').write(repr(dict(os.environ)))\n"
+    (plugin / "builder.py").write_text(spy + (plugin / "builder.py").read_text())
+    environment_of(str(plugin))
+    seen = (tmp_path / "seen").read_text()
+    assert "PATH" in seen and "5ecret" not in seen
+
+
+def test_pip_and_what_it_runs_end_with_this_process(own_cache, tmp_path):
+    plugin = write_plugin(tmp_path / "slow", "test-slow", ODD)
+    wait = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(99)\n"
+    (plugin / "builder.py").write_text(wait)
+    code = (
+        "import sys; from neurobench_grasp.isolation.environment import environment_of as e; e(sys.argv[1])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(plugin)])
+    end = time.monotonic() + 60
+    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()) and time.monotonic() < end:
+        time.sleep(0.02)
+    builder = Path(f"/proc/{(tmp_path / 'pid').read_text()}")
+    assert builder.exists()
+    process.kill()
+    process.wait()
+    while builder.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not builder.exists()

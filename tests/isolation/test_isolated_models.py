@@ -14,10 +14,11 @@ import pytest
 
 from neurobench_grasp.contract import Controller, Goal, Model, Ragged, Trainable, Twinned
 from neurobench_grasp.errors import NgbError, PluginError
-from neurobench_grasp.isolation import GIB, Limits, isolated_models
+from neurobench_grasp.isolation import isolated_models
 from neurobench_grasp.isolation.environment import environment_of
 from neurobench_grasp.isolation.process import PluginProcess
 from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.sandbox.limits import GIB, Limits
 
 LIMITS = Limits(seconds=60, memory=GIB)
 
@@ -31,9 +32,7 @@ def children(of=None):
             parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
         except OSError:
             continue
-        if any(part.endswith(b"isolation/bootstrap.py") for part in command) and parent == (
-            of or os.getpid()
-        ):
+        if any(part.endswith(b"sandbox/worker.py") for part in command) and parent == (of or os.getpid()):
             found.append(int(folder.name))
     return found
 
@@ -83,6 +82,7 @@ def test_only_models_of_that_plugin_count_and_it_is_said_what_is_not_used(models
     assert models["echo"].provider == "test-odd 1.0" and models["echo"].isolated.packages == {}
     assert models["echo"].spec.smoke == {"code": "pass"} and models["mover"].spec.controller
     assert (models["echo"].spec.step_s, models["mover"].spec.step_s) == (None, 0.05)
+    assert (models["echo"].spec.body, models["mover"].spec.body) == (None, "crane")
     assert any("install it to use its_decoder" in line for line in reported)
 
 
@@ -210,7 +210,7 @@ def test_after_a_crash_a_new_model_gets_a_new_process_and_the_old_one_says_what_
             "Activations({'a': Ragged(np.array([[{}]] * trials.offsets[-1]), trials.offsets)})",
             "contains objects",
         ),
-        ("Activations({'a': np.ones((3, 2))})", r"invalid response \('a0' is not"),
+        ("Activations({'a': np.ones((3, 2))})", r"invalid response \(Expected `object`, got `str`"),
         (
             "Activations({'a': Ragged(np.full((trials.offsets[-1], 1), 'x'), trials.offsets)})",
             "invalid response",
@@ -228,12 +228,12 @@ def test_a_pickle_is_never_loaded(odd_model, trials, tmp_path):
     """Not even if the plugin replaces what writes the answer."""
     trap = tmp_path / "trap"
     code = (
-        "from neurobench_grasp.isolation import worker\n"
+        "from neurobench_grasp.sandbox import wire\n"
         "def write(folder, value):\n"
-        f"    array = np.array([Trap({str(trap)!r})], object)\n"
-        "    np.savez(folder / 'arrays.npz', a0=array, a1=np.array([0, 1]))\n"
+        f"    np.save(folder / 'a.npy', np.array([Trap({str(trap)!r})], object))\n"
+        "    (folder / 'a.npy').rename(folder / 'arrays.safetensors')\n"
         '    (folder / \'values.json\').write_text(\'{"layers": {"a": {"values": "a0", "offsets": "a1"}}}\')\n'
-        "worker.write_packed = write"
+        "wire.write_packed = write"
     )
     model = odd_model(code=code, gives="Activations({})")
     model.fit(trials, seed=0)

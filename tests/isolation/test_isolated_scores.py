@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from arms import write_reaches
 from plugin_folders import write_plugin
 from recorded import write_planted
 from test_isolated_models import children, soon
@@ -55,7 +56,16 @@ def packages():
 def test_plugins_that_contradict_each_other_score_in_one_command(pinned, planted_file, tmp_path):
     before = packages()
     run = subprocess.run(
-        score(*(a for f in pinned for a in ("--isolated", f)), "-d", planted_file, "-o", tmp_path, "--json"),
+        score(
+            *(a for f in pinned for a in ("--isolated", f)),
+            "-d",
+            planted_file,
+            "-o",
+            tmp_path,
+            "--seed",
+            0,
+            "--json",
+        ),
         capture_output=True,
         text=True,
     )
@@ -73,10 +83,12 @@ def test_plugins_that_contradict_each_other_score_in_one_command(pinned, planted
 def test_scores_are_those_of_the_installed_model(cache, planted_file, tmp_path):
     code = (PLUGINS / "linear_kinematic" / "ngb_linear_kinematic.py").read_text()
     folder = write_plugin(tmp_path / "plugin", "neurobench-grasp-linear-kinematic", code, version="0.2")
-    (installed,) = evaluate("linear_kinematic", planted_file, out=tmp_path / "installed")
+    (installed,) = evaluate("linear_kinematic", planted_file, seeds=(0,), out=tmp_path / "installed")
     with isolated_models([str(folder)]) as models:
         registry = load_registry().with_isolated(models)
-        (isolated,) = evaluate("linear_kinematic", planted_file, registry=registry, out=tmp_path / "isolated")
+        (isolated,) = evaluate(
+            "linear_kinematic", planted_file, registry=registry, seeds=(0,), out=tmp_path / "isolated"
+        )
     assert installed.provenance.get("isolated") is None
     assert isolated.provenance["isolated"] == {"packages": {}}
     assert isolated.provenance["code"]["neurobench-grasp-linear-kinematic"] == models[0].isolated.code
@@ -84,6 +96,26 @@ def test_scores_are_those_of_the_installed_model(cache, planted_file, tmp_path):
         a, b = (np.array([r["value"], *(r.get("ci") or ())], float) for r in (one, other))
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
         assert one.keys() == other.keys()
+
+
+@pytest.mark.parametrize(("model", "trained"), [("torque_ppo", "torque_ppo"), ("untrained", "muscle_ppo")])
+def test_a_network_that_is_missing_is_trained(model, trained, tmp_path, monkeypatch):
+    """In the isolated process, or in this one if it is of an installed model."""
+    pytest.importorskip("torch")
+    monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
+    code = (PLUGINS / model / f"ngb_{model}.py").read_text()
+    folder = write_plugin(tmp_path / "plugin", f"neurobench-grasp-{model.replace('_', '-')}", code)
+    reaches = write_reaches(tmp_path / "reaches.nwb")
+    arguments = ["score", "--isolated", str(folder), "-d", str(reaches), "-p", "tracking",
+                 "-o", str(tmp_path / "run")]  # fmt: skip
+    refused = CliRunner().invoke(app, [*arguments, "--no-train"])
+    assert refused.exit_code == 1 and f"`ngb train --model {trained} --seed 0`" in refused.stderr
+    run = CliRunner().invoke(app, [*arguments, "--steps", "600"])
+    assert run.exit_code == 0, run.stderr
+    (card,) = (tmp_path / "cache" / "checkpoints" / "reaches").glob("*.json")
+    assert card.name == f"{trained}-0.json" and f"network: {card} (1,024 steps" in run.stdout
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 0 and "is trained now" not in again.stderr
 
 
 def test_one_model_that_fails_does_not_keep_the_others_from_being_scored(odd, planted_file, tmp_path):

@@ -304,7 +304,7 @@ A, B = scored("a", steady(0.1)), scored("b", steady(0.2))
         ([A, B], ["a"], {}, r"One model alone cannot be compared; name at least two\."),
         ([A, B], ["a", "a"], {}, "name at least two"),
         ([A, B], ["a", "c"], {}, r"no record of a model 'c' here, but of a, b; score it with `ngb score`"),
-        ([], ["a", "b"], {}, "no record of a model 'a' here, but of nothing"),
+        ([], ["a", "b"], {}, "no record of a model 'a' here; score it"),
         ([A, B], ["a", "b"], {"dataset": "x"}, "no record on the dataset 'x'; there are records on data"),
         ([A, B], ["a", "b"], {"metric": "x"}, "a has no x on ood; it has single_trial_ev on ood"),
         ([A, B], ["a", "b"], {"split": "x"}, "a has no single_trial_ev on x; it has single_trial_ev on ood"),
@@ -356,7 +356,7 @@ def test_a_comparison_of_files_is_that_of_their_records(tmp_path):
     assert [sorted(s.units.scores) for s in found] == [sorted(e.units.scores) for e in entries]
     (read,), (made,) = (comparison(x, ["a", "b"]) for x in (found, entries))
     for got, expected in zip(read["pairs"], made["pairs"], strict=True):
-        assert got["value"] == expected["value"]
+        assert got["value"] == pytest.approx(expected["value"], abs=1e-6)
         assert got["ci"] == pytest.approx(expected["ci"], abs=1e-6)
         assert got["contrast"]["ci"] == pytest.approx(expected["contrast"]["ci"], abs=1e-6)
 
@@ -403,4 +403,17 @@ def test_bytes_that_bear_the_right_digest_but_are_no_scores_are_a_problem(tmp_pa
     write_record(folder, dataclasses.replace(entry.record, provenance=provenance), bytes(raw))
     (found,), problems = read_scored([folder], unit_scores_of())
     assert len(problems) == (found.problem != "")
-    assert found.problem == "" or "does not hold scores of single units; score again." in found.problem
+    assert found.problem == "" or "does not hold scores of single units" in found.problem
+
+
+def test_scores_of_units_behind_a_link_are_a_problem_and_the_record_stays(tmp_path):
+    entry = scored("a", steady(0.1))
+    (path,) = write(tmp_path / "records", entry)
+    beside = path.with_suffix(".units.npz")
+    beside.rename(tmp_path / "elsewhere")
+    beside.symlink_to(tmp_path / "elsewhere")
+    (found,), problems = read_scored([tmp_path], unit_scores_of())
+    assert (
+        problems == (found.problem,) == (f"{beside.name} is a link, folder or device, so it was not read.",)
+    )
+    assert not found.units.scores

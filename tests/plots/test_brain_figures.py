@@ -129,7 +129,13 @@ def record(data, rows, protocol="brain-control", seed=0, units=None, decoder="ri
     made = ScoreRecord(
         model="hand",
         seed=seed,
-        dataset={"id": "planted", "sha256": data.sha256, "splits": data.splits.sha256, "synthetic": True},
+        dataset={
+            "id": "planted",
+            "sha256": data.sha256,
+            "splits": data.splits.sha256,
+            "synthetic": True,
+            "folds": data.folds_sha256,
+        },
         protocol={"name": protocol, "version": 1, "settings": {"decoder": decoder}},
         scores=rows,
         dropped=[],

@@ -31,7 +31,7 @@ from neurobench_grasp.run.evaluate import evaluate
 from neurobench_grasp.run.figures import draw_figures
 from neurobench_grasp.run.fitted import make_context
 from neurobench_grasp.run.workspace import Workspace
-from neurobench_grasp.scoring.intervals import UnitScores, summarise
+from neurobench_grasp.scoring.intervals import UnitScores
 
 metrics = Lazy("sklearn.metrics")
 
@@ -88,7 +88,7 @@ class Network:
         return Network(seed + 100)
 
     def unused(self, *arguments, **options):
-        raise AssertionError("encoding moves no hand")
+        raise AssertionError("encoding moves no body")
 
     track = embed = unused
 
@@ -130,7 +130,7 @@ def out(run, tmp_path_factory):
     """A run folder in which both models were scored, the network with two seeds."""
     folder = tmp_path_factory.mktemp("run")
     evaluate("network", "planted", protocols=("encoding", "layers"), seeds=(0, 1), out=folder)
-    evaluate("inputs", "planted", protocols=("encoding",), out=folder)
+    evaluate("inputs", "planted", protocols=("encoding",), seeds=(0,), out=folder)
     return folder
 
 
@@ -219,30 +219,33 @@ def test_scores_of_one_network_are_those_of_its_record(one_network, out):
                 assert row.get("reason") == (None if pd.isna(found["reason"]) else found["reason"])
             ceiling = row_of(rows, "ceiling", of="single_trial_ev", **where)
             assert_row(the(data, kind="ceiling", **where), ceiling)
-    assert len(data) == 4 * (2 + len(REFERENCES))
+            for kind, label in (("animal", "subject"), ("session", "session")):
+                mine = pick(data, kind=kind, **where)
+                assert len(mine) == 2
+                for name in mine.name:
+                    assert_row(the(mine, name=name), row_of(rows, **{label: name}, **where))
+    assert len(data) == 4 * (2 + 2 + 2 + len(REFERENCES))
     absent = data[data.ev.isna() & (data.kind == "reference")]
-    assert set(absent.name) == {"psth", "true_rate"} and absent.reason.str.len().min() > 10
+    assert set(absent.name) == {"linear_emg", "psth", "true_rate"} and absent.reason.str.len().min() > 10
 
 
-def test_scores_of_several_networks_contain_their_variance(drawn, out):
+def joined(networks):
+    """Scores of the units of each session from the sums of all networks' folds."""
+    return [UnitScores.mean_of(parts) for parts in zip(*networks, strict=True)]
+
+
+def test_scores_of_several_networks_join_their_folds(drawn, out):
+    """Two of five folds are scored, so that there is no interval yet."""
     data = pick(table(drawn, "scores"), area="S1", split="ood")
-    for name in ("network", "untrained"):
-        networks = unit_scores(out, "S1", "" if name == "network" else name)
-        mean = [np.mean([parts[k].values for parts in networks], 0) for k in range(2)]
-        by_hand = np.mean(
-            [np.mean(values[np.isfinite(values)]) for values in mean]
-        )  # sessions are animals here
-        total = summarise([UnitScores.mean_of(parts) for parts in zip(*networks, strict=True)])
+    for name in ("network", "untrained", "circular_shift"):
+        parts = joined(unit_scores(out, "S1", "" if name == "network" else name))
+        by_hand = np.mean([np.nanmean(part.values) for part in parts])  # sessions are animals here
         row = the(data[data.kind != "network"], name=name)
-        assert [row["ev"], row["ev_ci_low"], row["ev_ci_high"]] == pytest.approx([by_hand, *total.ci])
-        assert total.draw_se > 0
+        assert row["ev"] == pytest.approx(by_hand)
+        assert np.isnan(row["ev_ci_low"]) and "2 of 5 folds" in row["reason"]
     single = pick(data, kind="network")
     assert single.seed.tolist() == [0, 1]
     assert single.ev.tolist() == [row_of(r.scores, area="S1")["value"] for r in records(out)]
-    noise = [row_of(r.scores, area="S1", reference="circular_shift") for r in records(out)]
-    row = the(data, name="circular_shift")  # no scores of single units are kept of it
-    assert row["ev"] == pytest.approx(np.mean([n["value"] for n in noise]))
-    assert row["ev_ci_high"] == pytest.approx(np.mean([n["ci"][1] for n in noise]))
 
 
 @pytest.mark.parametrize("over", ["linear_kinematic", "untrained", "phase_mean"])
@@ -251,22 +254,21 @@ def test_gains_are_paired_unit_by_unit_and_network_by_network(drawn, one_network
     data = table(drawn, "gains")
     data = pick(data, over=over, area="M1")
     units = {(row.session, row.unit): row.gain_ev for row in pick(data, kind="unit").itertuples()}
-    means = np.zeros(2)
-    for k, session in enumerate(("monday", "tuesday")):
-        for u, name in enumerate(model[0][k].units):
-            gains = [m[k].values[u] - r[k].values[u] for m, r in zip(model, reference, strict=True)]
-            assert units[session, name] == pytest.approx(np.mean(gains))
-            means += np.array(gains) / 7 / 2
+    mean = 0.0
+    for own, other in zip(joined(model), joined(reference), strict=True):
+        for name, gain in zip(own.units, own.values - other.values, strict=True):
+            assert units[own.session, name] == pytest.approx(gain)
+            mean += gain / 7 / 2
     assert len(units) == 14
     networks = data[data.kind == "network"].set_index("seed").gain_ev
-    assert networks.to_dict() == pytest.approx(dict(enumerate(means)))
+    rows = [row_of(r.scores, f"gain_over_{over}", of="single_trial_ev") for r in records(out)]
+    assert networks.to_dict() == pytest.approx({k: row["value"] for k, row in enumerate(rows)}, abs=1e-6)
     overall = the(data, kind="overall")
-    assert overall["gain_ev"] == pytest.approx(means.mean())
-    assert overall["gain_ev_ci_low"] < means.mean() < overall["gain_ev_ci_high"]
+    assert overall["gain_ev"] == pytest.approx(mean)
+    assert np.isnan(overall["gain_ev_ci_low"]) and "networks differ" in overall["reason"]
     alone = the(table(one_network, "gains"), over=over, area="M1", kind="overall")
-    expected = row_of(records(out)[1].scores, f"gain_over_{over}", of="single_trial_ev")
-    found = [alone["gain_ev"], alone["gain_ev_ci_low"], alone["gain_ev_ci_high"]]
-    assert found == pytest.approx([expected["value"], *expected["ci"]], abs=1e-6)  # single precision
+    assert alone["gain_ev"] == pytest.approx(rows[1]["value"], abs=1e-6)
+    assert np.isnan(alone["gain_ev_ci_low"]) and "networks differ" in alone["reason"]
 
 
 def test_layers_and_components_are_those_of_the_records(drawn, one_network, out):
@@ -294,7 +296,7 @@ def test_example_units_show_recorded_and_predicted_rates(one_network, run, out):
     data = table(one_network, "units")
     sessions = {s.id: s for s in run.data.sessions}
     found = {s.session.id: s for s in predictions_of(run, out, seed=1)}
-    held_out = set(run.data.splits.held_out)
+    held_out = set(run.data.for_network(1).splits.held_out)
     chosen = data.drop_duplicates(["area", "percentile"])
     assert [*zip(chosen.area, chosen.percentile, strict=True)] == [
         (a, p) for a in ("M1", "S1") for p in PERCENTILES
@@ -337,7 +339,9 @@ def predictions_of(run, out, seed=0):
     """What a network predicts, read from the run folder."""
     workspace = Workspace(run.registry, out)
     own = workspace.stages()
-    return list(predicted_sessions(make_context(workspace.find("network", "planted"), seed, own, own)))
+    return list(
+        predicted_sessions(make_context(workspace.find("network", "planted", seed=seed), seed, own, own))
+    )
 
 
 def chosen_units(sessions):
@@ -412,7 +416,7 @@ def test_nothing_is_cut_off_overlaps_or_is_too_small_to_print(drawn, one_layer, 
 
 def test_a_model_of_one_layer_has_no_layer_figure_and_leaves_no_older_one(one_layer, out):
     assert set(one_layer.left_out) == {"layers", "components", *OF_BRAIN_CONTROL}
-    assert {one_layer.left_out[name] for name in OF_BRAIN_CONTROL} == {"the model moves no hand"}
+    assert {one_layer.left_out[name] for name in OF_BRAIN_CONTROL} == {"the model moves no body"}
     assert one_layer.left_out["layers"] == "the model has one layer only"
     assert one_layer.left_out["components"].endswith(
         f"`ngb score --model inputs --dataset planted --out {out} --protocol layers` makes it"
@@ -429,7 +433,7 @@ def test_without_held_out_conditions_only_test_is_drawn(run, tmp_path, monkeypat
     session = planted_session("friday", 5, n_objects=2)
     data = Dataset("two", "", False, (session,), make_splits({session.id: session.conditions}))
     monkeypatch.setattr("neurobench_grasp.run.workspace.load_dataset", lambda *arguments, **options: data)
-    evaluate("network", "two", protocols=("encoding", "layers"), out=tmp_path)
+    evaluate("network", "two", protocols=("encoding", "layers"), seeds=(0,), out=tmp_path)
     drawn = draw_figures("network", "two", out=tmp_path)
     assert set(drawn.files) == {"scores"} and drawn.title == "network (seed 0) on two (recordings)"
     assert {drawn.left_out[name] for name in ("gains", "layers", "components")} == {
@@ -444,19 +448,20 @@ def test_without_held_out_conditions_only_test_is_drawn(run, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_where_conditions_are_few_every_interval_says_so(run, written, tmp_path, monkeypatch):
+def test_where_conditions_are_few_there_is_no_interval_and_the_reason(run, written, tmp_path, monkeypatch):
     session = planted_session("friday", 5, n_objects=10)
     data = Dataset("few", "", False, (session,), make_splits({session.id: session.conditions}))
     monkeypatch.setattr("neurobench_grasp.run.workspace.load_dataset", lambda *arguments, **options: data)
-    evaluate("network", "few", protocols=("encoding", "layers"), out=tmp_path)
+    evaluate("network", "few", protocols=("encoding", "layers"), seeds=(0,), out=tmp_path)
     before = len(written)
     drawn = draw_figures("network", "few", out=tmp_path)
-    reason = "interval for the 2 conditions seen here only: too few to generalise"
+    reason = "no interval: 2 conditions, fewer than 5"
     for name in ("scores", "gains", "layers", "components"):
         data = table(drawn, name)
-        column = "gain_ev_ci_low" if name == "gains" else "ev_ci_low"
+        column = "gain_ev" if name == "gains" else "ev"
         ood = data[data[column].notna() & (data.get("split", "ood") == "ood")]
-        assert len(ood) and set(ood.reason) == {reason}
+        ood = ood[ood.get("kind", "") != "unit"]
+        assert len(ood) and ood[f"{column}_ci_low"].isna().all() and set(ood.reason) == {reason}
     pages = dict(zip(drawn.files, written[before:], strict=True))
     for name in ("scores", "gains", "layers", "components"):
         assert any(reason[1:] in text.replace("\n", " ") for text, _, _ in pages[name].texts), name

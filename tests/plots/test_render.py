@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from io import BytesIO
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from neurobench_grasp.alignment.session import bins_before
 from neurobench_grasp.alignment.settings import ALIGNMENT
 from neurobench_grasp.alignment.splits import make_splits
-from neurobench_grasp.bodies import keypoint_distances
+from neurobench_grasp.bodies import find_body, keypoint_distances
 from neurobench_grasp.bodies import render as drawing
 from neurobench_grasp.bodies.myohand import JOINTS, MUSCLES, NEUTRAL
 from neurobench_grasp.cli import app
@@ -24,6 +25,7 @@ from neurobench_grasp.contract import DecoderSpec, ModelSpec, Ragged, Tracking, 
 from neurobench_grasp.errors import NgbError, UnknownNameError, UnsupportedError
 from neurobench_grasp.plots import trajectory as course
 from neurobench_grasp.plots import video
+from neurobench_grasp.plots.trial_figure import figure_png
 from neurobench_grasp.plugins import Provided
 from neurobench_grasp.protocols import tracking
 from neurobench_grasp.protocols.brain_control import protocol as brain_control
@@ -254,6 +256,20 @@ def test_an_mp4_has_the_same_frames_and_a_hand_without_muscles_no_panel_for_them
         assert short.width == tall.width and short.height < 0.6 * tall.height
 
 
+def test_the_figure_of_a_body_with_few_joints_and_muscles_is_low_and_fills_its_width():
+    arm, columns = find_body("planar_arm"), ["recorded", "simulated"]
+    table = pd.DataFrame({"time_s": np.arange(20) * 0.02, "scored": True, "error_mm": 1.0})
+    table = table.assign(average_posture_error_mm=2.0)
+    table = table.assign(**{f"{name}_{joint}_deg": 30.0 for name in columns for joint in arm.joints})
+    table = table.assign(**{f"activation_{muscle}": 0.5 for muscle in arm.muscles})
+    with Image.open(BytesIO(figure_png(table, arm, "an arm", ["simulated"]))) as drawn:
+        dark = np.array(drawn.convert("L")) < 128
+        assert drawn.height < drawn.width  # six muscles need less height than dozens
+        angles = dark[int(0.08 * drawn.height) : int(0.3 * drawn.height)]
+        right = angles[:, int(0.6 * drawn.width) : int(0.95 * drawn.width)]
+        assert right.any()  # the second of two joints
+
+
 def test_the_default_trial_is_the_first_of_a_held_out_object(data, opengl):
     drawn = render_trial("stiff", "hands")
     session = data.sessions[0]
@@ -270,7 +286,7 @@ def test_the_default_trial_is_the_first_of_a_held_out_object(data, opengl):
         ({"trial": "monday/t03"}, UnknownNameError, r"no trial 'monday/t03'; did you mean 'monday/t0003'"),
         ({"trial": "zzz"}, UnknownNameError, r"no trial 'zzz'; the first is 't0000'\.$"),
         ({"trial": "t9999"}, UnknownNameError, r"of monday was left out: it lacks the event contact\.$"),
-        ({"model": "still"}, UnsupportedError, r"still moves no hand"),
+        ({"model": "still"}, UnsupportedError, r"still moves no body"),
         ({"model": "wrong_size"}, NgbError, r"keypoints of wrong_size have shape \(6, 9\).*\(6, 60\)"),
         ({"to": "hand.avi"}, UnsupportedError, r"a \.gif or an \.mp4 file, not \.avi"),
     ],
@@ -331,7 +347,9 @@ def spiking_hand(name="monday", n_trials=40):
         joint_angles=joint_angles, events={},
     )  # fmt: skip
     recorded = np.ones((n_trials, 7), bool)
-    spiking = planted.with_units(session, counts=Ragged.of(list(counts)), recorded=recorded)
+    spiking = planted.with_units(
+        session, counts=Ragged.of(list(counts)), recorded=recorded, observed=recorded
+    )
     return replace(spiking, trials=trials, max_lag=0.4)
 
 
@@ -365,7 +383,9 @@ def first_of(dataset, split, session="monday"):
 def test_errors_are_those_of_the_record(offer, blank, decoded, split):
     whole = offer(spiking_hand())
     known = Provided(MODELS["slow"], "fake", "1"), Provided(DECODERS["ridge"], "fake", "1")
-    context = make_context(Task(known[0], whole, whole.behaviour("train"), known[1]), 0, Unkept(), Unkept())
+    context = make_context(
+        Task(known[0], whole, whole.behaviour("train"), known[1], whole), 0, Unkept(), Unkept()
+    )
     (session,) = whole.sessions
     recorded = brain_control.measure(context, session)
     hand = tracking.per_trial(context, session)
@@ -452,13 +472,13 @@ def test_another_decoder_drives_another_hand(offer, blank):
     ("arguments", "change", "error", "sentence"),
     [
         ({"area": "V1"}, {}, UnknownNameError, r"^monday has no area 'V1'; it has M1, S1\.$"),
-        ({"area": "S1"}, {}, UnsupportedError, r"^Spikes of monday cannot drive a hand: S1 has 1 unit .*needs 2\.$"),
-        ({}, {"ids": (), "areas": ()}, UnsupportedError, r"cannot drive a hand: .*no units to decode from\.$"),
-        ({}, {"recorded": np.zeros((40, 7), bool)}, UnsupportedError, r"cannot drive a hand: 0 training trials"),
+        ({"area": "S1"}, {}, UnsupportedError, r"^Spikes of monday cannot drive a body: S1 has 1 unit .*needs 2\.$"),
+        ({}, {"ids": (), "areas": ()}, UnsupportedError, r"cannot drive a body: .*no units to decode from\.$"),
+        ({}, dict.fromkeys(("recorded", "observed"), np.zeros((40, 7), bool)), UnsupportedError, r"cannot drive a body: 0 training trials"),
         ({"trial": "t0000"}, {"recorded": np.arange(40)[:, None] + np.zeros(7) > 0}, UnsupportedError,
          r"^Spikes cannot drive trial 't0000' of monday, .* from 0\.48 s before .*; the first .* is 't0001'\.$"),
         ({"decoded": "velocity"}, {}, UnknownNameError, r"'velocity' are not decoded; give one of embedding, joint_an"),
-        ({"model": "still"}, {}, UnsupportedError, r"^still moves no hand"),
+        ({"model": "still"}, {}, UnsupportedError, r"^still moves no body"),
     ],
 )  # fmt: skip
 def test_spikes_that_cannot_drive_are_one_sentence(

@@ -49,7 +49,9 @@ def test_the_motor_cortex_drives_the_hand_better_than_any_average(run, suffix):
     for reference in ("average_posture", "average_trajectory"):
         labels = {"of": f"brain_control_error{suffix}", "decoded": suffix[1:] or "embedding"}
         gain = pick(rows, f"gain_over_{reference}", **labels)
-        assert gain["ci"][0] > 0
+        error = pick(rows, f"brain_control_error{suffix}")
+        assert gain["ci"] is None  # of one network
+        assert gain["value"] > (error["ci"][1] - error["ci"][0]) / 2
         assert pick(rows, f"gain_over_{reference}", split="ood", **labels)["value"] > 0
 
 

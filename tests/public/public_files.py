@@ -243,11 +243,23 @@ def falcon_h1(path, *, stated_rate=0.02):
 # -- Neural Latents Benchmark ------------------------------------------------------------------------------
 
 
-def reaches(rng, clock, onset, direction, size=100.0):
-    """Position and velocity of a hand that reaches from the centre after each onset, (n_times, 2) each."""
-    velocity = np.stack([bumps(clock, onset, size * wave(direction)) for wave in (np.cos, np.sin)], axis=1)
-    velocity += 0.02 * size * rng.normal(size=velocity.shape).cumsum(0) / np.sqrt(len(clock))
-    return np.cumsum(velocity, axis=0) * np.median(np.diff(clock)), velocity
+def visits(rng, clock, onset, places, width=0.12):
+    """Position and velocity of a hand that goes to a place after each onset, (n_times, 2) each, with a tremor."""
+    steps = np.diff(places, axis=0, prepend=[[0.0, 0.0]]) / (width * np.sqrt(2 * np.pi))
+    velocity = np.stack([bumps(clock, onset, steps[:, axis], width) for axis in (0, 1)], axis=1)
+    position = np.cumsum(velocity, axis=0) * np.median(np.diff(clock))
+    for rate in (3.0, 5.0, 8.0):  # rad/s
+        phase = rate * clock[:, None] + rng.uniform(0, 2 * np.pi, 2)
+        size = 0.005 * np.abs(places).max()
+        position, velocity = position + size * np.sin(phase), velocity + size * rate * np.cos(phase)
+    return position, velocity
+
+
+def reaches(rng, clock, onset, direction, size):
+    """Position and velocity of a hand that reaches from the centre after each onset, and returns 0.9 s later."""
+    out = np.asarray(size)[..., None] * np.stack([np.cos(direction), np.sin(direction)], axis=-1)
+    places = np.stack([out, np.zeros_like(out)], axis=1).reshape(-1, 2)
+    return visits(rng, clock, np.ravel(np.stack([onset, onset + 0.9], axis=1)), places)
 
 
 def nlb_mc_maze(path):
@@ -258,7 +270,7 @@ def nlb_mc_maze(path):
     move = start + 1.0
     kind, version = rng.permutation(np.arange(n) % 6), np.arange(n) % 2
     clock = np.round(np.arange(int(start[-1] * 1000 + 2200)) / 1000, 3)
-    position, velocity = reaches(rng, clock, move, 2 * np.pi * (kind + 6 * version) / 12)
+    position, velocity = reaches(rng, clock, move, 2 * np.pi * (kind + 6 * version) / 12, 60.0)
     spikes = drives(rng, clock[::10], velocity[::10], 8)
     gap = ((clock >= start[10] + 0.9) & (clock < start[10] + 1.3)) | (
         (clock >= start[30]) & (clock < start[32])
@@ -300,8 +312,8 @@ def nlb_mc_rtt(path):
     n = 120
     start = np.round(0.6 * np.arange(n), 3)
     clock = np.arange(int(600 * n)) / 1000
-    onset = np.sort(rng.uniform(0, clock[-1], 110))
-    position, velocity = reaches(rng, clock, onset, rng.uniform(0, 2 * np.pi, len(onset)))
+    onset = 0.66 * np.arange(int(clock[-1] / 0.66)) + rng.uniform(0, 0.1)
+    position, velocity = visits(rng, clock, onset, rng.uniform(-60, 60, (len(onset), 2)))
     spikes = drives(rng, clock[::10], velocity[::10], 7)
     depth = np.zeros((len(clock), 1))
     with raw.nwb_file(path, identifier="Indy-train", subject="Indy",
@@ -337,8 +349,8 @@ def nlb_area2_bump(path):
     move = np.where(np.arange(n) % 8 == 7, NAN, start + 0.8)
     clock = np.arange(int(2000 * n)) / 1000
     moves = np.isfinite(move)
-    heading = np.deg2rad(direction) + np.pi * bumped
-    position, velocity = reaches(rng, clock, move[moves], heading[moves], size=20.0)
+    size = np.where(bumped, 3.0, 6.0)  # a bump is shorter than a reach
+    position, velocity = reaches(rng, clock, move[moves], np.deg2rad(direction)[moves], size[moves])
     mixing = rng.normal(size=(2, len(ARM_JOINTS)))
     angle, speed = 20 + position @ mixing, velocity @ mixing
     spikes = drives(rng, clock[::10], speed[::10], 7)
@@ -374,11 +386,15 @@ def nlb_area2_bump(path):
 def perich_miller(path, *, task="CO"):
     """000688: cursor in Position, Velocity, Acceleration; units with waveforms that are indexed twice; results R A F I."""
     rng = np.random.default_rng(7)
-    n = 64
-    start = 2.0 * np.arange(n)
+    n, length = (64, 2.0) if task == "CO" else (32, 4.6)
+    start = length * np.arange(n)
+    clock = np.round(np.arange(round(100 * length * n)) / 100, 2)
     direction = rng.permutation(np.arange(n) % 8) * np.pi / 4 - np.pi / 2
-    clock = np.round(np.arange(200 * n) / 100, 2)
-    position, velocity = reaches(rng, clock, start + 0.7, direction, size=20.0)
+    cues = start[:, None] + np.array([0.2, 1.2, 2.2, 3.2])
+    if task == "CO":
+        position, velocity = reaches(rng, clock, start + 0.7, direction, 8.0)
+    else:
+        position, velocity = visits(rng, clock, cues.ravel() + 0.1, rng.uniform(-7, 7, (4 * n, 2)))
     acceleration = np.gradient(velocity, 0.01, axis=0)
     spikes = drives(rng, clock, velocity, 8)
     result = np.array(["R"] * n, object)
@@ -398,7 +414,7 @@ def perich_miller(path, *, task="CO"):
         waveforms = Ragged([[np.zeros((1, 48)), np.ones((1, 48))] for _ in range(8)])
         raw.units(file, spikes, observed=[[0.0, float(clock[-1])]], electrode_rows=range(8),
                   unit_name=np.array([f"elec{i}_unit1" for i in range(8)], object), waveforms=waveforms)  # fmt: skip
-        rows = {"start_time": start, "stop_time": start + 1.5, "result": result}
+        rows = {"start_time": start, "stop_time": start + length - 0.5, "result": result}
         if task == "CO":
             lost = np.where(np.arange(n) == 9, NAN, 0.0)  # an aborted trial lacks target and cue
             rows |= {
@@ -407,10 +423,8 @@ def perich_miller(path, *, task="CO"):
                 "target_on_time": start + 0.2 + lost, "go_cue_time": start + 0.5 + lost,
             }  # fmt: skip
         else:
-            rows |= {
-                "num_attempted": np.full(n, 4),
-                "go_cue_time_array": start[:, None] + np.array([0.2, 0.5, 0.8, 1.1]),
-            }
+            cues[19, 2:] = NAN  # failed at the second target
+            rows |= {"num_attempted": np.full(n, 4), "go_cue_time_array": cues}
         raw.trials(file, rows)
     return path
 

@@ -8,7 +8,7 @@ import public_files
 import pytest
 import yaml
 from dandi_server import File, archive
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator, meta
 from typer.testing import CliRunner
 
 from neurobench_grasp.cli import app
@@ -30,7 +30,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "public_datasets.md"
 @pytest.fixture(scope="module")
 def schema():
     content = json.loads((resource("registry/datasets") / "entry.schema.json").read_text())
-    Draft202012Validator.check_schema(content)
+    meta.validate(content)
     return Draft202012Validator(content)
 
 
@@ -57,7 +57,8 @@ def test_an_entry_keeps_to_the_schema_and_names_what_exists(schema, name):
         {"dandi": {"dandiset": "000941", "version": "draft", "paths": ["*"], "digests": {"a": "abc"}}},
         {"sha256": "0" * 64},
         {"areas": ["motor cortex"]},
-        {"scores": {"encoding": "yes"}},
+        {"scores": {}},
+        {"scores": {"encoding": "yes", "tracking": "yes"}},
         {"unverfied": True},
     ],
 )  # fmt: skip
@@ -82,10 +83,11 @@ def test_what_an_entry_can_be_scored_on_is_true_of_its_files(public):
             hand = all(s.trials.joint_angles is not None for s in data.sessions)
             assert (entry.scores["encoding"] == "yes") == bool(data.sessions[0].trials.signals)
             assert (
-                entry.scores["tracking"].startswith("yes")
-                == entry.scores["brain-control"].startswith("yes")
+                entry.protocols["tracking"].startswith("yes")
+                == entry.protocols["brain-control"].startswith("yes")
                 == hand
             )
+            assert entry.details["body"] == data.sessions[0].trials.body
             assert set(data.sessions[0].units.areas) <= set(entry.areas)
 
 
@@ -95,6 +97,13 @@ def test_the_table_in_the_documentation_has_every_entry():
     for entry in (e for e in catalogue().values() if e.dandi):
         assert entry.dandi.dandiset in reported[entry.name] and entry.dandi.version in reported[entry.name]
         assert f"`{entry.layout}`" in reported[entry.name]
+        body, protocols = (cell.strip() for cell in reported[entry.name].split("|")[-3:-1])
+        assert body.split(",")[0].strip("`") == (entry.details["body"] or "none")
+        assert ("partial" in body) == ("partial" in entry.protocols["tracking"])
+        assert protocols.startswith("encoding")
+        assert set(protocols.split(", ")[1:]) == {
+            name for name in ("tracking", "brain-control") if entry.protocols[name].startswith("yes")
+        }
     assert len(rows) == len(reported) == sum(1 for e in catalogue().values() if e.dandi)
 
 
@@ -120,7 +129,7 @@ def test_a_dataset_is_fetched_once_and_scored_by_its_name(dandi, tmp_path):
     assert "held-in-calib" in file.name
     asked = dandi.count()
     assert fetched_files(find_entry("falcon-m2")) == [file] and dandi.count() == asked
-    (record,) = run.evaluate("linear_kinematic", "falcon-m2", out=tmp_path / "run")
+    (record,) = run.evaluate("linear_kinematic", "falcon-m2", seeds=(0,), out=tmp_path / "run")
     assert record.dataset["id"] == "falcon-m2" and record.dataset["licence"] == "CC-BY-4.0"
     assert dandi.count() == asked  # a score needs no network
 
@@ -139,3 +148,28 @@ def test_listings_say_what_is_unverified(monkeypatch):
     assert reported["falcon-m1"]["details"]["unverified"] is True
     assert reported["falcon-m1"]["details"]["dandi"] == ["dandi:000941@draft/*held-in-calib*"]
     assert reported["falcon-m1"]["details"]["scores"]["tracking"] == "no joint angles of a body were recorded"
+    assert (reported["falcon-m1"]["body"], reported["perich-miller-co"]["body"]) == (None, "planar_arm")
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("demo", "myohand yes yes yes"),
+        ("myodm", "myohand no yes no"),
+        ("falcon-m1", "– own no no"),
+        ("falcon-m2", "myohand yes partial partial"),
+        ("nlb-area2-bump", "planar_arm yes yes yes"),
+    ],
+)
+def test_listings_say_which_body_and_which_protocols(monkeypatch, name, cells):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = CliRunner().invoke(app, ["datasets"]).stdout
+    assert f"{name} {cells}" in [" ".join(line.split()) for line in shown.splitlines()]
+
+
+def test_listings_say_where_a_body_is_not_installed(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(type(load_registry()), "bodies", lambda self: [])
+    assert re.search(
+        r"perich-miller-co +planar_arm \(not installed\) +yes", CliRunner().invoke(app, ["datasets"]).stdout
+    )

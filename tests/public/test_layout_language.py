@@ -22,6 +22,14 @@ def _condition(**fields):
     return lambda layout: layout["trials"].update(condition=fields)
 
 
+def _direction(**fields):
+    return lambda layout: layout["trials"]["condition"]["direction"].update(fields)
+
+
+def _endpoint(**fields):
+    return lambda layout: layout["endpoint"].update(fields)
+
+
 def _posture(index, **fields):
     return lambda layout: layout["posture"][index].update(fields)
 
@@ -33,12 +41,22 @@ def _signal(index, **fields):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("falcon-m1", _condition(), "trials.condition: expected one of column, columns and constant"),
-        ("falcon-m1", _condition(column="a", constant="b"), "expected one of column, columns and constant"),
+        ("falcon-m1", _condition(), "trials.condition: expected one of column, columns, constant and direction"),
+        ("falcon-m1", _condition(column="a", constant="b"), "expected one of column, columns, constant"),
         ("falcon-m1", _condition(constant=" "), "trials.condition.constant: expected a label"),
         ("falcon-m1", _condition(columns="tgt_obj"), "trials.condition.columns: expected a list"),
         ("falcon-m1", lambda c: c["trials"].update(keep={"column": "result"}), "either values or without"),
         ("falcon-m1", lambda c: c["trials"]["keep"].update(without=["A"]), "either values or without"),
+        ("falcon-m1", _condition(column="a", labels={"b": {"0": "c"}}), "condition.labels: 'b' is not one of the condition's columns"),
+        ("nlb-mc-rtt", _direction(signal="hand_pos"), "direction.signal: 'hand_pos' is not one of its required signals"),
+        ("nlb-mc-rtt", _direction(axes=["x", "w"]), "direction.axes: 'w' is not a column of finger_pos"),
+        ("nlb-mc-rtt", _direction(axes=["x", "y", "z"]), "direction.axes: expected 2 values"),
+        ("nlb-mc-rtt", _direction(start="go"), "direction: 'go' is not one of the events that its trials define"),
+        ("nlb-mc-rtt", _direction(sectors=1), "direction: expected at least 2 sectors"),
+        ("nlb-mc-rtt", _endpoint(axes=["x", "-w"]), "endpoint.axes: 'w' is not a column of finger_pos"),
+        ("nlb-mc-rtt", _endpoint(signal="hand"), "endpoint.signal: 'hand' is not one of its signals"),
+        ("nlb-mc-rtt", _endpoint(scale=0.0), "endpoint.scale: expected metres per unit above 0, not 0"),
+        ("nlb-mc-rtt", _endpoint(origin=[0.1]), "endpoint.origin: expected a value for each of the axes"),
         ("nlb-mc-rtt", lambda c: c["trials"].update(block=0.0), "trials.block: expected seconds above 0"),
         ("falcon-h1", _signal(0, rate=-50.0), "wrong at the rate of kinematics: expected Hz above 0"),
         ("link", _signal(0, columns=[]), "finger_pos: the columns of a separate_timeseries must be named"),

@@ -68,3 +68,19 @@ def test_objects_other_packings_and_bombs_are_refused():
         Archive(small)["a"]
     with pytest.raises(ValueError, match="not an archive"):
         Archive(b"")
+
+
+@pytest.mark.parametrize("junk", [b"x", b"PK\x05\x06", b"\0" * 100_000])
+def test_what_follows_the_end_of_an_archive_is_refused(junk):
+    with pytest.raises(ValueError, match=r"^not an archive, or something follows its end$"):
+        Archive(packed(**ARRAYS) + junk)
+
+
+def test_the_number_and_the_size_of_arrays_are_bounded_before_any_is_read(monkeypatch):
+    raw = packed(**ARRAYS)
+    monkeypatch.setattr("neurobench_grasp.records.archive.MOST_UNPACKED", 1 << 19)
+    with pytest.raises(ValueError, match=r"^it unpacks to more than 0 MB$"):
+        Archive(raw)
+    monkeypatch.setattr("neurobench_grasp.records.archive.MOST_ARRAYS", 3)
+    with pytest.raises(ValueError, match=r"^it has more than 3 arrays$"):
+        Archive(raw)

@@ -71,3 +71,14 @@ def test_git_is_not_misled_by_the_environment_of_a_hook(checkout, monkeypatch):
 def test_without_git_there_is_no_commit(checkout, monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert module._git(checkout) is None
+
+
+def test_libraries_are_listed_in_the_same_order_however_they_were_loaded(monkeypatch):
+    pools = [
+        {"user_api": api, "internal_api": "x", "filepath": "/secret"} for api in ("openmp", "blas", "openmp")
+    ]
+    found = []
+    for order in (pools, pools[::-1]):
+        monkeypatch.setattr("threadpoolctl.threadpool_info", lambda order=order: order)
+        found.append(provenance(wall_time_s=1.0, code={})["blas"])
+    assert found[0] == found[1] and [pool["user_api"] for pool in found[0]] == ["blas", "openmp", "openmp"]

@@ -4,7 +4,7 @@ import math
 import os
 import re
 
-import jsonschema
+import jsonschema_rs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,7 +52,7 @@ def record(scores=(ROW,), **changes):
 
 
 def test_the_schema_is_a_valid_draft_2020_12_schema():
-    jsonschema.Draft202012Validator.check_schema(record_schema())
+    jsonschema_rs.meta.validate(record_schema())
 
 
 def test_json_and_back_is_the_identity():
@@ -99,10 +99,34 @@ def test_an_interval_that_is_not_finite_becomes_null():
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
-        ({"scores": [{"metric": "x", "value": None}]}, r"\$\.scores\[0\]: 'reason' is a required property"),
-        ({"scores": [{"value": 1.0}]}, r"\$\.scores\[0\]: 'metric' is a required property"),
+        ({"scores": [{"metric": "x", "value": None}]}, r"\$\.scores\[0\]: \"reason\" is a required property"),
+        ({"scores": [{"value": 1.0}]}, r"\$\.scores\[0\]: \"metric\" is a required property"),
         ({"scores": [{**ROW, "ci": [0.1]}]}, r"\$\.scores\[0\]\.ci"),
         ({"model": "../escape"}, r"\$\.model"),
+        ({"model": "a_model\n"}, r"\$\.model"),
+        ({"dataset": {**record().dataset, "id": "a\x1b[31m"}}, r"\$\.dataset\.id"),
+        (
+            {"dataset": {**record().dataset, "sessions": [{"id": 7, "subject": "a", "sha256": "0" * 64}]}},
+            r"\$\.dataset\.sessions\[0\]\.id",
+        ),
+        (
+            {
+                "dataset": {
+                    **record().dataset,
+                    "sessions": [{"id": "s\n", "subject": "a", "sha256": "0" * 64}],
+                }
+            },
+            r"sessions\[0\]\.id",
+        ),
+        (
+            {
+                "dataset": {
+                    **record().dataset,
+                    "sessions": [{"id": "s", "subject": "\u202ea", "sha256": "0" * 64}],
+                }
+            },
+            r"sessions\[0\]\.subject",
+        ),
         ({"seed": -1}, r"\$\.seed"),
         ({"schema": 2}, r"\$\.schema"),
         ({"dataset": {"id": "demo"}}, r"\$\.dataset.*and 2 more"),
@@ -201,6 +225,34 @@ def test_a_folder_that_cannot_be_listed_is_a_problem_and_not_an_empty_one(tmp_pa
     records, problems = read_records([tmp_path / "run"])
     assert not records
     assert problems == (f"the folder {tmp_path / 'run' / 'records'} cannot be read (Permission denied)",)
+
+
+@pytest.mark.parametrize("named", ["runs", "runs/a", "runs/a/records", "flat"])
+def test_naming_runs_submissions_records_or_a_folder_of_them_is_all_the_same(tmp_path, named):
+    for folder in ("runs/a/records", "runs/b/records", "flat"):
+        write_record(tmp_path / folder, record())
+    (tmp_path / "runs/a/bundle.json").write_text("{}")
+    (tmp_path / "runs/a/stages/fit-1").mkdir(parents=True)
+    records, problems = read_records([tmp_path / named])
+    assert problems == () and records == (record(),) * (2 if named == "runs" else 1)
+
+
+def test_what_is_skipped_is_named(tmp_path):
+    write_record(tmp_path / "runs/a/records", record())
+    for folder in ("runs/notes", "runs/.hidden", "runs/new/records", "empty", "runs/b/records"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "runs/b/records/x.json").write_text("{")
+    (tmp_path / "runs/c.json").write_text("[]")
+    records, problems = read_records([tmp_path / "runs", tmp_path / "empty", tmp_path / "absent"])
+    assert len(records) == 1
+    assert [problem.replace(f"{tmp_path}/", "") for problem in problems] == [
+        "runs/notes has no folder records",
+        'runs/c.json does not follow the record schema at $: [] is not of type "object".',
+        "runs/b/records/x.json is not valid JSON (Expecting property name enclosed in double quotes: "
+        "line 1 column 2 (char 1)); remove it or score again.",
+        "there are no records in empty",
+        "there is no folder absent",
+    ]
 
 
 def test_run_folders_and_folders_of_records_are_both_read(tmp_path):

@@ -11,7 +11,7 @@ from neurobench_grasp.run.verify import verify
 
 RESULTS = Path(__file__).parents[2] / "registry" / "results"
 SUBMISSIONS = sorted(path for path in RESULTS.iterdir() if path.is_dir())
-CHEAPEST = "torque_ppo-seed0-demo-tracking-*.json"
+CHEAPEST = "torque_ppo-seed0-demo-tracking-v2-*.json"
 """A closed loop over four sessions."""
 
 
@@ -25,8 +25,8 @@ def test_a_submission_is_what_it_says(folder):
 
 def test_reference_models_are_there_and_all_is_small():
     models = {folder.name.rsplit("-", 1)[0] for folder in SUBMISSIONS}
-    assert {"linear_kinematic", "muscle_ppo", "torque_ppo", "untrained"} <= models
-    assert sum(path.stat().st_size for path in RESULTS.rglob("*") if path.is_file()) < 6e6
+    assert {"fixed_muscles", "linear_kinematic", "muscle_ppo", "permuted_muscles", "torque_ppo"} <= models
+    assert sum(path.stat().st_size for path in RESULTS.rglob("*") if path.is_file()) < 65e6
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from recorded import planted_session, write_for_test
 
 from neurobench_grasp import Activations, ModelSpec, Ragged
 from neurobench_grasp.contract import Signal
+from neurobench_grasp.data import inspect_file, load_session
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import CORE, Provided, Registry
 from neurobench_grasp.run import evaluate as run
@@ -63,7 +64,7 @@ def score(monkeypatch, tmp_path):
         monkeypatch.setattr(
             Registry, "model", lambda self, name: spec if name == "spy" else known(self, name)
         )
-        (record,) = run.evaluate("spy", path, out=tmp_path / "run")
+        (record,) = run.evaluate("spy", path, seeds=(0,), out=tmp_path / "run")
         return seen, record
 
     return scored
@@ -80,11 +81,36 @@ def test_a_model_receives_every_signal_but_emg(score, tmp_path, role, received, 
 
 def test_no_score_changes_when_emg_is_recorded_too(score, tmp_path):
     (_, plain), (_, with_emg) = (score(write(tmp_path / f"{r}.nwb", r), None) for r in (None, "emg"))
-    rows = [[json.dumps(row, sort_keys=True) for row in record.scores] for record in (plain, with_emg)]
+    rows = [
+        [json.dumps(row, sort_keys=True) for row in record.scores if "linear_emg" not in str(row)]
+        for record in (plain, with_emg)
+    ]
     assert rows[0] == rows[1] and len(rows[0]) > 10
+    emg = [row["value"] for row in with_emg.scores if row.get("reference") == "linear_emg"]
+    assert emg and emg[0] is not None  # it stands apart
 
 
 def test_a_session_with_emg_alone_has_no_movement_to_score(tmp_path, monkeypatch):
     monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(NgbError, match=r"nor other behavioural signals that a model may see \(EMG is none"):
-        run.evaluate("linear_kinematic", write(tmp_path / "emg.nwb", "emg", alone=True), out=tmp_path / "run")
+        run.evaluate(
+            "linear_kinematic",
+            write(tmp_path / "emg.nwb", "emg", alone=True),
+            seeds=(0,),
+            out=tmp_path / "run",
+        )
+
+
+@pytest.mark.parametrize(
+    ("role", "alone", "encoding"),
+    [
+        ("emg", True, "with activations of your own only, because it contains no behaviour but EMG"),
+        ("emg", False, "yes"),
+        ("other", True, "yes"),
+    ],
+)
+def test_inspection_judges_emg_by_the_role_that_models_are_shown(tmp_path, role, alone, encoding):
+    """The layout's role for this series is ``other``; the role in its comments takes precedence."""
+    path = write(tmp_path / "planted.nwb", role, alone=alone)
+    assert inspect_file(path).scores["encoding"].startswith(encoding)
+    assert bool(load_session(path).inputs) == (encoding == "yes")

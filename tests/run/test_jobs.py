@@ -26,8 +26,12 @@ from neurobench_grasp.run.plan import plan
 from neurobench_grasp.run.workspace import Workspace
 
 NAMES = st.text(min_size=1, max_size=8)
+TRAINING = st.sampled_from(
+    [{}, {"train": True}, {"train": True, "steps": 1}, {"train": True, "steps": 10**12}]
+)
 OPTIONS = st.builds(
-    Options,
+    lambda training, **others: Options(**training, **others),
+    TRAINING,
     layout=st.none() | NAMES,
     trained_on=st.none() | NAMES,
     activations=st.none() | NAMES,
@@ -101,7 +105,20 @@ GOOD = Job("m", "d", "p")
             '{"model": "m", "dataset": "d", "protocol": "p", "options": {"memory_limit": -1}}',
             "'memory_limit'",
         ),
-        ('{"model": "m", "dataset": "d", "protocol": "p", "options": {"time_limit": NaN}}', "'time_limit'"),
+        (
+            '{"model": "m", "dataset": "d", "protocol": "p", "options": {"time_limit": NaN}}',
+            "NaN is not a JSON number",
+        ),
+        ('{"model": "m", "dataset": "d", "protocol": "p", "options": {"train": 1}}', "'train'"),
+        (
+            '{"model": "m", "dataset": "d", "protocol": "p", "options": {"train": true, "steps": 0}}',
+            "'steps'",
+        ),
+        (
+            '{"model": "m", "dataset": "d", "protocol": "p", "options": {"train": true, "steps": 1.5}}',
+            "'steps'",
+        ),
+        ('{"model": "m", "dataset": "d", "protocol": "p", "options": {"steps": 9}}', "'train'"),
     ],
 )
 def test_what_is_no_job_is_one_sentence_that_names_line_and_field(tmp_path, line, named):
@@ -136,8 +153,10 @@ def test_a_plan_with_named_protocols_reads_nothing(tmp_path, monkeypatch):
 def test_the_dataset_decides_which_protocols_apply(planted_file, tmp_path):
     reports = []
     workspace = Workspace(load_registry(), tmp_path, reports.append)
-    assert [j.protocol for j in plan(workspace, "linear_kinematic", planted_file)] == ["encoding"]
-    assert [j.protocol for j in plan(workspace, "muscle_ppo", planted_file)] == ["encoding"]
+    jobs = plan(workspace, "linear_kinematic", planted_file)  # each fold once: nothing has to be trained
+    assert [(j.protocol, j.seed) for j in jobs] == [("encoding", seed) for seed in range(5)]
+    jobs = plan(workspace, "muscle_ppo", planted_file)
+    assert [(j.protocol, j.seed) for j in jobs] == [("encoding", 0)]
     assert [text.split(" is left out: ")[0] for text in reports if "left out" in text] == [
         "tracking", "brain-control"
     ]  # fmt: skip
@@ -149,10 +168,11 @@ def test_paths_in_jobs_are_absolute_and_names_are_not(planted_file, tmp_path, mo
     monkeypatch.chdir(planted_file.parent)
     workspace = Workspace(load_registry(), tmp_path)
     options = Options(trained_on="planted.nwb", layout="ngb-grasp-1")
-    (job,) = plan(workspace, "linear_kinematic", "planted.nwb", ["encoding"], options=options)
+    (job,) = plan(workspace, "linear_kinematic", "planted.nwb", ["encoding"], (0,), options=options)
     assert job.dataset == job.options.trained_on == str(planted_file.resolve())
     assert job.options.layout == "ngb-grasp-1"
-    (named,) = plan(workspace, "linear_kinematic", "demo", ["encoding"], options=Options(trained_on="demo"))
+    options = Options(trained_on="demo")
+    (named,) = plan(workspace, "linear_kinematic", "demo", ["encoding"], (0,), options=options)
     assert (named.dataset, named.options.trained_on) == ("demo", "demo")
 
 
@@ -210,7 +230,7 @@ def test_executors_report_the_same_failures(planted_file, tmp_path, cache, execu
     assert [r.protocol["name"] for r in outcome.records] == ["encoding"]
     assert [job for job, _ in outcome.failures] == jobs[:2]
     first, second = (str(error) for _, error in outcome.failures)
-    assert "absent.nwb" in first and "moves no hand" in second and "was not scored" not in first + second
+    assert "absent.nwb" in first and "moves no body" in second and "was not scored" not in first + second
 
 
 def test_worker_processes_give_the_records_of_this_process(planted_file, tmp_path, cache):
@@ -276,7 +296,7 @@ def test_planned_jobs_are_run_from_a_file(planted_file, tmp_path, cache):
     assert planned.exit_code == 0, planned.stderr
     lines = planned.stdout.splitlines()
     assert [json.loads(line)["seed"] for line in lines] == [0, 1]
-    assert json.loads(ngb("plan", "--model", "linear_kinematic", "-d", planted_file, "-p", "encoding", "--json").stdout) == [json.loads(lines[0])]  # fmt: skip
+    assert json.loads(ngb("plan", "--model", "linear_kinematic", "-d", planted_file, "-p", "encoding", "--seed", 0, "--json").stdout) == [json.loads(lines[0])]  # fmt: skip
     file = tmp_path / "job"
     file.write_text(lines[1])
     scored = ngb("score", "--job", file, "--json", "--out", tmp_path / "run")
@@ -338,7 +358,13 @@ def test_workers_end_with_a_killed_parent(planted_file, tmp_path, cache):
 def test_ctrl_c_leaves_no_worker_behind(planted_file, tmp_path, cache):
     command = [sys.executable, "-m", "neurobench_grasp", "score", "-m", "linear_kinematic", "-d", str(planted_file),
                "-p", "encoding", "--seeds", "3", "--on", "local:2", "--out", str(tmp_path / "run")]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    ) as process:
         next(line for line in process.stderr if "reading" in line)
         process.send_signal(signal.SIGINT)
         process.stderr.read()

@@ -106,6 +106,14 @@ DAMAGE = {
     "description a pipe": a_pipe,
     "digest a number": lambda p: rewrite(p, sha256=7),
     "inputs of another stage": lambda p: rewrite(p, inputs={"a": 2}),
+    "arrays a pipe": lambda p: ((p / ARRAYS).unlink(), os.mkfifo(p / ARRAYS)),
+    "arrays of another stage": lambda p: np.savez(p / ARRAYS, x=np.array([2.0])),
+    "description a folder": lambda p: ((p / DONE).unlink(), (p / DONE).mkdir()),
+    "inputs without end": lambda p: (p / DONE).write_text('{"inputs": ' + '{"a": ' * 900 + "1" + "}" * 901),
+    "nothing in it": lambda p: (shutil.rmtree(p), p.mkdir()),
+    "a pipe in its place": lambda p: (shutil.rmtree(p), os.mkfifo(p)),
+    "a link to nothing in its place": lambda p: (shutil.rmtree(p), p.symlink_to(p.parent / "nothing")),
+    "a link to itself in its place": lambda p: (shutil.rmtree(p), p.symlink_to(p)),
     "a file in its place": a_file,
     "a link in its place": elsewhere,
 }
@@ -125,6 +133,18 @@ def test_a_damaged_stage_is_made_again(tmp_path, damage):
     assert [x["x"].tolist() for x in found] == [[1.0]] and len(calls) == 2
     assert stages.keep("fit", {"a": 1}, make)["x"] == 1.0
     assert len(calls) == 2, "what was made again is kept"
+
+
+def test_stages_that_were_swapped_are_made_again(tmp_path):
+    stages = StageFolder(tmp_path)
+    for a in (1, 2):
+        stages.keep("fit", {"a": a}, counter(float(a))[0])
+    first, second = sorted(tmp_path.iterdir())
+    first.rename(tmp_path / "aside"), second.rename(first), (tmp_path / "aside").rename(second)
+    for a in (1, 2):
+        make, calls = counter(float(a))
+        assert stages.keep("fit", {"a": a}, make)["x"] == float(a) and len(calls) == 1
+        assert find_stage(tmp_path, "fit", {"a": a})["x"] == float(a)
 
 
 def test_a_stage_copied_from_other_inputs_is_made_again(tmp_path):

@@ -6,12 +6,14 @@ from lazy import Lazy
 
 from neurobench_grasp.contract import Ragged
 from neurobench_grasp.scoring.ev import (
-    averaged_ev,
+    averaged_sums,
     condition_average,
     explained_variance,
     grouped_ev,
     to_phase,
+    trial_sums,
 )
+from neurobench_grasp.scoring.sums import MIN_SPIKES, MIN_TRIALS, Sums, joined
 
 metrics = Lazy("sklearn.metrics")
 
@@ -54,9 +56,8 @@ def test_the_condition_averaged_score_equals_plain_loops():
 
     a, b = (np.array([plain(r, label) for label in labels]) for r in (y, p))
     np.testing.assert_allclose(condition_average(y, conditions, labels), a, atol=1e-10)
-    table = averaged_ev(
-        condition_average(y, conditions, labels), condition_average(p, conditions, labels), tuning_only=False
-    )
+    averages = (condition_average(r, conditions, labels) for r in (y, p))
+    table = scores_of(averaged_sums(*averages, np.full((1, 3), 7.0)), labels)
     np.testing.assert_allclose(
         table[0],
         metrics.explained_variance_score(a.reshape(-1, 3), b.reshape(-1, 3), multioutput="raw_values"),
@@ -65,12 +66,72 @@ def test_the_condition_averaged_score_equals_plain_loops():
     np.testing.assert_allclose(table[2], explained_variance(a[keep].reshape(-1, 3), b[keep].reshape(-1, 3)))
 
 
-def test_a_model_of_the_time_course_alone_has_no_object_tuning():
+def scores_of(sums, groups, kind="ev", trials=MIN_TRIALS, spikes=MIN_SPIKES):
+    """Scores of units that have spikes enough."""
+    many = np.ones_like(sums[:1])
+    return Sums(kind, tuple(groups), np.concatenate([sums, trials * many, spikes * many])).scores()
+
+
+def sums_of(y, p, conditions, expected, kind="ev"):
+    labels = sorted(set(conditions))
+    sums = trial_sums(y, p, expected, conditions, labels)
+    return Sums(kind, tuple(labels), np.concatenate([sums, np.full((2, *sums.shape[1:]), 100.0)]))
+
+
+def test_what_training_trials_predict_without_a_model_scores_exactly_zero():
     rng = np.random.default_rng(0)
-    y = rng.standard_normal((6, 25, 4))
-    course = np.broadcast_to(rng.standard_normal((25, 4)), y.shape)
-    np.testing.assert_allclose(averaged_ev(y, course, tuning_only=True)[0], 0, atol=1e-12)
-    np.testing.assert_allclose(averaged_ev(y, y, tuning_only=True)[0], 1)
+    y, course = rng.standard_normal((6, 25, 4)), rng.standard_normal((25, 4))
+    played = np.broadcast_to(course, y.shape)
+    np.testing.assert_array_equal(scores_of(averaged_sums(y, played, course), "abcdef")[0], 0)
+    np.testing.assert_allclose(scores_of(averaged_sums(y, y, course), "abcdef")[0], 1)
+
+
+@given(st.integers(0, 1000))
+@settings(deadline=None, max_examples=examples(25))
+def test_single_folds_score_like_scikit_learn_with_and_without_each_condition(seed):
+    """Whatever mean the training trials have."""
+    y, p, conditions = trials(seed)
+    rows = np.repeat(conditions, y.lengths)
+    for kind, reference in (("ev", metrics.explained_variance_score), ("r2", metrics.r2_score)):
+        table = sums_of(y, p, conditions, np.array([3.0, -20.0, 11.0]), kind).scores()
+        for k, left_out in enumerate([None, *sorted(set(conditions))]):
+            keep = rows != left_out
+            expected = reference(y.values[keep], p.values[keep], multioutput="raw_values")
+            np.testing.assert_allclose(table[k], expected, atol=1e-8)
+
+
+@given(st.integers(0, 1000))
+@settings(deadline=None, max_examples=examples(25))
+def test_joined_folds_score_as_all_their_bins_at_once(seed):
+    """The training mean of each fold scores exactly 0 in the union, where one grand mean would not."""
+    y, p, conditions = trials(seed, n_trials=16)
+    folds = [[i for i, c in enumerate(conditions) if c in held] for held in (("o0", "o1"), ("o2", "o3"))]
+    means = np.random.default_rng(seed).normal(10, 5, (2, 3))
+    parts, errors, deviations, played = [], [], [], []
+    for mine, mean in zip(folds, means, strict=True):
+        some, predicted = y.select(mine), p.select(mine)
+        of_mine = [conditions[i] for i in mine]
+        parts.append(sums_of(some, predicted, of_mine, mean))
+        errors.append(some.values - predicted.values)
+        deviations.append(some.values - mean)
+        constant = Ragged(np.broadcast_to(mean, some.values.shape), some.offsets)
+        played.append(sums_of(some, constant, of_mine, mean))
+    whole = joined(parts)
+    assert whole.groups == ("o0", "o1", "o2", "o3")
+    expected = 1 - np.concatenate(errors).var(0) / np.concatenate(deviations).var(0)
+    np.testing.assert_allclose(whole.scores()[0], expected, atol=1e-9)
+    np.testing.assert_array_equal(joined(played).scores()[0], 0)
+    again = joined([*parts, parts[0]])  # a second network of the first fold counts with its condition's bins
+    np.testing.assert_allclose(again.scores(), whole.scores(), atol=1e-9)
+
+
+def test_too_few_spikes_decide_no_score_whatever_is_predicted():
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((4, 25, 2))
+    sums = averaged_sums(y, -100 * y, np.zeros((1, 2)))
+    for trials_, spikes, scored in ((1, 100, True), (0.5, 100, False), (1, 3, True), (1, 2, False)):
+        row = scores_of(sums, "abcd", trials=trials_, spikes=spikes)[0]
+        assert np.isfinite(row).all() == scored, (trials_, spikes)
 
 
 @given(st.integers(0, 100), st.floats(0.1, 10), st.floats(-100, 100))

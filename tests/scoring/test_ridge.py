@@ -35,7 +35,7 @@ def data():
 
 def test_penalty_score_and_weights_equal_sklearns_grid_search(data):
     x, y, fold = data
-    ev, _ = cv_explained_variance(moments_of_folds(x, y, fold, 5), PLAN, ALPHAS)
+    ev = cv_explained_variance(moments_of_folds(x, y, fold, 5), PLAN, ALPHAS)
     weights, intercept = solve(Moments.of(x, y), ALPHAS[ev.argmax(0)])
     for u in range(y.shape[1]):
         search = model_selection.GridSearchCV(
@@ -75,7 +75,7 @@ def test_a_unit_silent_in_one_fold_is_judged_by_the_others_and_a_silent_unit_by_
     y = y.copy()
     y[fold == 2, 0] = 0.0
     y[:, 1] = 0.0
-    ev, _ = cv_explained_variance(moments_of_folds(x, y, fold, 5), PLAN, ALPHAS)
+    ev = cv_explained_variance(moments_of_folds(x, y, fold, 5), PLAN, ALPHAS)
     assert np.isfinite(ev[:, 0]).all()
     assert np.isnan(ev[:, 1]).all()
     folds = []
@@ -83,7 +83,7 @@ def test_a_unit_silent_in_one_fold_is_judged_by_the_others_and_a_silent_unit_by_
         prediction = linear_model.Ridge(1.0).fit(x[fold != f], y[fold != f, 0]).predict(x[fold == f])
         folds.append(metrics.explained_variance_score(y[fold == f, 0], prediction))
     np.testing.assert_allclose(
-        cv_explained_variance(moments_of_folds(x, y, fold, 5), PLAN, np.ones(1))[0][0, 0], np.mean(folds)
+        cv_explained_variance(moments_of_folds(x, y, fold, 5), PLAN, np.ones(1))[0, 0], np.mean(folds)
     )
 
 
@@ -91,7 +91,7 @@ def test_a_layer_without_components_explains_nothing_and_predicts_the_mean(data)
     x, y, fold = data
     dead = np.ones((len(x), 4))
     none = fit_components(dead, n_components=78, winsorise_sd=6).scores(dead)[0]
-    ev, _ = cv_explained_variance(moments_of_folds(none, y, fold, 5), PLAN, ALPHAS)
+    ev = cv_explained_variance(moments_of_folds(none, y, fold, 5), PLAN, ALPHAS)
     np.testing.assert_array_equal(ev, 0.0)
     weights, intercept = solve(Moments.of(none, y), np.ones(y.shape[1]))
     np.testing.assert_allclose(none @ weights + intercept, np.broadcast_to(y.mean(0), y.shape))

@@ -58,7 +58,8 @@ def whole(model, value, *, seed=0, noise=0.0, card=None, verification=None, more
         )
     ood = {"metric": "single_trial_ev", "split": "ood", "area": area}
     rows += [
-        {**ood, "layer": name, "value": value * share} for name, share in (("actor/first", 0.5), (BAD, 0.9))
+        {**ood, "layer": name, "value": value * share}
+        for name, share in (("actor/first", 0.5), (f"{BAD}\u202e\x1b[31m", 0.9))
     ]
     rows += [{**ood, "layer": "deep", "n_components": n, "value": value * n / 10} for n in (1, 5, 10)]
     provenance = {
@@ -111,9 +112,12 @@ def planted():
     checked = {"level": "re-scored", "how": "scored again", "date": "2026-01-02", "largest_difference": 0.0}
     evil = whole(
         "evil..-model", 0.1, reason=WORSE, card=CARD, id=f"z{BAD}/../../x", area=WORSE,
-        more=[{"metric": BAD, "value": None, "reason": BAD, "split": WORSE}],
+        more=[
+            {"metric": BAD, "value": None, "reason": f"{BAD}\x1b]0;x\x07\u2066", "split": WORSE},
+            {"metric": "unique_ev", "of": "single_trial_ev", "group": BAD, "value": 0.1, "split": "ood", "area": WORSE},
+        ],
     )  # fmt: skip
-    evil.record.dataset.update(licence=BAD, sessions=[{"id": BAD, "subject": WORSE, "sha256": "ab" * 32}, 7])
+    evil.record.dataset.update(licence=BAD, sessions=[{"id": BAD, "subject": "<i>", "sha256": "ab" * 32}])
     evil.record.dataset["held_out_conditions"] = [BAD, "\u202eevil"]
     evil.record.provenance.update(date=BAD, code=[BAD], packages={BAD: BAD}, git=[1])
     evil.record.dropped.append({"reason": BAD, "session": WORSE})

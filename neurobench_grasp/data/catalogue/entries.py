@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import yaml
-
+from neurobench_grasp.data.nwb.layout import Layout, load_layout, posture_source
+from neurobench_grasp.formats import parse_yaml
 from neurobench_grasp.resources import resource
 
 
@@ -62,7 +62,8 @@ class Entry:
     areas : tuple of str
         Where its units were recorded.
     scores : mapping of str to str
-        Protocol → ``yes``, or why not.
+        ``encoding`` → ``yes``, or why not; what it says of the other protocols follows from the layout
+        (:attr:`protocols`).
     quirks : tuple of str
         What a reader of its scores should know.
     unverified : bool
@@ -87,6 +88,11 @@ class Entry:
     unverified: bool = False
 
     @property
+    def protocols(self) -> dict[str, str]:
+        """Protocol → ``yes``, or why it cannot be scored by it."""
+        return protocols_of(load_layout(self.layout), self.scores["encoding"])
+
+    @property
     def details(self) -> dict[str, Any]:
         """Further fields of listings, next to name, summary and licence."""
         place = {"dandi": list(self.dandi.addresses)} if self.dandi else {}
@@ -94,7 +100,8 @@ class Entry:
             **place,
             "layout": self.layout,
             "areas": list(self.areas),
-            "scores": dict(self.scores),
+            "body": body_of_layout(load_layout(self.layout)),
+            "scores": self.protocols,
             "quirks": list(self.quirks),
             "source": self.source,
             "citation": self.citation,
@@ -102,11 +109,34 @@ class Entry:
         }
 
 
+def protocols_of(layout: Layout, encoding: str = "yes") -> dict[str, str]:
+    """Return by which protocols files of a layout can be scored: protocol → ``yes``, or why not.
+
+    Parameters
+    ----------
+    layout : Layout
+    encoding : str
+        ``yes``, or why they cannot be scored for encoding; then nothing can be decoded from them either.
+    """
+    posture = _posture(layout)
+    decoding = posture.partition(":")[0] if encoding == "yes" or not posture.startswith("yes") else encoding
+    return {"encoding": encoding, "tracking": posture, "brain-control": decoding}
+
+
+def body_of_layout(layout: Layout) -> str | None:
+    """Return the body whose postures files of a layout contain or imply, if any."""
+    return layout.body if _posture(layout).startswith("yes") else None
+
+
+def _posture(layout: Layout) -> str:
+    return posture_source(layout, {s.name: s.role for s in layout.signals}, layout.body, layout.endpoint)
+
+
 @cache
 def catalogue() -> Mapping[str, Entry]:
     """Return the datasets that can be fetched, by name."""
     paths = sorted(resource("registry/datasets").glob("*.yaml"))
-    entries = [_entry(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in paths]
+    entries = [_entry(parse_yaml(path.read_bytes())) for path in paths]
     return {entry.name: entry for entry in entries}
 
 

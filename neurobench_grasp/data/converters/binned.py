@@ -12,8 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.contract import Floats, Session, Signal, TrialTable, Units, Window
+from neurobench_grasp.contract import (
+    DEFAULT_BODY,
+    Endpoint,
+    Floats,
+    Session,
+    Signal,
+    TrialTable,
+    Units,
+    Window,
+)
 from neurobench_grasp.data import session_digest, write_session
+from neurobench_grasp.data.nwb.clocks import check_clocks
+from neurobench_grasp.data.nwb.findings import Report
 from neurobench_grasp.errors import LayoutError
 
 GAP_S = 2.0
@@ -109,6 +120,8 @@ def lay_end_to_end(
     kinds: Mapping[str, SignalKind],
     window: Window,
     notes: Sequence[str] = (),
+    body: str = DEFAULT_BODY,
+    endpoint: Endpoint | None = None,
 ) -> Session:
     """Build a session from separate trials whose positions in the recording are unknown.
 
@@ -126,6 +139,10 @@ def lay_end_to_end(
         Signal → its description.
     window : Window
     notes : sequence of str
+    body : str
+        Name of the body whose endpoint was recorded.
+    endpoint : Endpoint, optional
+        The signal of that endpoint.
 
     Returns
     -------
@@ -169,8 +186,12 @@ def lay_end_to_end(
             for name, kind in kinds.items()
         },
         window=window,
+        body=body,
+        endpoint=endpoint,
     )
-    return replace(session, sha256=session_digest(session), notes=(*notes, *missing))
+    report = Report()
+    session = check_clocks(session, report)
+    return replace(session, sha256=session_digest(session), notes=(*notes, *missing, *report.notes))
 
 
 def _events(
@@ -200,7 +221,8 @@ def check_counts(counts: NDArray[Any], place: str) -> NDArray[Any]:
     """
     if counts.ndim != 2:
         raise LayoutError(f"{place} has the shape {counts.shape}; expected bins × units.")
-    wrong = ~(np.isfinite(counts) & (counts >= 0) & (counts == np.rint(counts)))
+    whole = np.isfinite(counts) & (counts >= 0) & (counts == np.rint(counts))
+    wrong = ~(whole & (counts <= np.iinfo(np.int32).max))
     if wrong.any():
         at = np.argwhere(wrong)[0]
         raise LayoutError(

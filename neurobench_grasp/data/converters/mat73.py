@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from neurobench_grasp.data.converters.matvalues import MAX_CELLS, Cells, MatValue, Struct, lines
 from neurobench_grasp.data.nwb.file import READ_LIMIT, check_heaps
-from neurobench_grasp.data.nwb.scan import GIB, Limits, Tree, address, no_plugins, prescan
+from neurobench_grasp.data.nwb.scan import Limits, Tree, address, no_plugins, prescan
 from neurobench_grasp.errors import CorruptFileError, UnsafeFileError
+from neurobench_grasp.sandbox.limits import GIB
 
 LIMITS = Limits(objects=500_000)
 """Every cell is a separate object."""
@@ -33,7 +34,7 @@ def opened(path: Path) -> Iterator[tuple[tuple[str, ...], Callable[[str], MatVal
     """Open a file; yield the names of its variables and a function that reads one."""
     with no_plugins(), h5py.File(path, "r", locking="best-effort") as h5:
         tree = prescan(h5, path.name, LIMITS)
-        check_heaps(path, ())  # MATLAB writes 512 bytes before the HDF5 file, so the ranges would be offset
+        check_heaps(path)
         names = tuple(n for n in h5 if not n.startswith("#") and tree.resolve(n) is not None)
         yield names, _Reader(path.name, h5, tree).value
 

@@ -6,7 +6,8 @@ bins, ``bin_size`` the width of a bin in seconds, and each ``idx_…`` the bin o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.contract import Window
+from neurobench_grasp.contract import DEFAULT_BODY, Endpoint, Window
 from neurobench_grasp.data.converters.binned import (
     NOMINAL_DATE,
     BinnedTrial,
@@ -27,6 +28,7 @@ from neurobench_grasp.data.converters.binned import (
 )
 from neurobench_grasp.data.converters.matlab import MatFile, open_mat
 from neurobench_grasp.data.converters.matvalues import Cells, MatValue, Struct, numbers, texts
+from neurobench_grasp.data.labels import number_label, text_label
 from neurobench_grasp.errors import LayoutError
 
 SPIKES, EVENT, GUIDE = "_spikes", "idx_", "_unit_guide"
@@ -69,10 +71,19 @@ NAMES = {"markers": "marker_names"}
 ANGLES = ("target_direction", "tgtDir")
 """Fields used as condition by default: directions, in degrees if above 2 pi."""
 
+HAND, ARM = "pos", "planar_arm"
+"""Field with the position of the hand, and the body whose posture follows from it."""
+
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+"""Units of a position, m; files of this convention state none."""
+
+REACHES = (0.02, 0.6)
+"""Least and largest width of a workspace of reaches, m: positions that span it in cm are taken as cm."""
+
 TOLERANCE = 1e-6
 
 REWARDED = "R"
-DATES = ("%m-%d-%Y", "%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%Y%m%d")
+DATES = ("%m-%d-%Y", "%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%Y%m%d", "%d-%b-%Y")
 
 UNVERIFIED = (
     "no file of this convention was available; the fields are those that its published tools read",
@@ -96,6 +107,9 @@ class Options:
     signals : tuple of str
         Behavioural fields in addition to the usual ones.
     licence : str
+    position_unit : str, optional
+        Unit of ``pos`` (``m``, ``cm`` or ``mm``), or ``none`` if it is not the position of a hand. By default
+        ``cm``, as the convention's authors use, if positions then span what an arm reaches.
     """
 
     variable: str | None = None
@@ -104,6 +118,7 @@ class Options:
     stop: str | None = None
     signals: tuple[str, ...] = ()
     licence: str = ""
+    position_unit: str | None = None
 
 
 def convert(path: Path, options: Options) -> Converted:
@@ -126,7 +141,7 @@ def convert(path: Path, options: Options) -> Converted:
     """
     with open_mat(path) as mat:
         table = _TrialFields(_trial_data(mat, options.variable))
-        session_date = table.date()
+        session_date, undated = table.date()
         areas = table.ending(SPIKES)
         chosen, notes = table.chosen(options.condition)
         spikes = {a: [table.counts(a + SPIKES, i) for i in chosen] for a in areas}
@@ -138,6 +153,7 @@ def convert(path: Path, options: Options) -> Converted:
         units = {a: table.units(a, spikes[a][0].shape[1]) for a in areas}
         window = table.window(options.start, options.stop)
         subject = table.word("monkey") or "unknown"
+    endpoint, assumed = _endpoint(kinds, behaviour, options.position_unit)
     trials = [
         BinnedTrial(
             id=ids[k],
@@ -157,15 +173,40 @@ def convert(path: Path, options: Options) -> Converted:
         width=width,
         kinds=kinds,
         window=window,
-        notes=(*notes, *several, *left_out),
+        notes=(*notes, *several, *left_out, *undated),
+        body=DEFAULT_BODY if endpoint is None else ARM,
+        endpoint=endpoint,
     )
     return Converted(
         session,
-        UNVERIFIED,
+        (*UNVERIFIED, *assumed),
         f"converted from {path.name} (TrialData convention); unverified",
         options.licence,
         session_date,
     )
+
+
+def _endpoint(
+    kinds: Mapping[str, SignalKind], behaviour: Mapping[str, list[NDArray[Any]]], unit: str | None
+) -> tuple[Endpoint | None, list[str]]:
+    """Return where the hand was recorded, and what is assumed about it."""
+    if unit is not None and unit not in (*METRES, "none"):
+        raise LayoutError(f"{unit!r} is no unit of a position; use {', '.join(METRES)} or none.")
+    if unit == "none" or HAND not in kinds or len(kinds[HAND].columns) < 2:
+        return None, []
+    values = np.concatenate(behaviour[HAND])[:, :2]
+    values = values[np.isfinite(values).all(axis=1)]
+    if len(values) == 0:
+        return None, []
+    low, high = np.percentile(values, (2.5, 97.5), axis=0)
+    width = METRES[unit or "cm"] * float(np.max(high - low))
+    if unit is None and not REACHES[0] <= width <= REACHES[1]:
+        return None, [
+            f"no posture of an arm follows from {HAND}, because its unit is not known and positions in cm "
+            f"would span {100 * width:.3g} cm; state the unit with --position-unit"
+        ]
+    assumed = f"{HAND} is taken as the position of a right hand in {unit or 'cm'}, to the right and ahead"
+    return Endpoint(HAND, kinds[HAND].columns[:2], METRES[unit or "cm"]), [assumed]
 
 
 def _trial_data(mat: MatFile, variable: str | None) -> Struct:
@@ -249,30 +290,33 @@ class _TrialFields:
             )
         values = [self.data.get(wanted, i) for i in chosen]
         if all(isinstance(v, str) for v in values):
-            return [v.strip() or None for v in values if isinstance(v, str)]
-        labels = np.array([self.number(wanted, i) for i in chosen])
-        if wanted in ANGLES:
-            in_radians = not np.any(np.abs(labels) > 2 * np.pi + TOLERANCE)
-            labels = np.round(np.rad2deg(labels) if in_radians else labels) + 0.0  # no -0
-        return [None if np.isnan(x) else f"{x:g}" for x in labels]
+            return [text_label(v) or None for v in values if isinstance(v, str)]
+        numbers = np.array([self.number(wanted, i) for i in chosen])
+        if wanted not in ANGLES:
+            return [number_label(x) or None for x in numbers]
+        in_radians = not np.any(np.abs(numbers) > 2 * np.pi + TOLERANCE)
+        degrees = np.rad2deg(numbers) if in_radians else numbers
+        return [number_label(x, decimals=0, angle=True) or None for x in degrees]
 
     def ids(self, chosen: Sequence[int]) -> list[str]:
         """Return the names of trials: their ``trial_id``, or if these repeat, their index in the file."""
         if "trial_id" in self.fields:
-            names = [f"{self.number('trial_id', i):g}" for i in chosen]
+            names = [number_label(self.number("trial_id", i)) or str(i + 1) for i in chosen]
             if len(set(names)) == len(names):
                 return names
         return [str(i + 1) for i in chosen]
 
-    def date(self) -> datetime:
-        """Return the date of the recording, or a nominal date if missing."""
-        for word in (self.word(f).split(" ")[0] for f in ("date", "date_time")):
+    def date(self) -> tuple[datetime, list[str]]:
+        """Return the date of the recording, or a nominal date, and a note if it is in an unknown form."""
+        stated = [word for word in (self.word(f) for f in ("date", "date_time")) if word]
+        for word in stated:
             for form in DATES:
                 try:
-                    return datetime.strptime(word, form).replace(tzinfo=UTC)
+                    return datetime.strptime(re.split(r"[ T]", word)[0], form).replace(tzinfo=UTC), []
                 except ValueError:
                     continue
-        return NOMINAL_DATE
+        wanted = "month-day-year (03-13-2015), year-month-day (2015-03-13) and 13-Mar-2015 are known"
+        return NOMINAL_DATE, [f"the date {word!r} is not read, because only {wanted}" for word in stated[:1]]
 
     def bin_size(self, chosen: Sequence[int]) -> float:
         """Return the width of a bin, s."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurobench_grasp.data.dandi.assets import Asset, Found
-from neurobench_grasp.data.dandi.instances import plain
 from neurobench_grasp.data.dandi.names import DRAFT, Address, is_safe_path
 from neurobench_grasp.data.dandi.retry import RetryPolicy
 from neurobench_grasp.data.dandi.thread_pool import run_in_threads
 from neurobench_grasp.errors import CorruptFileError, NgbError
+from neurobench_grasp.text import plain
 
 MOST_FILES = 200_000  # in a dandiset; an endless list is not followed
 MOST_BYTES = 5 << 40  # in a file: maximum of the archive's object store

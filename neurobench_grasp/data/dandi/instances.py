@@ -96,9 +96,3 @@ def shown(url: str) -> str:
         return "an address"
     text = f"{parts.scheme}://{place}{parts.path}"
     return "".join(c for c in text if c.isprintable())[:200]
-
-
-def plain(text: object, longest: int = 500) -> str:
-    """Return an untrusted server's text as one line without control characters."""
-    line = " ".join(text.split()) if isinstance(text, str) else ""
-    return "".join(c for c in line if c.isprintable())[:longest]

@@ -12,11 +12,7 @@ from typing import IO
 
 from neurobench_grasp.data.dandi.retry import RetryPolicy
 from neurobench_grasp.errors import NgbError
-
-try:
-    import fcntl
-except ImportError:  # no file locks on this system
-    fcntl = None  # type: ignore[assignment]
+from neurobench_grasp.locks import is_at, lock
 
 SUFFIX = ".part"
 _AHEAD = 32 << 20  # bytes per background sync
@@ -107,7 +103,7 @@ def abandoned(folder: Path) -> list[Path]:
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
             with path.open("rb") as file:  # the cache may be read-only
-                if _lock(file, shared=True) is not False:
+                if lock(file, shared=True) is not False:
                     found.append(path)
         except FileNotFoundError:  # finished meanwhile
             continue
@@ -119,8 +115,8 @@ def _open(path: Path, retry: RetryPolicy, waiting: Callable[[], None]) -> tuple[
     reported = False
     while not retry.stop.is_set():
         file = path.open("ab", buffering=0)
-        locked = _lock(file)
-        if locked and _is_at(file, path):
+        locked = lock(file)
+        if locked and is_at(file, path):
             return path, file, True
         file.close()
         if locked is None:
@@ -132,24 +128,3 @@ def _open(path: Path, retry: RetryPolicy, waiting: Callable[[], None]) -> tuple[
             reported = True
             retry.stop.wait(_POLL)
     raise NgbError(f"{path.stem} was not fetched, because it was stopped.")
-
-
-def _lock(file: IO[bytes], *, shared: bool = False) -> bool | None:
-    """Lock a file until it is closed: ``False`` if another process has it, ``None`` without lock support."""
-    if fcntl is None:
-        return None
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    """Return whether the open file still has that name; another process may have finished it."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False

@@ -27,6 +27,7 @@ from neurobench_grasp.data.dandi.assets import Asset, Fetched, Found
 from neurobench_grasp.data.dandi.digests import sha256_of
 from neurobench_grasp.data.dandi.names import Address, file_name
 from neurobench_grasp.data.dandi.partial_file import SUFFIX, abandoned
+from neurobench_grasp.formats import parse_json
 
 
 @dataclass(frozen=True)
@@ -262,14 +263,14 @@ def _note_of(origin: Origin) -> str:
 
 def _found(note: Path) -> Found | None:
     try:
-        return Found.from_json(json.loads(note.read_text()))
-    except (OSError, ValueError, TypeError, KeyError):
+        return Found.from_json(parse_json(note.read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def _origin(path: Path) -> Origin | None:
     try:
-        return Origin(**json.loads(path.read_text()))
+        return Origin(**parse_json(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 

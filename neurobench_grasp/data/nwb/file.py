@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.data.nwb.heaps import broken_heap
-from neurobench_grasp.data.nwb.scan import GIB, Tree, no_plugins, prescan
+from neurobench_grasp.data.nwb.scan import Limits, Tree, no_plugins, prescan, refused, size_in_memory
 from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, UnsafeFileError
+from neurobench_grasp.sandbox.limits import GIB
 
 READ_LIMIT = 8 * GIB
-"""Maximum size in bytes of one dataset that is read into memory."""
+"""Maximum bytes in memory of one dataset that is read."""
 
 NOT_HDF5 = "{} is not an HDF5 file, so it cannot be NWB; check what you downloaded."
 
@@ -82,11 +83,9 @@ class NwbFile:
     def attribute(self, path: str, name: str) -> Any:
         """Return an attribute of a group or dataset, strings as ``str``; ``None`` if absent."""
         value = self.h5[self._at(path) or "/"].attrs.get(name)
-        if isinstance(value, bytes):
-            return value.decode()
         if isinstance(value, np.ndarray) and value.dtype.kind in "SO":
-            return [v.decode() if isinstance(v, bytes) else v for v in value.ravel()]
-        return value
+            return [_decoded(v) for v in value.ravel()]
+        return _decoded(value)
 
     def type_of(self, path: str) -> str:
         """Return the ``neurodata_type`` of an object, empty if it has none."""
@@ -95,14 +94,21 @@ class NwbFile:
     def read(self, path: str) -> NDArray[Any]:
         """Read a dataset into memory; strings are returned as an object array of ``str``."""
         dataset = self.h5[self._at(path)]
-        if dataset.size is not None and dataset.size * dataset.dtype.itemsize > READ_LIMIT:
+        size = size_in_memory(dataset.id)
+        if size >= Limits.ratio_from and size > Limits.ratio * (stored := dataset.id.get_storage_size()):
+            raise refused(self.name, path, f"takes {size} bytes in memory but stores only {stored}")
+        if size > READ_LIMIT:
             raise UnsafeFileError(
-                f"{self.name}: {path!r} has {dataset.size * dataset.dtype.itemsize / GIB:.0f} GiB, more "
-                f"than the {READ_LIMIT // GIB} GiB that are read at once; split the file into sessions."
+                f"{self.name}: {path!r} has {size / GIB:.0f} GiB, more than the {READ_LIMIT // GIB} GiB that "
+                "are read at once; split the file into sessions."
             )
         if h5py.check_string_dtype(dataset.dtype) is not None:
-            return np.asarray(dataset.asstr()[()], dtype=object)
+            return np.asarray(np.frompyfunc(_decoded, 1, 1)(np.asarray(dataset[()], dtype=object)), object)
         return np.asarray(dataset[()])
+
+    def targets(self, path: str) -> list[str]:
+        """Return the paths that a dataset of object references points to, empty for null references."""
+        return [str(self.h5[r].name).strip("/") if r else "" for r in self.read(path).ravel()]
 
     def rows(self, path: str, first: int, stop: int) -> NDArray[Any]:
         """Read some rows of a numeric dataset into memory."""
@@ -122,6 +128,16 @@ class NwbFile:
                 f"{self.name} has no {path!r}; `ngb data inspect {self.path}` lists its contents."
             )
         return found
+
+
+def _decoded(value: Any) -> Any:
+    """Decode bytes as UTF-8 or, as older tools wrote it, Latin-1."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 @contextmanager
@@ -167,19 +183,24 @@ def _opened(path: Path, source: Path | io.RawIOBase) -> Iterator[NwbFile]:
         with no_plugins(), h5py.File(source, "r", locking=None if remote else "best-effort") as h5:
             _check_generation(h5, path.name)
             tree = prescan(h5, path.name, remote=remote)
-            if not remote:
-                check_heaps(path, tree.bulk)
             nwb = NwbFile(path, h5, tree, remote)
             _check_nwb(nwb)
             yield nwb
     except (NgbError, MemoryError):
         raise
     except Exception as cause:
+        if "memory allocation failed" in str(cause):
+            raise MemoryError from cause
         raise corrupt(path, cause) from cause
 
 
 def check_regular(path: Path, kind: str) -> None:
     """Raise unless a path is a readable file."""
+    if path.is_dir() and any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json")):
+        raise CorruptFileError(
+            f"{path.name} is a Zarr store, which is not read here; export it to HDF5 (hdmf-zarr's NWBZarrIO "
+            "reads it, pynwb's NWBHDF5IO exports it)."
+        )
     if path.is_dir():
         raise NgbError(f"{path} is a folder; name one of the {kind} files in it.")
     if not path.exists():
@@ -229,9 +250,9 @@ def _check_generation(h5: h5py.File, name: str) -> None:
     raise CorruptFileError(f"{name} is HDF5 but not NWB: it states no nwb_version.")
 
 
-def check_heaps(path: Path, bulk: Sequence[tuple[int, int]]) -> None:
+def check_heaps(path: Path) -> None:
     """Raise if a file has a heap on which the HDF5 library would loop forever."""
-    place = broken_heap(path, bulk)
+    place = broken_heap(path)
     if place is not None:
         raise CorruptFileError(
             f"{path.name} is damaged and cannot be read (its text heap at byte {place} is broken); "

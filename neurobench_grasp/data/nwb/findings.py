@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
+
+from neurobench_grasp.contract import Bools, Ints, TrialTable, Units
 
 Severity = Literal["error", "warning", "info"]
 
@@ -68,3 +73,20 @@ class Report:
     def notes(self) -> tuple[str, ...]:
         """Warnings and changes as text, for :class:`~neurobench_grasp.contract.Session`."""
         return tuple(str(f) for f in self.findings if f.severity == "warning" or f in self.changes)
+
+
+def named_units(units: Units, which: Sequence[int] | Ints) -> str:
+    """Count and name some units by their numbers."""
+    names = [units.ids[int(i)] for i in which]
+    return f"{len(names)} of {len(units)} units ({some(names)})"
+
+
+def named_trials(trials: TrialTable, which: Bools) -> str:
+    """Count and name some trials."""
+    names = [trials.ids[int(i)] for i in np.flatnonzero(which)]
+    return f"{len(names)} of {len(trials)} trials ({some(names)})"
+
+
+def some(names: Sequence[str]) -> str:
+    """List the first of some names."""
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

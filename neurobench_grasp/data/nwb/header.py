@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from neurobench_grasp.contract import DEFAULT_BODY, Window
+from neurobench_grasp.contract import DEFAULT_BODY, Endpoint, Window
 from neurobench_grasp.data.nwb.file import NwbFile
 from neurobench_grasp.errors import CorruptFileError
+from neurobench_grasp.formats import parse_json
 
 CANONICAL = "ngb-grasp-1"
 HEADER_NAME = "neurobench_grasp"
@@ -34,6 +36,8 @@ class FileHeader:
     joint_map : mapping of str to tuple
     body : str
         Left out of the JSON where it is the default, like in files that are older than this field.
+    endpoint : Endpoint, optional
+        Left out of the JSON where there is none.
     """
 
     layout: str
@@ -43,6 +47,7 @@ class FileHeader:
     window: Window
     joint_map: Mapping[str, tuple[str, float, float]]
     body: str = DEFAULT_BODY
+    endpoint: Endpoint | None = None
 
     @property
     def synthetic(self) -> bool:
@@ -59,6 +64,8 @@ class FileHeader:
         content = asdict(self)
         if self.body == DEFAULT_BODY:
             del content["body"]
+        if self.endpoint is None:
+            del content["endpoint"]
         return json.dumps(content, sort_keys=True)
 
 
@@ -75,10 +82,11 @@ def read_header(nwb: NwbFile) -> FileHeader | None:
     if not text and not identifier.startswith(f"{CANONICAL}:"):
         return None
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         window = content["window"] | {"signal_lags": tuple(content["window"]["signal_lags"])}
         joints = {column: tuple(joint) for column, joint in content["joint_map"].items()}
-        header = FileHeader(**content | {"window": Window(**window), "joint_map": joints})
+        made = {"window": Window(**window), "joint_map": joints, "endpoint": _endpoint(content)}
+        header = FileHeader(**content | made)
     except (ValueError, KeyError, TypeError, AttributeError):
         header = None
     if header is None or header.identifier != identifier or header.to_json() != text:
@@ -87,3 +95,11 @@ def read_header(nwb: NwbFile) -> FileHeader | None:
             "match; copy or download it again."
         )
     return header
+
+
+def _endpoint(content: Mapping[str, Any]) -> Endpoint | None:
+    found = content.get("endpoint")
+    if found is None:
+        return None
+    origin = found["origin"] if found["origin"] is None else tuple(found["origin"])
+    return Endpoint(**found | {"axes": tuple(found["axes"]), "origin": origin})

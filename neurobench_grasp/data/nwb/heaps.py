@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SIGNATURE = b"GCOL\x01"
@@ -19,39 +18,18 @@ OBJECT = struct.Struct("<HH4xQ")
 SMALLEST = 4096
 
 
-def broken_heap(path: Path, bulk: Sequence[tuple[int, int]]) -> int | None:
-    """Return the address of the first heap that cannot be walked to its end.
+def broken_heap(path: Path) -> int | None:
+    """Return the address of the first heap that cannot be walked to its end; ``None`` if all are valid.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-    bulk : sequence of (int, int)
-        Byte ranges, start and stop, of plain data, which are not searched.
-
-    Returns
-    -------
-    int or None
-        ``None`` if all heaps are valid.
+    Heaps are searched everywhere, since a pointer may lead to one inside the data of a dataset.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for start, stop in _gaps(bulk, len(content)):
-            place = content.find(SIGNATURE, start, stop)
-            while place >= 0:
-                if not _is_valid(content, place):
-                    return place
-                place = content.find(SIGNATURE, place + 1, stop)
+        place = content.find(SIGNATURE)
+        while place >= 0:
+            if not _is_valid(content, place):
+                return place
+            place = content.find(SIGNATURE, place + 1)
     return None
-
-
-def _gaps(bulk: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
-    """Yield the gaps between the ranges."""
-    done = 0
-    for start, stop in sorted(bulk):
-        if start > done:
-            yield done, min(start, size)
-        done = max(done, stop)
-    if done < size:
-        yield done, size
 
 
 def _is_valid(content: mmap.mmap, place: int) -> bool:

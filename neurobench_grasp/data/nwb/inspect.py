@@ -13,12 +13,11 @@ from neurobench_grasp.contract import TARGET_ROLES, Floats, Ints, TrialTable, Un
 from neurobench_grasp.data.nwb.file import NwbFile, open_nwb
 from neurobench_grasp.data.nwb.findings import Report
 from neurobench_grasp.data.nwb.header import CANONICAL, FileHeader, read_header
-from neurobench_grasp.data.nwb.layout import Layout, UnitsLayout, layouts, load_layout
+from neurobench_grasp.data.nwb.layout import Layout, UnitsLayout, layouts, load_layout, posture_source
 from neurobench_grasp.data.nwb.locate import (
     Fit,
     choose_layout,
     fit,
-    locate_signals,
     locate_units,
     nearest_first,
     units_tables,
@@ -114,7 +113,7 @@ class Inspection:
     n_trials : int or None
         Trials that the layout uses; ``None`` if no layout fits.
     conditions : mapping of str to int, or None
-        Trials of each condition.
+        Trials of each condition; ``None`` also for a remote file whose conditions follow from its signals.
     events : tuple of EventSummary
         Events of those trials.
     tables : tuple of TableSummary
@@ -149,23 +148,7 @@ class Inspection:
 
 
 def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None) -> Inspection:
-    """Report what is inside an NWB file, even where no layout fits.
-
-    Parameters
-    ----------
-    path : path-like
-    layout : str or path, optional
-        As for :func:`~neurobench_grasp.data.load_session`.
-
-    Returns
-    -------
-    Inspection
-
-    Raises
-    ------
-    UnsafeFileError, CorruptFileError
-        If the file cannot be opened at all.
-    """
+    """Inspect a file in this process; as :func:`neurobench_grasp.data.inspect_file`."""
     with open_nwb(path) as nwb:
         return inspect_open(nwb, str(path), Path(path).stat().st_size, layout)
 
@@ -177,7 +160,8 @@ def inspect_open(nwb: NwbFile, path: str, size: int, layout: str | Path | None =
     chosen = _fitting(nwb, layout, header)
     looked_for = chosen.layout if chosen else load_layout(layout or CANONICAL)
     found, units = _units(nwb, looked_for, header)
-    trials = _trials(Reader(nwb, chosen, header)) if chosen else None
+    reader = Reader(nwb, chosen, header) if chosen else None
+    trials = _trials(reader) if reader else None
     return Inspection(
         path=path,
         size=size,
@@ -195,37 +179,28 @@ def inspect_open(nwb: NwbFile, path: str, size: int, layout: str | Path | None =
         n_units=sum(len(areas) for areas, _ in units),
         areas=tuple(summary for areas, rates in units for summary in _areas(areas, rates)),
         n_trials=None if trials is None else len(trials),
-        conditions=None if trials is None else dict(sorted(Counter(trials.condition).items())),
+        conditions=None
+        if trials is None or "" in trials.condition
+        else dict(sorted(Counter(trials.condition).items())),
         events=() if trials is None else tuple(_event(e, t) for e, t in trials.events.items()),
         tables=_tables(nwb),
         signals=_signals(nwb),
-        scores=_scores(nwb, chosen.layout if chosen else None, sum(len(areas) for areas, _ in units)),
+        scores=_scores(reader, sum(len(areas) for areas, _ in units)),
     )
 
 
-def _scores(nwb: NwbFile, layout: Layout | None, n_units: int) -> dict[str, str]:
+def _scores(reader: Reader | None, n_units: int) -> dict[str, str]:
     """Return by which protocols the file can be scored, and why not by the others."""
-    if layout is None:
+    if reader is None:
         return dict.fromkeys(("encoding", "tracking", "brain-control"), "no layout fits")
     units = "yes" if n_units else "it contains no units"
-    hand = _hand(nwb, layout)
-    found = [s for s in layout.signals if locate_signals(nwb, s)]
-    if n_units and all(s.role in TARGET_ROLES for s in found):
-        contains = "no behaviour but EMG, which no model may see" if found else "no behaviour"
+    roles = {signal.name: reader.role(signal, path) for signal, path in reader.located_signals()}
+    hand = posture_source(reader.layout, roles, reader.body, reader.endpoint)
+    if n_units and all(role in TARGET_ROLES for role in roles.values()):
+        contains = "no behaviour but EMG, which no model may see" if roles else "no behaviour"
         units = f"with activations of your own only, because it contains {contains}"
     both = hand.partition(":")[0] if n_units or not hand.startswith("yes") else units
     return {"encoding": units, "tracking": hand, "brain-control": both}
-
-
-def _hand(nwb: NwbFile, layout: Layout) -> str:
-    """Return whether hand postures are available, and how."""
-    there = {s.name for s in layout.signals if locate_signals(nwb, s)}
-    if any(part.signal in there for part in layout.posture):
-        drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in layout.posture)
-        return f"yes, as a partial posture: {drives}"
-    if not any(s.role == "joint_angle" and s.name in there for s in layout.signals):
-        return "no joint angles of a body were recorded"
-    return "yes" if layout.joint_map != {} else "its joint angles are not mapped to a body"
 
 
 def _fits(nwb: NwbFile, wanted: str | Path | None, header: FileHeader | None) -> list[Fit]:
@@ -253,7 +228,7 @@ def _units(
     if nwb.remote:
         summaries = (units_without_spikes(reader, where, path) for where, path in places)
         return tuple(path for _, path in places), [s for s in summaries if s is not None]
-    read = (reader.units_at(where, path) for where, path in places)
+    read = (reader.neurons.units(where, path) for where, path in places)
     return tuple(path for _, path in places), [(u.areas, _rates(u)) for u in read if u is not None]
 
 
@@ -282,11 +257,13 @@ def _rates(units: Units) -> Floats:
 
 
 def _trials(reader: Reader) -> TrialTable | None:
-    """Read the trials; signals only to detect events, and not in a remote file."""
-    trials = reader.trials()
-    if trials is None or reader.layout.trials.detect is None or reader.nwb.remote:
+    """Read the trials; signals only to detect events and directions, and not in a remote file."""
+    trials, layout = reader.trials(), reader.layout.trials
+    follows_from_signals = layout.detect is not None or layout.condition.direction is not None
+    if trials is None or not follows_from_signals or reader.nwb.remote:
         return trials
-    return reader.with_movements(trials, reader.signals())
+    signals = reader.signals()
+    return reader.with_directions(reader.with_movements(trials, signals), signals)
 
 
 def _tables(nwb: NwbFile) -> tuple[TableSummary, ...]:
@@ -358,7 +335,7 @@ def units_without_spikes(
     if where.kind == "counts":
         shape = nwb.shape(f"{path}/data")
         n_units = shape[1] if len(shape) > 1 else 1
-        return reader.areas(where, None, n_units), None
+        return reader.neurons.areas(where, None, n_units), None
     n_units = reader.parts.table(path)
     index, times = f"{path}/spike_times_index", f"{path}/spike_times"
     if not (nwb.has_dataset(index) and nwb.has_dataset(times)):
@@ -367,13 +344,13 @@ def units_without_spikes(
     offsets = ragged_offsets(nwb.read(index), n_units, n_spikes, index, reader.report)
     if offsets is None:
         return None
-    observed = reader.observed(path, n_units)
+    observed = reader.neurons.observed(path, n_units)
     if observed is not None:
         seconds = np.array([np.diff(spans, axis=1).sum() for spans in observed])
     else:
         seconds = np.full(n_units, _span_of_most_active(nwb, times, offsets))
     rates: Floats = np.divide(np.diff(offsets), seconds, out=np.zeros(n_units), where=seconds > 0)
-    return reader.areas(where, f"{path}/electrodes", n_units), rates
+    return reader.neurons.areas(where, path, n_units), rates
 
 
 def _span_of_most_active(nwb: NwbFile, place: str, offsets: Ints) -> float:

@@ -7,7 +7,9 @@ see ``docs/layouts.md``.
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
@@ -15,10 +17,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
-from neurobench_grasp.contract import DEFAULT_BODY, Window
-from neurobench_grasp.errors import LayoutError, NgbError, UnknownNameError
+from neurobench_grasp.contract import DEFAULT_BODY, Endpoint, Window
+from neurobench_grasp.data.labels import text_label
+from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, UnknownNameError, UnsafeFileError
+from neurobench_grasp.formats import MOST_YAML, parse_yaml, read_plain
 from neurobench_grasp.resources import resource
 
 CHOICES = {
@@ -32,6 +34,8 @@ CHOICES = {
 }
 """Fields with a fixed set of values."""
 
+LONGEST_PATTERN, MOST_REPEATS, LONGEST_NAME = 100, 3, 100
+"""Of the regular expression in ``subject``, and of the name that it is searched in."""
 POSTURE = "partial_posture"
 """Name of the signal made by a layout's ``posture``."""
 
@@ -47,10 +51,32 @@ class AreaSource:
         unit (counts).
     constant : str, optional
         The area of all units, where the file does not state it.
+    names : mapping of str to str
+        Name in the file → name of the area (``Primary motor cortex`` → ``M1``); others stay as they are.
     """
 
     electrodes: str = "location"
     constant: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class KeepLayout:
+    """What is used, trials or units: those whose ``column`` has one of ``values``, or none of ``without``."""
+
+    column: str
+    values: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    def keeps(self, label: str) -> bool:
+        """Return whether a label is one of those that are used."""
+        named = label in {text_label(value) for value in self.values or self.without}
+        return named == bool(self.values)
+
+    @property
+    def others(self) -> str:
+        """What is left out, as text."""
+        return f"not {' or '.join(self.values)}" if self.values else " or ".join(self.without)
 
 
 @dataclass(frozen=True)
@@ -69,6 +95,8 @@ class UnitsLayout:
     ids : tuple of str
         Columns that may name the units, of the units table (spikes) or the electrodes table (counts);
         the first that exists is used.
+    keep : KeepLayout, optional
+        By a column of the same table, such as the ``quality`` that a spike sorter stated.
     """
 
     kind: str
@@ -76,6 +104,7 @@ class UnitsLayout:
     bin_label: str = "start"
     area: AreaSource = AreaSource()
     ids: tuple[str, ...] = ("id",)
+    keep: KeepLayout | None = None
 
 
 @dataclass(frozen=True)
@@ -119,8 +148,37 @@ class SignalLayout:
 
 
 @dataclass(frozen=True)
+class DirectionLayout:
+    """How to label trials by the direction of a movement, in sectors of equal width.
+
+    The direction is that of the displacement of a recorded position between two events. Labels are the
+    middles of the sectors in whole degrees, counter-clockwise from the first axis.
+
+    Parameters
+    ----------
+    signal : str
+        Name of one of the layout's signals, a position.
+    axes : tuple of str
+        The two columns that span the plane.
+    start, stop : str, optional
+        Events between which the signal is displaced; by default begin and end of the trial.
+    sectors : int
+        The first one has the direction 0 in its middle.
+    least : float
+        Smallest displacement that has a direction, as a fraction of the median over trials.
+    """
+
+    signal: str
+    axes: tuple[str, str]
+    start: str | None = None
+    stop: str | None = None
+    sectors: int = 8
+    least: float = 0.25
+
+
+@dataclass(frozen=True)
 class ConditionLayout:
-    """How a trial's condition is labelled: by one of the first three fields.
+    """How a trial's condition is labelled: by one of the first four fields.
 
     Parameters
     ----------
@@ -130,31 +188,28 @@ class ConditionLayout:
         Columns whose labels are joined.
     constant : str, optional
         The condition of all trials, if the file states none; no condition can then be held out.
+    direction : DirectionLayout, optional
+        The direction of the trial's movement.
     scale : float
         Factor for numeric labels (for example, rad to degrees).
     decimals : int, optional
         Decimals of numeric labels; ``None`` writes them in full.
+    labels : mapping of str to mapping of str to str
+        Column → what replaces its labels (``0`` → ``active``); a label that is not listed stays as it is.
     """
 
     column: str | None = None
     columns: tuple[str, ...] = ()
     constant: str | None = None
+    direction: DirectionLayout | None = None
     scale: float = 1.0
     decimals: int | None = None
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def needed(self) -> tuple[str, ...]:
         """Columns that are read."""
         return (self.column,) if self.column is not None else self.columns
-
-
-@dataclass(frozen=True)
-class KeepLayout:
-    """Which trials are used: those whose ``column`` has one of ``values``, or none of ``without``."""
-
-    column: str
-    values: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -227,6 +282,9 @@ class TrialsLayout:
         block of it stay together when trials are split.
     detect : DetectLayout, optional
         Two more events, detected in a signal.
+    cut_at : str, optional
+        Column with several times in each row, such as the go cues of several reaches: each begins a trial,
+        which ends at the next one or, the last, with the row.
     event_order : tuple of str
         Expected order of events; deviating trials are reported.
     ids : tuple of str
@@ -240,6 +298,7 @@ class TrialsLayout:
     stop: str = "stop_time"
     keep: KeepLayout | None = None
     detect: DetectLayout | None = None
+    cut_at: str | None = None
     overlap: str = "error"
     block: float | None = None
     event_order: tuple[str, ...] = ()
@@ -270,9 +329,12 @@ class Layout:
     true_rates : str, optional
         Path of a TimeSeries with the generator's rates, for synthetic sessions.
     subject : str, optional
-        Regular expression with one group, the animal's name within the file's subject_id.
+        Regular expression with one group, the animal's name within the file's subject_id; see
+        :meth:`subject_in`.
     body : str
         Name of the body whose joints the joint angles are mapped to; ``ngb bodies`` lists them.
+    endpoint : Endpoint, optional
+        The signal from which the joint angles follow, where no joint of the body was recorded.
     """
 
     name: str
@@ -288,6 +350,12 @@ class Layout:
     true_rates: str | None = None
     subject: str | None = None
     body: str = DEFAULT_BODY
+    endpoint: Endpoint | None = None
+
+    def subject_in(self, name: str) -> str:
+        """Return the animal's name within the file's ``subject_id``."""
+        found = re.search(self.subject, name[:LONGEST_NAME]) if self.subject else None
+        return (found[1] if found else None) or name
 
 
 @cache
@@ -331,18 +399,43 @@ def load_layout(name_or_path: str | Path) -> Layout:
     )
 
 
+def posture_source(layout: Layout, roles: Mapping[str, str], body: str, endpoint: Endpoint | None) -> str:
+    """Return whether postures of a body are available to controllers, and from what.
+
+    Parameters
+    ----------
+    layout : Layout
+    roles : mapping of str to str
+        Signal that is there → its role.
+    body : str
+    endpoint : Endpoint, optional
+        Both as the layout names them, or the header of a file.
+
+    Returns
+    -------
+    str
+        ``yes``, perhaps with a colon and more; otherwise the reason.
+    """
+    if any(part.signal in roles for part in layout.posture):
+        drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in layout.posture)
+        return f"yes, as a partial posture: {drives}"
+    if endpoint is not None and endpoint.signal in roles:
+        return f"yes, with the body {body}: its posture follows from {endpoint.signal}"
+    if "joint_angle" not in roles.values():
+        return "no joint angles of a body were recorded"
+    return "yes" if layout.joint_map != {} else "its joint angles are not mapped to a body"
+
+
 def _from_file(path: Path) -> Layout:
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NgbError(f"There is no layout file {path}.") from None
-    except (OSError, UnicodeDecodeError) as cause:
-        raise LayoutError(f"The layout file {path} cannot be read ({cause}).") from cause
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as cause:
-        reason = " ".join(str(cause).split())
-        raise LayoutError(f"The layout file {path} is not valid YAML ({reason}).") from cause
+        target = Path(os.path.realpath(path))  # the user's own, so it may be behind a link
+        content = parse_yaml(read_plain(target, MOST_YAML, advice="check its permissions"))
+    except (CorruptFileError, UnsafeFileError) as cause:
+        if not path.exists():
+            raise NgbError(f"There is no layout file {path}.") from None
+        raise LayoutError(f"The layout file {path} cannot be read: {cause}") from cause
+    except ValueError as cause:
+        raise LayoutError(f"The layout file {path} is not valid YAML ({cause}).") from cause
     layout: Layout = _Builder(path.name).build(Layout, content, "")
     _check(layout, path.name)
     return layout
@@ -355,8 +448,7 @@ def _check(layout: Layout, source: str) -> None:
 
 
 def _event_faults(layout: Layout) -> Iterator[str]:
-    detect = layout.trials.detect
-    events = {*layout.trials.events, *((detect.start, detect.stop) if detect else ())}
+    detect, events = layout.trials.detect, _defined_events(layout)
     named = [layout.window.start_event, layout.window.stop_event, *layout.trials.event_order]
     for event in named:
         if event not in events and "*" not in events:
@@ -369,17 +461,49 @@ def _event_faults(layout: Layout) -> Iterator[str]:
         )
 
 
+def _defined_events(layout: Layout) -> set[str]:
+    detect = layout.trials.detect
+    return {*layout.trials.events, *((detect.start, detect.stop) if detect else ())}
+
+
 def _trial_faults(layout: Layout) -> Iterator[str]:
     trials, condition = layout.trials, layout.trials.condition
-    given = [condition.column is not None, bool(condition.columns), condition.constant is not None]
-    if sum(given) != 1:
-        yield "is wrong at trials.condition: expected one of column, columns and constant"
+    one_of = (condition.column, condition.columns or None, condition.constant, condition.direction)
+    if sum(given is not None for given in one_of) != 1:
+        yield "is wrong at trials.condition: expected one of column, columns, constant and direction"
     if condition.constant is not None and not condition.constant.strip():
         yield "is wrong at trials.condition.constant: expected a label"
-    if trials.keep and bool(trials.keep.values) == bool(trials.keep.without):
-        yield "is wrong at trials.keep: expected either values or without"
+    for column in condition.labels:
+        if column not in condition.needed:
+            yield f"is wrong at trials.condition.labels: {column!r} is not one of the condition's columns"
+    yield from _direction_faults(layout)
+    rules = [
+        ("trials.keep", trials.keep),
+        *((f"units[{i}].keep", u.keep) for i, u in enumerate(layout.units)),
+    ]
+    for place, rule in rules:
+        if rule and bool(rule.values) == bool(rule.without):
+            yield f"is wrong at {place}: expected either values or without"
     if trials.block is not None and not 0 < trials.block < float("inf"):
         yield f"is wrong at trials.block: expected seconds above 0, not {trials.block}"
+
+
+def _direction_faults(layout: Layout) -> Iterator[str]:
+    direction = layout.trials.condition.direction
+    if direction is None:
+        return
+    place = "is wrong at trials.condition.direction"
+    signals = {s.name: s for s in layout.signals if not s.optional}
+    if direction.signal not in signals:
+        yield f"{place}.signal: {direction.signal!r} is not one of its required signals"
+    elif missing := sorted(set(direction.axes) - set(signals[direction.signal].columns or direction.axes)):
+        yield f"{place}.axes: {missing[0]!r} is not a column of {direction.signal}"
+    events = _defined_events(layout)
+    for event in (direction.start, direction.stop):
+        if event is not None and event not in events and "*" not in events:
+            yield f"{place}: {event!r} is not one of the events that its trials define"
+    if direction.sectors < 2 or not 0 <= direction.least < float("inf"):
+        yield f"{place}: expected at least 2 sectors, and a least displacement of 0 or more"
 
 
 def _signal_faults(layout: Layout) -> Iterator[str]:
@@ -399,14 +523,43 @@ def _signal_faults(layout: Layout) -> Iterator[str]:
         yield f"is wrong at posture: the joint {joint!r} is driven twice"
     if driven and (POSTURE in signals or any(s.role == "joint_angle" for s in layout.signals)):
         yield "is wrong at posture: the layout already has joint angles"
-    if layout.subject is not None and not _has_one_group(layout.subject):
-        yield f"is wrong at subject: {layout.subject!r} is not a regular expression with one group"
+    yield from _endpoint_faults(layout)
+    if layout.subject is not None and not _is_plain(layout.subject):
+        yield (
+            f"is wrong at subject: {layout.subject!r:.60} is not a regular expression with one group that is "
+            f"not repeated, at most {MOST_REPEATS} repetitions and {LONGEST_PATTERN} characters"
+        )
 
 
-def _has_one_group(pattern: str) -> bool:
+def _endpoint_faults(layout: Layout) -> Iterator[str]:
+    endpoint, signals = layout.endpoint, {s.name: s for s in layout.signals}
+    if endpoint is None:
+        return
+    if layout.posture:
+        yield "is wrong at endpoint: the layout already has a posture"
+    if endpoint.signal not in signals:
+        yield f"is wrong at endpoint.signal: {endpoint.signal!r} is not one of its signals"
+    elif (columns := signals[endpoint.signal].columns) and not set(endpoint.columns) <= set(columns):
+        missing = next(column for column in endpoint.columns if column not in columns)
+        yield f"is wrong at endpoint.axes: {missing!r} is not a column of {endpoint.signal}"
+    if not 0 < endpoint.scale < float("inf"):
+        yield f"is wrong at endpoint.scale: expected metres per unit above 0, not {endpoint.scale}"
+    if endpoint.origin is not None and len(endpoint.origin) != len(endpoint.axes):
+        yield "is wrong at endpoint.origin: expected a value for each of the axes"
+
+
+def _is_plain(pattern: str) -> bool:
+    """Whether a regular expression has one group and never takes long: no repeated group, few repetitions."""
+    if re.search(r"\(\?[^:]", pattern):  # flags, comments, look-around
+        return False
+    bare = re.sub(r"\\.|\[\^?\]?[^\]]*\]", "x", pattern, flags=re.DOTALL)
+    repeats = len(re.findall(r"[*+{]|(?<!\()\?", bare))
+    if len(pattern) > LONGEST_PATTERN or repeats > MOST_REPEATS or re.search(r"\)[*+?{]", bare):
+        return False
     try:
-        return re.compile(pattern).groups == 1
-    except re.error:
+        with warnings.catch_warnings(action="error"):  # of sets that other versions of Python read otherwise
+            return re.compile(pattern).groups == 1
+    except (re.error, OverflowError, RecursionError, FutureWarning, DeprecationWarning):
         return False
 
 
@@ -418,7 +571,7 @@ class _Builder:
 
     def refuse(self, where: str, problem: str) -> LayoutError:
         return LayoutError(
-            f"The layout file {self.source} is wrong at {where or 'its top level'}: {problem}."
+            f"The layout file {self.source} is wrong at {where[:200] or 'its top level'}: {problem:.300}."
         )
 
     def build(self, cls: type, value: Any, where: str) -> Any:

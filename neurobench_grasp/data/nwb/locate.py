@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from neurobench_grasp.contract import Window
 from neurobench_grasp.data.nwb.file import NwbFile
+from neurobench_grasp.data.nwb.findings import Report
 from neurobench_grasp.data.nwb.header import CANONICAL, FileHeader
 from neurobench_grasp.data.nwb.layout import Layout, SignalLayout, UnitsLayout, layouts, load_layout
+from neurobench_grasp.data.nwb.series import Parts
 from neurobench_grasp.errors import LayoutError
+
+ELECTRODES = "general/extracellular_ephys/electrodes"
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def fit(nwb: NwbFile, layout: Layout, header: FileHeader | None = None) -> Fit:
     search.units(layout)
     search.trials(layout, window)
     for signal in layout.signals:
-        search.signal(signal)
+        search.signal(layout, signal)
     return Fit(layout, window, frozenset(search.found), tuple(search.missing))
 
 
@@ -191,9 +196,11 @@ class _Search:
         units, path = located
         if units.kind == "counts":
             self.found.add(path)
-            return
-        for column in ("spike_times", "spike_times_index"):
-            self.column(path, column, "units")
+        else:
+            for column in ("spike_times", "spike_times_index"):
+                self.column(path, column, "units")
+        if units.keep:
+            self.column(ELECTRODES if units.kind == "counts" else path, units.keep.column, "units")
 
     def trials(self, layout: Layout, window: Window) -> None:
         trials = layout.trials
@@ -206,8 +213,8 @@ class _Search:
         if "*" in trials.events:
             names = (window.start_event, window.stop_event)
             columns |= {trials.events.get(e, trials.events["*"].replace("*", e)) for e in names}
-        if trials.keep:
-            columns.add(trials.keep.column)
+        columns |= {trials.keep.column} if trials.keep else set()
+        columns |= {trials.cut_at} if trials.cut_at else set()
         for column in sorted(columns):
             self.column(path, column, "trials")
 
@@ -219,9 +226,10 @@ class _Search:
             spellings = [c.strip() for c in column.split("|")]
             alternatives = " or ".join(map(repr, spellings))
             looked_for = [f"{table}/{c}" for c in spellings]
-            self.lack(f"the {what} column {alternatives}", looked_for, self.nwb.members(table))
+            by_name = sorted(self.nwb.members(table), key=lambda m: -nearness(m, spellings[0]))
+            self.lack(f"the {what} column {alternatives}", looked_for, by_name)
 
-    def signal(self, signal: SignalLayout) -> None:
+    def signal(self, layout: Layout, signal: SignalLayout) -> None:
         located = locate_signals(self.nwb, signal)
         if signal.container == "separate_timeseries":
             self.found.update(*(separate_series(self.nwb, signal, folder) for folder in located))
@@ -229,6 +237,18 @@ class _Search:
             self.found.update(located)
         if not located and not signal.optional:
             self.lack(f"the signal {signal.name!r}", signal.paths, self.around(signal.paths[0]))
+        for path in located if signal.role == "joint_angle" else ():
+            self.joints(layout, signal, path)
+
+    def joints(self, layout: Layout, signal: SignalLayout, path: str) -> None:
+        """Look for the columns of the joint map: without them the angles are another laboratory's."""
+        shape = self.nwb.shape(f"{path}/data") if self.nwb.has_dataset(f"{path}/data") else ()
+        if signal.columns or not layout.joint_map or len(shape) != 2:
+            return
+        columns = Parts(self.nwb, Report()).column_names(path, shape[1])
+        absent = [column for column in layout.joint_map if column not in columns]
+        if absent:
+            self.lack(f"the column {absent[0]!r} of {signal.name}", [path], columns)
 
     def around(self, path: str) -> list[str]:
         """List the members of the nearest existing group above a path."""
@@ -238,6 +258,11 @@ class _Search:
         if not parent:
             return []
         return [f"{parent}/{m}" for m in self.nwb.members(parent)] or [f"an empty {parent}"]
+
+
+def nearness(name: str, wanted: str) -> float:
+    """Return how alike two names are, 0 … 1."""
+    return difflib.SequenceMatcher(None, name, wanted).ratio()
 
 
 def _lacks(fit: Fit) -> str:

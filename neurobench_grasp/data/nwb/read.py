@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,18 +13,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.contract import Floats, Ragged, Session, Signal, TrialTable, Units
+from neurobench_grasp.contract import (
+    Bools,
+    Endpoint,
+    Floats,
+    Ints,
+    Session,
+    Signal,
+    TrialTable,
+    Units,
+)
 from neurobench_grasp.data.digest import Hashes, session_digest
+from neurobench_grasp.data.labels import is_angle, label_of, text_label
 from neurobench_grasp.data.nwb import validate as checks
+from neurobench_grasp.data.nwb.clocks import check_clocks
 from neurobench_grasp.data.nwb.detection import detect_movements
 from neurobench_grasp.data.nwb.file import NwbFile, open_nwb
-from neurobench_grasp.data.nwb.findings import Finding, Report
+from neurobench_grasp.data.nwb.findings import Finding, Report, named_trials
 from neurobench_grasp.data.nwb.header import FileHeader, read_header
 from neurobench_grasp.data.nwb.layout import (
     POSTURE,
     ConditionLayout,
     SignalLayout,
-    UnitsLayout,
     layouts,
     load_layout,
 )
@@ -39,12 +49,14 @@ from neurobench_grasp.data.nwb.locate import (
     nearest_first,
     separate_series,
 )
+from neurobench_grasp.data.nwb.reaches import cut_trials, label_directions
 from neurobench_grasp.data.nwb.series import Parts
+from neurobench_grasp.data.nwb.units import UnitsReader
 from neurobench_grasp.errors import CorruptFileError, LayoutError
 
-ELECTRODES = "general/extracellular_ephys/electrodes"
 RADIANS = ("rad", "radian", "radians")
 DEGREES = ("deg", "degree", "degrees", "°")
+INVALID = "intervals/invalid_times"
 JOINT = " / "
 """Separator between the parts of a label."""
 
@@ -54,29 +66,7 @@ NEWEST = (2, 11)
 
 
 def load_session(path: str | os.PathLike[str], layout: str | Path | None = None) -> Session:
-    """Read a recording session: scan the file, read it by a layout, validate it.
-
-    Parameters
-    ----------
-    path : path-like
-        An NWB 2 file.
-    layout : str or path, optional
-        Name of a shipped layout or path of a YAML file; ``None``: the one that fits best.
-
-    Returns
-    -------
-    Session
-        Entirely in memory; corrections and warnings are in its ``notes``.
-
-    Raises
-    ------
-    UnsafeFileError
-        If the scan refuses the file; no data was read.
-    CorruptFileError
-        If it is damaged, or validation finds errors.
-    LayoutError
-        If the layout does not fit, or none does, or two fit equally well.
-    """
+    """Read a session in this process; as :func:`neurobench_grasp.data.load_session`."""
     with open_nwb(path) as nwb:
         header = read_header(nwb)
         reader = Reader(nwb, choose_layout(nwb, layout, header), header)
@@ -92,24 +82,7 @@ def load_session(path: str | os.PathLike[str], layout: str | Path | None = None)
 
 
 def validate_file(path: str | os.PathLike[str], layout: str | Path | None = None) -> tuple[Finding, ...]:
-    """List everything that is wrong or unusual in a file.
-
-    Parameters
-    ----------
-    path : path-like
-    layout : str or path, optional
-        As for :func:`load_session`; where none fits, the message lists what the best one lacks.
-
-    Returns
-    -------
-    tuple of Finding
-        Errors first.
-
-    Raises
-    ------
-    UnsafeFileError, CorruptFileError
-        If the file cannot be opened at all.
-    """
+    """List the findings on a file in this process; as :func:`neurobench_grasp.data.validate_file`."""
     with open_nwb(path) as nwb:
         header = read_header(nwb)
         chosen = _layout_to_validate(nwb, layout, header)
@@ -141,6 +114,7 @@ class Reader:
         self.header = header if header and header.layout == chosen.layout.name else None
         self.report = Report()
         self.parts = Parts(nwb, self.report)
+        self.neurons = UnitsReader(self.parts)
         self.hashes = Hashes()
 
     def session(self) -> Session | None:
@@ -157,8 +131,8 @@ class Reader:
         trials = self.trials()
         signals = self.signals()
         if units is None or trials is None or not self.complete or self.report.errors:
-            return None
-        trials = self.with_movements(trials, signals)
+            return None  # each with a finding, or a part that the layout lacks
+        trials = self.with_directions(self.with_movements(trials, signals), signals)
         signals |= self.posture(signals)
         joints = [c for s in signals.values() if s.role == "joint_angle" for c in s.columns]
         joint_map = self.layout.joint_map
@@ -176,9 +150,10 @@ class Reader:
             window=self.window,
             joint_map=joint_map,
             true_rates=self.true_rates(),
-            body=self.header.body if self.header else self.layout.body,
+            body=self.body,
+            endpoint=self.endpoint,
         )
-        checks.check_session(session, self.report)
+        session = check_clocks(session, self.report)
         session = replace(session, sha256=session_digest(session, self.hashes))
         if self.header and self.header.digest != session.sha256:
             self.report.error(
@@ -186,11 +161,19 @@ class Reader:
             )
         return replace(session, notes=self.report.notes)
 
+    @property
+    def body(self) -> str:
+        """Body of the joint angles, by the file's header, if it has one, else by the layout."""
+        return self.header.body if self.header else self.layout.body
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Signal from which the joint angles follow, if any."""
+        return self.header.endpoint if self.header else self.layout.endpoint
+
     def subject(self) -> str:
         """Return the animal's name, extracted as the layout prescribes."""
-        name = self.nwb.text("general/subject/subject_id") or "unknown"
-        found = re.search(self.layout.subject, name) if self.layout.subject else None
-        return (found[1] if found else None) or name
+        return self.layout.subject_in(self.nwb.text("general/subject/subject_id") or "unknown")
 
     def metadata(self) -> None:
         """Report a newer NWB version, missing metadata, and notes of the file's author."""
@@ -213,118 +196,7 @@ class Reader:
         located = locate_units(self.nwb, self.layout)
         if located is None:
             return NO_UNITS if not self.layout.units or self.layout.units_optional else None
-        return self.units_at(*located)
-
-    def units_at(self, units: UnitsLayout, path: str) -> Units | None:
-        """Read the units at one path."""
-        return self.spikes(units, path) if units.kind == "spikes" else self.counts(units, path)
-
-    def spikes(self, layout: UnitsLayout, path: str) -> Units | None:
-        """Read a units table."""
-        n_units = self.parts.table(path)
-        ids = self.parts.names(path, layout.ids, n_units)
-        if not self.nwb.has_dataset(f"{path}/spike_times_index"):
-            return None
-        times = self.parts.numbers(f"{path}/spike_times")
-        if times is None or times.ndim != 1:
-            return None
-        index = self.nwb.read(f"{path}/spike_times_index")
-        offsets = checks.ragged_offsets(index, n_units, len(times), f"{path}/spike_times_index", self.report)
-        if offsets is None:
-            return None
-        areas = self.areas(layout, f"{path}/electrodes", n_units)
-        units = Units(
-            ids, areas, spike_times=times, spike_offsets=offsets, observed=self.observed(path, n_units)
-        )
-        return checks.check_spikes(units, path, self.report)
-
-    def observed(self, path: str, n_units: int) -> Ragged | None:
-        """Read when each unit was observed; ``None`` if the file does not state it."""
-        place = f"{path}/obs_intervals"
-        if not self.nwb.has_dataset(place):
-            return None
-        bounds = self.parts.numbers(place)
-        if bounds is None or bounds.ndim != 2 or bounds.shape[1] != 2:
-            self.report.error(place, "expected intervals of two columns, start and stop")
-            return None
-        if not self.nwb.has_dataset(f"{place}_index"):
-            self.report.error(f"{place}_index", "it is missing, so the intervals belong to no unit")
-            return None
-        index = self.nwb.read(f"{place}_index")
-        offsets = checks.ragged_offsets(index, n_units, len(bounds), f"{place}_index", self.report)
-        return None if offsets is None else Ragged(bounds, offsets)
-
-    def counts(self, layout: UnitsLayout, path: str) -> Units | None:
-        """Read counts in bins."""
-        series = self.parts.series(path, None)
-        if series is None:
-            return None
-        values, times, _ = series
-        if len(times) < 2:
-            self.report.error(path, f"{len(times)} bins are too few")
-            return None
-        whole = (
-            np.isfinite(values).all() and not (values < 0).any() and bool((values == np.rint(values)).all())
-        )
-        if not whole:
-            self.report.error(f"{path}/data", "counts must be non-negative whole numbers")
-            return None
-        if not np.isfinite(times).all():
-            self.report.error(f"{path}/timestamps", "some bin times are NaN or infinite")
-            return None
-        width = checks.bin_width(times)
-        n_units = values.shape[1]
-        units = Units(
-            self.parts.names(ELECTRODES, layout.ids, n_units),
-            self.areas(layout, None, n_units),
-            counts=values.astype(np.int32),
-            count_times=times - {"start": 0.0, "center": 0.5, "end": 1.0}[layout.bin_label] * width,
-            bin_width=width,
-        )
-        return checks.check_counts(units, path, self.report)
-
-    def areas(self, layout: UnitsLayout, region: str | None, n_units: int) -> tuple[str, ...]:
-        """Return the area of each unit: from its first electrode, or row by row if ``region`` is ``None``."""
-        unknown = ("unknown",) * n_units
-        if layout.area.constant is not None:
-            return (layout.area.constant,) * n_units
-        place = f"{ELECTRODES}/{layout.area.electrodes}"
-        if not self.nwb.has_dataset(place) or (region and not self.nwb.has_dataset(region)):
-            self.report.info(region or place, "it is missing, so the areas of the units are unknown")
-            return unknown
-        labels = self.nwb.read(place)
-        rows: NDArray[Any] | None = (
-            np.arange(n_units) if region is None else self.electrode_rows(region, n_units)
-        )
-        if rows is None:
-            return unknown
-        if region is None and len(labels) != n_units:
-            self.report.error(place, f"{len(labels)} electrodes do not match {n_units} columns of counts")
-            return unknown
-        if len(rows) and rows.max(initial=-1) >= len(labels):
-            self.report.error(region or place, f"it names electrode row {rows.max()} of {len(labels)}")
-            return unknown
-        return tuple(str(labels[r]).strip() or "unknown" if r >= 0 else "unknown" for r in rows)
-
-    def electrode_rows(self, region: str, n_units: int) -> NDArray[Any] | None:
-        """Return the row of each unit's first electrode, -1 for none."""
-        rows = self.nwb.read(region)
-        if rows.dtype.kind not in "iu" or rows.ndim != 1:
-            self.report.error(region, f"expected row numbers, not {rows.dtype}")
-            return None
-        if not self.nwb.has_dataset(f"{region}_index"):
-            if len(rows) == n_units:
-                return rows.astype(np.int64)
-            self.report.error(
-                region, f"{len(rows)} electrodes for {n_units} units, and no index that sorts them"
-            )
-            return None
-        index = self.nwb.read(f"{region}_index")
-        offsets = checks.ragged_offsets(index, n_units, len(rows), f"{region}_index", self.report)
-        if offsets is None:
-            return None
-        padded = np.append(rows.astype(np.int64), -1)
-        return np.where(np.diff(offsets) > 0, padded[offsets[:-1]], -1)
+        return self.neurons.units(*located)
 
     # -- trials --------------------------------------------------------------------------------------
 
@@ -349,8 +221,24 @@ class Reader:
             events={e: t for e, t in events.items() if t is not None},
             group=() if layout.block is None else _blocks(np.asarray(bounds[0]), layout.block),
         )
-        table = self.kept(path, table)
-        return checks.check_trials(table, path, layout.overlap, layout.event_order, self.report)
+        rows = self.kept(path, table)
+        table = self.cut(path, table.select(rows), rows, n_trials)
+        table = checks.check_trials(table, path, layout.overlap, layout.event_order, self.report)
+        checks.check_conditions(table.condition, path, self.report, angles=is_angle(layout.condition.scale))
+        return self.valid(table)
+
+    def valid(self, trials: TrialTable) -> TrialTable:
+        """Leave out trials that meet the file's ``invalid_times``."""
+        n_rows = self.parts.table(INVALID) if self.nwb.has_group(INVALID) else 0
+        start, stop = (self.parts.column(INVALID, c, n_rows) for c in ("start_time", "stop_time"))
+        if start is None or stop is None:
+            return trials
+        met = (trials.start[:, None] < np.nan_to_num(stop, nan=np.inf)) & (trials.stop[:, None] > start)
+        invalid: Bools = np.asarray(met.any(axis=1))
+        if invalid.any():
+            which = named_trials(trials, invalid)
+            self.report.changed(INVALID, f"{which} meet times that the file marks so, and were left out")
+        return trials.select(np.flatnonzero(~invalid))
 
     def times(self, path: str, column: str, n_trials: int) -> Floats | None:
         """Read a column of times, in any of its spellings."""
@@ -368,29 +256,56 @@ class Reader:
                     events.setdefault(column[len(prefix) : len(column) - len(suffix)], column)
         return events
 
-    def kept(self, path: str, table: TrialTable) -> TrialTable:
-        """Drop trials with other outcomes, and those without a label."""
+    def kept(self, path: str, table: TrialTable) -> Ints:
+        """Return the rows of the trials to use: not those with other outcomes, or without a label."""
         keep = np.ones(len(table), bool)
         rule = self.layout.trials.keep
         found = self.labels(path, rule.column, ConditionLayout(), len(table)) if rule else None
         if rule is not None and found is not None:
-            keep = np.isin(found, rule.values) if rule.values else ~np.isin(found, rule.without)
+            keep = np.array([rule.keeps(label) for label in found], dtype=bool)
             if not keep.all():
-                wrong = f"not {' or '.join(rule.values)}" if rule.values else " or ".join(rule.without)
                 place = f"{path}/{locate_column(self.nwb, path, rule.column)}"
                 self.report.changed(
-                    place, f"{(~keep).sum()} of {len(table)} trials are {wrong}, so left out", "info"
+                    place, f"{(~keep).sum()} of {len(table)} trials are {rule.others}, so left out", "info"
                 )
         nameless = keep & (np.array(table.condition, dtype=object) == "")
-        if nameless.any() and self.complete:
+        labelled_later = self.layout.trials.condition.direction is not None
+        if nameless.any() and self.complete and not labelled_later:
             self.report.changed(path, f"{nameless.sum()} trials without a condition label were left out")
             keep &= ~nameless
-        return table if keep.all() else _select(table, np.flatnonzero(keep))
+        return np.flatnonzero(keep)
+
+    def cut(self, path: str, table: TrialTable, rows: Ints, n_trials: int) -> TrialTable:
+        """Cut trials at the times of a column, if the layout says so; ``rows`` are theirs in the file."""
+        layout = self.layout.trials
+        if layout.cut_at is None:
+            return table
+        place = f"{path}/{locate_column(self.nwb, path, layout.cut_at)}"
+        times = (
+            self.rows_of(place, n_trials, "times for each trial", "iuf")
+            if self.nwb.has_dataset(place)
+            else None
+        )
+        if times is None:
+            return table
+        bounds = {"start": layout.start, "stop": layout.stop}
+        events = {event: b for event, column in layout.events.items() for b in bounds if column == bounds[b]}
+        cut, unusable = cut_trials(table, [times[i].astype(np.float64) for i in rows], events)
+        self.report.changed(place, f"{len(rows)} trials were cut at these times into {len(cut)}", "info")
+        if unusable:
+            self.report.changed(
+                place,
+                f"{len(unusable)} of {len(rows)} trials have no times here, or none that rise within the "
+                "trial, and were left out",
+            )
+        return cut
 
     def conditions(self, path: str, layout: ConditionLayout, n_trials: int) -> tuple[str, ...] | None:
         """Label each trial's condition; a trial that lacks a part of its label is unlabelled."""
         if layout.constant is not None:
             return (layout.constant,) * n_trials
+        if layout.direction is not None:  # follows when the signals are known
+            return None
         parts = [self.labels(path, column, layout, n_trials) for column in layout.needed]
         found = [labels for labels in parts if labels is not None]
         if len(found) < len(parts):
@@ -404,21 +319,28 @@ class Reader:
         place = f"{path}/{locate_column(self.nwb, path, column)}"
         if not self.nwb.has_dataset(place):
             return None
-        values = self.nwb.read(place)
+        rows = self.rows_of(place, n_trials, "one label per trial", "OiufbS")
+        if rows is None:
+            return None
+        names = {text_label(label): name for label, name in layout.labels.get(column, {}).items()}
+        return tuple(names.get(label, label) for label in (_joined(row, layout) for row in rows))
+
+    def rows_of(self, place: str, n_trials: int, what: str, kinds: str) -> list[NDArray[Any]] | None:
+        """Read a column with one or several values for each trial, of any of the NumPy ``kinds``."""
+        values = self.parts.column_values(place)
         ragged = self.nwb.has_dataset(f"{place}_index")
-        if values.dtype.kind not in "OiufbS" or values.ndim > 2 or (values.ndim == 2 and ragged):
-            self.report.error(place, f"expected labels of trials, not {values.dtype} of shape {values.shape}")
+        if n_trials == 1 and not ragged and values.ndim == 1:  # several values of the only trial
+            values = values[None]
+        if values.dtype.kind not in kinds or values.ndim > 2 or (values.ndim == 2 and ragged):
+            self.report.error(place, f"expected {what}, not {values.dtype} of shape {values.shape}")
             return None
         if ragged:
-            index = self.nwb.read(f"{place}_index")
-            offsets = checks.ragged_offsets(index, n_trials, len(values), f"{place}_index", self.report)
-            rows = None if offsets is None else [values[a:b] for a, b in pairwise(offsets)]
-        elif len(values) != n_trials:
-            self.report.error(place, f"expected one label per trial, not the shape {values.shape}")
-            rows = None
-        else:
-            rows = list(values if values.ndim == 2 else values[:, None])
-        return None if rows is None else tuple(_joined(row, layout) for row in rows)
+            offsets = self.parts.offsets(place, n_trials, len(values))
+            return None if offsets is None else [values[a:b] for a, b in pairwise(offsets)]
+        if len(values) != n_trials:
+            self.report.error(place, f"expected {what}, not the shape {values.shape}")
+            return None
+        return list(values if values.ndim == 2 else values[:, None])
 
     def with_movements(self, trials: TrialTable, signals: Mapping[str, Signal]) -> TrialTable:
         """Add the events that the layout detects in a signal."""
@@ -435,11 +357,57 @@ class Reader:
         )
         return replace(trials, events={**trials.events, **found})
 
+    def with_directions(self, trials: TrialTable, signals: Mapping[str, Signal]) -> TrialTable:
+        """Label trials by the direction of a movement, if the layout says so; leave out those without one."""
+        how = self.layout.trials.condition.direction
+        if how is None or how.signal not in signals:
+            return trials
+        signal = signals[how.signal]
+        absent = [axis for axis in how.axes if axis not in signal.columns]
+        if absent:
+            self.report.error(
+                how.signal,
+                f"it has no column {absent[0]!r}, of which the layout takes directions of movement",
+            )
+            return trials
+        unknown = [e for e in (how.start, how.stop) if e is not None and e not in trials.events]
+        if unknown:
+            self.report.error(
+                how.signal, f"directions of movement need the event {unknown[0]!r}, which no column has"
+            )
+            return trials
+        labels, distance = label_directions(signal, trials, how)
+        labelled = np.array([label != "" for label in labels], dtype=bool)
+        span = f"between {how.start or 'begin'} and {how.stop or 'end'}"
+        for left_out, why in (
+            (np.isnan(distance), f"is not known {span}"),
+            (~labelled & ~np.isnan(distance), f"moves less than {how.least:g} of the median distance {span}"),
+        ):
+            if left_out.any():
+                n = f"{left_out.sum()} of {len(trials)} trials"
+                self.report.changed(how.signal, f"{n} were left out, in which it {why}")
+        self.report.changed(
+            how.signal,
+            f"conditions are directions in which it moves {span}, in {how.sectors} sectors",
+            "info",
+        )
+        return replace(trials, condition=tuple(labels)).select(np.flatnonzero(labelled))
+
     # -- signals -------------------------------------------------------------------------------------
 
     def signals(self) -> dict[str, Signal]:
         """Read all signals."""
         found: dict[str, Signal] = {}
+        for layout, path in self.located_signals():
+            signal = self.signal(layout, path)
+            if signal is not None:
+                self.hashes.begin(signal.values)
+                checks.check_signal(signal, path, self.report)
+                found[layout.name] = signal
+        return found
+
+    def located_signals(self) -> Iterator[tuple[SignalLayout, str]]:
+        """Yield each signal that the file has, under the name it is read by, and its path."""
         taken: set[str] = set()
         for layout in self.layout.signals:
             for path in locate_signals(self.nwb, layout):
@@ -448,12 +416,11 @@ class Reader:
                     continue
                 if layout.container != "separate_timeseries":  # a folder may contain several such signals
                     taken.add(path)
-                signal = self.signal(replace(layout, name=name), path)
-                if signal is not None:
-                    self.hashes.begin(signal.values)
-                    checks.check_signal(signal, path, self.report)
-                    found[name] = signal
-        return found
+                yield replace(layout, name=name), path
+
+    def role(self, layout: SignalLayout, path: str) -> str:
+        """Return the role of a signal: the one in the comments of its series, or else the layout's."""
+        return self.parts.comment(path, r"role=(\w+)") or layout.role
 
     def signal(self, layout: SignalLayout, path: str) -> Signal | None:
         """Read one signal, joint angles in rad, times at the instant of each sample."""
@@ -464,11 +431,11 @@ class Reader:
         if len(columns) != values.shape[1]:
             self.report.error(path, f"{len(columns)} column names for {values.shape[1]} columns")
             return None
-        role = self.parts.comment(path, r"role=(\w+)") or layout.role
+        role = self.role(layout, path)
         if role == "joint_angle":
-            if unit.lower() in DEGREES:
+            if unit.strip().lower() in DEGREES:
                 values = np.deg2rad(values)
-            elif unit.lower() not in RADIANS:
+            elif unit.strip().lower() not in RADIANS:
                 self.report.error(f"{path}/data", f"joint angles are in {unit!r}; expected rad or degrees")
             unit = "rad"
         if layout.time_label != "sample" and len(times) > 1:
@@ -526,34 +493,10 @@ class Reader:
 
 def _joined(values: NDArray[Any], layout: ConditionLayout) -> str:
     """Return the label of one trial; empty if a part of it is missing."""
-    parts = [_label(value, layout) for value in values]
+    parts = [label_of(value, layout.scale, layout.decimals) for value in values]
     return JOINT.join(parts) if all(parts) else ""
 
 
 def _blocks(start: Floats, seconds: float) -> tuple[str, ...]:
     """Return the name of the block of the recording in which each trial starts."""
     return tuple(f"block {int(b)}" if np.isfinite(b) else "" for b in np.floor(start / seconds))
-
-
-def _label(value: Any, layout: ConditionLayout) -> str:
-    """Format a condition label: text unchanged, numbers scaled and rounded; NaN is no label."""
-    if isinstance(value, str | bytes):
-        return (value.decode() if isinstance(value, bytes) else value).strip()
-    number = float(value) * layout.scale
-    if np.isnan(number):
-        return ""
-    if layout.decimals is not None:
-        number = round(number, layout.decimals) + 0.0
-        return f"{number:.{layout.decimals}f}"
-    return str(int(number)) if number == int(number) else repr(number)
-
-
-def _select(table: TrialTable, rows: NDArray[Any]) -> TrialTable:
-    return TrialTable(
-        ids=tuple(table.ids[i] for i in rows),
-        start=table.start[rows],
-        stop=table.stop[rows],
-        condition=tuple(table.condition[i] for i in rows),
-        events={e: t[rows] for e, t in table.events.items()},
-        group=tuple(table.group[i] for i in rows) if table.group else (),
-    )

@@ -15,9 +15,13 @@ from math import prod
 import h5py
 
 from neurobench_grasp.errors import UnsafeFileError
+from neurobench_grasp.sandbox.limits import GIB, MIB
 
-GIB = 1 << 30
-MIB = 1 << 20
+NUMBER, OBJECT = 8, 64
+"""Bytes of a number, and of an object of Python for a string, in memory."""
+
+FILTERS = {32001: "blosc", 32004: "lz4", 32008: "bitshuffle", 32015: "zstd", 32026: "blosc2"}
+"""Number of an HDF5 filter → what it compresses by; files need not name it."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +34,20 @@ class Limits:
         Nested groups.
     objects : int
         Groups and datasets in total.
+    links : int
+        Soft links, and further links to a dataset, in total.
     dataset_bytes, total_bytes : int
         Logical size, uncompressed, of one dataset and of all together.
     chunk_bytes : int
         A chunk is decompressed as a whole, even if only a part is read.
     ratio, ratio_from : int
-        Datasets of at least ``ratio_from`` logical bytes may not be ``ratio`` times their stored size.
+        Datasets of at least ``ratio_from`` bytes may not be ``ratio`` times their stored size: logical bytes,
+        and bytes in memory where one is read.
     """
 
     depth: int = 32
     objects: int = 100_000
+    links: int = 10_000
     dataset_bytes: int = 64 * GIB
     total_bytes: int = 128 * GIB
     chunk_bytes: int = 64 * MIB
@@ -58,17 +66,23 @@ class Tree:
         Shape of each dataset (``()`` for scalars and null dataspaces).
     links : mapping of str to str
         Soft links and the path each points to.
-    bulk : list of (int, int)
-        Byte ranges of the file, start and stop, of the data of large datasets.
     places : mapping of (int, int) to str
         Address of each group and dataset, and the path by which it was first reached.
+    sizes : mapping of str to int
+        Bytes in memory of each dataset, by the path by which it was first reached, as far as its stored size
+        explains them; not of a file on a server.
     """
 
     groups: set[str] = field(default_factory=lambda: {""})
     datasets: dict[str, tuple[int, ...]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
-    bulk: list[tuple[int, int]] = field(default_factory=list)
     places: dict[tuple[int, int], str] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes in memory of all datasets, as far as what is stored explains them."""
+        return sum(self.sizes.values())
 
     def resolve(self, path: str) -> str | None:
         """Resolve soft links textually; ``None`` for a dangling link."""
@@ -127,6 +141,14 @@ def prescan(file: h5py.File, name: str, limits: Limits | None = None, *, remote:
     return _Scan(name, limits or Limits(), remote).walk(file)
 
 
+def refused(name: str, path: str, reason: str) -> UnsafeFileError:
+    """Return the error for a file with an object that is unsafe."""
+    return UnsafeFileError(
+        f"{name} was not read, because {path!r} {reason}; use only files from sources you trust, and save a "
+        "self-contained copy."
+    )
+
+
 class _Scan:
     """State of one scan."""
 
@@ -135,13 +157,10 @@ class _Scan:
         self.limits = limits
         self.remote = remote
         self.tree = Tree()
-        self.total = 0
+        self.total = self.n_links = 0
 
     def refuse(self, path: str, reason: str) -> UnsafeFileError:
-        return UnsafeFileError(
-            f"{self.name} was not read, because {path!r} {reason}; use only files from sources you trust, "
-            "and save a self-contained copy."
-        )
+        return refused(self.name, path, reason)
 
     def walk(self, file: h5py.File) -> Tree:
         if file.id.get_create_plist().get_sizes() != (8, 8):
@@ -170,6 +189,7 @@ class _Scan:
             target = group.links.get_val(member)[0].decode(errors="replace")
             raise self.refuse(path, f"is an external link to another file ({target})")
         if kind == h5py.h5l.TYPE_SOFT:
+            self.link(path)
             target = group.links.get_val(member).decode()
             parent = "" if target.startswith("/") else path.rpartition("/")[0] + "/"
             self.tree.links[path] = parent + target
@@ -201,18 +221,31 @@ class _Scan:
         for i in range(plist.get_nfilters()):
             code, _, _, label = plist.get_filter(i)
             if not h5py.h5z.filter_avail(code):
-                raise self.refuse(path, f"needs the filter {code} ({label.decode()}), which is not installed")
+                name = FILTERS.get(code) or label.decode(errors="replace") or "an unknown method"
+                raise UnsafeFileError(
+                    f"{self.name} was not read, because {path!r} is compressed by {name} (HDF5 filter "
+                    f"{code}), which needs a plugin, and plugins are not loaded; compress it with gzip "
+                    "(`h5repack -f GZIP=4 IN OUT`)."
+                )
         shape = dataset.shape or ()
         itemsize = dataset.get_type().get_size()
         if layout == h5py.h5d.CHUNKED and prod(plist.get_chunk()) * itemsize > self.limits.chunk_bytes:
             raise self.refuse(path, f"has chunks of more than {self.limits.chunk_bytes // MIB} MiB")
         self.tree.datasets[path] = shape
-        if address(dataset) not in self.tree.places:
+        if address(dataset) in self.tree.places:
+            self.link(path)
+        else:
             self.tree.places[address(dataset)] = path
             self.size(dataset, path, prod(shape) * itemsize)
 
+    def link(self, path: str) -> None:
+        """Count a link to an object that is reached by another path, too."""
+        self.n_links += 1
+        if self.n_links > self.limits.links:
+            raise self.refuse(path, f"is one of more than {self.limits.links} links to other objects")
+
     def size(self, dataset: h5py.h5d.DatasetID, path: str, logical: int) -> None:
-        """Raise if a dataset decompresses to too much; record the byte ranges of large ones."""
+        """Raise if a dataset decompresses to too much; record its size in memory."""
         limits = self.limits
         self.total += logical
         if logical > limits.dataset_bytes or self.total > limits.total_bytes:
@@ -222,20 +255,15 @@ class _Scan:
         stored = dataset.get_storage_size()
         if logical >= limits.ratio_from and logical > limits.ratio * stored:
             raise self.refuse(path, f"declares {logical} bytes but stores only {stored}")
-        if stored > MIB and not self.remote:
-            self.tree.bulk.extend(_ranges(dataset, stored))
+        self.tree.sizes[path] = min(size_in_memory(dataset), limits.ratio * stored)
 
 
-def _ranges(dataset: h5py.h5d.DatasetID, stored: int) -> list[tuple[int, int]]:
-    """Return the byte ranges of a dataset's data in the file."""
-    layout = dataset.get_create_plist().get_layout()
-    if layout == h5py.h5d.CONTIGUOUS:
-        start = dataset.get_offset()
-        return [] if start is None else [(start, start + stored)]
-    chunks: list[tuple[int, int]] = []
-    if layout == h5py.h5d.CHUNKED:
-        dataset.chunk_iter(lambda chunk: chunks.append((chunk.byte_offset, chunk.byte_offset + chunk.size)))
-    return chunks
+def size_in_memory(dataset: h5py.h5d.DatasetID) -> int:
+    """Return the bytes of a dataset once it is read: numbers become float64, text becomes objects."""
+    kind = dataset.get_type()
+    size: int = kind.get_size()
+    number = isinstance(kind, h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID)
+    return prod(dataset.shape or ()) * (max(size, NUMBER) if number else size + OBJECT)
 
 
 def _split(path: str) -> list[str]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from neurobench_grasp.contract import Floats
+from neurobench_grasp.contract import Floats, Ints
 from neurobench_grasp.data.nwb.file import NwbFile
 from neurobench_grasp.data.nwb.findings import Report
+from neurobench_grasp.data.nwb.validate import ragged_offsets
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,12 @@ class Parts:
     def table(self, path: str) -> int:
         """Check that a table's columns agree, and return its number of rows."""
         members = [m for m in self.nwb.members(path) if self.nwb.has_dataset(f"{path}/{m}")]
-        lengths = {
-            m: (self.nwb.shape(f"{path}/{m}") or (0,))[0] for m in members if f"{m}_index" not in members
-        }
-        n_rows = lengths.get("id", max(lengths.values(), default=0))
-        for member, length in lengths.items():
-            if length != n_rows:
-                self.report.error(f"{path}/{member}", f"it has {length} rows, the table {n_rows}")
+        members = [m for m in members if not self.holds_values_of_enum(path, m)]
+        shapes = {m: self.nwb.shape(f"{path}/{m}") or (0,) for m in members if f"{m}_index" not in members}
+        n_rows = prod(shapes["id"]) if "id" in shapes else max((s[0] for s in shapes.values()), default=0)
+        for member, shape in shapes.items():
+            if shape[0] != n_rows and shape != (1, n_rows):
+                self.report.error(f"{path}/{member}", f"it has {shape[0]} rows, the table {n_rows}")
         listed = self.nwb.attribute(path, "colnames")
         if listed is not None:
             for name in set(listed) - set(members):
@@ -47,12 +50,40 @@ class Parts:
                     )
         return n_rows
 
+    def holds_values_of_enum(self, table: str, member: str) -> bool:
+        """Return whether a dataset is what the numbers of an EnumData column stand for, not a column."""
+        column = f"{table}/{member.removesuffix('_elements')}"
+        return member.endswith("_elements") and self.nwb.has_dataset(column) and self.is_enum(column)
+
+    def is_enum(self, place: str) -> bool:
+        """Return whether a column holds numbers of the rows of its ``<column>_elements``."""
+        return self.nwb.type_of(place) == "EnumData" and self.nwb.has_dataset(f"{place}_elements")
+
+    def column_values(self, place: str) -> NDArray[Any]:
+        """Read a column: with the elements of an EnumData, and flat where MATLAB wrote (N, 1) or (1, N)."""
+        values = self.nwb.read(place)
+        if values.ndim > 1 and values.size == max(values.shape):
+            values = values.reshape(-1)
+        if not self.is_enum(place) or values.dtype.kind not in "iu":
+            return values
+        elements = self.column_values(f"{place}_elements")
+        known = (values >= 0) & (values < len(elements))
+        if not known.all():
+            self.report.error(place, f"{(~known).sum()} values are not rows of its {len(elements)} elements")
+        return np.where(known, elements[np.where(known, values, 0)], "") if len(elements) else values
+
+    def offsets(self, place: str, n_rows: int, n_values: int) -> Ints | None:
+        """Return the offsets of a ragged column, (n_rows + 1,), from its index."""
+        return ragged_offsets(
+            self.column_values(f"{place}_index"), n_rows, n_values, f"{place}_index", self.report
+        )
+
     def names(self, table: str, columns: tuple[str, ...], n_rows: int) -> tuple[str, ...]:
         """Return the names of a table's rows from the first column that exists, else row numbers."""
         for column in columns:
             place = f"{table}/{column}"
             if self.nwb.has_dataset(place):
-                values = self.nwb.read(place)
+                values = self.column_values(place)
                 if values.ndim == 1 and len(values) == n_rows:
                     names = tuple(str(v) for v in values)
                     if len(set(names)) < len(names):
@@ -65,16 +96,16 @@ class Parts:
         place = f"{table}/{column}"
         if not self.nwb.has_dataset(place):
             return None
-        values = self.numbers(place)
+        values = self.numbers(place, flat=True)
         if values is None or values.shape != (n_rows,):
             if values is not None:
                 self.report.error(place, f"expected one number per row, not the shape {values.shape}")
             return None
         return values
 
-    def numbers(self, place: str) -> Floats | None:
-        """Read a dataset as float64; other types are reported."""
-        values = self.nwb.read(place)
+    def numbers(self, place: str, *, flat: bool = False) -> Floats | None:
+        """Read a dataset, or with ``flat`` a column of a table, as float64; other types are reported."""
+        values = self.column_values(place) if flat else self.nwb.read(place)
         if values.dtype.kind not in "iufb":
             kind = "text" if values.dtype.kind in "OSU" else str(values.dtype)
             self.report.error(place, f"expected numbers, but it contains {kind}")
@@ -116,20 +147,32 @@ class Parts:
         if values.ndim != 2:
             self.report.error(place, f"expected at most two dimensions, not the shape {values.shape}")
             return None
-        conversion, offset = (self.nwb.attribute(place, name) for name in ("conversion", "offset"))
-        if conversion is not None and float(conversion) != 1.0:
-            values = values * float(conversion)
-        if offset is not None and float(offset) != 0.0:
-            values = values + float(offset)
+        conversion, offset = (self.factor(place, *one) for one in (("conversion", 1.0), ("offset", 0.0)))
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite values are reported
+            if conversion != 1.0:
+                values = values * conversion
+            if offset != 0.0:
+                values = values + offset
         times = self.times(path, values.shape, rate)
         stated = str(self.nwb.attribute(place, "unit") or "unknown")
         return None if times is None else (values, times, unit or stated)
+
+    def factor(self, place: str, name: str, usual: float) -> float:
+        """Return a numeric attribute of a series' data; the usual value where it is missing or no number."""
+        stated = self.nwb.attribute(place, name)
+        if stated is None:
+            return usual
+        value = np.asarray(stated)
+        if value.size != 1 or value.dtype.kind not in "iuf" or not np.isfinite(value).all():
+            self.report.error(place, f"its {name} is {stated!r}; expected a number")
+            return usual
+        return float(value.item())
 
     def times(self, path: str, shape: tuple[int, ...], rate: float | None = None) -> Floats | None:
         """Return the sample times of a series of the given shape, (n_samples,), in seconds."""
         place = f"{path}/timestamps"
         if self.nwb.has_dataset(place):
-            times = self.numbers(place)
+            times = self.numbers(place, flat=True)
             if times is None:
                 return None
             if times.shape != shape[:1]:
@@ -144,14 +187,14 @@ class Parts:
         """Return starting time (s) and rate (Hz) of a series without timestamps."""
         place = f"{path}/starting_time"
         start = self.numbers(place) if self.nwb.has_dataset(place) else None
-        rate = self.nwb.attribute(place, "rate") if start is not None else None
-        if start is None or start.size != 1 or rate is None:
+        if start is None or start.size != 1 or self.nwb.attribute(place, "rate") is None:
             self.report.error(path, "it has neither timestamps nor starting_time and rate")
             return None
-        if not (np.isfinite(float(rate)) and float(rate) > 0):
-            self.report.error(place, f"the rate is {float(rate)} Hz")
+        rate = self.factor(place, "rate", 1.0)
+        if not rate > 0:
+            self.report.error(place, f"the rate is {rate} Hz")
             return None
-        return float(start.item()), float(rate)
+        return float(start.item()), rate
 
     def column_names(self, path: str, n_columns: int) -> list[str]:
         """Return names from the table ``<series>_columns``, else from ``comments``, else numbers."""
@@ -159,7 +202,7 @@ class Parts:
         if self.nwb.has_group(table):
             for column in self.nwb.attribute(table, "colnames") or []:
                 if self.nwb.has_dataset(f"{table}/{column}"):
-                    return [str(v) for v in self.nwb.read(f"{table}/{column}")]
+                    return [str(v) for v in self.column_values(f"{table}/{column}")]
         listed = self.comment(path, r"columns=\[([^\]]*)\]")
         if listed:
             return [c.strip() for c in listed.split(",")]

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, Session, Signal, TrialTable, Units
-from neurobench_grasp.data.nwb.findings import Report
+from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, Signal, TrialTable, Units
+from neurobench_grasp.data.labels import near_twins, text_label, twins_of_areas
+from neurobench_grasp.data.nwb import clocks
+from neurobench_grasp.data.nwb.findings import Report, named_trials, named_units, some
 
 GAP = 5.0
 """A step this many times the median step counts as a gap."""
@@ -41,6 +43,9 @@ def ragged_offsets(
     if len(index) != n_rows:
         report.error(place, f"has {len(index)} entries for {n_rows} rows")
         return None
+    if len(index) and index.max() > n_values:
+        report.error(place, f"ends at {index.max()}, but there are {n_values} values")
+        return None
     offsets = np.concatenate([[0], index.astype(np.int64)])
     falls = np.flatnonzero(np.diff(offsets) < 0)
     if len(falls):
@@ -54,7 +59,9 @@ def ragged_offsets(
         )
         return None
     if offsets[-1] != n_values:
-        report.error(place, f"ends at {offsets[-1]}, but there are {n_values} values")
+        starts = n_rows > 1 and offsets[1] == 0
+        hint = "; it may state where rows begin, but must state where they end" if starts else ""
+        report.error(place, f"ends at {offsets[-1]}, but there are {n_values} values{hint}")
         return None
     return offsets
 
@@ -68,7 +75,7 @@ def check_spikes(units: Units, place: str, report: Report) -> Units:
         units = _check_spike_values(units, times, offsets, f"{place}/spike_times", report)
     silent = np.flatnonzero(np.diff(offsets) == 0)
     if len(silent):
-        report.info(f"{place}/spike_times", f"{_units(units, silent)} without any spike")
+        report.info(f"{place}/spike_times", f"{named_units(units, silent)} without any spike")
     if units.observed is not None:
         _check_observed(units, units.observed, f"{place}/obs_intervals", report)
     return units
@@ -80,14 +87,21 @@ def _check_spike_values(units: Units, times: Floats, offsets: Ints, place: str, 
     suspects = times[np.concatenate([stalled, stalled + 1, *_ends(offsets)])]
     if not np.isfinite(suspects).all():
         bad = np.flatnonzero(~np.isfinite(times))
-        whose = _units(units, _unit_of(bad, offsets))
+        whose = named_units(units, _unit_of(bad, offsets))
         report.error(place, f"{len(bad)} spike times of {whose} are NaN or infinite")
         return units
     falls = stalled[times[stalled + 1] < times[stalled]]
+    if np.abs(suspects).max(initial=0.0) > clocks.LATEST:
+        report.error(place, f"some spike times are beyond {clocks.LATEST:g} s; write them in seconds")
+        return units
+    if not clocks.check_whole(times, "spike times", place, report):
+        return units
     if len(falls):
         wrong = _unit_of(falls, offsets)
+        if not clocks.check_order(units, wrong, place, report):
+            return units
         report.changed(
-            place, f"the spike times of {_units(units, wrong)} were out of order and have been sorted"
+            place, f"the spike times of {named_units(units, wrong)} were out of order and have been sorted"
         )
         times = times.copy()
         for unit in wrong:
@@ -95,7 +109,7 @@ def _check_spike_values(units: Units, times: Floats, offsets: Ints, place: str, 
         units = replace(units, spike_times=times)
         stalled = _stalled(times, offsets)
     if len(stalled):
-        whose = _units(units, _unit_of(stalled, offsets))
+        whose = named_units(units, _unit_of(stalled, offsets))
         report.warning(place, f"{len(stalled)} spikes of {whose} repeat the time of the one before")
     _check_early(units, times, offsets, place, report)
     return units
@@ -120,8 +134,8 @@ def _check_early(units: Units, times: Floats, offsets: Ints, place: str, report:
     filled = np.flatnonzero(offsets[:-1] < offsets[1:])
     early = filled[times[offsets[filled]] < 0]
     if len(early):
-        count = sum(int(np.searchsorted(_spikes_of(units, int(u)), 0.0)) for u in early)
-        report.warning(place, f"{count} spikes of {_units(units, early)} lie before time 0")
+        count = sum(int(np.searchsorted(units.train(int(u)), 0.0)) for u in early)
+        report.warning(place, f"{count} spikes of {named_units(units, early)} lie before time 0")
 
 
 def _check_observed(units: Units, observed: Ragged, place: str, report: Report) -> None:
@@ -139,15 +153,15 @@ def _check_observed(units: Units, observed: Ragged, place: str, report: Report) 
         if (spans[1:, 0] < spans[:-1, 1]).any():
             disordered.append(unit)
             continue
-        spikes = _spikes_of(units, unit)
+        spikes = units.train(unit)
         within = np.searchsorted(spikes, spans[:, 1], "right") - np.searchsorted(spikes, spans[:, 0], "left")
         if len(spikes) > within.sum():
             outside[unit] = int(len(spikes) - within.sum())
     if disordered:
-        report.error(place, f"the intervals of {_units(units, disordered)} overlap or are out of order")
+        report.error(place, f"the intervals of {named_units(units, disordered)} overlap or are out of order")
     if outside:
         report.warning(
-            place, f"{sum(outside.values())} spikes of {_units(units, list(outside))} lie outside them"
+            place, f"{sum(outside.values())} spikes of {named_units(units, list(outside))} lie outside them"
         )
 
 
@@ -158,7 +172,7 @@ def check_counts(units: Units, place: str, report: Report) -> Units:
         return units
     silent = np.flatnonzero(~counts.any(axis=0))
     if len(silent):
-        report.info(f"{place}/data", f"{_units(units, silent)} without any spike")
+        report.info(f"{place}/data", f"{named_units(units, silent)} without any spike")
     if width < TICK:
         report.error(place, f"its bins are {width} s wide")
         return units
@@ -202,18 +216,11 @@ def bin_width(times: Floats) -> float:
 def check_trials(
     trials: TrialTable, place: str, overlap: str, order: Sequence[str], report: Report
 ) -> TrialTable:
-    """Check trial bounds and events; event times outside their trial count as missing."""
-    for name, bound in (("start", trials.start), ("stop", trials.stop)):
-        if not np.isfinite(bound).all():
-            report.error(
-                place, f"{(~np.isfinite(bound)).sum()} of {len(bound)} trial {name} times are NaN or infinite"
-            )
+    """Check trial bounds and events; bad trials are left out, event times outside their trial are missing."""
     if len(set(trials.ids)) != len(trials):
         report.error(f"{place}/id", "some trials have the same id")
-    inverted = trials.stop <= trials.start
-    if inverted.any():
-        report.error(place, f"{_trials(trials, inverted)} end before they start")
-    _check_overlap(trials, place, overlap, report)
+    trials = _with_bounds(trials, place, report)
+    trials = _without_overlap(trials, place, overlap, report)
     events = {}
     for name, times in trials.events.items():
         absent = np.isnan(times)
@@ -222,31 +229,81 @@ def check_trials(
             report.changed(
                 place,
                 f"the event {name} lies outside the trial, and so counts as missing, in "
-                f"{_trials(trials, outside)}",
+                f"{named_trials(trials, outside)}{_if_relative(trials, times, outside)}",
             )
             times = np.where(outside, np.nan, times)
         if absent.any():
-            report.info(place, f"the event {name} is missing in {_trials(trials, absent)}")
+            report.info(place, f"the event {name} is missing in {named_trials(trials, absent)}")
         events[name] = times
     present = [e for e in order if e in events]
     for before, after in pairwise(present):
         swapped = events[after] < events[before]
         if swapped.any():
-            report.warning(place, f"the event {after} comes before {before} in {_trials(trials, swapped)}")
+            report.warning(
+                place, f"the event {after} comes before {before} in {named_trials(trials, swapped)}"
+            )
     return replace(trials, events=events)
 
 
-def _check_overlap(trials: TrialTable, place: str, policy: str, report: Report) -> None:
-    order = np.argsort(trials.start, kind="stable")
-    start, stop = trials.start[order], trials.stop[order]
-    if len(start) < 2 or not (np.isfinite(start).all() and np.isfinite(stop).all()):
-        return
-    covered = np.maximum.accumulate(stop)[:-1]
-    overlapping = np.zeros(len(start), bool)
-    overlapping[order[1:]] = start[1:] < covered - TICK
-    if overlapping.any():
-        message = f"{_trials(trials, overlapping)} begin before an earlier one has ended"
-        report.add("error" if policy == "error" else "info", place, message)
+def _with_bounds(trials: TrialTable, place: str, report: Report) -> TrialTable:
+    """Leave out trials without a start or an end, or that end before they start; refuse if none is left."""
+    good = np.ones(len(trials), bool)
+    for name, bound in (("start", trials.start), ("stop", trials.stop)):
+        known = np.abs(bound) <= clocks.LATEST
+        if not known.all():
+            what = f"{(~known).sum()} of {len(bound)} trial {name} times are NaN or infinite"
+            _left_out(known, place, what, report)
+        good &= known
+    backwards = good & (trials.stop <= trials.start)
+    if backwards.any():
+        _left_out(~backwards, place, f"{named_trials(trials, backwards)} end before they start", report)
+    good &= ~backwards
+    return trials if good.all() or not good.any() else trials.select(np.flatnonzero(good))
+
+
+def _left_out(good: Bools, place: str, what: str, report: Report) -> None:
+    """Report bad trials, which are left out if others remain."""
+    if good.any():
+        report.changed(place, f"{what}, and were left out")
+    else:
+        report.error(place, what)
+
+
+def _without_overlap(trials: TrialTable, place: str, policy: str, report: Report) -> TrialTable:
+    """Leave out the fewest trials such that none overlap, unless the layout allows it; refuse if many do."""
+    slack = max(TICK, _rounding(trials.start, trials.stop))
+    overlapping = np.zeros(len(trials), bool)
+    latest = -np.inf
+    for i in np.argsort(trials.stop, kind="stable"):
+        overlapping[i] = trials.start[i] < latest - slack
+        latest = latest if overlapping[i] else trials.stop[i]
+    what = f"{named_trials(trials, overlapping)} overlap others"
+    if policy != "error" or not overlapping.any():
+        if overlapping.any():
+            report.info(place, what)
+        return trials
+    if overlapping.sum() > max(1, clocks.FEW * len(trials)):
+        report.error(place, f"{what}; if that is by design, read them by a layout with `overlap: allow`")
+        return trials
+    report.changed(place, f"{what}, and were left out")
+    return trials.select(np.flatnonzero(~overlapping))
+
+
+def _rounding(*times: Floats) -> float:
+    """Return by how much times were rounded if they were stored in single precision, s."""
+    joined = np.concatenate(times)
+    with np.errstate(over="ignore"):
+        single = joined.astype(np.float32)
+    exact = len(joined) > 0 and np.array_equal(single, joined)
+    return float(np.spacing(np.abs(single).max())) if exact else 0.0
+
+
+def _if_relative(trials: TrialTable, times: Floats, outside: Bools) -> str:
+    """State that events count from the start of their trial, if so."""
+    within = (times >= 0) & (times <= trials.stop - trials.start)
+    if outside.sum() > np.isfinite(times).sum() / 2 and within[outside].all():
+        return "; they lie between 0 and its length, so they probably count from the start of their trial"
+    return ""
 
 
 def check_signal(signal: Signal, place: str, report: Report) -> None:
@@ -260,7 +317,7 @@ def check_signal(signal: Signal, place: str, report: Report) -> None:
     if not np.isfinite(times).all():
         report.error(f"{place}/timestamps", f"{(~np.isfinite(times)).sum()} sample times are NaN or infinite")
     else:
-        _check_clock(times, f"{place}/timestamps", report)
+        _check_samples(times, f"{place}/timestamps", report)
     low, high = float(np.min(values, initial=np.inf)), float(np.max(values, initial=-np.inf))
     if np.isnan(low) or np.isinf(low) or np.isinf(high):
         missing = np.isnan(values)
@@ -268,66 +325,68 @@ def check_signal(signal: Signal, place: str, report: Report) -> None:
             report.error(f"{place}/data", f"{np.isinf(values).sum()} values are infinite")
         if missing.any():
             columns = [signal.columns[i] for i in np.flatnonzero(missing.any(axis=0))]
-            report.warning(f"{place}/data", f"{missing.sum()} values are missing (NaN), in {_some(columns)}")
+            report.warning(f"{place}/data", f"{missing.sum()} values are missing (NaN), in {some(columns)}")
     elif signal.role == "joint_angle" and max(-low, high) > 2 * np.pi:
         report.warning(f"{place}/data", f"joint angles reach {max(-low, high):.1f} rad; are they degrees?")
 
 
-def _check_clock(times: Floats, place: str, report: Report) -> None:
+def _check_samples(times: Floats, place: str, report: Report) -> None:
     if len(times) < 2:
         return
     steps = np.diff(times)
     back = np.flatnonzero(steps <= 0)
     if len(back):
+        why = ", where the clock restarts" if steps.min() < -clocks.SOON else ""
         report.error(
-            place,
-            f"sample times do not rise at {len(back)} places, first after {times[back[0]]} s",
+            place, f"sample times do not rise at {len(back)} places, first after {times[back[0]]} s{why}"
         )
         return
+    if np.abs(times).max() > clocks.LATEST:
+        report.error(place, f"some sample times are beyond {clocks.LATEST:g} s; write them in seconds")
+    if np.median(steps) < clocks.SOON or clocks.check_whole(times, "sample times", place, report):
+        _check_gaps(steps, place, report)
+
+
+def _check_gaps(steps: Floats, place: str, report: Report) -> None:
     gaps = steps > GAP * np.median(steps)
     if gaps.any():
         report.info(place, f"{gaps.sum()} gaps between samples, the longest of {steps.max():.3f} s")
 
 
-def check_session(session: Session, report: Report) -> None:
-    """Check that all parts share one clock."""
-    trials = session.trials
-    if len(trials) == 0:
-        report.warning("trials", "there are no trials")
-        return
-    first, last = float(np.min(trials.start)), float(np.max(trials.stop))
-    for name, (begin, end) in _spans(session).items():
-        if end < first or begin > last:
-            report.warning(
-                name,
-                f"it spans {begin:.3g} to {end:.3g} s, but the trials {first:.3g} to {last:.3g} s; "
-                "are both in seconds, on one clock?",
-            )
-    for name, signal in session.signals.items():
-        if len(signal.times):
-            late = (trials.start > signal.times[-1]) | (trials.stop < signal.times[0])
-            if late.any() and not late.all():
-                report.info(name, f"{_trials(trials, late)} lie entirely outside the recorded signal")
+def check_areas(areas: Sequence[str], report: Report) -> None:
+    """Report areas that may be one under several names."""
+    for twins in twins_of_areas(areas):
+        report.warning(
+            "units",
+            f"the areas {_listed(twins)} are scored apart, but may be one; if so, name them alike (in a "
+            "layout by units.area.names)",
+        )
 
 
-def _spans(session: Session) -> dict[str, tuple[float, float]]:
-    """Return the first and last time of all timed parts."""
-    spans = {k: (float(s.times[0]), float(s.times[-1])) for k, s in session.signals.items() if len(s.times)}
-    units = session.units
-    if units.count_times is not None:
-        spans["units"] = float(units.count_times[0]), float(units.count_times[-1])
-    elif units.spike_times is not None and units.spike_offsets is not None and len(units.spike_times):
-        first, last = _ends(units.spike_offsets)
-        spans["units"] = float(units.spike_times[first].min()), float(units.spike_times[last].max())
-    return spans
+def check_conditions(labels: Sequence[str], place: str, report: Report, *, angles: bool = False) -> None:
+    """Report conditions that may be one under several labels; ``angles`` are in degrees."""
+    for twins in near_twins(labels, angles=angles):
+        report.warning(
+            place,
+            f"the conditions {_listed(twins)} count as different, but may be one; if so, label them alike "
+            "(in a layout by trials.condition.labels)",
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(map(repr, names[:-1]))} and {names[-1]!r}"
 
 
 def check_names(units: Units, trials: TrialTable, report: Report) -> None:
     """Check the names of units, areas, trials and conditions."""
     check_labels(units.ids, "units", "units", report)
-    check_labels(sorted(set(units.areas)), "units", "areas", report)
     check_labels(trials.ids, "trials", "trials", report)
-    check_labels(sorted(set(trials.condition)), "trials", "conditions", report)
+    for labels, place, what in ((units.areas, "units", "areas"), (trials.condition, "trials", "conditions")):
+        check_labels(sorted(set(labels)), place, what, report)
+        for label in sorted(x for x in set(labels) if x != text_label(x)):
+            report.error(
+                place, f"{label!r} of the {what} has blanks around it, or is not composed Unicode (NFC)"
+            )
 
 
 def check_labels(labels: Sequence[str], place: str, what: str, report: Report) -> None:
@@ -340,25 +399,5 @@ def check_labels(labels: Sequence[str], place: str, what: str, report: Report) -
             return
 
 
-def _spikes_of(units: Units, unit: int) -> Floats:
-    if units.spike_times is None or units.spike_offsets is None:
-        return np.empty(0)
-    return units.spike_times[units.spike_offsets[unit] : units.spike_offsets[unit + 1]]
-
-
 def _unit_of(spikes: Ints, offsets: Ints) -> Ints:
     return np.unique(np.searchsorted(offsets, spikes, side="right") - 1)
-
-
-def _units(units: Units, which: Sequence[int] | Ints) -> str:
-    names = [units.ids[int(i)] for i in which]
-    return f"{len(names)} of {len(units)} units ({_some(names)})"
-
-
-def _trials(trials: TrialTable, which: Bools) -> str:
-    names = [trials.ids[int(i)] for i in np.flatnonzero(which)]
-    return f"{len(names)} of {len(trials)} trials ({_some(names)})"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from neurobench_grasp.atomic import new_file
 from neurobench_grasp.contract import Floats, Session, Signal, Units
 from neurobench_grasp.data.digest import session_digest
 from neurobench_grasp.data.nwb import validate as checks
+from neurobench_grasp.data.nwb.clocks import check_clocks
 from neurobench_grasp.data.nwb.findings import Report
 from neurobench_grasp.data.nwb.header import CANONICAL, HEADER_NAME, SYNTHETIC_LABEL, FileHeader
 from neurobench_grasp.data.nwb.layout import CHOICES
@@ -45,6 +46,7 @@ def write_session(
     licence: str = "",
     notes: str = "",
     resolution: Mapping[str, float] | None = None,
+    unit_labels: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write a session as an NWB file in the canonical layout (``nwb_schemas/ngb-grasp-1.yaml``).
 
@@ -73,6 +75,9 @@ def write_session(
     resolution : mapping of str to float, optional
         Signal (or ``true_rates``) → step; all values must be whole multiples of it and are
         stored as integers, which keeps the file small.
+    unit_labels : mapping of str to sequence of str, optional
+        Further columns of the units table. They are not part of the session: ``load_session`` does not read
+        them, :func:`neurobench_grasp.data.unit_labels` does.
 
     Raises
     ------
@@ -92,10 +97,11 @@ def write_session(
         window=session.window,
         joint_map=session.joint_map,
         body=session.body,
+        endpoint=session.endpoint,
     )
     nwb = _nwb_file(session, header, _when(session_start_time), description, institution, notes)
     _add_subject(nwb, session.subject, species, sex, age)
-    _add_units(nwb, session.units)
+    _add_units(nwb, session.units, unit_labels or {})
     _add_trials(nwb, session)
     _add_signals(nwb, session, steps)
     _save(nwb, path)
@@ -109,6 +115,7 @@ def _check_writable(session: Session, steps: Mapping[str, float]) -> None:
     checks.check_counts(units, "units", report)
     checks.check_trials(trials, "trials", "error", (), report)
     checks.check_names(units, trials, report)
+    check_clocks(session, report)
     if len(trials) == 0:
         report.error("trials", "there are none")
     if trials.group:
@@ -211,7 +218,7 @@ def _add_subject(nwb: NWBFile, subject: str, species: str, sex: str, age: str | 
     nwb.subject = Subject(subject_id=subject, species=species, sex=sex, age=age)
 
 
-def _add_units(nwb: NWBFile, units: Units) -> None:
+def _add_units(nwb: NWBFile, units: Units, labels: Mapping[str, Sequence[str]]) -> None:
     from pynwb.core import DynamicTableRegion
     from pynwb.misc import Units as UnitsTable
 
@@ -241,6 +248,7 @@ def _add_units(nwb: NWBFile, units: Units) -> None:
     columns += [region, _index(region, np.arange(1, len(units) + 1))]
     if names is not None:
         columns.append(_text("unit_name", "name of the unit", names))
+    columns += [_text(name, "not part of the session", values) for name, values in labels.items()]
     nwb.units = UnitsTable(name="units", description="recorded units", columns=columns, id=rows)
 
 
@@ -410,23 +418,12 @@ def _save(nwb: NWBFile, path: Path) -> None:
     """Write to a temporary file, sync, then rename it."""
     from pynwb import NWBHDF5IO
 
-    part = path.with_name(f"{path.name}.part")
     try:
-        with h5py.File(part, "w", libver=LIBVER) as h5, NWBHDF5IO(file=h5, mode="w") as io:
+        with (
+            new_file(path) as part,
+            h5py.File(part, "w", libver=LIBVER) as h5,
+            NWBHDF5IO(file=h5, mode="w") as io,
+        ):
             io.write(nwb)
-        _sync(part)
-        os.replace(part, path)
-        _sync(path.parent)
     except OSError as cause:
         raise NgbError(f"{path} cannot be written ({cause.strerror or cause}).") from cause
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from neurobench_grasp.leaderboard.ranking import gains
 from neurobench_grasp.leaderboard.site.entries import LINEAR, Entry, lowest_level
 from neurobench_grasp.leaderboard.standings import (
+    BEST_KINEMATIC,
     IDENTITY,
     METRIC,
+    PERMUTED,
     SPLIT,
     TWIN,
     Board,
@@ -22,13 +23,12 @@ from neurobench_grasp.leaderboard.standings import (
     best_first,
     boards,
     differences,
+    gain_over,
     identity,
     standing,
 )
-from neurobench_grasp.records.consistency import counts_conditions
 from neurobench_grasp.records.names import lower_is_better
 from neurobench_grasp.records.table import Score
-from neurobench_grasp.scoring.networks import average
 
 Place = tuple[Any, ...]
 
@@ -128,8 +128,8 @@ class BoardTable:
 
     @property
     def name(self) -> str:
-        """Area that is scored, or the hand."""
-        return str(self.labels["area"]) if self.kind == "encoding" else "Hand"
+        """Area that is scored, or the movement."""
+        return str(self.labels["area"]) if self.kind == "encoding" else "Movement"
 
     @property
     def reference(self) -> float | None:
@@ -162,46 +162,60 @@ class Group:
 _ENCODING = (
     Column(
         "single_trial_ev_ood",
-        "new objects",
+        "new conditions",
         "Single-trial EV",
-        "Explained variance of single units in single trials, on objects that neither model nor map has "
+        "Explained variance of single units in single trials, in conditions that neither model nor map has "
         "seen, with 95 % interval.",
         drawn=True,
     ),
     Column(
-        "single_trial_ev_test", "new trials", "Single-trial EV", "The same on new trials of known objects."
+        "single_trial_ev_test", "new trials", "Single-trial EV", "The same on new trials of known conditions."
     ),
     Column(
         "condition_averaged_ev_ood",
-        "new objects",
+        "new conditions",
         "Condition-averaged EV",
-        "Explained variance of the mean over the trials of each condition, on new objects.",
+        "Explained variance of the mean over the trials of each condition, in new conditions.",
     ),
     Column(
         "condition_averaged_ev_test",
         "new trials",
         "Condition-averaged EV",
-        "The same on new trials of known objects.",
+        "The same on new trials of known conditions.",
+    ),
+    Column(
+        f"gain_over_{BEST_KINEMATIC}",
+        "kinematics",
+        "Gain over",
+        "Single-trial EV in new conditions minus that of the best map from recorded movement (linear, linear "
+        "with look-ahead, quadratic; chosen on training trials), paired unit by unit.",
     ),
     Column(
         "gain_over_linear_kinematic",
         "linear",
         "Gain over",
-        "Single-trial EV on new objects minus that of a linear map from muscle lengths and velocities, "
+        "Single-trial EV in new conditions minus that of a linear map from muscle lengths and velocities, "
         "paired unit by unit.",
     ),
     Column(
         "gain_over_untrained",
         "untrained",
         "Gain over",
-        "Single-trial EV on new objects minus that of the same network untrained, on the same inputs, paired "
-        "unit by unit.",
+        "Single-trial EV in new conditions minus that of the same network untrained, on the same inputs, "
+        "paired unit by unit.",
+    ),
+    Column(
+        f"gain_over_{PERMUTED}",
+        "permuted",
+        "Gain over",
+        "Single-trial EV in new conditions minus that of the model whose muscles act as those of no animal: "
+        "each joint’s moment arms are permuted among the muscles that cross it.",
     ),
     Column(
         "tracking_error_ood",
         "tracking",
         "Error, mm",
-        "Mean distance of the hand’s keypoints from the recorded movement, on new objects.",
+        "Mean distance of the body’s keypoints from the recorded movement, in new conditions.",
         digits=2,
         lower=True,
     ),
@@ -209,7 +223,7 @@ _ENCODING = (
         "brain_control_error_ood",
         "brain control",
         "Error, mm",
-        "The same when the hand’s goal is decoded from this area’s spikes.",
+        "The same when the body’s goal is decoded from this area’s spikes.",
         digits=2,
         lower=True,
     ),
@@ -217,9 +231,9 @@ _ENCODING = (
 _HAND = (
     Column(
         "tracking_error_ood",
-        "new objects",
+        "new conditions",
         "Tracking error, mm",
-        "Mean distance of the hand’s keypoints from the recorded movement, on objects that the controller "
+        "Mean distance of the body’s keypoints from the recorded movement, on objects that the controller "
         "has not seen, with 95 % interval.",
         digits=2,
         drawn=True,
@@ -229,15 +243,15 @@ _HAND = (
         "tracking_error_test",
         "new trials",
         "Tracking error, mm",
-        "The same on new trials of known objects.",
+        "The same on new trials of known conditions.",
         digits=2,
         lower=True,
     ),
     Column(
         "tracking_error_tips_ood",
-        "fingertips",
+        "tips",
         "Tracking error, mm",
-        "The same for the fingertips alone, on new objects.",
+        "The same for the tips of the body alone, such as fingertips, in new conditions.",
         digits=2,
         lower=True,
     ),
@@ -245,7 +259,7 @@ _HAND = (
         "joint_error_ood",
         "joints, °",
         "",
-        "Mean error of joint angles, on new objects.",
+        "Mean error of joint angles, in new conditions.",
         digits=2,
         lower=True,
     ),
@@ -292,8 +306,9 @@ class _Found:
             for candidate, row in self._standing(candidates, lower=False):
                 cells = {c.key: self._number(c.key, board, candidate.model) for c in _ENCODING[1:4]}
                 cells[_ENCODING[0].key] = _cell(row)
-                for reference in (LINEAR, TWIN):
-                    cells[f"gain_over_{reference}"] = _gain(candidate, reference)
+                for reference in (BEST_KINEMATIC, LINEAR, TWIN):
+                    cells[f"gain_over_{reference}"] = Score.of(gain_over(candidate, reference))
+                cells[f"gain_over_{PERMUTED}"] = _over(candidate, candidates.get(PERMUTED))
                 for metric in ("tracking_error", "brain_control_error"):
                     cells[f"{metric}_{SPLIT}"] = self._of_hand(metric, board, candidate.model)
                 rows.append(self._row(board, candidate, row, cells))
@@ -343,7 +358,7 @@ class _Found:
         return _cell(candidates[model].row()) if model in candidates else Score()
 
     def _of_hand(self, metric: str, board: Board, model: str) -> Score:
-        """Return the error of a model's hand on the same data; of several settings those of most models."""
+        """Return the error of a model's body on the same data; of several settings those of most models."""
         data, area = _place(board, IDENTITY), board["area"] if metric.startswith("brain") else ""
         found = [
             (len(candidates), other["version"], other["settings_sha256"], candidates)
@@ -376,19 +391,20 @@ class _Found:
 
 def _how_much(candidates: Iterable[Candidate]) -> str:
     """Count the units and conditions of a board, as far as scores of single units confirm them."""
-    rows = [row for c in candidates for seed, row in c.rows.items() if seed in c.networks]
-    n_units = max((row.get("n_units", 0) for row in rows), default=0)
-    n_conditions = max((row.get("n_conditions", 0) for row in rows if counts_conditions(row)), default=0)
+    confirmed = [(row, c) for c in candidates for seed, row in c.rows.items() if seed in c.networks]
+    n_units = max((row.get("n_units", 0) for row, _ in confirmed), default=0)
+    n_conditions = max(
+        (c.total.n_groups for row, c in confirmed if c.total and "n_conditions" in row), default=0
+    )
     counts = {"units": n_units, "held-out conditions": n_conditions}
     return ", ".join(f"{n} {what}" for what, n in counts.items() if n)
 
 
-def _gain(candidate: Candidate, reference: str) -> Score:
-    """Gain over a reference, unit by unit; none where their scores were not kept, or over itself."""
-    beside = candidate.beside.get(reference)
-    if not beside or candidate.model == reference:
+def _over(candidate: Candidate, other: Candidate | None) -> Score:
+    """Difference from another model of the board, unit by unit; none from itself."""
+    if other is None or other.model == candidate.model:
         return Score()
-    return Score.of(average(gains(candidate.scores, beside)))
+    return Score.of(differences([candidate, other]).get((0, 1)))
 
 
 def _cell(row: Mapping[str, Any]) -> Score:
@@ -400,7 +416,7 @@ def _driven_by(area: str) -> Column:
         f"brain_control_error_{SPLIT}_{area}",
         area,
         "Brain control, mm",
-        f"Tracking error on new objects when the hand’s goal is decoded from spikes of {area}.",
+        f"Tracking error in new conditions when the body’s goal is decoded from spikes of {area}.",
         digits=2,
         lower=lower_is_better("brain_control_error"),
     )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import groupby
@@ -20,6 +18,7 @@ from markupsafe import Markup
 
 from neurobench_grasp.contract import DatasetSpec, ProtocolSpec, ScoreRecord
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.formats import read_plain
 from neurobench_grasp.leaderboard.site import draw, export, glossary
 from neurobench_grasp.leaderboard.site import format as text
 from neurobench_grasp.leaderboard.site.boards import BoardTable, groups
@@ -34,6 +33,7 @@ from neurobench_grasp.leaderboard.site.model_page import Part, learning_curve, p
 from neurobench_grasp.leaderboard.standings import IDENTITY, RANK_RULE, identity, settings_digest
 from neurobench_grasp.records.names import METRICS, metric_name
 from neurobench_grasp.records.table import Score
+from neurobench_grasp.text import clean
 
 ASSETS = ("board.js", "icon.svg", "style.css", "theme.js")
 FILMS = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
@@ -85,7 +85,7 @@ def build_site(folders: Iterable[str | Path], to: str | Path, facts: Facts) -> S
     Parameters
     ----------
     folders : iterable of path
-        Run folders, folders of submissions, or folders of records; their order does not matter.
+        Run folders, submissions, folders of records, or folders of these; their order does not matter.
     to : path
         Folder of the site. It is made, or replaced if it is a site built here.
     facts : Facts
@@ -101,29 +101,18 @@ def build_site(folders: Iterable[str | Path], to: str | Path, facts: Facts) -> S
     """
     to, folders = Path(to), list(folders)
     check_folder(to)
-    with _without_collector():
-        entries, problems = read_entries(folders)
-        if not entries and problems:
-            reasons = "; ".join(problem.rstrip(".") for problem in problems[:3])
-            raise NgbError(
-                f"None of these could be read ({reasons}); name run folders or folders of records."
-            )
-        content = _Pages(entries, facts)
-        write_folder(to, dict(content.files()))
+    entries, problems = read_entries(folders)
+    if not entries and problems:
+        reasons = "; ".join(problem.rstrip(".") for problem in problems[:3])
+        raise NgbError(
+            f"None of these has records ({reasons}); name run folders, submissions or folders of records."
+        )
+    content = _Pages(entries, facts)
+    write_folder(to, dict(content.files()))
     boards = [table for group in content.groups for table in group.tables]
-    return Site(to / "index.html", len(entries), len(content.models), len(boards), problems)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Disable the garbage collector, which would search millions of rows for cycles that do not exist."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+    return Site(
+        to / "index.html", len(entries), len(content.models), len(boards), [*problems, *content.problems]
+    )
 
 
 @dataclass(frozen=True)
@@ -149,7 +138,7 @@ class _Pages:
                 protocol = {"name": labels["protocol"], "version": labels["version"]}
                 what = _what(tuple(group.labels.values()), protocol, labels["settings_sha256"])
                 self._tables[what].append(table)
-        self.films = _films(entries, self.models)
+        self.films, self.problems = _films(entries, self.models)
         self._environment = _environment()
 
     def files(self) -> Iterator[tuple[str, bytes]]:
@@ -289,7 +278,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-        finalize=lambda value: text.clean(value) if type(value) is str else value,
+        finalize=lambda value: clean(value) if type(value) is str else value,
     )
     environment.filters.update(
         slug=text.slug, num=text.number, ends=text.ends, spread=text.spread, shown=text.shown, short=_short,
@@ -359,7 +348,7 @@ def _left_out(dropped: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
 
 def _breakable(name: str) -> Markup:
     """Allow line breaks after underscores."""
-    return Markup("_<wbr>").join(text.clean(name).split("_"))
+    return Markup("_<wbr>").join(clean(name).split("_"))
 
 
 def _sentence(summary: str) -> str:
@@ -377,7 +366,7 @@ def _kind(labels: Mapping[str, Any]) -> str:
 
 def _linked(value: str) -> Markup:
     """Link the addresses in a text of the catalogue."""
-    parts = re.split(r"(https://[^\s<>\"',;]+[^\s<>\"',;.])", text.clean(str(value)))
+    parts = re.split(r"(https://[^\s<>\"',;]+[^\s<>\"',;.])", clean(str(value)))
     link = Markup('<a href="{0}" rel="noopener noreferrer">{0}</a>')
     return Markup().join(link.format(part) if k % 2 else part for k, part in enumerate(parts))
 
@@ -388,7 +377,8 @@ def _alike(entries: Iterable[Entry]) -> list[list[Entry]]:
     for entry in entries:
         protocol = entry.record.protocol
         found[protocol["name"], protocol["version"], settings_digest(entry.record)].append(entry)
-    order = {"encoding": 0, "layers": 1, "tracking": 2, "brain-control": 3, "brain-control-curves": 4}
+    shown = ("encoding", "layers", "partition", "tracking", "brain-control", "brain-control-curves")
+    order = {name: place for place, name in enumerate(shown)}
     keys = sorted(found, key=lambda key: (order.get(key[0], 9), *key))
     return [sorted(found[key], key=lambda entry: entry.record.seed) for key in keys]
 
@@ -436,19 +426,31 @@ def _commands(mine: Sequence[Entry], facts: Facts) -> Iterator[str]:
                 yield from (shlex.join([*parts, *asked, "--seed", str(seed)]) for seed in numbers)
 
 
-def _films(entries: Iterable[Entry], models: Iterable[str]) -> dict[str, list[Film]]:
-    """Find videos that ``ngb render`` wrote beside records or in their run folder, by model."""
+def _films(entries: Iterable[Entry], models: Iterable[str]) -> tuple[dict[str, list[Film]], list[str]]:
+    """Find videos that ``ngb render`` wrote beside records or in their run folder, by model.
+
+    Returns
+    -------
+    films : dict
+    problems : list of str
+        One sentence for each that was not read: a link, for example, may lead to anything.
+    """
     folders = {
         place
         for entry in entries
         for place in (entry.folder, entry.folder.parent if entry.folder.name == "records" else entry.folder)
     }
     found: dict[str, dict[str, Film]] = defaultdict(dict)
+    problems = []
     for path in sorted(path for folder in folders for path in folder.iterdir() if path.suffix in FILMS):
         of = [model for model in models if path.name.startswith(f"{model}-")]
-        if not of or not path.is_file() or path.stat().st_size > LARGEST_FILM:
+        if not of:
             continue
-        raw = path.read_bytes()
+        try:
+            raw = read_plain(path, LARGEST_FILM)
+        except NgbError as error:
+            problems.append(str(error))
+            continue
         name = f"{text.slug(path.stem)}-{hashlib.sha256(raw).hexdigest()[:8]}{path.suffix}"
         found[max(of, key=len)][name] = Film(name, FILMS[path.suffix], raw)
-    return {model: [films[name] for name in sorted(films)] for model, films in found.items()}
+    return {model: [films[name] for name in sorted(films)] for model, films in found.items()}, problems

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from neurobench_grasp.text import clean
+
 Interval = tuple[float, float] | None
 
 
@@ -158,8 +160,12 @@ def lines(
     named = [line for line in series if line.name]
     for line, place in zip(named, _apart([y(line.points[-1][1]) for line in named]), strict=True):
         where = f'x="{x(line.points[-1][0]) + 8}" y="{place + 4}"'
-        parts.append(f'<text class="{line.style} name" {where}>{escape(line.name)}</text>')
+        parts.append(f'<text class="{line.style} name" {where}>{_text(line.name)}</text>')
     return _svg(about, PLOT_W, PLOT_H, parts)
+
+
+def _text(label: str) -> Markup:
+    return escape(clean(label))
 
 
 def _frame(x: Scale, y: Scale, x_name: str, y_name: str, labels: Sequence[str]) -> str:
@@ -168,10 +174,10 @@ def _frame(x: Scale, y: Scale, x_name: str, y_name: str, labels: Sequence[str]) 
     parts += [f'<text class="tick end" x="{left - 6}" y="{y(t) + 4}">{plain(t)}</text>' for t in y.ticks]
     for tick, label in zip(x.ticks, labels or map(plain, x.ticks), strict=True):
         parts.append(f'<path class="axis" d="M{x(tick)} {base}v4"/>')
-        parts.append(f'<text class="tick mid" x="{x(tick)}" y="{base + 17}">{escape(label)}</text>')
+        parts.append(f'<text class="tick mid" x="{x(tick)}" y="{base + 17}">{_text(label)}</text>')
     middle = (left + right) / 2
-    parts.append(f'<text class="label mid" x="{middle}" y="{PLOT_H - 4}">{escape(x_name)}</text>')
-    parts.append(f'<text class="label" x="2" y="10">{escape(y_name)}</text>')
+    parts.append(f'<text class="label mid" x="{middle}" y="{PLOT_H - 4}">{_text(x_name)}</text>')
+    parts.append(f'<text class="label" x="2" y="10">{_text(y_name)}</text>')
     return "".join(parts)
 
 
@@ -206,7 +212,7 @@ def histogram(about: str, numbers: Sequence[float], x_name: str) -> Markup:
     parts += [f'<text class="tick mid" x="{x(t)}" y="187">{plain(t)}</text>' for t in x.ticks]
     median = sorted(numbers)[len(numbers) // 2]
     parts.append(f'<path class="ref" d="M{x(max(median, floor))} 20V170"/>')
-    parts.append(f'<text class="label mid" x="{(LEFT + PLOT_W - 20) / 2}" y="206">{escape(x_name)}</text>')
+    parts.append(f'<text class="label mid" x="{(LEFT + PLOT_W - 20) / 2}" y="206">{_text(x_name)}</text>')
     parts.append('<text class="label" x="2" y="10">units</text>')
     return _svg(about, PLOT_W, 212, parts)
 
@@ -221,19 +227,19 @@ def bars(about: str, items: Sequence[tuple[str, float, Interval, str]], x_name: 
     for k, (name, value, ci, style) in enumerate(items):
         y = 20 + k * step
         short = name if len(name) <= 26 else f"{name[:25]}…"
-        parts.append(f'<text class="tick end" x="{left - 10}" y="{y + 4}">{escape(short)}</text>')
+        parts.append(f'<text class="tick end" x="{left - 10}" y="{y + 4}">{_text(short)}</text>')
         if ci:
             parts.append(f'<path class="{style} bar" d="M{x(ci[0])} {y}H{x(ci[1])}"/>')
         parts.append(f'<circle class="{style} dot" cx="{x(value)}" cy="{y}" r="3.2"/>')
     parts += [f'<text class="tick mid" x="{x(t)}" y="{base + 15}">{plain(t)}</text>' for t in x.ticks]
     parts.append(
-        f'<text class="label mid" x="{(left + PLOT_W - 20) / 2}" y="{base + 32}">{escape(x_name)}</text>'
+        f'<text class="label mid" x="{(left + PLOT_W - 20) / 2}" y="{base + 32}">{_text(x_name)}</text>'
     )
     return _svg(about, PLOT_W, height, parts)
 
 
 def _svg(about: str, width: float, height: float, parts: Iterable[str]) -> Markup:
     return Markup(
-        f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(about)}">'
+        f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{_text(about)}">'
         f"{''.join(parts)}</svg>"
     )

@@ -13,7 +13,7 @@ from typing import Any
 from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.leaderboard.contamination import contamination
 from neurobench_grasp.leaderboard.site.glossary import LEVELS
-from neurobench_grasp.leaderboard.standings import METRIC, SPLIT, TWIN
+from neurobench_grasp.leaderboard.standings import BEST_KINEMATIC, METRIC, SPLIT, TWIN, identity
 from neurobench_grasp.records.record import Scored, read_scored, record_path
 from neurobench_grasp.records.units import Labels
 
@@ -30,8 +30,6 @@ HAND = (
 )  # fmt: skip
 LARGEST = 1e9
 """Bound on scores and errors; larger numbers are refused as hostile."""
-DEEPEST = 20
-"""Levels of nested lists in a record, at most."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,8 @@ class Entry:
 def wanted(labels: Labels) -> bool:
     """Select the scores of single units that a site needs."""
     if labels.reference:
-        return (labels.metric, labels.split) == (METRIC, SPLIT) and labels.reference in (TWIN, LINEAR)
+        of_gains = labels.reference in (TWIN, LINEAR, BEST_KINEMATIC)
+        return (labels.metric, labels.split) == (METRIC, SPLIT) and of_gains
     return (labels.metric, labels.split) in (*ENCODING, *HAND)
 
 
@@ -89,7 +88,7 @@ def read_entries(folders: Iterable[str | Path]) -> tuple[list[Entry], list[str]]
     Parameters
     ----------
     folders : iterable of path
-        Run folders, folders of submissions, or folders of records.
+        As for :func:`~neurobench_grasp.records.read_records`.
 
     Returns
     -------
@@ -102,9 +101,7 @@ def read_entries(folders: Iterable[str | Path]) -> tuple[list[Entry], list[str]]
     found, refused = [], list(problems)
     for one in scored:
         if one.path is None or not _is_sane(one.record):
-            refused.append(
-                f"{one.path} holds numbers too large for scores, or too deeply nested lists; left out"
-            )
+            refused.append(f"{one.path} holds numbers too large for scores; left out")
         else:
             found.append((one, one.path.read_bytes()))
     newest: dict[str, tuple[Scored, bytes]] = {}
@@ -115,14 +112,11 @@ def read_entries(folders: Iterable[str | Path]) -> tuple[list[Entry], list[str]]
 
 def _what(record: ScoreRecord) -> str:
     """Key of the place that records compete for."""
-    data, protocol = record.dataset, record.protocol
-    identity = [
-        data.get(k, "") for k in ("id", "sha256", "splits", "synthetic", "trained_on", "trained_on_sha256")
-    ]
+    protocol = record.protocol
     parts = [
         record.model,
         record.seed,
-        identity,
+        identity(record),
         protocol["name"],
         protocol["version"],
         protocol.get("settings", {}),
@@ -146,21 +140,13 @@ def _named(found: Iterable[tuple[Scored, bytes]]) -> Iterator[Entry]:
 
 
 def _is_sane(record: ScoreRecord) -> bool:
-    free = (record.dataset, record.protocol, record.dropped, record.provenance, record.scores)
-    return not any(_is_deeper(part, DEEPEST) for part in free) and all(
+    return all(
         _is_score(number)
         for row in record.scores
         for key in ("value", "ci", "median", "baseline_value", "noise")
         if (found := row.get(key)) is not None
         for number in (found if isinstance(found, list) else (found,))
     )
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    if not isinstance(value, list | dict):
-        return False
-    inside = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(v, levels - 1) for v in inside if isinstance(v, list | dict))
 
 
 def _is_score(number: Any) -> bool:

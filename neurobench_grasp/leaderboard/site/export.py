@@ -10,10 +10,10 @@ from typing import Any
 
 from neurobench_grasp.leaderboard.site.boards import BoardRow, BoardTable, Group
 from neurobench_grasp.leaderboard.site.entries import Entry, by_model
-from neurobench_grasp.leaderboard.site.format import safe_cell
 from neurobench_grasp.leaderboard.site.model_page import unit_headlines
 from neurobench_grasp.leaderboard.standings import BOARD, RANK_RULE
-from neurobench_grasp.records.table import LABELS, Score, ScoreTable
+from neurobench_grasp.records.table import LABELS, RowKey, Score, ScoreTable
+from neurobench_grasp.text import cell
 
 DIGITS = 10
 """Significant digits of what is computed here; further ones differ between machines."""
@@ -65,9 +65,9 @@ def _row(table: BoardTable, row: BoardRow) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Score) -> dict[str, Any]:
-    ci = [_rounded(end) for end in cell.ci] if cell.ci else None
-    return {"value": _rounded(cell.value), "ci": ci}
+def _cell(score: Score) -> dict[str, Any]:
+    ci = [_rounded(end) for end in score.ci] if score.ci else None
+    return {"value": _rounded(score.value), "ci": ci}
 
 
 def _rounded(number: float | None) -> float | None:
@@ -94,8 +94,8 @@ def board_csv(groups: Sequence[Group]) -> bytes:
     def rows() -> Iterator[list[Any]]:
         for table in tables:
             for row in table.rows:
-                cells = [row.cells.get(key, Score()) for key in keys]
-                numbers = [_rounded(n) for cell in cells for n in (cell.value, *(cell.ci or (None, None)))]
+                scores = [row.cells.get(key, Score()) for key in keys]
+                numbers = [_rounded(n) for s in scores for n in (s.value, *(s.ci or (None, None)))]
                 yield [
                     table.kind, *(table.labels[key] for key in BOARD), row.rank, row.rank_worst, row.ties,
                     row.model, len(row.seeds), row.level, row.contaminated, *numbers, row.reason,
@@ -105,7 +105,7 @@ def board_csv(groups: Sequence[Group]) -> bytes:
 
 
 def scores_csv(entries: Iterable[Entry]) -> bytes:
-    """Every row of every record, tidy: one number a line."""
+    """Every row of every record, tidy: one number a line; ``stated``: no unit scores need be behind it."""
 
     def rows() -> Iterator[list[Any]]:
         for entry in entries:
@@ -117,9 +117,10 @@ def scores_csv(entries: Iterable[Entry]) -> bytes:
             for row in record.scores:
                 low, high = row.get("ci") or (None, None)
                 numbers = [row["value"], low, high, *(row.get(key) for key in _NUMBERS[3:])]
-                yield [*about, *(row.get(key) for key in LABELS), *numbers]
+                stated = not RowKey.of_row(row).needs_units
+                yield [*about, *(row.get(key) for key in LABELS), *numbers, stated]
 
-    return _csv([*_ABOUT, *LABELS, *_NUMBERS], rows())
+    return _csv([*_ABOUT, *LABELS, *_NUMBERS, "stated"], rows())
 
 
 def units_csv(entries: Iterable[Entry]) -> bytes:
@@ -175,7 +176,7 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
-        return safe_cell(value)
+        return cell(value)
     if isinstance(value, list | dict):
-        return safe_cell(json.dumps(value, sort_keys=True))
+        return cell(json.dumps(value, sort_keys=True))
     return str(value).lower() if isinstance(value, bool) else value

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from neurobench_grasp.atomic import move_folder, new_folder
 from neurobench_grasp.errors import NgbError
 
 MARK = ".ngb-board"
@@ -31,30 +30,20 @@ def write_folder(to: Path, files: Mapping[str, bytes]) -> None:
     """
     to = Path(os.path.abspath(to.resolve()))
     check_folder(to)
-    temporary, old = (to.with_name(f".{to.name}.{uuid.uuid4().hex[:8]}") for _ in range(2))
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        names = [*sorted(files), MARK]
-        for name in names:
-            path = temporary / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes("".join(f"{n}\n" for n in names).encode() if name == MARK else files[name])
-        if to.exists():
-            to.rename(old)
-        try:
-            temporary.rename(to)
-        except OSError:
-            if old.exists():
-                old.rename(to)
-            raise
+        with new_folder(to) as new:
+            names = [*sorted(files), MARK]
+            for name in names:
+                path = new / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes("".join(f"{n}\n" for n in names).encode() if name == MARK else files[name])
+            move_folder(new, to)
     except OSError as error:
         raise NgbError(
             f"Cannot write the site {to} ({error.strerror}); free some space, or choose another folder "
             "with --html."
         ) from error
-    finally:
-        for folder in (temporary, old):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_folder(to: Path) -> None:

@@ -1,18 +1,16 @@
-"""Text of a page: numbers, names that are safe in paths, CSV cells safe from formula injection."""
+"""Text of a page: numbers, values of records, names that are safe in paths."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import unicodedata
-from functools import lru_cache
 from typing import Any
 
 from neurobench_grasp.records.table import Score
+from neurobench_grasp.text import clean
 
 NOTHING = "–"
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
-"""Control characters, bidirectional controls and surrogates."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 _LONGEST = 60
 
@@ -31,8 +29,9 @@ def ends(cell: Score, digits: int = 3) -> str:
 
 
 def spread(cell: Score, digits: int = 3) -> str:
-    """Format a number and its interval."""
-    return f"{number(cell.value, digits)} {ends(cell, digits)}".strip()
+    """Format a number and its interval; a star marks what the record alone states."""
+    star = "*" if cell.stated and cell.value is not None else ""
+    return f"{number(cell.value, digits)}{star} {ends(cell, digits)}".strip()
 
 
 def shown(value: Any) -> str:
@@ -50,11 +49,6 @@ def shown(value: Any) -> str:
     return clean(str(value))
 
 
-def clean(text: str) -> str:
-    """Replace invisible characters, and those that change how others are shown."""
-    return _UNSEEN.sub("\ufffd", text)
-
-
 def slug(name: str) -> str:
     """Turn a name into a unique one that is safe in a path and an address."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
@@ -63,10 +57,3 @@ def slug(name: str) -> str:
         return safe
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{safe or 'x'}-{digest}"
-
-
-@lru_cache(4096)
-def safe_cell(value: str) -> str:
-    """Prevent spreadsheet programs from reading a text as a formula."""
-    value = clean(value)
-    return f"'{value}" if value.lstrip().startswith(("=", "+", "-", "@")) else value

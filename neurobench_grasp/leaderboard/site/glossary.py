@@ -14,9 +14,20 @@ METRICS: Mapping[str, str] = {
         "Explained variance of the mean over a condition’s trials, at 25 phases of the movement."
     ),
     "object_tuning_ev": (
-        "Condition-averaged EV after subtracting, at each phase, the mean over conditions: tuning to "
-        "objects without the common time course."
+        "Condition-averaged EV beyond the mean over training conditions at each phase: tuning to objects "
+        "without the common time course."
     ),
+    "gain_over_best_kinematic": (
+        "Score minus that of the best of the maps from recorded movement (linear, linear with look-ahead, "
+        "quadratic), chosen for each area and fold on training trials; paired unit by unit."
+    ),
+    "gain_over_linear_lookahead": (
+        "Score minus that of a linear map from muscle lengths and velocities now and in the next 0.1 s."
+    ),
+    "gain_over_quadratic_kinematic": (
+        "Score minus that of a map from positions, velocities, accelerations, their squares and products."
+    ),
+    "gain_over_linear_emg": "Score minus that of a linear map from recorded EMG, paired unit by unit.",
     "gain_over_linear_kinematic": (
         "Score minus that of a linear map from muscle lengths and velocities, paired unit by unit."
     ),
@@ -28,6 +39,10 @@ METRICS: Mapping[str, str] = {
     ),
     "gain_over_phase_mean": (
         "Score minus that of the mean over training conditions at each phase of the movement."
+    ),
+    "unique_ev": (
+        "Explained variance with all groups of features, minus that of a model fitted again without one "
+        "group; paired unit by unit."
     ),
     "gain_over_average_trajectory": "Error of replaying the mean movement, minus error of the model.",
     "gain_over_average_posture": "Error of holding the mean posture, minus error of the model.",
@@ -41,24 +56,26 @@ METRICS: Mapping[str, str] = {
     "n_units_below_minus_1": (
         "Number of units with an explained variance below −1; they are listed and never dropped."
     ),
+    "n_units_by_mean": "Number of units predicted by their mean: no map explains them on training trials.",
+    "n_units_sparse": "Number of units with too few spikes to be scored; they are listed.",
     "n_units_unreliable": "Number of units too unreliable to have a ceiling.",
     "n_winsorised": "Number of component scores clipped at 6 standard deviations of training.",
-    "tracking_error": "Mean distance of 20 keypoints of the hand from the recorded movement, in mm.",
-    "tracking_error_tips": "The same for the five fingertips alone.",
+    "tracking_error": "Mean distance of the body’s keypoints from the recorded movement, in mm.",
+    "tracking_error_tips": "The same for the tips of the body alone: fingertips, or the hand of an arm.",
     "joint_error": "Mean absolute error of joint angles, in degrees.",
     "jerk": "Root mean square of the third derivative of keypoint positions, in m/s³.",
     "jerk_recorded": "The same for the recorded movement.",
     "co_contraction": "Share of the muscles’ joint torque that opposing muscles cancel, 0 to 1.",
     "most_saturated_muscle": "Largest share of steps at which one muscle is almost fully active.",
     "brain_control_error": (
-        "Tracking error, in mm, of a hand whose goal is decoded from spikes in closed loop."
+        "Tracking error, in mm, of a body whose goal is decoded from spikes in closed loop."
     ),
     "brain_control_error_joint_angles": (
         "The same with joint angles decoded instead of the controller’s embedding."
     ),
     "decoding_ev": "Explained variance of the decoded embedding.",
     "decoding_ev_joint_angles": "Explained variance of the decoded joint angles.",
-    "decoder_latency": "Time of one step of decoding, in ms.",
+    "decoder_latency": "Time of decoding one bin of spikes, in ms.",
     "decoder_latency_joint_angles": "The same for joint angles.",
 }
 LEVELS = {

@@ -1,4 +1,4 @@
-"""Sections of a model's page for each dataset: scores, layers, units, hand, curves."""
+"""Sections of a model's page for each dataset: scores, layers, units, body, curves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from markupsafe import Markup
 from neurobench_grasp.leaderboard.site import draw
 from neurobench_grasp.leaderboard.site.entries import LARGEST, LINEAR, Entry
 from neurobench_grasp.leaderboard.site.format import spread
-from neurobench_grasp.leaderboard.standings import METRIC, SPLIT, TWIN
-from neurobench_grasp.records.names import DECODED, REFERENCES, SPLITS, metric_name, split_name
-from neurobench_grasp.records.table import EXPLAINED_VARIANCE, GAIN, RowKey, Score, ScoreTable
+from neurobench_grasp.leaderboard.standings import BEST_KINEMATIC, METRIC, SPLIT, TWIN
+from neurobench_grasp.records.names import DECODED, GROUPS, REFERENCES, SPLITS, metric_name, split_name
+from neurobench_grasp.records.table import DRIVEN, EXPLAINED_VARIANCE, GAIN, UNIQUE, RowKey, Score, ScoreTable
 from neurobench_grasp.scoring.networks import mean_of_networks
 
-DRIVEN = {"brain_control_error": "embedding", "brain_control_error_joint_angles": "joint_angles"}
-"""Metric → decoded signal that its hand is driven with."""
 MOST_LAYERS = 30
 """Layers drawn at most; all are in the table."""
 
@@ -112,6 +110,7 @@ def parts_of(entries: Sequence[Entry], known: Mapping[tuple[str, str], Score]) -
     for area in areas:
         yield from _references(numbers, area)
         yield from _layers(numbers, area)
+        yield from _groups(numbers, area)
         yield from _units(numbers, area)
         yield from _components(numbers, area)
     yield from _hand(numbers)
@@ -121,7 +120,10 @@ def parts_of(entries: Sequence[Entry], known: Mapping[tuple[str, str], Score]) -
 
 
 def _encoding(numbers: Numbers, areas: Sequence[str]) -> Iterator[Part]:
-    relative = ("share_of_ceiling", *(f"{GAIN}{name}" for name in (LINEAR, TWIN, "phase_mean")))
+    relative = (
+        "share_of_ceiling",
+        *(f"{GAIN}{name}" for name in (BEST_KINEMATIC, LINEAR, TWIN, "phase_mean")),
+    )
     columns: dict[str, dict[str, str]] = {name: {} for name in EXPLAINED_VARIANCE}
     columns |= {name: {"of": METRIC} for name in relative}
     rows = []
@@ -147,9 +149,9 @@ def _references(numbers: Numbers, area: str) -> Iterator[Part]:
     items = [("this model", own.value, own.ci, "s1"), *((n, c.value or 0.0, c.ci, "s4") for n, c in named)]
     yield Part(
         f"References, {area}",
-        "Scores of simpler models, nulls and, where it is known, the truth on new objects.",
+        "Scores of simpler models, nulls and, where it is known, the truth in new conditions.",
         draw.bars(
-            f"Single-trial EV of this model and of references on new objects, {area}",
+            f"Single-trial EV of this model and of references in new conditions, {area}",
             items,
             "single-trial EV",
         ),
@@ -175,14 +177,40 @@ def _layers(numbers: Numbers, area: str) -> Iterator[Part]:
     if not items:
         return
     best = f"the best is {items[0][0]} with {spread(items[0][1])}"
-    about = f"Single-trial EV of each layer on new objects, {area}; {best}"
+    about = f"Single-trial EV of each layer in new conditions, {area}; {best}"
     rows = [[name, spread(cell)] for name, cell in items]
     drawn = [(name, cell.value or 0.0, cell.ci, "s1") for name, cell in items[:MOST_LAYERS]]
     yield Part(
         f"Layers, {area}",
-        "Each layer alone, on new objects.",
+        "Each layer alone, in new conditions.",
         draw.bars(about, drawn, "single-trial EV"),
         Grid(f"Single-trial EV of each layer, {area}", ["layer", "EV"], rows),
+    )
+
+
+def _groups(numbers: Numbers, area: str) -> Iterator[Part]:
+    unique = numbers.table.along("group", UNIQUE, of=METRIC, split=SPLIT, area=area)
+    alone = numbers.table.along("group", METRIC, split=SPLIT, area=area)
+    found = {
+        GROUPS.get(name, name): (alone.get(name, Score()), cell)
+        for name, cell in unique.items()
+        if cell.value is not None
+    }
+    if not found:
+        return
+    yield Part(
+        f"Unique contributions, {area}",
+        "What each group of features explains in new conditions that the others do not.",
+        draw.bars(
+            f"Unique EV of groups of features in new conditions, {area}",
+            [(name, cell.value or 0.0, cell.ci, "s1") for name, (_, cell) in found.items()],
+            "unique EV",
+        ),
+        Grid(
+            f"Single-trial EV of groups of features, {area}",
+            ["group", "alone", "unique"],
+            [[name, *map(spread, cells)] for name, cells in found.items()],
+        ),
     )
 
 
@@ -193,7 +221,7 @@ def _units(numbers: Numbers, area: str) -> Iterator[Part]:
     n = len(scores)
     quarters = [scores[0], scores[n // 4], scores[n // 2], scores[3 * n // 4], scores[-1]]
     about = (
-        f"Distribution of the single-trial EV of {n} units of {area} on new objects; "
+        f"Distribution of the single-trial EV of {n} units of {area} in new conditions; "
         f"median {quarters[2]:.3f}, middle half from {quarters[1]:.3f} to {quarters[3]:.3f}"
     )
     grid = Grid(
@@ -201,7 +229,7 @@ def _units(numbers: Numbers, area: str) -> Iterator[Part]:
         ["", "units", "lowest", "first quarter", "median", "third quarter", "highest"],
         [[area, str(n), *(spread(Score(q)) for q in quarters)]],
     )
-    note = "Single units on new objects, mean over networks; the dashed line is the median."
+    note = "Single units in new conditions, mean over networks; the dashed line is the median."
     yield Part(f"Units, {area}", note, draw.histogram(about, scores, "single-trial EV of a unit"), grid)
 
 
@@ -228,7 +256,7 @@ def _components(numbers: Numbers, area: str) -> Iterator[Part]:
     ]
     yield Part(
         f"Components, {area}",
-        "Each layer with its first principal components, on new objects; the best three are named.",
+        "Each layer with its first principal components, in new conditions; the best three are named.",
         draw.lines(
             f"Single-trial EV by number of components, {area}; best with all of them: {best[0]}",
             lines,
@@ -243,7 +271,7 @@ def _components(numbers: Numbers, area: str) -> Iterator[Part]:
 def _hand(numbers: Numbers) -> Iterator[Part]:
     columns = {
         "tracking error, mm": {"metric": "tracking_error"},
-        "fingertips, mm": {"metric": "tracking_error_tips"},
+        "tips, mm": {"metric": "tracking_error_tips"},
         "joints, °": {"metric": "joint_error"},
         "average trajectory, mm": {"metric": "tracking_error", "reference": "average_trajectory"},
         "average posture, mm": {"metric": "tracking_error", "reference": "average_posture"},
@@ -255,7 +283,7 @@ def _hand(numbers: Numbers) -> Iterator[Part]:
         is not None
     ]
     if rows:
-        caption = "Error of the hand that imitates the recorded movement, in closed loop"
+        caption = "Error of the body that imitates the recorded movement, in closed loop"
         yield Part("Tracking", "Lower is better.", grid=_full(caption, ["split", *columns], rows))
 
 
@@ -276,7 +304,7 @@ def _driven(numbers: Numbers, areas: Sequence[str]) -> Iterator[Part]:
                     )
     if rows:
         head = ["area, split, decoded signal", "error, mm", *(f"{REFERENCES[name]}, mm" for name in names)]
-        caption = "Error of the hand whose goal is decoded from spikes, in closed loop"
+        caption = "Error of the body whose goal is decoded from spikes, in closed loop"
         yield Part("Brain control", "Lower is better.", grid=_full(caption, head, rows))
 
 
@@ -306,7 +334,7 @@ def _curves(numbers: Numbers, area: str) -> Iterator[Part]:
                 f"{title}, {area}",
                 "Brain control on new trials; lower is better.",
                 draw.lines(
-                    f"Error of the brain-driven hand by {axis}, {area}", series, axis, "error, mm", x=x
+                    f"Error of the brain-driven body by {axis}, {area}", series, axis, "error, mm", x=x
                 ),
                 Grid(
                     f"Brain-control error by {axis}, {area}", [f"decoded signal, {axis}", "error, mm"], rows

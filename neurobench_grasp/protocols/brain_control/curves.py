@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Floats, Ints, Ragged, ScoreRow, Scores
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.protocols.brain_control.decoders import check_decoder, decode
+from neurobench_grasp.protocols.brain_control.decoders import check_decoder
 from neurobench_grasp.protocols.brain_control.protocol import (
     ERROR,
     check_moves,
@@ -25,7 +25,7 @@ from neurobench_grasp.protocols.brain_control.protocol import (
 from neurobench_grasp.protocols.brain_control.trials import KINDS, DecodingTrials, areas_of
 from neurobench_grasp.protocols.context import Arrays, Context, Stage
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
-from neurobench_grasp.protocols.trial_scores import TrialScores, conditions_are_few, row_of, unit_scores
+from neurobench_grasp.protocols.trial_scores import TrialScores, over_trials, row_of, unit_scores
 from neurobench_grasp.scoring.intervals import UnitScores
 from neurobench_grasp.scoring.references import generator
 from neurobench_grasp.threads import on_all_cores
@@ -77,7 +77,7 @@ def run(context: Context) -> Scores:
     Raises
     ------
     UnsupportedError
-        If the model moves no hand. What a session lacks is a reason in the rows.
+        If the model moves no body. What a session lacks is a reason in the rows.
     """
     check_moves(context)
     found = [(session, _measured(context, session)) for session in context.sessions]
@@ -110,7 +110,8 @@ def _errors(context: Context, moves: DecodingTrials, area: str, kind: str, units
     def make() -> Arrays:
         context.progress(f"curves {moves.session.id}: {area}, {kind}")
         commands = _commands(context, moves, area, kind, units)
-        return {"errors": driven_errors(context, moves, moves.driven[SPLIT], kind, commands)}
+        errors = driven_errors(context, moves, moves.driven[SPLIT], kind, commands)
+        return {"errors": errors["tracking_error"]}
 
     errors: Floats = context.stages(ERRORS, moves.session, make, area=area, kind=kind)["errors"]
     return errors
@@ -129,7 +130,8 @@ def _commands(context: Context, moves: DecodingTrials, area: str, kind: str, uni
         decoder = fitted(context, moves, kind, subset)
         if len(subset) == len(units):
             check_decoder(decoder, moves.training(kind, subset))
-        return decode(decoder, moves.spikes(subset, moves.driven[SPLIT]), moves.lead)
+        driven = moves.driven[SPLIT]
+        return moves.decoded(kind, decoder, moves.spikes(subset, driven), driven)
 
     with threadpool_limits(limits=1):
         commands = on_all_cores(decoded, subsets)
@@ -166,7 +168,7 @@ def _rows(
             }
         return
     parts = [(TrialScores(s, {}), v["driven"].tolist()) for s, v in usable]
-    few = conditions_are_few(parts)
+    few = over_trials(parts, SPLIT)
     for kind in KINDS:
         curves = [_curve(s, v, area, kind, by_trial=few) for s, v in usable]
         for key in dict.fromkeys(key for curve in curves for key in curve):
@@ -174,7 +176,7 @@ def _rows(
             same = [(part, curve[key]) for part, curve in zip(parts, curves, strict=True) if key in curve]
             row: ScoreRow = {"metric": metric_of(ERROR, kind), **labels, "decoded": kind, "unit": "mm"}
             row |= {"n_decoded_units": n_units, "noise": noise}
-            yield row | row_of([scores for _, scores in same], [part for part, _ in same])
+            yield row | row_of([scores for _, scores in same], [part for part, _ in same], SPLIT)
 
 
 def _curve(
@@ -189,7 +191,8 @@ def _curve(
             by_place = np.full(len(session.trials), np.nan)
             by_place[values["driven"]] = mine
             part = TrialScores(session, {"error": by_place})
-            draws.append(unit_scores(part, values["driven"].tolist(), "error", by_trial=by_trial))
+            trials = values["driven"].tolist()
+            draws.append(unit_scores(part, trials, "error", SPLIT, by_trial=by_trial))
         first += point.n_draws
         name = "all" if point.all_units else str(point.n_units)
         out[name, point.noise] = UnitScores.mean_of(draws)

@@ -13,7 +13,7 @@ from neurobench_grasp.alignment.splits import folds_by_condition, folds_by_trial
 from neurobench_grasp.contract import Bools, DecodedTrials, Decoder, DecoderSpec, Floats, Ints, Ragged
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL as SETTINGS
-from neurobench_grasp.scoring.ridge import best_alphas, cv_explained_variance, fold_moments, solve
+from neurobench_grasp.scoring.estimators import UnitRidge
 
 N_CHECKED, N_ALONE = 20, 3  # trials
 ROUNDING = 1e-4
@@ -37,15 +37,8 @@ class RidgeDecoder:
             [self._histories(c, len(y)) for c, y in zip(train.counts, train.commands, strict=True)]
         )
         fold = np.repeat(_folds(train.condition, train.group), train.commands.lengths)
-        order = np.argsort(fold, kind="stable")
-        middle = train.commands.values.mean(0)
-        commands = (train.commands.values - middle)[order]
-        cells = fold_moments(features, order, commands, fold[order], SETTINGS.n_folds)
-        used = np.unique(fold).tolist()
-        scores = cv_explained_variance(cells, [[k] for k in used], SETTINGS.alphas)
-        penalties, _ = best_alphas(*scores, SETTINGS.alphas, SETTINGS.min_t)
-        weights, intercept = solve(cells.total(used), penalties)
-        self._weights, self._intercept = weights, intercept + middle
+        ridge = UnitRidge(SETTINGS.alphas, SETTINGS.n_folds)
+        self._ridge = ridge.fit(features, train.commands.values, groups=fold)
 
     def reset(self, n_trials: int) -> None:
         """Start all trials with units at their mean."""
@@ -55,7 +48,8 @@ class RidgeDecoder:
         """Return the commands that belong to the newest bins."""
         self._history[:, :, :-1] = self._history[:, :, 1:]
         self._history[:, :, -1] = (spikes - self._mean) / self._scale
-        commands: Floats = self._history.reshape(len(spikes), -1) @ self._weights + self._intercept
+        ridge = self._ridge  # its `predict` would check for each bin what was checked in training
+        commands: Floats = self._history.reshape(len(spikes), -1) @ ridge.coef_ + ridge.intercept_
         return commands
 
     def _histories(self, counts: NDArray[np.int32], n_steps: int) -> Floats:

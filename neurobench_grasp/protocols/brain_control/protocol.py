@@ -15,22 +15,32 @@ from threadpoolctl import threadpool_limits
 
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.bodies import body_of
-from neurobench_grasp.contract import Decoder, Floats, Goal, Ints, Ragged, ScoreRow, Scores
+from neurobench_grasp.contract import Decoder, Floats, Goal, Ints, Ragged, ScoreRow, Scores, Trials
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.protocols.brain_control.decoders import Guarded, check_decoder, decode
+from neurobench_grasp.protocols.brain_control.decoders import Guarded, check_decoder
 from neurobench_grasp.protocols.brain_control.trials import KINDS, SPLITS, DecodingTrials, areas_of
 from neurobench_grasp.protocols.context import Arrays, Context, Stage
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL as SETTINGS
-from neurobench_grasp.protocols.tracking import BASELINES, check_tracking, hand_errors, in_windows, per_trial
+from neurobench_grasp.protocols.tracking import (
+    BASELINES,
+    check_tracking,
+    common_keypoints,
+    hand_errors,
+    in_windows,
+    named_keypoints,
+    of_keypoint,
+    per_trial,
+)
 from neurobench_grasp.protocols.trial_scores import (
     Parts,
     TrialScores,
-    conditions_are_few,
     labels_of,
+    over_trials,
     row_of,
     summary,
     unit_scores,
 )
+from neurobench_grasp.records.table import one_network
 from neurobench_grasp.records.units import Labels, UnitTable
 from neurobench_grasp.scoring.ev import grouped_ev
 from neurobench_grasp.scoring.intervals import UnitScores
@@ -52,14 +62,14 @@ def run(context: Context) -> Scores:
     -------
     Scores
         Tidy rows: tracking errors beside references, decoding EV, latency of the decoder; and the errors of
-        each session's hand, for comparisons of models.
+        each session's body, for comparisons of models.
 
     Raises
     ------
     UnsupportedError
-        If the model moves no hand. What a session lacks is a reason in the rows.
+        If the model moves no body. What a session lacks is a reason in the rows.
     NgbError
-        If the decoder breaks its contract, or the model's hand does not have the steps of the trials.
+        If the decoder breaks its contract, or the model's movement does not have the steps of the trials.
     """
     check_moves(context)
     measured = [(session, measure(context, session)) for session in context.sessions]
@@ -73,10 +83,10 @@ def run(context: Context) -> Scores:
 
 
 def check_moves(context: Context) -> None:
-    """Raise ``UnsupportedError`` if the model moves no hand."""
+    """Raise ``UnsupportedError`` if the model moves no body."""
     if not context.model.moves_body:
         raise UnsupportedError(
-            "This model moves no hand, and brain control drives a hand; score its encoding."
+            "This model moves no body, and brain control drives a body; score its encoding."
         )
 
 
@@ -100,7 +110,8 @@ def measure(context: Context, session: AlignedSession) -> Arrays:
     Returns
     -------
     dict of str to ndarray
-        Errors by trial of the session (NaN where it was not driven), ``M1 embedding`` …; tables of
+        Errors by trial of the session (NaN where it was not driven), ``M1 embedding`` …, of single keypoints
+        ``M1 embedding@elbow`` …; tables of
         explained variance with each group left out, ``ev test M1 embedding by conditions`` (or ``trials``);
         ``latency M1 embedding``;
         ``driven test`` and ``scored test`` (places of trials); ``reason M1``: why there is nothing.
@@ -154,7 +165,7 @@ def _decode(
         which = moves.split[split]
         if not len(which):
             continue
-        decoded[split] = decode(decoder, moves.spikes(units, which), moves.lead)
+        decoded[split] = moves.decoded(kind, decoder, moves.spikes(units, which), which)
         for groups, by_trial in (("conditions", False), ("trials", True)):
             table = _explained(moves, which, kind, decoded[split], by_trial=by_trial)
             out[f"ev {split} {name} by {groups}"] = table
@@ -165,7 +176,8 @@ def _decode(
     }
     commands = {name: Ragged.join(list(driven.values()))}
     if kind == KINDS[0]:
-        commands[f"{name} shifted"] = decode(decoder, _shifted(context, moves, units), moves.lead)
+        shifted = _shifted(context, moves, units)
+        commands[f"{name} shifted"] = moves.decoded(kind, decoder, shifted, _driven(moves))
     return out, commands
 
 
@@ -182,7 +194,7 @@ def _driven(moves: DecodingTrials) -> Ints:
 
 
 def _latency_ms(decoder: Decoder, one: Ragged) -> float:
-    """Median time that a command for one hand takes, milliseconds."""
+    """Median time that the commands of one bin take, milliseconds."""
     decoder.reset(1)
     spent = []
     for step in range(SETTINGS.latency_steps):
@@ -211,30 +223,39 @@ def _shifted(context: Context, moves: DecodingTrials, units: Ints) -> Ragged:
 def _drive(
     context: Context, moves: DecodingTrials, populations: Mapping[str, Ints], commands: Mapping[str, Ragged]
 ) -> Arrays:
-    """Errors of the hand under each command, by trial of the session."""
+    """Errors of the body under each command, by trial of the session."""
     which = _driven(moves)
-    out: Arrays = {}
+    found: dict[str, Mapping[str, Floats]] = {}
     for kind in KINDS:
         wanted = [name for area in populations for name in (f"{area} {kind}", f"{area} {kind} shifted")]
         names = [name for name in wanted if name in commands]
         if len(which) and names:
             errors = driven_errors(context, moves, which, kind, [commands[name] for name in names])
-            out |= {name: _by_trial(moves, which, mine) for name, mine in zip(names, errors, strict=True)}
+            found |= {name: {k: e[i] for k, e in errors.items()} for i, name in enumerate(names)}
     for area in populations if len(which) else ():
-        errors = _posture_errors(moves, which, commands[f"{area} joint_angles"])
-        out[f"{area} decoded_posture"] = _by_trial(moves, which, errors)
-    return out
+        found[f"{area} decoded_posture"] = _posture_errors(moves, which, commands[f"{area} joint_angles"])
+    keypoints = ("", *named_keypoints(body_of(moves.trials)))
+    return {
+        _at(name, keypoint): _by_trial(moves, which, errors[of_keypoint(keypoint)])
+        for name, errors in found.items()
+        for keypoint in keypoints
+    }
+
+
+def _at(name: str, keypoint: str) -> str:
+    """Name of the errors of one keypoint, or of their mean."""
+    return f"{name}@{keypoint}" if keypoint else name
 
 
 def driven_errors(
     context: Context, moves: DecodingTrials, which: Ints, kind: str, commands: Sequence[Ragged]
-) -> Floats:
-    """Tracking error of the hand in some trials under several sets of commands, driven side by side.
+) -> dict[str, Floats]:
+    """Errors of the body in some trials under several sets of commands, driven side by side.
 
     Returns
     -------
-    ndarray, shape (n_commands, n_trials)
-        Millimetres.
+    dict of str to ndarray, shape (n_commands, n_trials)
+        As :func:`~neurobench_grasp.protocols.tracking.hand_errors` names them.
     """
     at_once = max(MOST_DRIVEN // len(which), 1)
     errors = []
@@ -243,28 +264,29 @@ def driven_errors(
         trials = moves.trials.select(np.tile(which, len(some)))
         tracking = context.model.controller.track(trials, goal=Goal(kind, Ragged.join(some)))
         check_tracking(tracking, trials)
-        assert trials.joint_angles is not None
-        angles, points, recorded = (
-            in_windows(trials, s) for s in (tracking.joint_angles, tracking.keypoints, trials.joint_angles)
-        )
-        body = body_of(trials)
-        wanted = Ragged(body.keypoint_positions(recorded.values), recorded.offsets)
-        errors.append(hand_errors(body, angles.values, points.values, recorded, wanted)["tracking_error"])
-    found: Floats = np.concatenate(errors).reshape(len(commands), len(which))
-    return found
+        errors.append(_errors(trials, tracking.joint_angles, tracking.keypoints))
+    shape = len(commands), len(which)
+    return {name: np.concatenate([e[name] for e in errors]).reshape(shape) for name in errors[0]}
 
 
-def _posture_errors(moves: DecodingTrials, which: Ints, commands: Ragged) -> Floats:
-    """Tracking error of a hand that takes the decoded next posture, without a controller."""
+def _posture_errors(moves: DecodingTrials, which: Ints, commands: Ragged) -> dict[str, Floats]:
+    """Errors of a body that takes the decoded next posture, without a controller."""
     some = moves.trials.select(which)
-    assert some.joint_angles is not None
     body = body_of(some)
-    before = [np.concatenate([trial[:1], trial[:-1]])[:, : len(body.joints)] for trial in commands]
-    hand, recorded = (in_windows(some, signal) for signal in (Ragged.of(before), some.joint_angles))
+    postures = Ragged.of(
+        [np.concatenate([trial[:1], trial[:-1]])[:, : len(body.joints)] for trial in commands]
+    )
+    points = Ragged(body.keypoint_positions(postures.values), postures.offsets)
+    return _errors(some, postures, points)
+
+
+def _errors(trials: Trials, angles: Ragged, points: Ragged) -> dict[str, Floats]:
+    """Errors of each trial in its window."""
+    assert trials.joint_angles is not None
+    body = body_of(trials)
+    moved, reached, recorded = (in_windows(trials, s) for s in (angles, points, trials.joint_angles))
     wanted = Ragged(body.keypoint_positions(recorded.values), recorded.offsets)
-    return hand_errors(body, hand.values, body.keypoint_positions(hand.values), recorded, wanted)[
-        "tracking_error"
-    ]
+    return hand_errors(body, moved.values, reached.values, recorded, wanted)
 
 
 def _by_trial(moves: DecodingTrials, which: Ints, errors: Floats) -> Floats:
@@ -277,22 +299,30 @@ def _by_trial(moves: DecodingTrials, which: Ints, errors: Floats) -> Floats:
 # --- rows -----------------------------------------------------------------------------------------
 
 
+def _without_spikes(context: Context, session: AlignedSession) -> dict[str, Floats]:
+    """Errors by trial under the true goal, and of the baselines, with those of single keypoints."""
+    known, out = per_trial(context, session), {}
+    for keypoint in ("", *named_keypoints(body_of(session.trials))):
+        name = of_keypoint(keypoint)
+        out[_at("intact", keypoint)] = known[name]
+        out |= {_at(baseline, keypoint): known[f"{name} {baseline}"] for baseline in BASELINES}
+    return out
+
+
 class _BrainControlTable:
     """Scores of one area on one split."""
 
     def __init__(
         self, context: Context, measured: Sequence[tuple[AlignedSession, Arrays]], area: str, split: str
     ) -> None:
-        self.area, self.split = area, split
+        self.area, self.split, self._one_of_many = area, split, context.model.seeded
         mine = [(session, found) for session, found in measured if area in session.units.areas]
         self.absent = [f"{s.id}: {found[f'reason {area}']}" for s, found in mine if f"reason {area}" in found]
         self.parts: list[tuple[TrialScores, Sequence[int]]] = []
         self.scored: list[tuple[TrialScores, Sequence[int]]] = []
         for session, found in mine:
             if f"reason {area}" not in found and len(found[f"driven {split}"]):
-                hand = per_trial(context, session)
-                known = {name: hand[f"tracking_error {name}"] for name in BASELINES}
-                values = TrialScores(session, {**found, **known, "intact": hand["tracking_error"]})
+                values = TrialScores(session, {**found, **_without_spikes(context, session)})
                 self.parts.append((values, found[f"driven {split}"].tolist()))
                 self.scored.append((values, found[f"scored {split}"].tolist()))
 
@@ -303,6 +333,9 @@ class _BrainControlTable:
             yield from self.session_rows(kind)
         for reference in REFERENCES:
             yield self.error("embedding", reference)
+        for keypoint in common_keypoints(part.session for part, _ in self.parts):
+            yield from (self.error(kind, keypoint=keypoint) for kind in KINDS)
+            yield from (self.error("embedding", reference, keypoint) for reference in REFERENCES)
         yield from (self.gain("embedding", reference) for reference in GAINS)
         yield from (self.gain("joint_angles", reference) for reference in BASELINES)
         for kind in KINDS:
@@ -310,10 +343,12 @@ class _BrainControlTable:
         if self.split == SPLITS[0]:
             yield from (self.latency(kind) for kind in KINDS)
 
-    def error(self, kind: str, reference: str = "") -> ScoreRow:
+    def error(self, kind: str, reference: str = "", keypoint: str = "") -> ScoreRow:
         """Mean tracking error over trials, then sessions, then animals."""
         labels = self._labels(ERROR, kind) | ({"reference": reference} if reference else {})
-        return labels | {"unit": "mm"} | self._mean(self.parts, self._name(kind, reference))
+        labels |= {"dimension": keypoint} if keypoint else {}
+        name = _at(self._name(kind, reference), keypoint)
+        return labels | {"unit": "mm"} | self._mean(self.parts, name)
 
     def session_rows(self, kind: str) -> Iterator[ScoreRow]:
         """Score session by session, where there are several."""
@@ -330,12 +365,12 @@ class _BrainControlTable:
             for p, trials in self.parts
             if all(name in p.values for name in names)
         ]
-        return labels | self._mean(parts, "gain")
+        return labels | one_network(self._mean(parts, "gain"), seeded=self._one_of_many)
 
     def decoding(self, kind: str) -> Iterator[ScoreRow]:
         """Yield explained variance: mean over features, then feature by feature (joint by joint)."""
         labels = self._labels(EV, kind)
-        groups = "trials" if conditions_are_few(self.scored) else "conditions"
+        groups = "trials" if over_trials(self.scored, self.split) else "conditions"
         name = f"ev {self.split} {self.area} {kind} by {groups}"
         tables = [(p, trials, p.values[name]) for p, trials in self.scored]
         yield labels | self._ev(tables, slice(None))
@@ -357,28 +392,29 @@ class _BrainControlTable:
             if not varies.any():
                 continue
             means = some[:, varies].mean(1)
-            few = conditions_are_few(self.scored)
+            few = over_trials(self.scored, self.split)
             groups = sorted(set(labels_of(part.session, trials, by_trial=few)))
             left_out = {g: means[1 + k : 2 + k] for k, g in enumerate(groups)}
             scores.append(UnitScores(part.session.id, part.session.subject, ("hand",), means[:1], left_out))
             parts.append((part, trials))
         if not scores:
             return {"value": None, "reason": self._why() if not tables else "it does not vary in this split"}
-        return self._complete(row_of(scores, parts))
+        return self._complete(row_of(scores, parts, self.split))
 
     def latency(self, kind: str) -> ScoreRow:
-        """Return the time that a command for one hand takes, median over steps, mean over sessions."""
+        """Return the time that the commands of one bin take, median over bins, mean over sessions."""
         row: ScoreRow = {"metric": metric_of(LATENCY, kind), "area": self.area, "decoded": kind, "unit": "ms"}
         spent = [float(p.values[f"latency {self._name(kind)}"]) for p, _ in self.parts]
         return row | ({"value": float(np.mean(spent))} if spent else {"value": None, "reason": self._why()})
 
     def hand_scores(self) -> Iterator[tuple[Labels, UnitScores]]:
         """Yield each session's errors, with each condition (or trial) left out."""
-        by_trial = conditions_are_few(self.parts)
+        by_trial = over_trials(self.parts, self.split)
         for kind in KINDS:
             for part, trials in self.parts:
                 labels = Labels(self.area, self.split, metric_of(ERROR, kind), "")
-                yield labels, unit_scores(part, trials, self._name(kind), by_trial=by_trial)
+                scores = unit_scores(part, trials, self._name(kind), self.split, by_trial=by_trial)
+                yield labels, scores
 
     def _labels(self, metric: str, kind: str) -> ScoreRow:
         metric = metric if metric.startswith("gain") else metric_of(metric, kind)

@@ -7,19 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from neurobench_grasp.alignment.session import AlignedSession, bins_before
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Goal, Ints, Tracking, Trials
 from neurobench_grasp.errors import UnknownNameError, UnsupportedError
-from neurobench_grasp.protocols.brain_control.decoders import check_decoder, decode
+from neurobench_grasp.protocols.brain_control.decoders import check_decoder
 from neurobench_grasp.protocols.brain_control.protocol import check_moves, fitted
-from neurobench_grasp.protocols.brain_control.trials import KINDS, DecodingTrials, areas_of
+from neurobench_grasp.protocols.brain_control.trials import (
+    KINDS,
+    DecodingTrials,
+    areas_of,
+    recorded_throughout,
+)
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.tracking import check_tracking
 
 
 @dataclass(frozen=True)
 class DrivenTrial:
-    """A trial and the hand that an area's spikes drove through it.
+    """A trial and the body that an area's spikes drove through it.
 
     Parameters
     ----------
@@ -55,9 +60,9 @@ def drive_trial(context: Context, session: AlignedSession, trial: int, area: str
     UnknownNameError
         If there is no such area or kind of command.
     UnsupportedError
-        If the model moves no hand, or the session, the area or the trial cannot be used.
+        If the model moves no body, or the session, the area or the trial cannot be used.
     NgbError
-        If the decoder breaks its contract, or the model's hand does not have the steps of the trial.
+        If the decoder breaks its contract, or the model's movement does not have the steps of the trial.
     """
     check_moves(context)
     if kind not in KINDS:
@@ -69,13 +74,14 @@ def drive_trial(context: Context, session: AlignedSession, trial: int, area: str
         moves = DecodingTrials.of(context, session)
         units = moves.units_of(area)
     except UnsupportedError as reason:
-        raise UnsupportedError(f"Spikes of {session.id} cannot drive a hand: {reason}.") from reason
+        why = str(reason).removesuffix(".")
+        raise UnsupportedError(f"Spikes of {session.id} cannot drive a body: {why}.") from reason
     which = _place(moves, trial)
     context.progress(f"decoder of {kind.replace('_', ' ')} from {len(units)} units of {area}")
     with threadpool_limits(limits=1):  # as in the protocol, for the same bits
         decoder = fitted(context, moves, kind, units)
         check_decoder(decoder, moves.training(kind, units))
-        commands = decode(decoder, moves.spikes(units, which), moves.lead)
+        commands = moves.decoded(kind, decoder, moves.spikes(units, which), which)
     trials = moves.trials.select(which)
     tracking = context.model.controller.track(trials, goal=Goal(kind, commands))
     check_tracking(tracking, trials)
@@ -88,7 +94,7 @@ def _place(moves: DecodingTrials, trial: int) -> Ints:
     if len(place):
         return place
     session = moves.session
-    before = bins_before(session.trials.dt) * session.trials.dt
+    before = recorded_throughout(session)[2] * session.trials.dt
     raise UnsupportedError(
         f"Spikes cannot drive trial {session.trials.ids[trial]!r} of {session.id}, since not all units were "
         f"recorded from {before:.2g} s before its window to its end; the first trial where they were is "

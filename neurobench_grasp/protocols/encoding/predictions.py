@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ def predict_units(
     candidate: bool = False,
     lags: Ints | None = None,
     place: Ints | None = None,
+    fallback: bool = True,
 ) -> Predictions:
     """Fit the map on train and predict the other splits, unit group by unit group.
 
@@ -68,6 +69,8 @@ def predict_units(
         Lag of each unit in steps. Default: sought on train, one for each area.
     place : ndarray of int64, shape (n_steps,), optional
         The step at which each step's features lie, where it is another one.
+    fallback : bool
+        False: no unit is predicted by its mean, however little the features explain of it.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def predict_units(
     for units, seen in unit_groups(session.units.observed):
         fitted = [i for i in trials["train"] if seen[i]]
         if len(fitted) >= SETTINGS.n_folds:
-            _predict_group(lagged, layers, place, units, fitted, trials, lags, out)
+            _predict_group(lagged, layers, place, units, fitted, trials, lags, fallback, out)
     return out
 
 
@@ -105,11 +108,13 @@ def _predict_group(
     fitted: Sequence[int],
     trials: Mapping[str, Sequence[int]],
     given: Ints | None,
+    fallback: bool,
     out: Predictions,
 ) -> None:
     """Fill in the predictions of units that were observed in the same trials."""
     session, t, candidate = lagged.session, lagged.trials, "train_by_object" in out
-    training, plans, order = _training(lagged, layers, place, units, fitted)
+    training, plans, order = training_of(lagged, layers, place, units, fitted)
+    training = replace(training, fallback=fallback)
     inner = _nested(plans["ood"]) if candidate else {}
     of_train = np.repeat(np.isin(trials["train"], fitted), session.units.rates.lengths[trials["train"]])
     row_of_train = np.flatnonzero(of_train)[order]
@@ -132,10 +137,23 @@ def _predict_group(
             _fill(out, "train_by_object", mine, chosen[name].layer, prediction, row_of_train[held_out])
 
 
-def _training(
+def training_of(
     lagged: LagWindow, layers: Mapping[str, Ragged], place: Ints, units: Ints, fitted: Sequence[int]
 ) -> tuple[Training, dict[str, Plan], Ints]:
-    """Sort training bins into cells, object fold × trial fold: bins, folds of each split, and their order."""
+    """Sort training bins into cells, object fold × trial fold: bins, folds of each split, and their order.
+
+    Parameters
+    ----------
+    lagged : LagWindow
+    layers : mapping of str to Ragged
+        Component scores, (trial, step, n_components).
+    place : ndarray of int64, shape (n_steps,)
+        The step at which each step's features lie.
+    units : ndarray of int64
+        Units that were observed in the same trials.
+    fitted : sequence of int
+        Training trials.
+    """
     session, t, n = lagged.session, lagged.trials, SETTINGS.n_folds
     conditions = [t.condition[i] for i in fitted]
     ids = [t.ids[i] for i in fitted]
@@ -152,7 +170,6 @@ def _training(
         cell=cell[order],
         n_cells=n * n,
         alphas=SETTINGS.alphas,
-        min_t=SETTINGS.min_t,
     )
     cells = np.arange(n * n).reshape(n, n)
     by_object = [cells[f].tolist() for f in range(n) if (object_fold == f).any()]

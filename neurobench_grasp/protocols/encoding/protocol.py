@@ -44,7 +44,7 @@ def run(context: Context) -> Scores:
             f"{names} holds no units, and encoding predicts units; score another recording."
         )
     scored: list[Scored] = []
-    for session in context.sessions:
+    for session in (s for s in context.sessions if s.units):
         context.progress(f"encoding {session.id}: activations")
         lagged = LagWindow.of(context, session)
         scores = candidate_scores(context, lagged)

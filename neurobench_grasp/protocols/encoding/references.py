@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 
-from neurobench_grasp.alignment.clock import ModelClock, clock_of
+from neurobench_grasp.alignment.clock import ModelClock, clock_of, recorded_in_bins
 from neurobench_grasp.alignment.session import AlignedSession
+from neurobench_grasp.alignment.splits import folds_by_condition
 from neurobench_grasp.contract import Activations, Floats, Ints, Ragged
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.context import Context, Stage
@@ -26,25 +29,31 @@ from neurobench_grasp.scoring.references import (
     condition_locked_noise,
     condition_mean,
     generator,
-    phase_mean,
+    shrunk_phase_mean,
 )
 from neurobench_grasp.threads import on_all_cores
 
+KINEMATIC = ("linear_kinematic", "linear_lookahead", "quadratic_kinematic")
+"""References that know nothing but the recorded movement."""
+BEST_KINEMATIC = "best_kinematic"
+"""The one of them that explains the units of an area best on train, by cross-validation."""
 REFERENCES = (
-    "linear_kinematic",
+    *KINEMATIC,
+    "linear_emg",
     "linear_inputs",
     "untrained",
     "phase_mean",
     "psth",
     "condition_locked_noise",
     "circular_shift",
+    "identical_trial",
     "true_rate",
 )
 
 
 PhaseAverage = Callable[[Ragged, Sequence[str], Sequence[str]], Floats]
 """From training rates, their conditions and the wanted ones to averages over phase."""
-KINEMATICS = Stage("kinematics", asdict(SETTINGS), model=False)
+EMG = Stage("emg", asdict(SETTINGS), model=False)
 NOISE = Stage("noise", asdict(SETTINGS), model=False)
 INPUTS, UNTRAINED, SHIFTED = (Stage(name, asdict(SETTINGS)) for name in ("inputs", "untrained", "shift"))
 
@@ -70,13 +79,15 @@ def reference_predictions(context: Context, lagged: LagWindow, scores: LayerScor
     made: dict[str, Sequence[Predictions]] = {}
     absent: dict[str, str] = {}
     makers: Mapping[str, Callable[[], Sequence[Predictions]]] = {
-        "linear_kinematic": lambda: [_linear_kinematic(context, lagged)],
+        **{name: partial(_kinematic, context, lagged, name) for name in KINEMATIC},
+        "linear_emg": lambda: [_linear_emg(context, lagged)],
         "linear_inputs": lambda: [_linear_inputs(context, lagged)],
         "untrained": lambda: [_untrained(context, lagged)],
         "phase_mean": lambda: [_phase_mean(context, lagged.session)],
         "psth": lambda: [_psth(context, lagged.session)],
         "condition_locked_noise": lambda: _noise(context, lagged),
         "circular_shift": lambda: _shifted(context, lagged, scores),
+        "identical_trial": lambda: [_identical_trial(context, lagged.session)],
         "true_rate": lambda: [_true_rate(context, lagged.session)],
     }
     for name in REFERENCES:
@@ -90,15 +101,34 @@ def reference_predictions(context: Context, lagged: LagWindow, scores: LayerScor
 # --- through the map ------------------------------------------------------------------------------
 
 
-def _linear_kinematic(context: Context, lagged: LagWindow) -> Predictions:
-    """Map features of the recorded movement, with the controller's look-ahead; the same for every model."""
-    from neurobench_grasp.bodies import recorded_kinematics
+def _kinematic(context: Context, lagged: LagWindow, name: str) -> Sequence[Predictions]:
+    """Map features of the recorded movement; the same for every model."""
+    from neurobench_grasp.bodies import linear_kinematics, linear_lookahead, quadratic_kinematics
 
     def make() -> Predictions:
         bins = clock_of(lagged.session, None)
-        return _mapped(context, lagged, Activations(dict([recorded_kinematics(bins.scored)])), bins)
+        if name == "quadratic_kinematic":
+            train = context.index(lagged.session, context.splits.train)
+            features = quadratic_kinematics(bins.scored, train)
+        else:
+            of_movement = linear_kinematics if name == "linear_kinematic" else linear_lookahead
+            features = of_movement(bins.scored)
+        return _mapped(context, lagged, Activations({name: features}), bins)
 
-    return context.stages(KINEMATICS, lagged.session, make)
+    return [context.stages(Stage(name, asdict(SETTINGS), model=False), lagged.session, make)]
+
+
+def _linear_emg(context: Context, lagged: LagWindow) -> Predictions:
+    """Map recorded EMG, which no model sees, over the lags of the layout."""
+    from neurobench_grasp.bodies import at_lags
+
+    def make() -> Predictions:
+        bins = clock_of(lagged.session, None)
+        first, last = (round(lag / bins.scored.dt) for lag in bins.scored.signal_lags)
+        emg = at_lags(recorded_in_bins(lagged.session, "emg"), range(first, last + 1))
+        return _mapped(context, lagged, Activations({"emg": emg}), bins)
+
+    return context.stages(EMG, lagged.session, make)
 
 
 def _linear_inputs(context: Context, lagged: LagWindow) -> Predictions:
@@ -131,29 +161,35 @@ def _require_controller(context: Context, what: str) -> None:
 
 
 def _mapped(context: Context, lagged: LagWindow, activations: Activations, clock: ModelClock) -> Predictions:
-    return _single_precision(predict_units(context, lagged, lagged.reduce(activations, clock).layers))
+    predictions = predict_units(context, lagged, lagged.reduce(activations, clock).layers)
+    explained = predictions["cv_ev_ood"]
+    best = np.where(np.isnan(explained), -np.inf, explained).max(0)
+    return {**_single_precision(predictions), "cv_ev_ood": np.maximum(best, 0.0)}  # the mean explains 0
 
 
 def _noise(context: Context, lagged: LagWindow) -> Sequence[Predictions]:
-    """Map random features that know only the object. A lag would only exchange one draw for another."""
+    """Map random features that know only the object. A lag would only exchange one draw for another.
+
+    A null has no fallback to the mean, so that it can fail.
+    """
     trials, at_zero = lagged.trials, _lag_zero(lagged)
 
     def noise(draw: int) -> Predictions:
         lengths = np.diff(trials.offsets).tolist()
         layer = condition_locked_noise(trials.condition, lengths, f"{lagged.session.id}|{draw}")
         reduced = {"noise": Ragged(lagged.components(layer.values)[0], trials.offsets)}
-        return predict_units(context, lagged, reduced, lags=at_zero)
+        return predict_units(context, lagged, reduced, lags=at_zero, fallback=False)
 
     return _draws(context, NOISE, lagged, noise)
 
 
 def _shifted(context: Context, lagged: LagWindow, scores: LayerScores) -> Sequence[Predictions]:
-    """Map the candidate's layers at random places: the null. A lag would only move these places."""
+    """Map the candidate's layers at random places: a null. A lag would only move these places."""
     offsets, at_zero = lagged.trials.offsets, _lag_zero(lagged)
 
     def shifted(draw: int) -> Predictions:
         place = circular_shift(offsets, generator("circular_shift", context.seed, lagged.session.id, draw))
-        return predict_units(context, lagged, scores.layers, lags=at_zero, place=place)
+        return predict_units(context, lagged, scores.layers, lags=at_zero, place=place, fallback=False)
 
     return _draws(context, SHIFTED, lagged, shifted)
 
@@ -185,7 +221,8 @@ def _phase_mean(context: Context, session: AlignedSession) -> Predictions:
     """Play the mean over training objects at each phase: what the time course alone explains."""
 
     def average(rates: Ragged, conditions: Sequence[str], wanted: Sequence[str]) -> Floats:
-        return np.stack([phase_mean(rates, conditions)] * len(wanted))
+        folds = folds_by_condition(conditions, SETTINGS.n_folds)
+        return np.stack([shrunk_phase_mean(rates, conditions, folds)] * len(wanted))
 
     return _played(context, session, average)
 
@@ -195,20 +232,55 @@ def _psth(context: Context, session: AlignedSession) -> Predictions:
     return _played(context, session, condition_mean)
 
 
-def _played(context: Context, session: AlignedSession, trajectories: PhaseAverage) -> Predictions:
-    """Predict trials by averages over phase, (n_wanted, 25, n_units), of training trials."""
+def _identical_trial(context: Context, session: AlignedSession) -> Predictions:
+    """Play the training trial whose behaviour is the same to the last bit, else the unit's mean: a null.
+
+    No two movements are the same, so it explains something only where a trial is in two splits or was
+    recorded twice, and then at once: nothing is fitted.
+    """
+
+    def average(rates: Ragged, movements: Sequence[str], wanted: Sequence[str]) -> Floats:
+        courses = condition_mean(rates, movements, wanted)
+        return np.where(np.isnan(courses), rates.values.mean(0), courses)
+
+    return _played(context, session, average, _movements(session))
+
+
+def _movements(session: AlignedSession) -> tuple[str, ...]:
+    """Label the behaviour within each trial's window; one in which nothing moves is like no other."""
+    trials, labels = session.trials, []
+    for i, (first, stop) in enumerate(trials.window):
+        behaviour = [signal[i][first:stop] for signal in trials.signals.values()]
+        moves = any(np.ptp(values, axis=0).any() for values in behaviour)
+        digest = hashlib.sha256(b"".join(values.tobytes() for values in behaviour)).hexdigest()
+        labels.append(digest if moves else str(i))
+    return tuple(labels)
+
+
+def _played(
+    context: Context,
+    session: AlignedSession,
+    trajectories: PhaseAverage,
+    labels: Sequence[str] | None = None,
+) -> Predictions:
+    """Predict trials by averages over phase, (n_wanted, 25, n_units), of training trials.
+
+    Trials are labelled by their conditions, unless ``labels`` are given.
+    """
+    labels = session.trials.condition if labels is None else labels
     train = context.index(session, context.splits.train)
     out: Predictions = {}
     for split in ("test", "ood"):
         trials = context.index(session, getattr(context.splits, split))
         prediction = no_predictions(session, trials)
-        wanted = [session.trials.condition[i] for i in trials]
+        wanted = [labels[i] for i in trials]
         for units, seen in unit_groups(session.units.observed):
             fitted = [i for i in train if seen[i]]
             if fitted and trials:
                 rates = session.units.rates.select(fitted)
-                conditions = [session.trials.condition[i] for i in fitted]
-                average = trajectories(Ragged(rates.values[:, units], rates.offsets), conditions, wanted)
+                average = trajectories(
+                    Ragged(rates.values[:, units], rates.offsets), [labels[i] for i in fitted], wanted
+                )
                 prediction[:, units] = at_phase(average, session.units.rates.lengths[trials].tolist()).values
         out[split] = prediction
     return out

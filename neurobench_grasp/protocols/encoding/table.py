@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
 
 from neurobench_grasp.alignment.session import AlignedSession
-from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, ScoreRow, Scores
+from neurobench_grasp.contract import Bools, Ints, Ragged, ScoreRow, Scores
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.encoding.predictions import SPLITS, Predictions, unit_groups
-from neurobench_grasp.protocols.encoding.references import REFERENCES
-from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
-from neurobench_grasp.records.table import EXPLAINED_VARIANCE
-from neurobench_grasp.records.units import Labels, UnitTable
-from neurobench_grasp.scoring.ceilings import (
-    averaged_ceiling,
-    poisson_ceiling,
-    repeats_ceiling,
-    single_trial_ceiling,
+from neurobench_grasp.protocols.encoding.predictions import SPLITS, Predictions
+from neurobench_grasp.protocols.encoding.references import BEST_KINEMATIC, KINEMATIC, REFERENCES
+from neurobench_grasp.protocols.encoding.sums import (
+    NOISE,
+    Activity,
+    Noise,
+    averaged,
+    part_of,
+    poisson,
+    repeats,
+    unit_sums,
 )
-from neurobench_grasp.scoring.ev import averaged_ev, condition_average, grouped_ev
-from neurobench_grasp.scoring.intervals import MIN_GROUPS, Summary, UnitScores, summarise, summarise_ratio
+from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
+from neurobench_grasp.records.table import CEILING, EXPLAINED_VARIANCE, one_network
+from neurobench_grasp.records.units import Labels, UnitTable
+from neurobench_grasp.scoring.intervals import (
+    MIN_GROUPS,
+    Summary,
+    UnitScores,
+    summarise,
+    summarise_ratio,
+)
+from neurobench_grasp.scoring.sums import JOINED
 from neurobench_grasp.threads import on_all_cores
 
 METRICS = ("single_trial_ev", "single_trial_r2", "condition_averaged_ev", "object_tuning_ev")
-GAINS = ("linear_kinematic", "linear_inputs", "untrained", "phase_mean")
+GAINS = (BEST_KINEMATIC, *KINEMATIC, "linear_emg", "linear_inputs", "untrained", "phase_mean")
 """References that a model should beat; the others are nulls or bounds."""
-CEILINGS: Mapping[str, Callable[..., Floats]] = {
-    "single_trial_ev": partial(single_trial_ceiling, smoothing_bins=SETTINGS.smoothing_bins),
-    "condition_averaged_ev": partial(averaged_ceiling, tuning_only=False),
-    "object_tuning_ev": partial(averaged_ceiling, tuning_only=True),
-}
+BOUNDS: Mapping[str, Noise] = {"repeats_ceiling": repeats, "poisson_ceiling": poisson}
+"""Other ceilings of single trials, by the noise that they assume."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +61,26 @@ class Scored:
 def score_table(context: Context, scored: Sequence[Scored]) -> Scores:
     """All rows of the record, area by area and split by split, then bookkeeping; and the units' scores."""
     areas = sorted({a for s in scored for a in s.session.units.areas})
-    reliable = dict(on_all_cores(lambda s: (s.session.id, _reliable(context, s.session)), scored))
-    tables = [EncodingTable(context, scored, area, split, reliable) for area in areas for split in SPLITS]
+    activity = dict(on_all_cores(lambda s: (s.session.id, Activity.of(context, s.session)), scored))
+    reliable = {s.session.id: _reliable(context, s.session, activity[s.session.id]) for s in scored}
+    tables = [
+        EncodingTable(context, scored, area, split, activity, reliable) for area in areas for split in SPLITS
+    ]
     rows = list(chain.from_iterable(on_all_cores(lambda table: list(table.rows()), tables)))
     rows += [{"metric": "n_winsorised", "session": s.session.id, "value": s.n_winsorised} for s in scored]
     units = UnitTable.of(chain.from_iterable(table.unit_scores() for table in tables))
     return Scores(rows, units.arrays())
 
 
-def _reliable(context: Context, session: AlignedSession) -> Bools:
+def _reliable(context: Context, session: AlignedSession, activity: Activity) -> Bools:
     """Return True for units whose condition means in train are reliable enough for a ceiling."""
     train, every = context.index(session, context.splits.train), np.arange(len(session.units))
-    rates = _part(session.units.rates, train, every)
-    values, _ = _ceiling(session, train, every, rates, CEILINGS["condition_averaged_ev"])
-    return np.nan_to_num(values, nan=-np.inf) >= SETTINGS.reliability_floor
+    rates = part_of(session.units.rates, train, every)
+    ceilings = unit_sums(
+        session, train, every, (rates, rates), "condition_averaged_ev", activity, noise=averaged
+    )
+    reliable: Bools = np.nan_to_num(ceilings.scores()[0], nan=-np.inf) >= SETTINGS.reliability_floor
+    return reliable
 
 
 class EncodingTable:
@@ -78,6 +91,8 @@ class EncodingTable:
     context : Context
     scored : sequence of Scored
     area, split : str
+    activity : mapping of str to Activity
+        By session.
     reliable : mapping of str to ndarray of bool, optional
         Session → which of its units are reliable; only ceilings need it.
     """
@@ -88,9 +103,11 @@ class EncodingTable:
         scored: Sequence[Scored],
         area: str,
         split: str,
+        activity: Mapping[str, Activity],
         reliable: Mapping[str, Bools] | None = None,
     ) -> None:
-        self.area, self.split = area, split
+        self.area, self.split, self._activity = area, split, activity
+        self._one_of_many = context.model.seeded
         ids = context.splits.train if split == "train_by_object" else getattr(context.splits, split)
         self.parts = [(s, context.index(s.session, ids)) for s in scored if area in s.session.units.areas]
         self.conditions = {s.session.trials.condition[i] for s, trials in self.parts for i in trials}
@@ -98,7 +115,7 @@ class EncodingTable:
             s.session.id: np.array([a == area for a in s.session.units.areas]) for s, _ in self.parts
         }
         self._rates = {
-            s.session.id: _part(s.session.units.rates, trials, np.flatnonzero(self._mine[s.session.id]))
+            s.session.id: part_of(s.session.units.rates, trials, np.flatnonzero(self._mine[s.session.id]))
             for s, trials in self.parts
         }
         self._reliable = {key: reliable[key][mine] for key, mine in self._mine.items() if reliable}
@@ -116,7 +133,9 @@ class EncodingTable:
                 yield from (self.gain(m, reference) for m in EXPLAINED_VARIANCE)
             yield from self.ceiling_rows()
             yield from self.choices()
+            yield self.by_their_mean()
         yield from self.layer_rows()
+        yield self.too_few_spikes()
         yield self.far_below()
 
     def row(self, metric: str, *, reference: str = "", layer: int | None = None) -> ScoreRow:
@@ -128,53 +147,84 @@ class EncodingTable:
             labels["layer"] = self.parts[0][0].layers[layer]
         if why := self._absent(reference):
             return labels | {"value": None, "reason": why}
+        if reference == BEST_KINEMATIC:
+            labels["chosen"] = self._best_kinematic
         scores = [self._unit_scores(s, trials, metric, reference, layer) for s, trials in self.parts]
         return labels | self._row(summarise(scores), metric)
+
+    @cached_property
+    def _best_kinematic(self) -> str:
+        """The kinematic reference that explains the units of the area best on average, by folds of train."""
+
+        def explained(name: str) -> float:
+            found = [s.predictions[name][0]["cv_ev_ood"][self._mine[s.session.id]] for s, _ in self.parts]
+            return float(np.nanmean(np.concatenate(found)))
+
+        here = [name for name in KINEMATIC if all(name in s.predictions for s, _ in self.parts)]
+        return max(here, key=explained)
 
     def _absent(self, reference: str) -> str | None:
         """Return why a reference is absent; it counts only if every session has it."""
         if reference == "psth" and self.split == "ood":
             return "new objects have no condition mean in train"
+        if reference == BEST_KINEMATIC:
+            reasons = [self._absent(name) for name in KINEMATIC]
+            return None if None in reasons else reasons[0]
         return next((s.absent[reference] for s, _ in self.parts if reference in s.absent), None)
 
     def unit_scores(self) -> Iterator[tuple[Labels, UnitScores]]:
-        """Yield the scores of single units that comparisons of models need; draws are averaged."""
+        """Yield the scores of single units that comparisons of models need, and that folds join."""
         if self.split == "train_by_object":
             return
+        joins = self.split in JOINED
+        if joins:
+            yield from self.kept("single_trial_r2")
         for metric in EXPLAINED_VARIANCE:
-            for reference in ("", *GAINS):
-                if not self._absent(reference):
-                    labels = Labels(self.area, self.split, metric, reference)
-                    yield from ((labels, self._unit_scores(s, t, metric, reference)) for s, t in self.parts)
+            for reference in ("", BEST_KINEMATIC, *REFERENCES) if joins else ("", *GAINS):
+                yield from self.kept(metric, reference)
+        for metric in NOISE:
+            labels = Labels(self.area, self.split, metric, CEILING)
+            for s, trials in self.parts:
+                yield labels, self._kept(self._ceilings(s, trials, metric))
+
+    def kept(self, metric: str, reference: str = "") -> Iterator[tuple[Labels, UnitScores]]:
+        """Yield the scores of single units behind one row, session by session; none if it is absent."""
+        if not self._absent(reference):
+            labels = Labels(self.area, self.split, metric, reference)
+            for s, trials in self.parts:
+                yield labels, self._kept(self._unit_scores(s, trials, metric, reference))
+
+    def _kept(self, scores: UnitScores) -> UnitScores:
+        """Keep the sums behind scores only of a split that all folds share."""
+        return scores if self.split in JOINED else replace(scores, terms=())
 
     def gain(self, metric: str, reference: str) -> ScoreRow:
         """Gain over a reference, paired unit by unit."""
         labels = {"metric": f"gain_over_{reference}", "of": metric, "split": self.split, "area": self.area}
+        return labels | self.difference(metric, reference)
+
+    def difference(self, metric: str, reference: str) -> ScoreRow:
+        """Score minus that of a reference, paired unit by unit, or the reason why there is none."""
         if why := self._absent(reference):
-            return labels | {"value": None, "reason": why}
+            return {"value": None, "reason": why}
         scores = [
             self._unit_scores(s, t, metric).minus(self._unit_scores(s, t, metric, reference))
             for s, t in self.parts
         ]
-        return labels | self._row(summarise(scores), metric)
+        return one_network(self._row(summarise(scores), metric), seeded=self._one_of_many)
 
     def ceiling_rows(self) -> Iterator[ScoreRow]:
         """Yield the ceilings, and the model's share of each, over the reliable units."""
         where: ScoreRow = {"split": self.split, "area": self.area}
-        poisson = partial(poisson_ceiling, smoothing_bins=SETTINGS.smoothing_bins)
-        for metric, bound in CEILINGS.items():
-            ceilings = [self._ceilings(s, trials, bound) for s, trials in self.parts]
+        for metric in NOISE:
+            ceilings = [self._ceilings(s, trials, metric) for s, trials in self.parts]
             yield {"metric": "ceiling", "of": metric, **where, **self._row(summarise(ceilings), "ceiling")}
             share = summarise_ratio([self._unit_scores(s, t, metric) for s, t in self.parts], ceilings)
             row = self._row(share, "ceiling")
             row.pop("median", None)  # of ratios it would mean nothing
             yield {"metric": "share_of_ceiling", "of": metric, **where, **row}
-        of_bins: Mapping[str, Callable[[float], Callable[..., Floats]]] = {
-            "repeats_ceiling": lambda dt: repeats_ceiling,
-            "poisson_ceiling": lambda dt: partial(poisson, dt=dt),
-        }
-        for name, bound_of in of_bins.items():
-            bounds = [self._ceilings(s, trials, bound_of(s.session.trials.dt)) for s, trials in self.parts]
+        for name, noise in BOUNDS.items():
+            bounds = [self._ceilings(s, trials, "single_trial_ev", noise) for s, trials in self.parts]
             row = self._row(summarise(bounds), "ceiling")
             yield {"metric": name, "of": "single_trial_ev", **where, **row}
         unreliable = [
@@ -184,17 +234,33 @@ class EncodingTable:
         ]
         yield {"metric": "n_units_unreliable", **where, "value": len(unreliable), "units": unreliable}
 
-    def _ceilings(self, s: Scored, trials: Sequence[int], bound: Callable[..., Floats]) -> UnitScores:
-        mine = np.flatnonzero(self._mine[s.session.id])
-        found = _ceiling(s.session, trials, mine, self._rates[s.session.id], bound)
-        names = tuple(s.session.units.ids[i] for i in mine)
-        return UnitScores(s.session.id, s.session.subject, names, *found).where(self._reliable[s.session.id])
+    def _ceilings(
+        self, s: Scored, trials: Sequence[int], metric: str, noise: Noise | None = None
+    ) -> UnitScores:
+        """Score a perfect model, on the reliable units."""
+        key = s.session.id, metric, "ceiling", None
+        if noise is None and key in self._known:
+            return self._known[key]
+        session, mine = s.session, np.flatnonzero(self._mine[s.session.id])
+        signals = (self._rates[session.id],) * 2
+        sums = unit_sums(
+            session, trials, mine, signals, metric, self._activity[session.id], noise=noise or NOISE[metric]
+        )
+        sums = sums.where(self._reliable[session.id])
+        names = tuple(session.units.ids[i] for i in mine)
+        scores = UnitScores.of_terms(session.id, session.subject, names, ((1, sums),))
+        return scores if noise else self._known.setdefault(key, scores)
 
     def session_rows(self, metric: str) -> Iterator[ScoreRow]:
-        """Score session by session, where there are several."""
+        """Score session by session, and animal by animal, where there are several."""
         for s, trials in self.parts if len(self.parts) > 1 else ():
             labels = {"metric": metric, "split": self.split, "area": self.area, "session": s.session.id}
             yield labels | self._row(summarise([self._unit_scores(s, trials, metric)]), metric)
+        animals = dict.fromkeys(s.session.subject for s, _ in self.parts)
+        for animal in animals if len(animals) > 1 else ():
+            labels = {"metric": metric, "split": self.split, "area": self.area, "subject": animal}
+            mine = [(s, trials) for s, trials in self.parts if s.session.subject == animal]
+            yield labels | self._row(summarise([self._unit_scores(s, t, metric) for s, t in mine]), metric)
 
     def layer_rows(self) -> Iterator[ScoreRow]:
         """Score every layer, where there are several, and count the units that it explains best on train."""
@@ -225,6 +291,23 @@ class EncodingTable:
             labels = {"metric": "lag", "split": self.split, "area": self.area, "session": s.session.id}
             yield labels | {"value": round(float(lags[0]), 6), "unit": "s"}
 
+    def by_their_mean(self) -> ScoreRow:
+        """Count the units that are predicted by their mean, because no map explains them on train."""
+        best = [self._best_layer(s.predictions[""][0], s.session.id) for s, _ in self.parts]
+        labels: ScoreRow = {"metric": "n_units_by_mean", "split": self.split, "area": self.area}
+        return labels | {"value": int(sum((b < 0).sum() for b in best))}
+
+    def too_few_spikes(self) -> ScoreRow:
+        """Name the units that are not scored, because they have too few spikes in train or in the split."""
+        names = []
+        for s, trials in self.parts:
+            mine, activity = np.flatnonzero(self._mine[s.session.id]), self._activity[s.session.id]
+            ((_, sums),) = self._unit_scores(s, trials, "single_trial_ev").terms
+            sparse = ~activity.enough[mine] | ((sums.values[0].sum(0) > 0) & ~sums.scored)
+            names += [f"{s.session.id}/{s.session.units.ids[u]}" for u in mine[sparse]]
+        labels: ScoreRow = {"metric": "n_units_sparse", "split": self.split, "area": self.area}
+        return labels | {"value": len(names), "units": names}
+
     def far_below(self) -> ScoreRow:
         """Name the units whose score is below −1; they are never dropped."""
         names = [
@@ -247,20 +330,25 @@ class EncodingTable:
     def _compute(
         self, s: Scored, trials: Sequence[int], metric: str, reference: str, layer: int | None
     ) -> UnitScores:
-        by_trial = len(self.conditions) < MIN_GROUPS
-        mine = np.flatnonzero(self._mine[s.session.id])
-        names = tuple(s.session.units.ids[i] for i in mine)
+        session, mine = s.session, np.flatnonzero(self._mine[s.session.id])
+        names = tuple(session.units.ids[i] for i in mine)
+        by_trial = self._over_trials and metric.startswith("single_trial")
         draws = []
-        for predictions in s.predictions[reference]:
+        for predictions in s.predictions[self._best_kinematic if reference == BEST_KINEMATIC else reference]:
             prediction = (
                 predictions[self.split] if layer is None else predictions[f"{self.split}_layers"][layer]
             )
-            predicted = Ragged(prediction[:, mine], self._rates[s.session.id].offsets)
-            scores = score_units(
-                s.session, trials, mine, self._rates[s.session.id], predicted, metric, by_trial=by_trial
+            signals = self._rates[session.id], Ragged(prediction[:, mine], self._rates[session.id].offsets)
+            sums = unit_sums(
+                session, trials, mine, signals, metric, self._activity[session.id], by_trial=by_trial
             )
-            draws.append(UnitScores(s.session.id, s.session.subject, names, *scores))
+            draws.append(UnitScores.of_terms(session.id, session.subject, names, ((1, sums),)))
         return UnitScores.mean_of(draws)
+
+    @property
+    def _over_trials(self) -> bool:
+        """Whether intervals are over trials: there are few conditions, and other folds add none."""
+        return self.split not in JOINED and len(self.conditions) < MIN_GROUPS
 
     def _row(self, total: Summary | None, metric: str) -> ScoreRow:
         if total is None:
@@ -272,12 +360,11 @@ class EncodingTable:
             "n_units": total.n_units,
         }
         row["n_conditions"] = len(self.conditions)
-        few = len(self.conditions) < MIN_GROUPS
         if total.ci is None:
             row["reason"] = f"no interval: {self._n_conditions()}, fewer than {MIN_GROUPS}"
         else:
-            row["ci_over"] = ["trial" if few else "condition", "unit"]
-            if few:
+            row["ci_over"] = ["trial" if self._over_trials else "condition", "unit"]
+            if self._over_trials:
                 row["reason"] = (
                     f"interval for the {self._n_conditions()} seen here only: too few to generalise"
                 )
@@ -292,89 +379,13 @@ class EncodingTable:
         if self.split == "train_by_object" and len(self.conditions) < 3:
             return "fewer than three training conditions to hold out in turn"
         if metric.startswith("single_trial"):
-            return "no unit varies in the trials of this split"
+            return "no unit varies, and has enough spikes, in the trials of this split"
+        if not metric.endswith("ceiling"):
+            return (
+                f"no condition has {SETTINGS.min_repeats} trials in this split, or no unit has enough spikes"
+            )
         few = f"fewer than two conditions have {SETTINGS.min_repeats} trials in this split"
-        return f"{few}, or no unit is reliable" if metric.endswith("ceiling") else few
-
-
-def score_units(
-    session: AlignedSession,
-    trials: Sequence[int],
-    of: Ints,
-    measured: Ragged,
-    predicted: Ragged,
-    metric: str,
-    *,
-    by_trial: bool,
-) -> tuple[Floats, dict[str, Floats]]:
-    """Scores of some units on some trials, and with each condition (or trial) left out.
-
-    ``measured`` and ``predicted`` have the window steps of ``trials`` and the units ``of``.
-    """
-
-    def table(mine: Sequence[int], y: Ragged, yhat: Ragged) -> tuple[Sequence[str], Floats] | None:
-        conditions = [session.trials.condition[i] for i in mine]
-        if not np.isfinite(yhat.values).all():
-            return None
-        if metric.startswith("single_trial"):
-            groups = [f"{session.id}/{session.trials.ids[i]}" for i in mine] if by_trial else conditions
-            return sorted(set(groups)), grouped_ev(y, yhat, groups, offset_counts=metric == "single_trial_r2")
-        if len(labels := _repeated(conditions)) < 2:
-            return None
-        averaged = (condition_average(r, conditions, labels) for r in (y, yhat))
-        return labels, averaged_ev(*averaged, tuning_only=metric == "object_tuning_ev")
-
-    return _in_groups(session, trials, of, (measured, predicted), table)
-
-
-def _ceiling(
-    session: AlignedSession,
-    trials: Sequence[int],
-    of: Ints,
-    measured: Ragged,
-    bound: Callable[..., Floats],
-) -> tuple[Floats, dict[str, Floats]]:
-    """Ceilings of some units on some trials, and with each condition left out."""
-
-    def table(mine: Sequence[int], y: Ragged) -> tuple[Sequence[str], Floats] | None:
-        conditions = [session.trials.condition[i] for i in mine]
-        labels = _repeated(conditions)
-        return (labels, bound(y, conditions, labels)) if len(labels) > 1 else None
-
-    return _in_groups(session, trials, of, (measured,), table)
-
-
-def _repeated(conditions: Sequence[str]) -> list[str]:
-    """List the conditions with enough trials to be averaged."""
-    return [c for c in sorted(set(conditions)) if conditions.count(c) >= SETTINGS.min_repeats]
-
-
-def _in_groups(
-    session: AlignedSession,
-    trials: Sequence[int],
-    of: Ints,
-    signals: Sequence[Ragged],
-    table: Callable[..., tuple[Sequence[str], Floats] | None],
-) -> tuple[Floats, dict[str, Floats]]:
-    """Combine the results of ``table(trials, *signals)`` for units that were observed in the same trials."""
-    values = np.full(len(of), np.nan)
-    left_out: dict[str, Floats] = {}
-    for units, seen in unit_groups(session.units.observed[:, of]) if len(trials) else ():
-        mine = [k for k, i in enumerate(trials) if seen[i]]
-        found = table([trials[k] for k in mine], *(_part(r, mine, units) for r in signals)) if mine else None
-        if found is None:
-            continue
-        labels, rows = found
-        values[units] = rows[0]
-        for label, row in zip(labels, rows[1:], strict=True):
-            left_out.setdefault(label, np.full(len(of), np.nan))[units] = row
-    return values, {g: np.where(np.isnan(v), values, v) for g, v in left_out.items()}
-
-
-def _part(rates: Ragged, trials: Sequence[int], units: Ints) -> Ragged:
-    """Take some trials and units, in ascending order; the whole is not copied."""
-    some = rates if len(trials) == len(rates) else rates.select(trials)
-    return some if len(units) == some.values.shape[1] else Ragged(some.values[:, units], some.offsets)
+        return f"{few}, or no unit is reliable"
 
 
 def _named(scores: UnitScores) -> Iterator[tuple[str, float]]:

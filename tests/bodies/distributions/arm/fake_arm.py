@@ -1,6 +1,6 @@
 """A forearm that turns about the elbow, with two muscles, and a controller of it."""
 
-from neurobench_grasp import BodySpec, ModelSpec, hookimpl
+from neurobench_grasp import BodySpec, ModelCard, ModelSpec, hookimpl
 
 XML = """
 <mujoco model="one_joint_arm">
@@ -67,4 +67,24 @@ def ngb_bodies():
 
 @hookimpl
 def ngb_models():
-    yield ModelSpec("arm_ppo", build=build_model, summary="moves an elbow", controller=True)
+    yield ModelSpec(
+        "arm_ppo",
+        build=build_model,
+        summary="moves an elbow",
+        smoke={"fit_steps": 512},
+        controller=True,
+        step_s=0.02,
+        body="one_joint_arm",
+        card=ModelCard(
+            licence="CC0-1.0",
+            authors=("Author",),
+            citation="",
+            action_space="muscle excitations",
+            training_data=(),
+            parameters=0,
+            steps=0,
+            compute="none",
+            seeds=(),
+            simulator="MuJoCo 3",
+        ),
+    )

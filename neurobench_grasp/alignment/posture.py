@@ -1,0 +1,181 @@
+"""Joint angles of a session's body: those that were recorded, or those that a recorded endpoint implies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+
+from neurobench_grasp.bodies import find_body
+from neurobench_grasp.bodies.inverse import REACHED, endpoint_of
+from neurobench_grasp.contract import Body, Endpoint, Floats, Ragged, Session, Signal
+from neurobench_grasp.contract.body import InferredPosture
+from neurobench_grasp.errors import UnknownNameError, UnsupportedError
+
+MIDDLE = (2.5, 97.5)
+"""Percentiles of recorded positions between which the workspace lies; a few stray samples do not count."""
+METRES = {"m": 1.0, "meters": 1.0, "metres": 1.0, "cm": 0.01, "mm": 0.001}
+"""Units that a signal may state, m."""
+FAR = 0.01
+"""Distance from the recorded endpoint, m, in the median over steps; a larger one means a wrong layout."""
+
+
+@dataclass(frozen=True)
+class BodyAngles:
+    """Joint angles of a session's body, where they are known.
+
+    Parameters
+    ----------
+    joint_angles : Ragged, optional
+        (trial, step, n_joints), rad, within the body's limits.
+    inferred_from : str
+        Signal from which they follow by inverse kinematics; empty where they were recorded.
+    notes : tuple of str
+        What was changed and assumed, one sentence each.
+    """
+
+    joint_angles: Ragged | None = None
+    inferred_from: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def joint_angles_of(session: Session, sampled: Mapping[str, Ragged], dt: float) -> BodyAngles:
+    """Return the joint angles that were recorded or, without, those that the recorded endpoint implies.
+
+    Raises
+    ------
+    UnknownNameError
+        If the session's body is not installed.
+    UnsupportedError
+        If the body cannot follow the recorded endpoint.
+    """
+    named = [s for s in session.inputs.values() if s.role == "joint_angle"]
+    followed = session.endpoint if session.endpoint and session.endpoint.signal in sampled else None
+    if not named and followed is None:
+        return BodyAngles()
+    body = _body_of(session)
+    # Where no map is stated, a column is mapped to its own name, which the body need not know.
+    joint_map = {c: to for c, to in session.joint_map.items() if to[0] != c or c in body.joints}
+    if named and any(c in joint_map or c in body.joints for c in named[0].columns):
+        return _recorded(named[0], sampled, body, joint_map)
+    if followed is not None:
+        return _inferred(session, followed, body, sampled, dt)
+    return BodyAngles(notes=(_unnamed(named[0].name, named[0].columns, body),))
+
+
+def _unnamed(signal: str, columns: Sequence[str], body: Body) -> str:
+    """State that columns are no joints of the body, and which joints have similar names."""
+    near = {c: found[0] for c in columns if (found := get_close_matches(c, body.joints, n=1, cutoff=0.5))}
+    similar = "; similar: " + ", ".join(f"{c} and {joint}" for c, joint in near.items()) if near else ""
+    return (
+        f"{', '.join(columns)} of {signal} drive no joint of {body.name}, and are used as recorded signals "
+        f"only; a layout's joint_map names their joints (`ngb bodies {body.name}` lists them{similar})"
+    )
+
+
+def _body_of(session: Session) -> Body:
+    try:
+        return find_body(session.body)
+    except UnknownNameError as cause:
+        raise UnknownNameError(
+            f"{session.id} needs the body {session.body!r}, which its layout {session.layout} names and "
+            "which is not installed; `ngb bodies` lists those that are."
+        ) from cause
+
+
+def _recorded(
+    signal: Signal,
+    sampled: Mapping[str, Ragged],
+    body: Body,
+    joint_map: Mapping[str, tuple[str, float, float]],
+) -> BodyAngles:
+    """Map recorded joint angles to the body."""
+    result = body.posture(sampled[signal.name].values, signal.columns, joint_map)
+    notes = []
+    if result.clipped:
+        n_clipped = sum(result.clipped.values())
+        joints = ", ".join(result.clipped)
+        notes.append(
+            f"{n_clipped} joint-angle samples beyond the limits of {body.name} were clipped ({joints})"
+        )
+    if result.missing:
+        notes.append(f"joints not recorded, held at neutral: {', '.join(result.missing)}")
+    if result.unused:
+        notes.append(_unnamed(signal.name, result.unused, body))
+    return BodyAngles(Ragged(result.joint_angles, sampled[signal.name].offsets), notes=tuple(notes))
+
+
+def _inferred(
+    session: Session, endpoint: Endpoint, body: Body, sampled: Mapping[str, Ragged], dt: float
+) -> BodyAngles:
+    """Find the postures in which the body's endpoint follows the recorded one."""
+    if not body.endpoint:
+        raise UnsupportedError(
+            f"The body {body.name} of {session.id} has no endpoint that determines its posture; name another "
+            "body in the layout, or map joint angles (joint_map)."
+        )
+    path = sampled[endpoint.signal]
+    origin = _origin(session, endpoint, body)
+    place = endpoint.in_metres(path.values, session.signals[endpoint.signal].columns) + origin
+    result = body.inverse_kinematics(place, dt, path.offsets)
+    missed = np.nanmedian(result.residual)
+    if missed > FAR:
+        away = np.nanmax(np.linalg.norm(place, axis=1))
+        raise UnsupportedError(
+            f"The body {body.name} cannot follow {endpoint.signal} of {session.id}: its {body.endpoint} is "
+            f"{1000 * missed:.0f} mm away in the median, since positions are up to {away:.2f} m from its "
+            f"{body.frame}; correct scale (metres per unit) or origin of the layout's endpoint."
+        )
+    notes = _notes(endpoint, body, result, origin)
+    unit = session.signals[endpoint.signal].unit
+    if not np.isclose(METRES.get(unit, endpoint.scale), endpoint.scale):
+        notes.append(f"{endpoint.signal} states {unit} as its unit; its layout takes {endpoint.scale:g} m")
+    return BodyAngles(Ragged(result.joint_angles, path.offsets), endpoint.signal, tuple(notes))
+
+
+def _origin(session: Session, endpoint: Endpoint, body: Body) -> Floats:
+    """Return where the recorded zero is in the body's frame, (n_axes,) in m.
+
+    Raises
+    ------
+    UnsupportedError
+        If the endpoint does not have the body's axes.
+    """
+    signal = session.signals[endpoint.signal]
+    absent = [name for name in endpoint.columns if name not in signal.columns]
+    if absent or len(endpoint.axes) != len(body.endpoint_axes):
+        wanted, columns = ", ".join(body.endpoint_axes), ", ".join(signal.columns)
+        raise UnsupportedError(
+            f"The endpoint of {session.id} has the axes {', '.join(endpoint.axes)}; {body.name} needs a "
+            f"column of {signal.name} ({columns}) for each of {wanted}."
+        )
+    if endpoint.origin is not None:
+        return np.array(endpoint.origin)
+    recorded = endpoint.in_metres(signal.values, signal.columns)
+    middle = np.nanpercentile(recorded, MIDDLE, axis=0).mean(0)
+    (neutral,) = endpoint_of(body, body.keypoint_positions(body.neutral[None]))
+    origin: Floats = neutral - middle
+    return origin
+
+
+def _notes(endpoint: Endpoint, body: Body, result: InferredPosture, origin: Floats) -> list[str]:
+    """State how joint angles were found, how well the endpoint follows, and what was assumed."""
+    residual = 1000 * result.residual[np.isfinite(result.residual)]
+    beyond = int((residual > 1000 * REACHED).sum())
+    notes = [
+        f"joint angles of {body.name} follow from {endpoint.signal} by inverse kinematics: the "
+        f"{body.endpoint} is {np.median(residual):.2f} mm away in the median and {residual.max():.1f} mm at "
+        f"most; {beyond} of {len(residual)} steps are beyond {1000 * REACHED:g} mm, out of reach"
+    ]
+    if result.at_limit:
+        held = ", ".join(f"{joint} {n}" for joint, n in result.at_limit.items())
+        notes.append(f"joint angles at a limit of {body.name}, steps: {held}")
+    if endpoint.origin is None:
+        at = ", ".join(f"{axis} {100 * x:.1f}" for axis, x in zip(body.endpoint_axes, origin, strict=True))
+        notes.append(
+            f"where the {body.frame} was is not recorded: the middle of the workspace is assumed at the "
+            f"neutral posture of {body.name}, so the zero of {endpoint.signal} at {at} cm"
+        )
+    return notes

@@ -1,0 +1,44 @@
+"""What a session can be scored by: its trials are made as a score makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from neurobench_grasp.alignment.align import align
+from neurobench_grasp.contract import Session
+from neurobench_grasp.errors import NgbError
+
+
+def scored_by(session: Session, stated: Mapping[str, str]) -> dict[str, str]:
+    """Correct what a layout states about the protocols by what becomes of the session's trials.
+
+    Parameters
+    ----------
+    session : Session
+    stated : mapping of str to str
+        Protocol → ``yes``, perhaps with more, or why not.
+
+    Returns
+    -------
+    dict of str to str
+        The same, with the reason where trials cannot be made, or have no joint angles of a body.
+    """
+    try:
+        trials = align(session).trials
+    except NgbError as error:
+        return dict.fromkeys(stated, f"no: {error}")
+    if trials.joint_angles is not None:
+        return dict(stated)
+    moved = f"no joint angles of {session.body} are known"
+    return {p: moved if p != "encoding" and a.startswith("yes") else a for p, a in stated.items()}
+
+
+def notes_on_trials(session: Session) -> tuple[str, ...]:
+    """Return what is noted when the session's trials are made, besides the notes of the reader.
+
+    Raises
+    ------
+    NgbError
+        If no trials can be made.
+    """
+    return tuple(note for note in align(session).notes if note not in session.notes)

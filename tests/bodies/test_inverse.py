@@ -1,0 +1,123 @@
+"""Postures that follow from a recorded endpoint: planted ones are found, and nothing jumps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from counts import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from movements import HAND
+
+from neurobench_grasp.bodies import find_body
+from neurobench_grasp.bodies.inverse import REACHED
+from neurobench_grasp.bodies.kinematics import endpoint_jacobian
+from neurobench_grasp.errors import NgbError, UnsupportedError
+
+ARM = find_body("planar_arm")
+DT = 0.02
+
+
+def reaches(n_trials, seed=0, n_steps=60):
+    """Joint angles of minimum-jerk movements between postures well within the limits."""
+    rng = np.random.default_rng(seed)
+    phase = np.clip((np.arange(n_steps) * DT - 0.3) / 0.6, 0, 1)
+    course = (10 * phase**3 - 15 * phase**4 + 6 * phase**5)[:, None]
+    low, high = ARM.joint_limits.T
+    start, stop = rng.uniform(0.8 * low + 0.2 * high, 0.2 * low + 0.8 * high, (2, n_trials, 2))
+    angles = np.concatenate([a + course * (z - a) for a, z in zip(start, stop, strict=True)])
+    return angles, np.arange(n_trials + 1) * n_steps
+
+
+def hand(angles):
+    return ARM.keypoint_positions(angles)[:, 3:5]
+
+
+def joint_speed(angles, offsets):
+    return np.concatenate([np.gradient(trial, DT, axis=0) for trial in np.split(angles, offsets[1:-1])])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+@settings(deadline=None, max_examples=examples(20))
+def test_planted_angles_are_found(seed, n_trials):
+    angles, offsets = reaches(n_trials, seed)
+    found = ARM.inverse_kinematics(hand(angles), DT, offsets)
+    np.testing.assert_allclose(np.degrees(found.joint_angles), np.degrees(angles), atol=0.5)
+    assert found.residual.max() < 1e-4
+    np.testing.assert_allclose(
+        found.residual, np.linalg.norm(hand(found.joint_angles) - hand(angles), axis=1)
+    )
+
+
+def test_joints_move_no_faster_than_the_hand_demands():
+    angles, offsets = reaches(40)
+    path = hand(angles)
+    found = ARM.inverse_kinematics(path, DT, offsets).joint_angles
+    speed = np.linalg.norm(joint_speed(found, offsets), axis=1)
+    jacobian = endpoint_jacobian(ARM, found)[1]
+    demanded = np.einsum("tja,ta->tj", np.linalg.pinv(jacobian), joint_speed(path, offsets))
+    assert (speed <= 1.5 * np.linalg.norm(demanded, axis=1) + 0.5).all()
+
+
+def test_a_path_out_of_reach_is_followed_as_far_as_the_arm_goes():
+    angles, offsets = reaches(3)
+    path = 1.6 * hand(angles)
+    found = ARM.inverse_kinematics(path, DT, offsets)
+    low, high = ARM.joint_limits.T
+    assert ((found.joint_angles >= low) & (found.joint_angles <= high)).all()
+    beyond = np.linalg.norm(path, axis=1) > 0.375  # upper arm and forearm
+    assert beyond.any() and (found.residual[beyond] > REACHED).all()
+    assert found.at_limit["elbow"] > 0
+    within = np.linalg.norm(path, axis=1) < 0.35
+    assert np.median(found.residual[within]) < REACHED
+    assert np.abs(joint_speed(found.joint_angles, offsets)).max() < 30, "nothing jumps"
+
+
+def test_trials_do_not_depend_on_each_other():
+    angles, offsets = reaches(6)
+    path = hand(angles)
+    path[:60] *= 1.6  # slow to converge
+    together = ARM.inverse_kinematics(path, DT, offsets).joint_angles
+    for k in range(6):
+        mine = slice(*offsets[k : k + 2])
+        alone = ARM.inverse_kinematics(path[mine], DT, np.array([0, 60])).joint_angles
+        np.testing.assert_allclose(together[mine], alone, atol=1e-12)
+
+
+def test_noise_of_the_recording_does_not_become_jumps():
+    angles, offsets = reaches(10)
+    noisy = hand(angles) + np.random.default_rng(0).normal(0, 5e-4, (len(angles), 2))
+    found = ARM.inverse_kinematics(noisy, DT, offsets)
+    assert np.abs(np.degrees(found.joint_angles - angles)).max() < 3
+    assert found.residual.max() < REACHED
+
+
+def test_steps_without_a_position_have_no_residual():
+    angles, offsets = reaches(2)
+    path = hand(angles)
+    path[70:75] = np.nan
+    found = ARM.inverse_kinematics(path, DT, offsets)
+    assert np.isnan(found.residual[70:75]).all() and np.isfinite(found.residual[:70]).all()
+    np.testing.assert_allclose(found.joint_angles[:60], angles[:60], atol=1e-2)
+
+
+@pytest.mark.parametrize("body", [ARM, replace(HAND, endpoint="index_tip")], ids=lambda body: body.name)
+def test_the_jacobian_is_the_derivative(body):
+    """Also where the frame itself is moved by joints, as the wrist is by the forearm."""
+    rng = np.random.default_rng(0)
+    angles = rng.uniform(*body.joint_limits.T, (4, len(body.joints)))
+    position, jacobian = endpoint_jacobian(body, angles)
+    place = 3 * body.keypoints.index(body.endpoint)
+    place = slice(place, place + len(body.endpoint_axes))
+    np.testing.assert_allclose(position, body.keypoint_positions(angles)[:, place], atol=1e-12)
+    for joint in range(len(body.joints)):
+        step = 1e-6 * (np.arange(len(body.joints)) == joint)
+        change = body.keypoint_positions(angles + step) - body.keypoint_positions(angles - step)
+        np.testing.assert_allclose(jacobian[:, :, joint], change[:, place] / 2e-6, atol=1e-7)
+
+
+def test_a_body_without_an_endpoint_says_so():
+    with pytest.raises(UnsupportedError, match="myohand has no endpoint that determines its posture; let"):
+        HAND.inverse_kinematics(np.zeros((3, 3)), DT, np.array([0, 3]))
+    with pytest.raises(NgbError, match=r"shape \(3, 3\); the body planar_arm needs 2 coordinates \(x, y\)"):
+        ARM.inverse_kinematics(np.zeros((3, 3)), DT, np.array([0, 3]))
