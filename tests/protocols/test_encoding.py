@@ -270,6 +270,17 @@ def test_few_conditions_get_an_interval_over_trials_that_says_so():
     assert row["n_conditions"] == 1 and row["ci"] is None and "fewer than 5" in row["reason"]
 
 
+def test_a_condition_in_which_no_unit_was_observed_does_not_count():
+    """Its trials would else be counted towards an interval over conditions that they are no part of."""
+    session, _ = population(np.random.default_rng(19), n_objects=6, n_repeats=20)
+    context = context_of(session)
+    condition = np.array(session.trials.condition)
+    lost = condition[context.index(session, context.splits.test)[0]]
+    observed = np.repeat((condition != lost)[:, None], len(session.units), 1)
+    row = score(encoding.run(context_of(with_units(session, observed=observed))).rows, split="test")
+    assert row["n_conditions"] == 4 and row["ci_over"] == ["trial", "unit"]
+
+
 def test_no_held_out_conditions_is_a_reason_and_not_a_number():
     session, _ = population(np.random.default_rng(16), n_objects=2, n_repeats=20)
     row = score(encoding.run(context_of(session)).rows)

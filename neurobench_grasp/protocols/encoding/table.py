@@ -110,9 +110,14 @@ class EncodingTable:
         self._one_of_many = context.model.seeded
         ids = context.splits.train if split == "train_by_object" else getattr(context.splits, split)
         self.parts = [(s, context.index(s.session, ids)) for s in scored if area in s.session.units.areas]
-        self.conditions = {s.session.trials.condition[i] for s, trials in self.parts for i in trials}
         self._mine = {
             s.session.id: np.array([a == area for a in s.session.units.areas]) for s, _ in self.parts
+        }
+        self.conditions = {
+            s.session.trials.condition[i]
+            for s, trials in self.parts
+            for i in trials
+            if s.session.units.observed[i, self._mine[s.session.id]].any()
         }
         self._rates = {
             s.session.id: part_of(s.session.units.rates, trials, np.flatnonzero(self._mine[s.session.id]))
