@@ -20,6 +20,7 @@ from neurobench_grasp.data.nwb.findings import Report
 from neurobench_grasp.data.nwb.validate import check_areas, check_conditions
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import Registry
+from neurobench_grasp.text import is_line
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def load_dataset(
         licence, dataset_id = fetched.found.licence, fetched.dataset_id
     elif is_path(registry, name):
         files, licence, dataset_id = [Path(name)], "as stated by its owner", Path(name).stem
+        if not is_line(dataset_id):  # which no record may hold
+            raise NgbError(f"The name of the file {str(name)!r} has invisible characters; rename it.")
     else:
         spec = registry.dataset(str(name)).spec
         progress(f"dataset {spec.name}: files")

@@ -209,9 +209,9 @@ def _unchecked(records: Sequence[RecordFile]) -> Iterator[str]:
     stated = [not RowKey.of_row(row).needs_units for filed in records for row in filed.record.scores]
     if any(stated):
         yield (
-            f"{sum(stated)} of {len(stated)} rows (single layers, some references, training trials and the "
-            "like) need no scores of single units: pages mark them with a star, and `ngb verify --rescore` "
-            "computes them again."
+            f"{sum(stated)} of {len(stated)} rows cannot be computed from the files alone (single layers, some "
+            "references, training trials and the like): pages mark them with a star, and "
+            "`ngb verify --rescore` computes them again."
         )
     for filed in records:
         claimed = filed.record.verification or {}

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,6 +197,14 @@ def test_real_object_tuning_grows_from_before_the_movement_to_the_grasp(real_fil
             values.append(rows[event])
     assert np.average(reliability["event_1"], weights=n_units) < 0.2
     assert np.average(reliability["event_6"], weights=n_units) > 0.6
+
+
+def test_a_file_whose_name_no_record_may_hold_is_not_read(planted_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("neurobench_grasp.run.dataset.load_session", lambda *a, **k: pytest.fail("read"))
+    named = shutil.copy(planted_file, tmp_path / "ses\x1b[2Jsion.nwb")
+    with pytest.raises(NgbError, match="invisible characters; rename it") as error:
+        evaluate("linear_kinematic", named, seeds=(0,), out=tmp_path / "run")
+    assert "\x1b" not in str(error.value)
 
 
 def test_an_output_folder_that_is_a_file_is_one_sentence_before_anything_is_read(planted_file, tmp_path):
