@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.locks import in_turn
 
 
 def write_atomically(
@@ -65,8 +66,15 @@ def new_folder(place: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def move_folder(new: Path, place: Path) -> None:
+def move_folder(new: Path, place: Path, *, unless: Callable[[], bool] = lambda: False) -> None:
     """Rename a folder; whatever was in its place is removed, a link without its target.
+
+    Parameters
+    ----------
+    new, place : path
+        On one file system; processes rename in turn where the place is.
+    unless : callable
+        Called when it is this process's turn; nothing is done if it returns ``True``.
 
     Raises
     ------
@@ -74,19 +82,21 @@ def move_folder(new: Path, place: Path) -> None:
         If it cannot be renamed; what was in its place is still there.
     """
     old = _beside(place)
-    with suppress(FileNotFoundError):
-        place.rename(old)
-    try:
-        new.rename(place)
-    except OSError:
-        with suppress(OSError):  # there was nothing, or another process was faster
-            old.rename(place)
-        raise
-    finally:
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            old.unlink(missing_ok=True)
+    with in_turn(place.parent):
+        if unless():
+            return
+        with suppress(FileNotFoundError):
+            place.rename(old)
+        try:
+            new.rename(place)
+        except OSError:
+            with suppress(FileNotFoundError):
+                old.rename(place)
+            raise
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:

@@ -112,11 +112,7 @@ class CachedDataset:
         try:
             (work / "new").mkdir()
             self._finish(work / "new", fill(work / "new"))
-            if not self.files():
-                move_folder(work / "new", self.place)
-        except OSError:
-            if not self.files():  # else another process was faster
-                raise
+            move_folder(work / "new", self.place, unless=lambda: bool(self.files()))
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return self.files() or []

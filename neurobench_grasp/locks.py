@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -47,6 +47,24 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Let one process after the other change what a folder holds; no file is left, however a process ends.
+
+    Nothing is locked where the system has no locks.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _opened(path: Path, waiting: Callable[[], None]) -> IO[bytes]:

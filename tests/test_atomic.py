@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from neurobench_grasp.atomic import move_folder, new_file, new_folder, write_atomically
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.locks import in_turn
 
 WRITE = """
 import hashlib, sys
@@ -61,6 +63,20 @@ def test_a_folder_replaces_whatever_was_in_its_place_and_never_a_links_target(tm
         move_folder(new, place)
     assert [p.name for p in place.iterdir()] == ["new"] and not place.is_symlink()
     assert (other / "kept").exists() and sorted(p.name for p in tmp_path.iterdir()) == ["other", "place"]
+
+
+def test_a_folder_that_another_process_has_just_finished_is_not_replaced(tmp_path):
+    """Else it is gone for a moment, in which a third process finds nothing and fails."""
+    place = tmp_path / "place"
+    with new_folder(place) as new, ThreadPoolExecutor(1) as pool:
+        with in_turn(tmp_path):
+            moving = pool.submit(move_folder, new, place, unless=lambda: (place / "done").exists())
+            time.sleep(0.2)
+            assert not moving.done()
+            place.mkdir()
+            (place / "done").touch()
+        moving.result()
+        assert new.exists() and (place / "done").exists()
 
 
 def test_what_fails_leaves_the_old_and_nothing_else(tmp_path):

@@ -92,14 +92,12 @@ class StageFolder:
             with new_folder(place) as new:
                 (new / ARRAYS).write_bytes(buffer.getbuffer())
                 (new / DONE).write_text(json.dumps(done, indent=1))
-                if _read(place, inputs) is None:  # else another process was faster
-                    move_folder(new, place)
+                move_folder(new, place, unless=lambda: _read(place, inputs) is not None)
         except OSError as error:
-            if _read(place, inputs) is None:
-                raise NgbError(
-                    f"Cannot write the stage {place} ({error.strerror}); free some space or choose another "
-                    "folder with --out, then run the same command again: it continues."
-                ) from error
+            raise NgbError(
+                f"Cannot write the stage {place} ({error.strerror}); free some space or choose another "
+                "folder with --out, then run the same command again: it continues."
+            ) from error
 
 
 def find_stage(folder: Path, name: str, wanted: Inputs) -> Arrays | None:
