@@ -209,8 +209,8 @@ def _unchecked(records: Sequence[RecordFile]) -> Iterator[str]:
     stated = [not RowKey.of_row(row).needs_units for filed in records for row in filed.record.scores]
     if any(stated):
         yield (
-            f"{sum(stated)} of {len(stated)} rows cannot be computed from the files alone (single layers, some "
-            "references, training trials and the like): pages mark them with a star, and "
+            f"{sum(stated)} of {len(stated)} rows cannot be computed from the files alone (single layers, "
+            "some references, training trials and the like): pages mark them with a star, and "
             "`ngb verify --rescore` computes them again."
         )
     for filed in records:
