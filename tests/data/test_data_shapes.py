@@ -67,6 +67,24 @@ def test_any_shape_and_type_is_read_or_refused_with_a_finding(folder, column, sh
         assert not findings
 
 
+@pytest.mark.parametrize("there", [None, h5py.Empty("f8")])
+@pytest.mark.parametrize("place", ["units", ANGLES])
+def test_something_else_in_the_place_of_an_optional_part_is_reported(folder, place, there):
+    """Else the session is read as one without neurons, or without behaviour, and nobody hears of it."""
+
+    def replace(file):
+        del file[place]
+        if there is None:
+            file.create_group(place)
+        else:
+            file[place] = there
+
+    path = changed(folder, replace)
+    said = f"{place}: there is something else than"
+    assert any(str(f).startswith(said) for f in validate_file(path, "ngb-grasp-1") if f.severity == "warning")
+    assert any(said in note for note in load_session(path, "ngb-grasp-1").notes)
+
+
 def test_enumerated_columns(folder):
     def enumerate_objects(file):
         labels = file[f"{TRIALS}/object_name"][:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -195,8 +195,15 @@ class Reader:
         """Read the units from the layout's paths."""
         located = locate_units(self.nwb, self.layout)
         if located is None:
+            self.report_others((path for units in self.layout.units for path in units.paths), "units")
             return NO_UNITS if not self.layout.units or self.layout.units_optional else None
         return self.neurons.units(*located)
+
+    def report_others(self, paths: Iterable[str], what: str) -> None:
+        """Report paths at which there is something else than what the layout reads there."""
+        for path in paths:
+            if self.nwb.has_group(path) or self.nwb.has_dataset(path):
+                self.report.warning(path, f"there is something else than {what}, so it was not read")
 
     # -- trials --------------------------------------------------------------------------------------
 
@@ -410,7 +417,10 @@ class Reader:
         """Yield each signal that the file has, under the name it is read by, and its path."""
         taken: set[str] = set()
         for layout in self.layout.signals:
-            for path in locate_signals(self.nwb, layout):
+            located = locate_signals(self.nwb, layout)
+            if not located and layout.container != "separate_timeseries":  # in a folder of other things
+                self.report_others(layout.paths, "a series with data")
+            for path in located:
                 name = path.rpartition("/")[2] if layout.name == "*" else layout.name
                 if path in taken:
                     continue
