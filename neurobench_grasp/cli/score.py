@@ -41,7 +41,16 @@ from neurobench_grasp.cli.terminal import (
 )
 from neurobench_grasp.contract import ScoreRecord, StoredRow
 from neurobench_grasp.records.names import DECODED, lower_is_better, short_name
-from neurobench_grasp.records.table import ERRORS, GAIN, HELD_OUT, UNIQUE, RowKey, ScoreTable, tables_of
+from neurobench_grasp.records.table import (
+    ERRORS,
+    GAIN,
+    HELD_OUT,
+    UNIQUE,
+    RowKey,
+    ScoreTable,
+    open_folds,
+    tables_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -164,6 +173,7 @@ def _view(networks: ScoreTable) -> Iterator[RenderableType]:
     yield from _group_tables(of_groups)
     yield ""
     yield from _footnotes([*shown, *of_groups])
+    yield from _open_folds(record, shown)
     yield from _left_out(record)
     yield from (f"record: {scored.path}" for scored in networks.networks)
 
@@ -297,6 +307,13 @@ def _footnotes(rows: Sequence[StoredRow]) -> Iterator[str]:
             " and ".join(split for split in HELD_OUT if any(r.get("split") == split for r in same)),
         ]
         yield f"{' '.join(filter(None, parts))}: {reason}"
+
+
+def _open_folds(record: ScoreRecord, rows: Sequence[StoredRow]) -> Iterator[str]:
+    """State what gives intervals where the fold of one network has too few conditions."""
+    own = [row for row in rows if "n_conditions" in row and "of" not in row and row["value"] is not None]
+    lacking = dict.fromkeys(row.get("split", "") for row in own if not row.get("ci"))
+    yield from (f"{split}: {why}" for split in lacking if (why := open_folds([record], split)))
 
 
 def _left_out(record: ScoreRecord) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,17 @@ def test_score_options_reach_the_flow(ngb, evaluated, tmp_path):
     options = Options(layout="mine.yaml", decoder="kalman", quarantine=True)
     assert evaluated == [("m", "x/a.nwb", ["a", "b"], (7,), options, True)]
     assert (tmp_path / "else" / "records").is_dir()
+
+
+@pytest.mark.parametrize("ci", [None, [0.1, 0.3]])
+def test_a_fold_of_few_conditions_says_what_gives_an_interval(ngb, monkeypatch, ci):
+    """Where it has one, nothing is said of the other folds."""
+    own = {"metric": "single_trial_ev", "split": "ood", "area": "M1", "value": 0.2, "ci": ci}
+    made = record(scores=[{**own, "n_units": 9, "n_conditions": 1}])
+    made = replace(made, dataset={**made.dataset, "fold": 0, "n_folds": 5})
+    scored_as(monkeypatch, made)
+    said = "ood: no interval: only 1 of 5 folds of the conditions; score all (--seeds 5)"
+    assert (said in ngb("score", "-m", "x").stdout.splitlines()) == (ci is None)
 
 
 def test_listings(ngb, install):
