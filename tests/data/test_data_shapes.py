@@ -70,7 +70,7 @@ def test_any_shape_and_type_is_read_or_refused_with_a_finding(folder, column, sh
 @pytest.mark.parametrize("there", [None, h5py.Empty("f8")])
 @pytest.mark.parametrize("place", ["units", ANGLES])
 def test_something_else_in_the_place_of_an_optional_part_is_reported(folder, place, there):
-    """Else the session is read as one without neurons, or without behaviour, and nobody hears of it."""
+    """Else the session is read as one without neurons, or without behaviour, in silence."""
 
     def replace(file):
         del file[place]
