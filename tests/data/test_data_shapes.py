@@ -67,6 +67,29 @@ def test_any_shape_and_type_is_read_or_refused_with_a_finding(folder, column, sh
         assert not findings
 
 
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    st.sampled_from(["", "units", "units/id", TRIALS, f"{TRIALS}/object_name", ANGLES, f"{ANGLES}/data"]),
+    st.sampled_from(["neurodata_type", "colnames", "unit", "conversion", "nwb_version", "comments", "rate"]),
+    st.sampled_from(
+        [b"\xff", "", "x", ["x"], ["x", "y"], 1.5, np.nan, [1, 2, 3], [[1], [2]], h5py.Empty("f4")]
+    ),
+)
+def test_an_attribute_of_any_type_is_no_damage(folder, place, name, value):
+    """What a file states in another type than text is not stated, or refused by its place."""
+    path = changed(folder, lambda file: file[place or "/"].attrs.__setitem__(name, value))
+    try:
+        load_session(path, "ngb-grasp-1")
+    except NgbError as error:
+        assert "damaged" not in str(error) and "\n" not in str(error)
+
+
+def test_a_text_of_one_element_is_that_text(folder):
+    """As some tools write attributes."""
+    path = changed(folder, lambda file: file[f"{ANGLES}/data"].attrs.__setitem__("unit", ["radians"]))
+    assert load_session(path).sha256 == load_session(changed(folder, lambda file: None)).sha256
+
+
 @pytest.mark.parametrize("there", [None, h5py.Empty("f8")])
 @pytest.mark.parametrize("place", ["units", ANGLES])
 def test_something_else_in_the_place_of_an_optional_part_is_reported(folder, place, there):

@@ -89,7 +89,17 @@ class NwbFile:
 
     def type_of(self, path: str) -> str:
         """Return the ``neurodata_type`` of an object, empty if it has none."""
-        return str(self.attribute(path, "neurodata_type") or "")
+        return self.text_of(path, "neurodata_type")
+
+    def texts_of(self, path: str, name: str) -> list[str]:
+        """Return the texts of an attribute; none if it is absent or holds anything else."""
+        value = self.attribute(path, name)
+        return [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, str)]
+
+    def text_of(self, path: str, name: str) -> str:
+        """Return an attribute that is one text; empty if it is absent or anything else."""
+        texts = self.texts_of(path, name)
+        return texts[0] if len(texts) == 1 else ""
 
     def read(self, path: str) -> NDArray[Any]:
         """Read a dataset into memory; strings are returned as an object array of ``str``."""
@@ -262,7 +272,9 @@ def check_heaps(path: Path) -> None:
 
 def _check_nwb(nwb: NwbFile) -> None:
     """Raise if a file is not valid NWB 2."""
-    version = str(nwb.attribute("", "nwb_version"))
+    version = nwb.text_of("", "nwb_version")
+    if not version:
+        raise CorruptFileError(f"{nwb.name} states no NWB version, so it is HDF5, but not NWB.")
     if not re.match(r"2\.\d", version):
         raise CorruptFileError(f"{nwb.name} states the NWB version {version!r}; only NWB 2 is supported.")
     if not nwb.has_dataset("identifier"):

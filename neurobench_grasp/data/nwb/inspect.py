@@ -165,7 +165,7 @@ def inspect_open(nwb: NwbFile, path: str, size: int, layout: str | Path | None =
     return Inspection(
         path=path,
         size=size,
-        nwb_version=str(nwb.attribute("", "nwb_version")),
+        nwb_version=nwb.text_of("", "nwb_version"),
         session=nwb.text("general/session_id") or nwb.text("identifier"),
         subject=nwb.text("general/subject/subject_id"),
         species=nwb.text("general/subject/species"),
@@ -317,7 +317,7 @@ def _signal(nwb: NwbFile, path: str) -> SignalSummary:
         columns=tuple(names) if len(names) == n_columns else (),
         n_samples=shape[0],
         rate=rate,
-        unit=str(nwb.attribute(f"{path}/data", "unit") or ""),
+        unit=nwb.text_of(f"{path}/data", "unit"),
         start=start,
         stop=stop,
     )

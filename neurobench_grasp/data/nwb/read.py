@@ -177,7 +177,7 @@ class Reader:
 
     def metadata(self) -> None:
         """Report a newer NWB version, missing metadata, and notes of the file's author."""
-        version = re.match(r"(\d+)\.(\d+)", str(self.nwb.attribute("", "nwb_version") or ""))
+        version = re.match(r"(\d+)\.(\d+)", self.nwb.text_of("", "nwb_version"))
         if version and tuple(map(int, version.groups())) > NEWEST:
             self.report.warning(
                 "nwb_version", f"NWB {version[0]} is newer than the versions this reader was tested with"

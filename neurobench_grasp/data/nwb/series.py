@@ -39,8 +39,8 @@ class Parts:
         for member, shape in shapes.items():
             if shape[0] != n_rows and shape != (1, n_rows):
                 self.report.error(f"{path}/{member}", f"it has {shape[0]} rows, the table {n_rows}")
-        listed = self.nwb.attribute(path, "colnames")
-        if listed is not None:
+        if self.nwb.attribute(path, "colnames") is not None:
+            listed = self.nwb.texts_of(path, "colnames")
             for name in set(listed) - set(members):
                 self.report.warning(path, f"it lists the column {name!r}, which does not exist")
             for name in members:
@@ -62,7 +62,9 @@ class Parts:
     def column_values(self, place: str) -> NDArray[Any]:
         """Read a column: with the elements of an EnumData, and flat where MATLAB wrote (N, 1) or (1, N)."""
         values = self.nwb.read(place)
-        if values.ndim > 1 and values.size == max(values.shape):
+        if values.ndim == 0:
+            self.report.error(place, "it is a single value, not a column")
+        if values.ndim != 1 and values.size == max(values.shape, default=1):
             values = values.reshape(-1)
         if not self.is_enum(place) or values.dtype.kind not in "iu":
             return values
@@ -154,7 +156,7 @@ class Parts:
             if offset != 0.0:
                 values = values + offset
         times = self.times(path, values.shape, rate)
-        stated = str(self.nwb.attribute(place, "unit") or "unknown")
+        stated = self.nwb.text_of(place, "unit") or "unknown"
         return None if times is None else (values, times, unit or stated)
 
     def factor(self, place: str, name: str, usual: float) -> float:
@@ -200,7 +202,7 @@ class Parts:
         """Return names from the table ``<series>_columns``, else from ``comments``, else numbers."""
         table = f"{path}_columns"
         if self.nwb.has_group(table):
-            for column in self.nwb.attribute(table, "colnames") or []:
+            for column in self.nwb.texts_of(table, "colnames"):
                 if self.nwb.has_dataset(f"{table}/{column}"):
                     return [str(v) for v in self.column_values(f"{table}/{column}")]
         listed = self.comment(path, r"columns=\[([^\]]*)\]")
@@ -211,7 +213,7 @@ class Parts:
 
     def comment(self, path: str, pattern: str) -> str:
         """Search the ``comments`` of a series; empty if nothing matches."""
-        found = re.search(pattern, str(self.nwb.attribute(path, "comments") or ""))
+        found = re.search(pattern, self.nwb.text_of(path, "comments"))
         return found[1] if found else ""
 
 

@@ -201,7 +201,7 @@ class UnitsReader:
 
     def group_area(self, path: str) -> str:
         """Return the location of an electrode group, empty if it states none."""
-        return str(self.nwb.attribute(path, "location") or "") if self.nwb.has_group(path) else ""
+        return self.nwb.text_of(path, "location") if self.nwb.has_group(path) else ""
 
     def electrode_rows(self, region: str, n_units: int, n_electrodes: int) -> NDArray[Any] | None:
         """Return the row of each unit's first electrode, -1 for none."""
