@@ -61,6 +61,12 @@ def _myohand() -> Body:
     return build_myohand()
 
 
+def _isometric_wrist() -> Body:
+    from neurobench_grasp.bodies.isometric_wrist import build_isometric_wrist
+
+    return build_isometric_wrist()
+
+
 def _planar_arm() -> Body:
     from neurobench_grasp.bodies.planar_arm import build_planar_arm
 
@@ -76,6 +82,13 @@ def ngb_bodies() -> Iterator[BodySpec]:
         summary="forearm, wrist and hand of a human with 39 muscles",
         licence="Apache-2.0",
         source="MyoSuite 3.0.0, hand_standard",
+    )
+    yield BodySpec(
+        "isometric_wrist",
+        build=_isometric_wrist,
+        summary="wrist of a human that pulls on a stiff handle in flexion and deviation, with 24 muscles",
+        licence="Apache-2.0",
+        source="moment arms, forces and fibres of MyoSuite 3.0.0, hand_standard, in its neutral posture",
     )
     yield BodySpec(
         "planar_arm",
