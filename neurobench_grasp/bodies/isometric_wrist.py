@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from neurobench_grasp.bodies.from_scratch import add_muscle, new_spec
 from neurobench_grasp.bodies.mujoco_body import MujocoBody
 from neurobench_grasp.bodies.myohand import MUSCLES as MYOHAND
 from neurobench_grasp.bodies.myohand import build_myohand
 from neurobench_grasp.bodies.spec import View
-from neurobench_grasp.contract import Floats
+from neurobench_grasp.bodies.tendons import neutral_arms
 from neurobench_grasp.contract.body import Part
 
 JOINTS = {"flexion": (0.0, 1.0, 0.0), "deviation": (-1.0, 0.0, 0.0)}
@@ -40,6 +41,8 @@ _FROM_THE_END = View(
 
 MUSCLES = tuple(m for m in MYOHAND if m not in ("PT", "PQ", "OP") and not m.startswith(("RI", "LU", "UI")))
 """Those that cross the wrist: without pronators and the muscles within the hand."""
+_PARAMETERS = ("force", "scale", "lmin", "lmax", "vmax", "fpmax", "fvmax")
+"""Of a muscle in MuJoCo, after the two of its length range."""
 
 
 @cache
@@ -66,60 +69,40 @@ def build_isometric_wrist() -> MujocoBody:
 def _spec() -> Any:
     import mujoco
 
-    spec = mujoco.MjSpec()
-    spec.option.gravity = [0, 0, 0]
-    spec.compiler.degree = False
-    spec.compiler.LRopt.useexisting = True  # length ranges are given below
+    spec = new_spec()
     hand = spec.worldbody.add_body(name="forearm").add_body(name="hand")
     hand.explicitinertial, hand.mass, hand.inertia = True, 0.1, [1e-6] * 3  # the handle's is larger by far
+    limits = dict.fromkeys(JOINTS, (-MOST, MOST))
     for joint, axis in JOINTS.items():
         hand.add_joint(
             name=joint,
             type=mujoco.mjtJoint.mjJNT_HINGE,
             axis=axis,
             limited=True,
-            range=(-MOST, MOST),
+            range=limits[joint],
             stiffness=STIFFNESS,
             damping=2 * STIFFNESS * SETTLING,
             armature=STIFFNESS * SETTLING**2,
         )
     hand.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, pos=[0, 0, LEVER], size=[0.05, 0, 0])
     hand.add_site(name="handle", pos=[0, 0, LEVER])
-    for name, arms, length in zip(MUSCLES, *_held(), strict=True):
-        _add_muscle(spec, name, arms, length)
+    for name, (arms, muscle) in _held().items():
+        add_muscle(spec, name, arms, limits, dict.fromkeys(JOINTS, 0.0), **muscle)
     return spec
 
 
-def _held() -> tuple[Floats, Floats]:
-    """Return moment arms, (n_muscles, n_joints) in m, and lengths, (n_muscles,) in m, in the held posture."""
+def _held() -> dict[str, tuple[dict[str, float], dict[str, Any]]]:
+    """Return moment arms (m) and parameters of the hand's muscles in the held posture."""
     hand = build_myohand()
-    arms = hand.muscle_capacity(hand.neutral[None])[0][0]
-    length = hand.muscle_kinematics(np.tile(hand.neutral, (2, 1)), hand.control_step).length[0]
-    mine = [hand.muscles.index(name) for name in MUSCLES]
-    return arms[np.ix_(mine, [hand.joints.index(joint) for joint in JOINTS])], length[mine]
-
-
-def _add_muscle(spec: Any, name: str, arms: Floats, length: float) -> None:
-    """Add a muscle of MyoHand on a fixed tendon, whose zero is its length in the held posture."""
-    import mujoco
-
-    model = build_myohand().model
-    theirs = model.actuator(build_myohand().muscle_names[name][0])
-    (shortest, longest), (lowest, highest) = theirs.lengthrange, theirs.gainprm[:2]
-    fibre = (longest - shortest) / (highest - lowest)
-    normalised = lowest + (length - shortest) / fibre
-    tendon = spec.add_tendon(name=f"{name}_tendon")
-    for joint, arm in zip(JOINTS, arms, strict=True):
-        tendon.wrap_joint(joint, arm)
-    excursion = MOST * np.abs(arms).sum()
-    actuator = spec.add_actuator(name=name, target=f"{name}_tendon", ctrllimited=True, ctrlrange=[0, 1])
-    actuator.trntype = mujoco.mjtTrn.mjTRN_TENDON
-    actuator.set_to_muscle(tausmooth=0.0)
-    actuator.dynprm[:], actuator.gainprm[:], actuator.biasprm[:] = (
-        theirs.dynprm,
-        theirs.gainprm,
-        theirs.biasprm,
-    )
-    for parameters in (actuator.gainprm, actuator.biasprm):
-        parameters[:2] = normalised - excursion / fibre, normalised + excursion / fibre
-    actuator.lengthrange = [-excursion, excursion]
+    arms = neutral_arms(hand)[:, [hand.joints.index(joint) for joint in JOINTS]]
+    lengths = hand.muscle_kinematics(np.tile(hand.neutral, (2, 1)), hand.control_step).length[0]
+    held = {}
+    for name in MUSCLES:
+        i = hand.muscles.index(name)
+        shortest, longest = hand.model.actuator_lengthrange[i]
+        low, high, *others = hand.model.actuator_gainprm[i]
+        fibre = (longest - shortest) / (high - low)
+        muscle = dict(zip(_PARAMETERS, others, strict=False), timeconst=hand.model.actuator_dynprm[i, :2])
+        muscle |= {"fibre": fibre, "at_neutral": low + (lengths[i] - shortest) / fibre, "tausmooth": 0.0}
+        held[name] = dict(zip(JOINTS, arms[i], strict=True)), muscle
+    return held

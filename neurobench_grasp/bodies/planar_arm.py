@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from neurobench_grasp.bodies.from_scratch import add_muscle, new_spec
 from neurobench_grasp.bodies.mujoco_body import MujocoBody
 from neurobench_grasp.bodies.spec import View
 from neurobench_grasp.contract.body import Part
@@ -97,7 +98,8 @@ MUSCLES: Mapping[str, Muscle] = {
 LIMITS: Mapping[str, tuple[float, float]] = {"shoulder": (-0.7, 2.3), "elbow": (0.15, 2.6)}
 """Lowest and highest angle, rad; the elbow does not extend fully, so that a hand in reach has one posture."""
 NEUTRAL: Mapping[str, float] = {"shoulder": 0.65, "elbow": 1.75}
-"""The hand is straight ahead of the shoulder, in the middle of what it can reach."""
+"""The hand is straight ahead of the shoulder, in the middle of what it can reach; fibres have their optimal
+length."""
 DAMPING = 0.02
 """N·m·s/rad in each joint: the released arm comes to rest within a second. No measurement of it is known."""
 FASTEST = 10.0
@@ -134,18 +136,15 @@ def build_planar_arm() -> MujocoBody:
 
 
 def _spec() -> Any:
-    import mujoco
-
-    spec = mujoco.MjSpec()
-    spec.option.gravity = [0, 0, 0]
-    spec.compiler.degree = False
-    spec.compiler.LRopt.useexisting = True  # length ranges are given below
+    spec = new_spec()
     trunk = spec.worldbody.add_body(name="trunk")
     upper = _segment(trunk, "upper_arm", "shoulder", UPPER_ARM, at=0.0)
     forearm = _segment(upper, "forearm", "elbow", FOREARM, at=UPPER_ARM.length)
     forearm.add_site(name="hand", pos=[FOREARM.length, 0, 0])
     for name, muscle in MUSCLES.items():
-        _add_muscle(spec, name, muscle)
+        arms = {"shoulder": -muscle.shoulder, "elbow": -muscle.elbow}  # a flexor shortens with flexion
+        own = {"fibre": muscle.fibre, "force": muscle.force, "vmax": FASTEST, "tausmooth": 0.0}
+        add_muscle(spec, name, arms, LIMITS, NEUTRAL, **own)
     return spec
 
 
@@ -168,29 +167,3 @@ def _segment(parent: Any, name: str, joint: str, segment: Segment, at: float) ->
         type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[0, 0, 0, segment.length, 0, 0], size=[0.012, 0, 0]
     )
     return body
-
-
-def _add_muscle(spec: Any, name: str, muscle: Muscle) -> None:
-    """Add a muscle on a fixed tendon whose length falls with flexion for a flexor.
-
-    Fibres have their optimal length in the neutral posture, and change as much as the tendon.
-    """
-    import mujoco
-
-    tendon = spec.add_tendon(name=f"{name}_tendon")
-    arms = {"shoulder": -muscle.shoulder, "elbow": -muscle.elbow}
-    ends = [[arm * angle for angle in LIMITS[joint]] for joint, arm in arms.items()]
-    shortest, longest = (sum(choose(pair) for pair in ends) for choose in (min, max))
-    neutral = sum(arm * NEUTRAL[joint] for joint, arm in arms.items())
-    for joint, arm in arms.items():
-        if arm:
-            tendon.wrap_joint(joint, arm)
-    actuator = spec.add_actuator(name=name, target=f"{name}_tendon", ctrllimited=True, ctrlrange=[0, 1])
-    actuator.trntype = mujoco.mjtTrn.mjTRN_TENDON
-    actuator.set_to_muscle(
-        range=[1 + (length - neutral) / muscle.fibre for length in (shortest, longest)],
-        force=muscle.force,
-        vmax=FASTEST,
-        tausmooth=0.0,
-    )
-    actuator.lengthrange = [shortest, longest]
