@@ -1,6 +1,7 @@
 """Small planted reaches of an arm, for tests of what is trained and scored on another body than the hand."""
 
 import numpy as np
+from courses import minimum_jerk
 from recorded import write_for_test
 
 from neurobench_grasp.bodies import find_body
@@ -17,8 +18,7 @@ def write_reaches(path, *, n_targets=5, n_repeats=4, turn=0.2, seed=0):
     body, n, rng = find_body(BODY), n_targets * n_repeats, np.random.default_rng(seed)
     onset = 1.0 + 2.0 * np.arange(n)
     times = np.arange(0, onset[-1] + 2, 0.02) + 0.01
-    phase = np.clip((times[:, None] - onset) / 0.6, 0, 1) * (times[:, None] < onset + 1.3)
-    course = 10 * phase**3 - 15 * phase**4 + 6 * phase**5
+    course = minimum_jerk((times[:, None] - onset) / 0.6 * (times[:, None] < onset + 1.3))
     way = turn * (np.arange(n) % n_targets - n_targets // 2) + 0.02 * rng.standard_normal(n)
     angles = body.neutral + course @ np.stack([way, -way], axis=1)
     rates = 10 + 30 * np.abs(angles[:, [0, 1, 0, 1]] - angles.mean(0)[[0, 1, 0, 1]])

@@ -1,6 +1,7 @@
 """Small planted movements of the hand, for tests of bodies and controllers."""
 
 import numpy as np
+from courses import minimum_jerk
 from recorded import write_for_test
 
 from neurobench_grasp.bodies.myohand import JOINTS, build_myohand
@@ -16,8 +17,7 @@ def grasp_trials(n_trials=6, *, n_steps=30, pad=12, n_objects=3, seed=0):
     rng = np.random.default_rng(seed)
     low, high = HAND.joint_limits.T
     closed = np.clip(REST + 0.3 * rng.standard_normal((n_objects, 23)), low, high)
-    phase = np.clip((np.arange(n_steps + 2 * pad) - pad) / n_steps, 0, 1)
-    course = (10 * phase**3 - 15 * phase**4 + 6 * phase**5)[:, None]
+    course = minimum_jerk((np.arange(n_steps + 2 * pad) - pad) / n_steps)[:, None]
     angles = []
     for i in range(n_trials):
         target = np.clip(closed[i % n_objects] + 0.05 * rng.standard_normal(23), low, high)
@@ -45,8 +45,7 @@ def write_grasp_session(path, *, n_objects=6, n_repeats=5, units=True):
     closed = REST + 0.3 * rng.standard_normal((n_objects, 23))
     onset = 1.0 + 2.0 * np.arange(n)
     times = np.arange(0, onset[-1] + 2, 0.02) + 0.01
-    phase = np.clip((times[:, None] - onset) / 0.5, 0, 1) * (times[:, None] < onset + 1.3)
-    course = 10 * phase**3 - 15 * phase**4 + 6 * phase**5
+    course = minimum_jerk((times[:, None] - onset) / 0.5 * (times[:, None] < onset + 1.3))
     target = closed[np.arange(n) % n_objects] + 0.05 * rng.standard_normal((n, 23)) - REST
     angles = np.clip(REST + course @ target, low, high)
     spikes = {}

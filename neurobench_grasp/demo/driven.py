@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from neurobench_grasp.alignment.session import AlignedSession
-from neurobench_grasp.bodies import body_of
-from neurobench_grasp.contract import Floats, Ints, Model, Session, Trials
+from neurobench_grasp.bodies import muscle_kinematics
+from neurobench_grasp.contract import Floats, Ints, Model, Session, Signal, Trials, Units
 from neurobench_grasp.data import session_digest
 from neurobench_grasp.demo.movements import STEP
 from neurobench_grasp.demo.neurons import Area, Population, Responses, draw_drives, respond
@@ -28,9 +28,7 @@ def network_features(model: Model, trials: Trials) -> dict[str, Floats]:
 
 def muscle_features(trials: Trials) -> dict[str, Floats]:
     """Return lengths, then velocities of the muscles in the recorded posture, standardised."""
-    assert trials.joint_angles is not None
-    muscles = body_of(trials).muscle_kinematics(trials.joint_angles.values, trials.dt, trials.offsets)
-    return {"muscle kinematics": standardised(np.hstack([muscles.length, muscles.velocity]))}
+    return {"muscle kinematics": standardised(muscle_kinematics(trials).values)}
 
 
 def standardised(values: Floats) -> Floats:
@@ -88,13 +86,11 @@ def _bins(aligned: AlignedSession) -> Ints:
 
 def with_population(base: Session, name: str, population: Population) -> Session:
     """Return the movements of a session with other units, under another name."""
-    session = replace(
-        base,
-        id=name,
-        sha256="",
-        synthetic=True,
-        units=as_units(population),
-        true_rates=as_rates(population, times_of(base)),
-        notes=(),
-    )
+    rates = as_rates(population, times_of(base))
+    return with_units(replace(base, id=name, synthetic=True), as_units(population), rates)
+
+
+def with_units(base: Session, units: Units, rates: Signal | None) -> Session:
+    """Return the movements of a session with other units and their true rates."""
+    session = replace(base, sha256="", units=units, true_rates=rates, notes=())
     return replace(session, sha256=session_digest(session))

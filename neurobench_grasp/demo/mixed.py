@@ -18,8 +18,9 @@ from neurobench_grasp.alignment.align import align
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.alignment.splits import make_splits
 from neurobench_grasp.cache import CachedDataset
-from neurobench_grasp.contract import Floats, Session, Trials, Units
-from neurobench_grasp.data import load_session, session_digest
+from neurobench_grasp.contract import Floats, Session, Trials
+from neurobench_grasp.data import load_session
+from neurobench_grasp.data.nwb.read import NO_UNITS
 from neurobench_grasp.demo.driven import (
     in_trials,
     mixed_responses,
@@ -28,6 +29,7 @@ from neurobench_grasp.demo.driven import (
     standardised,
     times_of,
     with_population,
+    with_units,
 )
 from neurobench_grasp.demo.files import demo_files, write_synthetic
 from neurobench_grasp.demo.neurons import AREAS, Area, Population, Responses, generate_spikes, respond
@@ -109,7 +111,7 @@ def _write(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
         features[kind] = policy_features(kind, train, aligned[0].trials)
     progress("mixed: units")
     first, key = mixed_session(bases[0], aligned[0], features)
-    sessions = [first, *(_without_units(base) for base in bases[1:])]
+    sessions = [first, *(with_units(base, NO_UNITS, None) for base in bases[1:])]
     for day, session in enumerate(sessions, start=1):
         labels = {KEY: key} if session is first else None
         write_synthetic(folder / f"{session.id}.nwb", session, DESCRIPTION, day, labels)
@@ -201,9 +203,3 @@ def _afferents(name: str, area: Area, base: Session, aligned: AlignedSession, mu
     noise = stream.normal(len(times_of(base)) + NOISE_STEPS - 1, area.n_units)
     averaged = np.lib.stride_tricks.sliding_window_view(noise, NOISE_STEPS, axis=0).sum(-1) / NOISE_STEPS**0.5
     return respond(stream, area, drives + AFFERENT_NOISE * averaged, times_of(base), base.trials.start)
-
-
-def _without_units(base: Session) -> Session:
-    none = Units((), (), spike_times=np.empty(0), spike_offsets=np.zeros(1, np.int64))
-    bare = replace(base, sha256="", units=none, true_rates=None, notes=())
-    return replace(bare, sha256=session_digest(bare))

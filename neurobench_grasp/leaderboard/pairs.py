@@ -154,18 +154,16 @@ def _minus(stack: _Stack, like: Parts, i: int, others: Sequence[int]) -> Iterato
             noise += weight**2 * of_units / n_units
     medians = np.median(np.concatenate(pooled, 1), 1)
     jackknife = stack.jackknife[i] - stack.jackknife[others]
-    n = jackknife.shape[1]
-    data_se = np.zeros(0)
-    if n >= MIN_GROUPS:
-        variance = (n - 1) / n * ((jackknife - jackknife.mean(1, keepdims=True)) ** 2).sum(1)
-        data_se = np.sqrt(variance + np.maximum(unit_variance - noise, 0.0))
+    n, n_folds = jackknife.shape[1], stack.folds.shape[1]
+    variance = jackknife_variance(jackknife)
+    data_se = np.sqrt(variance + np.maximum(unit_variance - noise, 0.0))
+    fold_se = fold_error(stack.folds[i] - stack.folds[others], variance) if n_folds else None
     n_units = sum(len(part.units) for part in like)
     for k, j in enumerate(others):
         draws = [draw for draw in (stack.draws[i], stack.draws[j]) if draw]
-        if stack.folds.shape[1]:
-            of_conditions = jackknife_variance(jackknife[k])
-            draws.append((fold_error(stack.folds[i] - stack.folds[j], of_conditions), stack.folds.shape[1]))
-        se = float(data_se[k]) if len(data_se) else None
+        if fold_se is not None:
+            draws.append((float(fold_se[k]), n_folds))
+        se = float(data_se[k]) if n >= MIN_GROUPS else None
         value = float(stack.total[i] - stack.total[j])
         yield Summary.of(value, float(medians[k]), n_units, n, se, draws)
 

@@ -262,15 +262,16 @@ def _data_error(jackknife: Floats, parts: Sequence[UnitScores]) -> float | None:
     """Return the standard error over groups and units; ``None`` with too few groups."""
     if len(jackknife) < MIN_GROUPS or not np.isfinite(jackknife).all():
         return None
-    variance = jackknife_variance(jackknife)
+    variance = float(jackknife_variance(jackknife))
     variance += max(_unit_variance(parts) - _noise_variance(parts), 0.0)
     return float(variance**0.5)
 
 
-def jackknife_variance(left_out: Floats) -> float:
-    """Variance of a score over groups, from the scores with each group left out."""
-    n = len(left_out)
-    return (n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum())
+def jackknife_variance(left_out: Floats) -> Floats:
+    """Variance of scores over groups, from those with each group left out, (..., n_groups)."""
+    n = left_out.shape[-1]
+    variance: Floats = (n - 1) / n * ((left_out - left_out.mean(-1, keepdims=True)) ** 2).sum(-1)
+    return variance
 
 
 def _draw_errors(parts: Sequence[UnitScores], jackknife: Floats) -> list[tuple[float, int]]:
@@ -281,13 +282,14 @@ def _draw_errors(parts: Sequence[UnitScores], jackknife: Floats) -> list[tuple[f
         errors.append((float(np.std(values, ddof=1)) / len(values) ** 0.5, len(values)))
     if all(part.folds for part in parts):
         values = over_animals(parts, [np.stack([fold.values for fold in part.folds]) for part in parts])
-        errors.append((fold_error(values, jackknife_variance(jackknife)), len(values)))
+        errors.append((float(fold_error(values, jackknife_variance(jackknife))), len(values)))
     return errors
 
 
-def fold_error(folds: Floats, of_conditions: float) -> float:
-    """Return the standard error over folds, less what their conditions explain (a variance)."""
-    return math.sqrt(max(float(np.var(folds, ddof=1)) / len(folds) - of_conditions, 0.0))
+def fold_error(folds: Floats, of_conditions: Floats | float) -> Floats:
+    """Return the standard error over folds, (..., n_folds), less what conditions explain (a variance)."""
+    error: Floats = np.sqrt(np.maximum(np.var(folds, axis=-1, ddof=1) / folds.shape[-1] - of_conditions, 0.0))
+    return error
 
 
 def over_animals(parts: Sequence[UnitScores], rows: Sequence[Floats]) -> Floats:

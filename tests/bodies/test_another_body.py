@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from courses import minimum_jerk
 from movements import grasp_trials
 from PIL import Image
 from recorded import write_for_test
@@ -50,8 +51,7 @@ def reaching(body=NAME):
     n, rng = N_CONDITIONS * N_REPEATS, np.random.default_rng(0)
     onset = 1.0 + 2.0 * np.arange(n)
     times = np.arange(0, onset[-1] + 2, 0.02) + 0.01
-    phase = np.clip((times[:, None] - onset) / 0.6, 0, 1) * (times[:, None] < onset + 1.3)
-    course = 10 * phase**3 - 15 * phase**4 + 6 * phase**5
+    course = minimum_jerk((times[:, None] - onset) / 0.6 * (times[:, None] < onset + 1.3))
     turned = 0.2 * (1 + np.arange(n) % N_CONDITIONS) + 0.02 * rng.standard_normal(n)
     elbow = 0.8 + course @ turned
     rates = 10 + 30 * (elbow - elbow.min())

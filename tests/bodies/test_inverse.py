@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from counts import examples
+from courses import minimum_jerk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from movements import HAND
@@ -21,8 +22,7 @@ DT = 0.02
 def reaches(n_trials, seed=0, n_steps=60):
     """Joint angles of minimum-jerk movements between postures well within the limits."""
     rng = np.random.default_rng(seed)
-    phase = np.clip((np.arange(n_steps) * DT - 0.3) / 0.6, 0, 1)
-    course = (10 * phase**3 - 15 * phase**4 + 6 * phase**5)[:, None]
+    course = minimum_jerk((np.arange(n_steps) * DT - 0.3) / 0.6)[:, None]
     low, high = ARM.joint_limits.T
     start, stop = rng.uniform(0.8 * low + 0.2 * high, 0.2 * low + 0.8 * high, (2, n_trials, 2))
     angles = np.concatenate([a + course * (z - a) for a, z in zip(start, stop, strict=True)])

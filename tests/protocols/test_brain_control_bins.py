@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from courses import minimum_jerk
 from hypothesis import given
 from hypothesis import strategies as st
 from planted import context_of
@@ -107,7 +108,7 @@ def reaches(informative=True):
     angle = 2 * np.pi * (np.arange(n) % N_TARGETS) / N_TARGETS + 0.15 * rng.standard_normal(n)
     reach = 0.35 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     reach *= 1 + 0.15 * rng.standard_normal((n, 1))
-    out = _minimum_jerk((times[:, None] - onset) / 0.6) - _minimum_jerk((times[:, None] - onset - 0.8) / 0.6)
+    out = minimum_jerk((times[:, None] - onset) / 0.6) - minimum_jerk((times[:, None] - onset - 0.8) / 0.6)
     angles = ARM.neutral + out @ reach
     velocity = np.gradient(angles, 0.005, axis=0)
     seen = np.hstack([angles - ARM.neutral, 0.2 * velocity])
@@ -132,11 +133,6 @@ def reaches(informative=True):
         angle_times=times,
         body="planar_arm",
     )
-
-
-def _minimum_jerk(phase):
-    phase = np.clip(phase, 0, 1)
-    return 10 * phase**3 - 15 * phase**4 + 6 * phase**5
 
 
 @cache

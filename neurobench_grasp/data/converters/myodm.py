@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from neurobench_grasp.bodies.myohand import JOINTS
-from neurobench_grasp.contract import Floats, Session, Signal, TrialTable, Units, Window
+from neurobench_grasp.contract import Floats, Session, Signal, TrialTable, Window
 from neurobench_grasp.data import session_digest, write_session
+from neurobench_grasp.data.nwb.read import NO_UNITS
 
 NAME = "myodm"
 FRAMES_PER_SECOND = 50
@@ -84,7 +85,7 @@ def make_session(clips: Mapping[str, bytes]) -> Session:
         layout="ngb-grasp-1",
         sha256="",
         synthetic=False,
-        units=Units((), (), spike_times=np.empty(0), spike_offsets=np.zeros(1, np.int64)),
+        units=NO_UNITS,
         trials=TrialTable(
             ids=tuple(labels),
             start=start,
