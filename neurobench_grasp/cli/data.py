@@ -18,7 +18,6 @@ from neurobench_grasp.errors import NgbError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from neurobench_grasp.contract import Session
     from neurobench_grasp.data.nwb.findings import Finding
     from neurobench_grasp.data.nwb.inspect import Inspection, LayoutFit
 
@@ -76,7 +75,7 @@ def validate(
     file: File, layout: Layout = None, quarantine: QuarantineOption = True, as_json: Json = False
 ) -> Result:
     """List every finding in a file, with severity and place; exit code 1 if one is an error."""
-    from neurobench_grasp.data import load_session, validate_file
+    from neurobench_grasp.data import validate_file
     from neurobench_grasp.data.dandi import is_address
 
     if is_address(str(file)):
@@ -86,7 +85,7 @@ def validate(
         )
     findings = validate_file(file, layout, quarantine=quarantine, progress=note)
     if not any(f.severity == "error" for f in findings):
-        findings = (*findings, *_findings_on_trials(load_session(file, layout, quarantine=quarantine)))
+        findings = (*findings, *_findings_on_trials(file, layout, quarantine))
     count = Counter(f.severity for f in findings)
     summary = ", ".join(f"{count[s]} {s}" for s in ("error", "warning", "info") if count[s])
     lines = [f"{f.severity:8} {f.place}: {f.message}" for f in findings]
@@ -146,12 +145,13 @@ def layouts(as_json: Json = False) -> Result:
     return Result([asdict(layout) for layout in found.values()], [table("layout", "summary", rows=rows)])
 
 
-def _findings_on_trials(session: Session) -> Iterator[Finding]:
+def _findings_on_trials(file: Path, layout: str | None, quarantine: bool) -> Iterator[Finding]:
     """Yield what a score would note about the session's trials, such as joints that its body lacks."""
     from neurobench_grasp.alignment.readiness import notes_on_trials
-    from neurobench_grasp.data import Finding
+    from neurobench_grasp.data import Finding, load_session
 
     try:
+        session = load_session(file, layout, quarantine=quarantine)
         yield from (Finding("info", "trials", note) for note in notes_on_trials(session))
     except NgbError as error:
         yield Finding("error", "trials", str(error).rstrip("."))

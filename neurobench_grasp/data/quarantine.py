@@ -15,7 +15,7 @@ from typing import Any
 from neurobench_grasp.contract import Session
 from neurobench_grasp.data.digest import session_digest
 from neurobench_grasp.data.nwb import inspect, read
-from neurobench_grasp.data.nwb.file import check_heaps, check_regular, open_nwb
+from neurobench_grasp.data.nwb.file import NwbFile, check_heaps, check_regular, open_nwb
 from neurobench_grasp.data.nwb.findings import Finding
 from neurobench_grasp.data.nwb.inspect import Inspection
 from neurobench_grasp.data.validate import is_consistent
@@ -32,10 +32,10 @@ COPIES = 4
 """Times that the content of a file is in memory while it is read, checked and sent."""
 CPU_PER_GIB = 40
 """Seconds of processor time for each GiB of content, in addition."""
-TASKS: Mapping[str, Callable[..., Any]] = {
-    "session": read.load_session,
-    "inspection": inspect.inspect_file,
-    "findings": read.validate_file,
+TASKS: Mapping[str, Callable[[NwbFile, str | Path | None], Any]] = {
+    "session": read.session_of,
+    "inspection": inspect.inspection_of,
+    "findings": read.findings_of,
 }
 SERVE = f"{__name__}:Reader"
 OWN = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}
@@ -100,7 +100,7 @@ def inspect_file(
 ) -> Inspection:
     """Report what is inside an NWB file, even where no layout fits; parameters of :func:`load_session`."""
     found: Inspection = _read("inspection", Inspection, path, layout, quarantine, limits, progress)
-    return found
+    return replace(found, path=os.fspath(path))
 
 
 def validate_file(
@@ -132,16 +132,20 @@ class Reader:
     """
 
     def __init__(self, progress: Callable[[str], None]) -> None:
-        narrow(BASE_MEMORY, BASE_CPU)
+        allow(0)
 
     def do_read(self, task: str, path: str, layout: str | None) -> Any:
         """Scan the file and perform a task."""
         check_regular(Path(path), "NWB")
         check_heaps(Path(path))
         with open_nwb(path) as nwb:
-            gib = nwb.tree.n_bytes / GIB
-        narrow(BASE_MEMORY + int(COPIES * gib * GIB), BASE_CPU + int(CPU_PER_GIB * gib))
-        return TASKS[task](path, layout)
+            allow(nwb.tree.n_bytes)
+            return TASKS[task](nwb, layout)
+
+
+def allow(content: int) -> None:
+    """Limit this process to the memory and the time that so many bytes of content explain."""
+    narrow(BASE_MEMORY + COPIES * content, BASE_CPU + CPU_PER_GIB * content // GIB)
 
 
 def _read(
@@ -154,7 +158,8 @@ def _read(
     progress: Callable[[str], None],
 ) -> Any:
     if not quarantine:
-        return TASKS[task](path, layout)
+        with open_nwb(path) as nwb:
+            return TASKS[task](nwb, layout)
     given = {"task": task, "path": os.fspath(path), "layout": None if layout is None else str(layout)}
     return ask(SERVE, kind, path, limits, progress, **given)
 

@@ -26,11 +26,11 @@ def _errors(session: Session) -> bool:
     report = Report()
     checks.check_spikes(session.units, "units", report)
     checks.check_counts(session.units, "units", report)
-    checks.check_trials(session.trials, "trials", "allow", (), report)
+    kept = checks.check_trials(session.trials, "trials", "allow", (), report)
     for name, signal in session.signals.items():
         checks.check_signal(signal, name, report)
     check_clocks(session, report)
-    return bool(report.errors)
+    return bool(report.errors) or len(kept) < len(session.trials)  # a reader has left those out
 
 
 def _units_fit(units: Units) -> bool:

@@ -158,7 +158,7 @@ def test_swaps_of_neighbours_are_sorted(made, seed):
 @given(sessions, st.floats(0.3, 0.9), st.booleans())
 def test_spikes_that_end_are_no_silence(made, share, binned):
     """Trials beyond the last spike are not observed, the others are, and a second look changes nothing."""
-    end = share * made.trials.stop[-1]
+    end = made.trials.stop[int(share * len(made.trials))] + 0.1  # a trial that was cut may count as either
     made = with_spikes(made, lambda t: t[t < end])
     made = with_counts(made) if binned else made
     after = made.trials.start > end

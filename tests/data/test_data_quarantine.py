@@ -323,6 +323,7 @@ def _change_trials(session, **changes):
         lambda s: _change_units(s, observed=Ragged(np.zeros((6, 3)), np.arange(7))),
         lambda s: _change_trials(s, stop=s.trials.start),
         lambda s: _change_trials(s, condition=()),
+        lambda s: _change_trials(s, stop=np.append(s.trials.start[:1] - 1, s.trials.stop[1:])),
         lambda s: _change_trials(s, group=("a",)),
         lambda s: _change_trials(s, events={"contact": np.zeros(1)}),
         lambda s: replace(s, signals={"x": s.signals["joint_angles"]}),
@@ -343,8 +344,10 @@ def test_sessions_that_do_not_hold_together_are_refused(path, child, changed):
     child(
         "from dataclasses import replace\n"
         "from neurobench_grasp.data import session_digest\n"
-        "from neurobench_grasp.data.nwb.read import load_session\n"
-        "s = load_session(path)\n"
+        "from neurobench_grasp.data.nwb.file import open_nwb\n"
+        "from neurobench_grasp.data.nwb.read import session_of\n"
+        "with open_nwb(path) as nwb:\n"
+        "    s = session_of(nwb, None)\n"
         f"return {changed}\n"
     )
     with pytest.raises(UnsafeFileError, match="returned an invalid response"):

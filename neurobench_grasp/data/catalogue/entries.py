@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from neurobench_grasp.data.nwb.layout import Layout, load_layout, posture_source
+from neurobench_grasp.data.nwb.layout import Layout, load_layout, posture_source, scored_by_protocol
 from neurobench_grasp.formats import parse_yaml
 from neurobench_grasp.resources import resource
 
@@ -118,9 +118,7 @@ def protocols_of(layout: Layout, encoding: str = "yes") -> dict[str, str]:
     encoding : str
         ``yes``, or why they cannot be scored for encoding; then nothing can be decoded from them either.
     """
-    posture = _posture(layout)
-    decoding = posture.partition(":")[0] if encoding == "yes" or not posture.startswith("yes") else encoding
-    return {"encoding": encoding, "tracking": posture, "brain-control": decoding}
+    return scored_by_protocol(_posture(layout), encoding)
 
 
 def body_of_layout(layout: Layout) -> str | None:

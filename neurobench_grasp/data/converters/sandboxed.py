@@ -11,8 +11,8 @@ from neurobench_grasp.data.converters import dryad_grasp, trialdata
 from neurobench_grasp.data.converters.binned import Converted
 from neurobench_grasp.data.nwb import scan
 from neurobench_grasp.data.nwb.file import check_regular
-from neurobench_grasp.data.quarantine import BASE_CPU, BASE_MEMORY, COPIES, CPU_PER_GIB, LIMITS, ask
-from neurobench_grasp.sandbox.limits import GIB, Limits, narrow
+from neurobench_grasp.data.quarantine import LIMITS, allow, ask
+from neurobench_grasp.sandbox.limits import Limits
 
 _SCAN = scan.Limits()
 
@@ -48,7 +48,7 @@ class Converter:
     def do_read(self, path: str, options: dict[str, Any] | None) -> Converted:
         """Convert one file, in memory and time that its size explains."""
         content = max(_SCAN.ratio_from, _SCAN.ratio * Path(path).stat().st_size)
-        narrow(BASE_MEMORY + COPIES * content, BASE_CPU + CPU_PER_GIB * content // GIB)
+        allow(content)
         if options is None:
             return dryad_grasp.convert(Path(path))
         return trialdata.convert(Path(path), trialdata.Options(**options))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -279,9 +278,14 @@ def _span_of_spikes(units: Units) -> tuple[float, float] | None:
         return float(units.count_times[0]), float(units.count_times[-1])
     if units.spike_times is None or units.spike_offsets is None or not len(units.spike_times):
         return None
-    filled = [(a, z) for a, z in pairwise(units.spike_offsets) if a < z]
-    times = units.spike_times
-    return min(float(times[a]) for a, _ in filled), max(float(times[z - 1]) for _, z in filled)
+    first, last = ends(units.spike_offsets)
+    return float(units.spike_times[first].min()), float(units.spike_times[last].max())
+
+
+def ends(offsets: Ints) -> tuple[Ints, Ints]:
+    """Return the first and last spike of each unit that has any."""
+    filled = offsets[:-1] < offsets[1:]
+    return offsets[:-1][filled], offsets[1:][filled] - 1
 
 
 def _whole_span(session: Session) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from neurobench_grasp.contract import TARGET_ROLES, Floats, Ints, TrialTable, Units
-from neurobench_grasp.data.nwb.file import NwbFile, open_nwb
+from neurobench_grasp.data.nwb.file import NwbFile
 from neurobench_grasp.data.nwb.findings import Report
 from neurobench_grasp.data.nwb.header import CANONICAL, FileHeader, read_header
-from neurobench_grasp.data.nwb.layout import Layout, UnitsLayout, layouts, load_layout, posture_source
+from neurobench_grasp.data.nwb.layout import (
+    Layout,
+    UnitsLayout,
+    layouts,
+    load_layout,
+    posture_source,
+    scored_by_protocol,
+)
 from neurobench_grasp.data.nwb.locate import (
     Fit,
     choose_layout,
@@ -147,10 +153,9 @@ class Inspection:
     scores: dict[str, str]
 
 
-def inspect_file(path: str | os.PathLike[str], layout: str | Path | None = None) -> Inspection:
-    """Inspect a file in this process; as :func:`neurobench_grasp.data.inspect_file`."""
-    with open_nwb(path) as nwb:
-        return inspect_open(nwb, str(path), Path(path).stat().st_size, layout)
+def inspection_of(nwb: NwbFile, layout: str | Path | None) -> Inspection:
+    """Report what is inside an open file; as :func:`neurobench_grasp.data.inspect_file`."""
+    return inspect_open(nwb, str(nwb.path), nwb.path.stat().st_size, layout)
 
 
 def inspect_open(nwb: NwbFile, path: str, size: int, layout: str | Path | None = None) -> Inspection:
@@ -199,8 +204,7 @@ def _scores(reader: Reader | None, n_units: int) -> dict[str, str]:
     if n_units and all(role in TARGET_ROLES for role in roles.values()):
         contains = "no behaviour but EMG, which no model may see" if roles else "no behaviour"
         units = f"with activations of your own only, because it contains {contains}"
-    both = hand.partition(":")[0] if n_units or not hand.startswith("yes") else units
-    return {"encoding": units, "tracking": hand, "brain-control": both}
+    return scored_by_protocol(hand, units)
 
 
 def _fits(nwb: NwbFile, wanted: str | Path | None, header: FileHeader | None) -> list[Fit]:

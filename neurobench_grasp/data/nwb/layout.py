@@ -399,6 +399,20 @@ def load_layout(name_or_path: str | Path) -> Layout:
     )
 
 
+def scored_by_protocol(posture: str, encoding: str) -> dict[str, str]:
+    """Return protocol → ``yes``, or why not; what has no units or no posture is not decoded either.
+
+    Parameters
+    ----------
+    posture : str
+        As of :func:`posture_source`.
+    encoding : str
+        ``yes``, or why not.
+    """
+    decoding = posture.partition(":")[0] if encoding == "yes" or not posture.startswith("yes") else encoding
+    return {"encoding": encoding, "tracking": posture, "brain-control": decoding}
+
+
 def posture_source(layout: Layout, roles: Mapping[str, str], body: str, endpoint: Endpoint | None) -> str:
     """Return whether postures of a body are available to controllers, and from what.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -28,7 +27,7 @@ from neurobench_grasp.data.labels import is_angle, label_of, text_label
 from neurobench_grasp.data.nwb import validate as checks
 from neurobench_grasp.data.nwb.clocks import check_clocks
 from neurobench_grasp.data.nwb.detection import detect_movements
-from neurobench_grasp.data.nwb.file import NwbFile, open_nwb
+from neurobench_grasp.data.nwb.file import NwbFile
 from neurobench_grasp.data.nwb.findings import Finding, Report, named_trials
 from neurobench_grasp.data.nwb.header import FileHeader, read_header
 from neurobench_grasp.data.nwb.layout import (
@@ -65,31 +64,29 @@ NEWEST = (2, 11)
 """Newest NWB version whose files were tested."""
 
 
-def load_session(path: str | os.PathLike[str], layout: str | Path | None = None) -> Session:
-    """Read a session in this process; as :func:`neurobench_grasp.data.load_session`."""
-    with open_nwb(path) as nwb:
-        header = read_header(nwb)
-        reader = Reader(nwb, choose_layout(nwb, layout, header), header)
-        session = reader.session()
-        errors = reader.report.errors
-        if session is None or errors:
-            more = f", and {len(errors) - 1} more errors" if len(errors) > 1 else ""
-            raise CorruptFileError(
-                f"{nwb.name} is refused, because {errors[0]}{more}; "
-                f"`ngb data validate {nwb.path}` lists everything."
-            )
-        return session
+def session_of(nwb: NwbFile, layout: str | Path | None) -> Session:
+    """Read the session of an open file; as :func:`neurobench_grasp.data.load_session`."""
+    header = read_header(nwb)
+    reader = Reader(nwb, choose_layout(nwb, layout, header), header)
+    session = reader.session()
+    errors = reader.report.errors
+    if session is None or errors:
+        more = f", and {len(errors) - 1} more errors" if len(errors) > 1 else ""
+        raise CorruptFileError(
+            f"{nwb.name} is refused, because {errors[0]}{more}; "
+            f"`ngb data validate {nwb.path}` lists everything."
+        )
+    return session
 
 
-def validate_file(path: str | os.PathLike[str], layout: str | Path | None = None) -> tuple[Finding, ...]:
-    """List the findings on a file in this process; as :func:`neurobench_grasp.data.validate_file`."""
-    with open_nwb(path) as nwb:
-        header = read_header(nwb)
-        chosen = _layout_to_validate(nwb, layout, header)
-        reader = Reader(nwb, chosen, header)
-        for missing in chosen.missing:
-            reader.report.error(missing.looked_for[0], f"the layout {chosen.layout.name!r} lacks {missing}")
-        reader.session()
+def findings_of(nwb: NwbFile, layout: str | Path | None) -> tuple[Finding, ...]:
+    """List the findings on an open file; as :func:`neurobench_grasp.data.validate_file`."""
+    header = read_header(nwb)
+    chosen = _layout_to_validate(nwb, layout, header)
+    reader = Reader(nwb, chosen, header)
+    for missing in chosen.missing:
+        reader.report.error(missing.looked_for[0], f"the layout {chosen.layout.name!r} lacks {missing}")
+    reader.session()
     ranks = ("error", "warning", "info")
     return tuple(sorted(reader.report.findings, key=lambda f: ranks.index(f.severity)))
 

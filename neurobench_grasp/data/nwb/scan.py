@@ -55,7 +55,7 @@ class Limits:
     ratio_from: int = 256 * MIB
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tree:
     """Contents of a file, by path without leading slash; the root is the empty string.
 
@@ -68,21 +68,15 @@ class Tree:
         Soft links and the path each points to.
     places : mapping of (int, int) to str
         Address of each group and dataset, and the path by which it was first reached.
-    sizes : mapping of str to int
-        Bytes in memory of each dataset, by the path by which it was first reached, as far as its stored size
-        explains them; not of a file on a server.
+    n_bytes : int
+        Bytes in memory of all datasets, as far as what is stored explains them; not of a file on a server.
     """
 
     groups: set[str] = field(default_factory=lambda: {""})
     datasets: dict[str, tuple[int, ...]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     places: dict[tuple[int, int], str] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes in memory of all datasets, as far as what is stored explains them."""
-        return sum(self.sizes.values())
+    n_bytes: int = 0
 
     def resolve(self, path: str) -> str | None:
         """Resolve soft links textually; ``None`` for a dangling link."""
@@ -255,7 +249,7 @@ class _Scan:
         stored = dataset.get_storage_size()
         if logical >= limits.ratio_from and logical > limits.ratio * stored:
             raise self.refuse(path, f"declares {logical} bytes but stores only {stored}")
-        self.tree.sizes[path] = min(size_in_memory(dataset), limits.ratio * stored)
+        self.tree.n_bytes += min(size_in_memory(dataset), limits.ratio * stored)
 
 
 def size_in_memory(dataset: h5py.h5d.DatasetID) -> int:

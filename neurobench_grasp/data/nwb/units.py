@@ -180,24 +180,20 @@ class UnitsReader:
 
     def electrode_areas(self, column: str) -> list[str] | None:
         """Return the area of each electrode: its own or, where that is not stated, that of its group."""
-        own, groups = f"{ELECTRODES}/{column}", f"{ELECTRODES}/group_name"
-        stated = [
-            [str(value).strip() for value in self.parts.column_values(place)]
-            if self.nwb.has_dataset(place)
-            else None
-            for place in (own, groups)
-        ]
-        if stated[1] is None or (
-            stated[0] is not None and UNKNOWN not in [a.lower() or UNKNOWN for a in stated[0]]
-        ):
-            return stated[0]
-        of_group = {g: self.group_area(f"general/extracellular_ephys/{g}") for g in set(stated[1])}
-        if stated[0] is None:
-            return [of_group[g] for g in stated[1]] if any(of_group.values()) else None
-        return [
-            (of_group.get(g) or a) if a.lower() in ("", UNKNOWN) else a
-            for a, g in zip(stated[0], stated[1], strict=False)
-        ]
+        own, groups = self.electrode_texts(column), self.electrode_texts("group_name")
+        if groups is None or (own is not None and all(map(_is_known, own))):
+            return own
+        of_group = {g: self.group_area(f"general/extracellular_ephys/{g}") for g in set(groups)}
+        if own is None:
+            return [of_group[g] for g in groups] if any(of_group.values()) else None
+        return [a if _is_known(a) else of_group[g] or a for a, g in zip(own, groups, strict=False)]
+
+    def electrode_texts(self, column: str) -> list[str] | None:
+        """Return a column of the electrodes table as text; ``None`` if there is none."""
+        place = f"{ELECTRODES}/{column}"
+        if not self.nwb.has_dataset(place):
+            return None
+        return [str(value).strip() for value in self.parts.column_values(place)]
 
     def group_area(self, path: str) -> str:
         """Return the location of an electrode group, empty if it states none."""
@@ -225,6 +221,10 @@ class UnitsReader:
             return None
         padded = np.append(rows.astype(np.int64), -1)
         return np.where(np.diff(offsets) > 0, padded[offsets[:-1]], -1)
+
+
+def _is_known(area: str) -> bool:
+    return area.lower() not in ("", UNKNOWN)
 
 
 def unit_labels(path: str | os.PathLike[str], column: str) -> dict[str, str]:

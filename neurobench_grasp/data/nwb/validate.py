@@ -84,7 +84,7 @@ def check_spikes(units: Units, place: str, report: Report) -> Units:
 def _check_spike_values(units: Units, times: Floats, offsets: Ints, place: str, report: Report) -> Units:
     """Find in one pass where spike times do not rise; only these places are examined."""
     stalled = _stalled(times, offsets)
-    suspects = times[np.concatenate([stalled, stalled + 1, *_ends(offsets)])]
+    suspects = times[np.concatenate([stalled, stalled + 1, *clocks.ends(offsets)])]
     if not np.isfinite(suspects).all():
         bad = np.flatnonzero(~np.isfinite(times))
         whose = named_units(units, _unit_of(bad, offsets))
@@ -119,14 +119,8 @@ def _stalled(times: Floats, offsets: Ints) -> Ints:
     """Return spikes that are not exceeded by the next one of the same unit (NaN exceeds nothing)."""
     bounds = [*range(0, len(times) - 1, BLOCK), len(times) - 1]
     found = [np.flatnonzero(~(times[a + 1 : b + 1] > times[a:b])) + a for a, b in pairwise(bounds)]
-    _, last = _ends(offsets)
+    _, last = clocks.ends(offsets)
     return np.setdiff1d(np.concatenate([np.empty(0, np.int64), *found]), last[:-1])
-
-
-def _ends(offsets: Ints) -> tuple[Ints, Ints]:
-    """Return the first and last spike of each unit that has any."""
-    filled = offsets[:-1] < offsets[1:]
-    return offsets[:-1][filled], offsets[1:][filled] - 1
 
 
 def _check_early(units: Units, times: Floats, offsets: Ints, place: str, report: Report) -> None:
