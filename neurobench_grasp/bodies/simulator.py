@@ -75,7 +75,7 @@ def torque_limits(body: BodyModel) -> Floats:
     ndarray, shape (n_joints, 2)
         N·m.
     """
-    arms, force = _muscles_in_neutral(body)
+    arms, force = muscles_in_neutral(body)
     torque = arms * force[:, None]
     capacity = np.stack([np.minimum(torque, 0).sum(0), np.maximum(torque, 0).sum(0)], axis=1)
     limits: Floats = TORQUE_FRACTION * capacity
@@ -95,14 +95,14 @@ def moved_parts(body: BodyModel, action: str) -> Bools:
     ndarray of bool, shape (n_actions, n_parts)
     """
     of_joint = body.joints_in_parts
-    crosses = abs(_muscles_in_neutral(body)[0]) > LEAST_ARM
+    crosses = abs(muscles_in_neutral(body)[0]) > LEAST_ARM
     moved: Bools = crosses @ of_joint if action == "muscle" else of_joint
     moved.setflags(write=False)
     return moved
 
 
 @cache
-def _muscles_in_neutral(body: BodyModel) -> tuple[Floats, Floats]:
+def muscles_in_neutral(body: BodyModel) -> tuple[Floats, Floats]:
     """Return moment arms, (n_muscles, n_joints) in m, and active forces, (n_muscles,) in N, in neutral."""
     arms, force = muscle_capacity(body, body.neutral[None])
     for array in (arms, force):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from neurobench_grasp.bodies.mujoco_body import MujocoBody
-from neurobench_grasp.bodies.simulator import LEAST_ARM
+from neurobench_grasp.bodies.simulator import LEAST_ARM, muscles_in_neutral
 from neurobench_grasp.contract import Body, Bools, Floats
 from neurobench_grasp.errors import UnknownNameError, UnsupportedError
 
@@ -78,7 +78,7 @@ def with_tendons(body: Body, tendons: str) -> MujocoBody:
 
 def neutral_arms(body: MujocoBody) -> Floats:
     """Return the moment arms in the neutral posture, shape (n_muscles, n_joints), m."""
-    arms: Floats = body.muscle_capacity(body.neutral[None])[0][0]
+    arms = muscles_in_neutral(body)[0].copy()
     arms[np.abs(arms) < _ROUNDING] = 0.0
     return arms
 

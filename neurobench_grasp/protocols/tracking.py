@@ -124,7 +124,7 @@ def hand_errors(
         "joint_error": np.degrees(np.abs(angles - recorded.values)).mean(1),
     }
     for keypoint in named_keypoints(body):
-        of_steps[of_keypoint(keypoint)] = distances[:, body.keypoints.index(keypoint)]
+        of_steps[at_keypoint("tracking_error", keypoint)] = distances[:, body.keypoints.index(keypoint)]
     starts, n = recorded.offsets[:-1], recorded.lengths
     return {name: np.add.reduceat(errors, starts) / n for name, errors in of_steps.items()}
 
@@ -140,9 +140,9 @@ def common_keypoints(sessions: Iterable[AlignedSession]) -> list[str]:
     return [name for name in (named[0] if named else ()) if all(name in names for names in named)]
 
 
-def of_keypoint(keypoint: str = "") -> str:
-    """Return the name of the errors of one keypoint; without a name, of their mean."""
-    return f"tracking_error@{keypoint}" if keypoint else "tracking_error"
+def at_keypoint(name: str, keypoint: str = "") -> str:
+    """Return the name of the errors of one keypoint; without a keypoint, of their mean."""
+    return f"{name}@{keypoint}" if keypoint else name
 
 
 def in_windows(trials: Trials, signal: Ragged) -> Ragged:
@@ -198,7 +198,7 @@ class _TrackingTable:
         """Mean error over trials, then sessions, then animals, with its interval."""
         labels = {"reference": reference} if reference else {}
         labels |= {"dimension": keypoint} if keypoint else {}
-        name = of_keypoint(keypoint) if keypoint else metric
+        name = at_keypoint(metric, keypoint)
         row = {"metric": metric, "split": self.split, **labels, "unit": ERRORS[metric]}
         row |= summary(self.parts, self.split, f"{name} {reference}" if reference else name)
         if not reference and row["value"] is not None:

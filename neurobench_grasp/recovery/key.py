@@ -169,7 +169,8 @@ def assign(
             f"Network {TEACHER_SEED} drives units of {dataset}, and would have to explain itself; "
             f"use at most {TEACHER_SEED} networks."
         )
-    if not has_key(dataset):
+    key = _key(dataset)
+    if not key:
         raise NgbError(f"The files of {dataset} have no column {KEY} of units; choose a dataset with a key.")
     n_folds = len(load_dataset(registry, dataset, progress=progress).folds)
     models = []
@@ -182,7 +183,6 @@ def assign(
             found += mean_in_common(model)
     units = [(part.session, unit) for part in means[0] for unit in part.units]
     scores = np.array([np.concatenate([part.values for part in parts]) for parts in means])
-    key = _key(dataset)
     scored = np.flatnonzero(np.isfinite(scores).all(0))
     return Assigned(
         tuple(units[u][1] for u in scored),

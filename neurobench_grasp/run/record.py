@@ -99,9 +99,9 @@ def _dropped(data: Dataset) -> list[Mapping[str, Any]]:
     """List what was left out or changed, counted by reason."""
     rows: list[Mapping[str, Any]] = []
     for session in data.sessions:
-        reasons = [why for _, why in data.dropped(session)]
-        for why in sorted(set(reasons)):
-            trials = [t for t, w in data.dropped(session) if w == why]
+        dropped = data.dropped(session)
+        for why in sorted({why for _, why in dropped}):
+            trials = [t for t, w in dropped if w == why]
             rows.append(
                 {"session": session.id, "what": "trials", "n": len(trials), "ids": trials, "reason": why}
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import neurobench_grasp
 from neurobench_grasp.alignment.overlap import refuse_repeats
@@ -11,7 +10,6 @@ from neurobench_grasp.contract import DecoderSpec, ModelSpec, Trials
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.plugins import CORE, Provided, Registry
 from neurobench_grasp.run.dataset import Dataset
-from neurobench_grasp.run.job import DEFAULTS, Options
 from neurobench_grasp.run.stored_activations import StoredActivations
 
 
@@ -43,7 +41,8 @@ class Task:
         model: str,
         data: Dataset,
         learned: Dataset,
-        options: Options = DEFAULTS,
+        decoder: str,
+        stored: StoredActivations | None = None,
     ) -> Task:
         """Find model and decoder by name, and what the model is fitted on.
 
@@ -54,7 +53,9 @@ class Task:
             With stored activations a new name.
         data, learned : Dataset
             What is scored, and on whose training trials the model is fitted.
-        options : Options
+        decoder : str
+        stored : StoredActivations, optional
+            What is scored instead of a model.
 
         Raises
         ------
@@ -64,19 +65,18 @@ class Task:
         if learned.sha256 != data.sha256:
             _refuse_known_trials(data, learned)
             data = _frozen(data, learned)
-        if options.activations is None:
+        if stored is None:
             candidate = registry.model(model)
         else:
             if any(known.spec.name == model for known in registry.models()):
                 raise NgbError(
                     f"There is a model {model} already; give these activations another name with --model."
                 )
-            stored = StoredActivations.read(Path(options.activations), data.sessions)
             candidate = Provided(stored.as_model(model), CORE, neurobench_grasp.__version__)
             data = data.with_notes(stored.notes)
         train = learned.behaviour("train", candidate.spec.step_s)
         refuse_other_bodies(candidate.spec, train, data, learned)
-        return cls(candidate, data, train, registry.decoder(options.decoder), learned)
+        return cls(candidate, data, train, registry.decoder(decoder), learned)
 
 
 def refuse_other_bodies(spec: ModelSpec, train: Trials, *datasets: Dataset) -> None:

@@ -13,6 +13,7 @@ from neurobench_grasp.run.fitted import make_context
 from neurobench_grasp.run.job import DEFAULTS, Job, Options
 from neurobench_grasp.run.missing import train_if_missing
 from neurobench_grasp.run.stages import StageFolder, shared_folder
+from neurobench_grasp.run.stored_activations import StoredActivations
 from neurobench_grasp.run.task import Task
 
 
@@ -34,6 +35,7 @@ class Workspace:
     out: Path | None = None
     progress: Progress = lambda text: None
     _datasets: dict[tuple[str | Path, str | None, bool], Dataset] = field(default_factory=dict)
+    _activations: dict[tuple[object, ...], StoredActivations] = field(default_factory=dict)
     _task: tuple[tuple[object, ...], Task] | None = None
     _context: tuple[tuple[object, ...], Context] | None = None
 
@@ -75,7 +77,8 @@ class Workspace:
             data = learned = self._dataset(dataset, options.layout, options.quarantine).for_network(seed)
             if options.trained_on is not None:
                 learned = self._dataset(options.trained_on, None, options.quarantine).for_network(seed)
-            self._task = key, Task.of(self.registry, model, data, learned, options)
+            stored = self._stored(dataset, data, options)
+            self._task = key, Task.of(self.registry, model, data, learned, options.decoder, stored)
         return self._task[1]
 
     def context(self, job: Job) -> Context:
@@ -89,6 +92,15 @@ class Workspace:
             context = make_context(task, job.seed, own, shared_folder(own), self.progress)
             self._context = job.network, context
         return self._context[1]
+
+    def _stored(self, dataset: str | Path, data: Dataset, options: Options) -> StoredActivations | None:
+        """Return the activations of the options, if any; they are those of all trials, whatever the fold."""
+        if options.activations is None:
+            return None
+        key = (dataset, options.layout, options.quarantine, options.activations)
+        if key not in self._activations:
+            self._activations[key] = StoredActivations.read(Path(options.activations), data.sessions)
+        return self._activations[key]
 
     def _dataset(self, name: str | Path, layout: str | None, quarantine: bool) -> Dataset:
         key = (name, layout, quarantine)

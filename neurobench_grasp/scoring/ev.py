@@ -201,7 +201,9 @@ def trial_sums(
     group = np.repeat(_places(groups, labels), y.lengths)
     by_group = _sparse(np.ones(n_steps), group, np.arange(n_steps), len(labels) + 1, n_steps)[:-1]
     error, deviation = y.values - prediction.values, y.values - expected
-    return np.stack([by_group @ q for q in (np.ones_like(error), error, error**2, deviation, deviation**2)])
+    sums = [by_group @ q for q in (error, error**2, deviation, deviation**2)]
+    steps = np.bincount(group, minlength=len(labels) + 1)[:-1, None].astype(np.float64)
+    return np.stack([np.broadcast_to(steps, sums[0].shape), *sums])
 
 
 def _sparse(weights: Floats, row: Ints, column: Ints, n_rows: int, n_columns: int) -> Any:

@@ -107,7 +107,8 @@ class Sums:
 
     def of(self, groups: Sequence[str], units: Sequence[int] | None = None) -> Sums:
         """Keep some groups, those of them that there are, and some units."""
-        at = [k for k, group in enumerate(self.groups) if group in set(groups)]
+        wanted = set(groups)
+        at = [k for k, group in enumerate(self.groups) if group in wanted]
         values = self.values[:, at]
         return Sums(
             self.kind, tuple(self.groups[k] for k in at), values if units is None else values[:, :, units]

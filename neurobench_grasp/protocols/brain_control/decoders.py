@@ -13,7 +13,6 @@ from neurobench_grasp.alignment.splits import folds_by_condition, folds_by_trial
 from neurobench_grasp.contract import Bools, DecodedTrials, Decoder, DecoderSpec, Floats, Ints, Ragged
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL as SETTINGS
-from neurobench_grasp.scoring.estimators import UnitRidge
 
 N_CHECKED, N_ALONE = 20, 3  # trials
 ROUNDING = 1e-4
@@ -30,6 +29,8 @@ class RidgeDecoder:
 
     def fit(self, train: DecodedTrials) -> None:
         """Fit on all bins that have a command."""
+        from neurobench_grasp.scoring.estimators import UnitRidge  # scikit-learn takes long to import
+
         self._mean = train.counts.values.mean(0)
         deviation = train.counts.values.std(0)
         self._scale = np.where(deviation > 0, deviation, 1.0)

@@ -23,12 +23,12 @@ from neurobench_grasp.protocols.context import Arrays, Context, Stage
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL as SETTINGS
 from neurobench_grasp.protocols.tracking import (
     BASELINES,
+    at_keypoint,
     check_tracking,
     common_keypoints,
     hand_errors,
     in_windows,
     named_keypoints,
-    of_keypoint,
     per_trial,
 )
 from neurobench_grasp.protocols.trial_scores import (
@@ -236,15 +236,10 @@ def _drive(
         found[f"{area} decoded_posture"] = _posture_errors(moves, which, commands[f"{area} joint_angles"])
     keypoints = ("", *named_keypoints(body_of(moves.trials)))
     return {
-        _at(name, keypoint): _by_trial(moves, which, errors[of_keypoint(keypoint)])
+        at_keypoint(name, keypoint): _by_trial(moves, which, errors[at_keypoint("tracking_error", keypoint)])
         for name, errors in found.items()
         for keypoint in keypoints
     }
-
-
-def _at(name: str, keypoint: str) -> str:
-    """Name of the errors of one keypoint, or of their mean."""
-    return f"{name}@{keypoint}" if keypoint else name
 
 
 def driven_errors(
@@ -303,9 +298,9 @@ def _without_spikes(context: Context, session: AlignedSession) -> dict[str, Floa
     """Errors by trial under the true goal, and of the baselines, with those of single keypoints."""
     known, out = per_trial(context, session), {}
     for keypoint in ("", *named_keypoints(body_of(session.trials))):
-        name = of_keypoint(keypoint)
-        out[_at("intact", keypoint)] = known[name]
-        out |= {_at(baseline, keypoint): known[f"{name} {baseline}"] for baseline in BASELINES}
+        name = at_keypoint("tracking_error", keypoint)
+        out[at_keypoint("intact", keypoint)] = known[name]
+        out |= {at_keypoint(baseline, keypoint): known[f"{name} {baseline}"] for baseline in BASELINES}
     return out
 
 
@@ -347,7 +342,7 @@ class _BrainControlTable:
         """Mean tracking error over trials, then sessions, then animals."""
         labels = self._labels(ERROR, kind) | ({"reference": reference} if reference else {})
         labels |= {"dimension": keypoint} if keypoint else {}
-        name = _at(self._name(kind, reference), keypoint)
+        name = at_keypoint(self._name(kind, reference), keypoint)
         return labels | {"unit": "mm"} | self._mean(self.parts, name)
 
     def session_rows(self, kind: str) -> Iterator[ScoreRow]:

@@ -268,22 +268,24 @@ def _played(
     Trials are labelled by their conditions, unless ``labels`` are given.
     """
     labels = session.trials.condition if labels is None else labels
-    train = context.index(session, context.splits.train)
-    out: Predictions = {}
-    for split in ("test", "ood"):
-        trials = context.index(session, getattr(context.splits, split))
-        prediction = no_predictions(session, trials)
-        wanted = [labels[i] for i in trials]
-        for units, seen in unit_groups(session.units.observed):
-            fitted = [i for i in train if seen[i]]
-            if fitted and trials:
-                rates = session.units.rates.select(fitted)
-                average = trajectories(
-                    Ragged(rates.values[:, units], rates.offsets), [labels[i] for i in fitted], wanted
-                )
-                prediction[:, units] = at_phase(average, session.units.rates.lengths[trials].tolist()).values
-        out[split] = prediction
-    return out
+    train, test, ood = (
+        context.index(session, split)
+        for split in (context.splits.train, context.splits.test, context.splits.ood)
+    )
+    trials, lengths = [*test, *ood], session.units.rates.lengths
+    prediction = no_predictions(session, trials)
+    for units, seen in unit_groups(session.units.observed):
+        fitted = [i for i in train if seen[i]]
+        if fitted and trials:
+            rates = session.units.rates.select(fitted)
+            average = trajectories(
+                Ragged(rates.values[:, units], rates.offsets),
+                [labels[i] for i in fitted],
+                [labels[i] for i in trials],
+            )
+            prediction[:, units] = at_phase(average, lengths[trials].tolist()).values
+    of_test = int(lengths[test].sum())
+    return {"test": prediction[:of_test], "ood": prediction[of_test:]}
 
 
 def _true_rate(context: Context, session: AlignedSession) -> Predictions:

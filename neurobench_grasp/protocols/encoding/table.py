@@ -25,8 +25,8 @@ from neurobench_grasp.protocols.encoding.sums import (
     unit_sums,
 )
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
-from neurobench_grasp.records.table import CEILING, EXPLAINED_VARIANCE, one_network
-from neurobench_grasp.records.units import Labels, UnitTable
+from neurobench_grasp.records.table import EXPLAINED_VARIANCE, one_network
+from neurobench_grasp.records.units import CEILING, Labels, UnitTable
 from neurobench_grasp.scoring.intervals import (
     MIN_GROUPS,
     Summary,
@@ -327,6 +327,7 @@ class EncodingTable:
     def _unit_scores(
         self, s: Scored, trials: Sequence[int], metric: str, reference: str = "", layer: int | None = None
     ) -> UnitScores:
+        reference = self._best_kinematic if reference == BEST_KINEMATIC else reference
         key = (s.session.id, metric, reference, layer)  # rows, gains and sessions ask for the same
         if key not in self._known:
             self._known[key] = self._compute(s, trials, metric, reference, layer)
@@ -339,7 +340,7 @@ class EncodingTable:
         names = tuple(session.units.ids[i] for i in mine)
         by_trial = self._over_trials and metric.startswith("single_trial")
         draws = []
-        for predictions in s.predictions[self._best_kinematic if reference == BEST_KINEMATIC else reference]:
+        for predictions in s.predictions[reference]:
             prediction = (
                 predictions[self.split] if layer is None else predictions[f"{self.split}_layers"][layer]
             )
