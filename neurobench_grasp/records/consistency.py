@@ -47,10 +47,10 @@ def contradictions(record: ScoreRecord, units: UnitTable) -> Iterator[str]:
         key, name = RowKey.of_row(row), row_name(i, row)
         found = recompute(key, units)
         if found is not None:
-            total, tolerance = found
+            total, tolerance, over_trials = found
             if key.is_difference and row.get("ci") is None:
                 total = with_interval(total, ONE_NETWORK)  # what one network of a model does not have
-            yield from (f"{name}: {what}" for what in _differences(key, row, total, tolerance))
+            yield from (f"{name}: {what}" for what in _differences(key, row, total, tolerance, over_trials))
         elif key.needs_units and row["value"] is not None:
             yield f"{name}: no scores of single units stand behind it; score again."
         if key in rows:
@@ -59,7 +59,7 @@ def contradictions(record: ScoreRecord, units: UnitTable) -> Iterator[str]:
     yield from _of_names_and_baselines(record, rows)
 
 
-def recompute(key: RowKey, units: UnitTable) -> tuple[Summary | None, float] | None:
+def recompute(key: RowKey, units: UnitTable) -> tuple[Summary | None, float, bool] | None:
     """Compute a row again from the unit scores behind it; ``None`` if they are not kept.
 
     Returns
@@ -68,6 +68,8 @@ def recompute(key: RowKey, units: UnitTable) -> tuple[Summary | None, float] | N
         ``None`` if no unit has a score.
     float
         Rounding error allowed to the value.
+    bool
+        Whether the groups that are left out in turn are trials, not conditions.
     """
     if key.metric == SHARE:
         parts = [part.unit_scores(units) for part in parts_of_share(key)] if key.is_main else [None]
@@ -76,10 +78,14 @@ def recompute(key: RowKey, units: UnitTable) -> tuple[Summary | None, float] | N
         scores, ceilings = (part for part in parts if part is not None)
         total, ceiling = share_of_ceiling([scores], [ceilings]), summarise(ceilings)
         if total is None or ceiling is None:
-            return None, 0.0
-        return total, _rounding([*scores, *ceilings]) * (1 + abs(total.value)) / abs(ceiling.value)
+            return None, 0.0, False
+        rounding = _rounding([*scores, *ceilings]) * (1 + abs(total.value)) / abs(ceiling.value)
+        return total, rounding, False
     found = key.unit_scores(units)
-    return None if found is None else (summarise(found), _rounding(found))
+    if found is None:
+        return None
+    over_trials = all(group.startswith(f"{part.session}/") for part in found for group in part.left_out)
+    return summarise(found), _rounding(found), over_trials
 
 
 def _rounding(parts: Sequence[UnitScores]) -> float:
@@ -98,7 +104,9 @@ def _of_names_and_baselines(record: ScoreRecord, rows: Mapping[RowKey, StoredRow
                 yield f"{row_name(i, row)}: baseline_value is not that of {row.get('baseline')}; score again."
 
 
-def _differences(key: RowKey, row: StoredRow, total: Summary | None, tolerance: float) -> Iterator[str]:
+def _differences(
+    key: RowKey, row: StoredRow, total: Summary | None, tolerance: float, over_trials: bool
+) -> Iterator[str]:
     """List the numbers of a row that do not follow from the unit scores."""
     if total is None or row["value"] is None:
         if (total is None) != (row["value"] is None):
@@ -111,8 +119,10 @@ def _differences(key: RowKey, row: StoredRow, total: Summary | None, tolerance: 
     if "n_units" in row and row["n_units"] != total.n_units:
         yield f"n_units is {row['n_units']}, but {total.n_units} units have a score."
     n_conditions = row.get("n_conditions", total.n_groups)
-    over_trials = key.split not in JOINED and n_conditions < MIN_GROUPS  # which are then the groups
-    if n_conditions != total.n_groups and not over_trials:
+    few = key.split not in JOINED and 0 < n_conditions < MIN_GROUPS
+    # Of few conditions there are more trials, which are then the groups; and some may have no score.
+    fits = n_conditions <= total.n_groups if over_trials else n_conditions >= total.n_groups
+    if n_conditions != total.n_groups and not (few and fits):
         yield f"n_conditions is {n_conditions}, but there are {total.n_groups}."
     ci = row.get("ci")
     if (ci is None) != (total.ci is None):

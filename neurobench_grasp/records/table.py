@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from neurobench_grasp.contract import ScoreRecord, ScoreRow, StoredRow
 from neurobench_grasp.records.record import Scored, read_units, record_path
-from neurobench_grasp.records.units import Labels, UnitTable
+from neurobench_grasp.records.units import CEILING, Labels, UnitTable
 from neurobench_grasp.scoring.intervals import MIN_NETWORKS, Summary, UnitScores, summarise_ratio
 from neurobench_grasp.scoring.networks import Networks, average, in_common, mean_in_common
 from neurobench_grasp.scoring.sums import JOINED
@@ -41,7 +41,7 @@ UNIQUE = "unique_ev"
 """Score of a model with all groups of features, minus that of one fitted without a group."""
 ONLY, WITHOUT = "only ", "without "
 """Before the name of a group: labels of the unit scores of models with this group alone, or without it."""
-CEILING, SHARE = "ceiling", "share_of_ceiling"
+SHARE = "share_of_ceiling"
 NO_INTERVAL = "no interval"
 ONE_NETWORK = f"{NO_INTERVAL}: networks differ, and this is one; score at least {MIN_NETWORKS} (--seeds)"
 """Why a gain of a model that depends on a seed has none."""
@@ -118,6 +118,7 @@ class RowKey(NamedTuple):
         if (
             not self._bare.is_main
             or (self.of and not self._follows)
+            or (self.group and self._follows and self.metric != UNIQUE)
             or self.decoded != DRIVEN.get(self.metric, "")
         ):
             return None

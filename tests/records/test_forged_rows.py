@@ -177,6 +177,16 @@ def test_a_forged_field_of_a_row_is_named_or_marked_as_stated_and_changes_no_boa
     assert stated >= {i for i, row in enumerate(true) if merged[i] != row}
 
 
+def test_a_row_that_no_group_of_features_has_is_refused_with_one(run):
+    """The scores of single units give the numbers of gains and ceilings, but under another name."""
+    record = read_record(run)
+    of_others = {i for i, row in enumerate(record.scores) if "of" in row and row["value"] is not None}
+    of_others = {i for i in of_others if RowKey.of_row(record.scores[i]).needs_units}
+    grouped = [{**row, "group": "x"} if i in of_others else row for i, row in enumerate(record.scores)]
+    found = contradictions(replace(record, scores=grouped), read_units(run, record))
+    assert of_others <= {int(re.match(r"scores\[(\d+)\]", problem)[1]) for problem in found}
+
+
 CHANGES = st.dictionaries(
     st.sampled_from([*LABELS, *LIES, "custom"]),
     st.sampled_from([*ANYTHING, "M1", "ood", "test", 0.99]),
