@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from neurobench_grasp.alignment.muscle_map import muscle_notes
 from neurobench_grasp.alignment.overlap import fingerprints, tied_trials
 from neurobench_grasp.alignment.posture import joint_angles_of
 from neurobench_grasp.alignment.rates import TICKS_PER_SECOND, bin_spikes, smooth, to_ticks
@@ -67,7 +68,7 @@ def align(session: Session) -> AlignedSession:
         conditions=dict(zip(session.trials.ids, session.trials.condition, strict=True)),
         max_lag=session.window.max_lag,
         dropped=tuple(dropped),
-        notes=(*session.notes, *notes, *_overlap_notes(groups, table)),
+        notes=(*session.notes, *notes, *muscle_notes(session), *_overlap_notes(groups, table)),
         groups=groups,
         fingerprints=dict(zip(behaviour.ids, marks, strict=True)),
         recording=Recording(

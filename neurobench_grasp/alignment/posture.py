@@ -53,6 +53,8 @@ def joint_angles_of(session: Session, sampled: Mapping[str, Ragged], dt: float) 
     """
     named = [s for s in session.inputs.values() if s.role == "joint_angle"]
     followed = session.endpoint if session.endpoint and session.endpoint.signal in sampled else None
+    if followed is not None and followed.aligned_by and followed.turn is None:
+        followed = None  # not yet known: every fold aligns it by its training trials
     if not named and followed is None:
         return BodyAngles()
     body = _body_of(session)
@@ -116,9 +118,9 @@ def _inferred(
             f"The body {body.name} of {session.id} has no endpoint that determines its posture; name another "
             "body in the layout, or map joint angles (joint_map)."
         )
-    path = sampled[endpoint.signal]
+    path = endpoint_in_metres(session, sampled)
     origin = _origin(session, endpoint, body)
-    place = endpoint.in_metres(path.values, session.signals[endpoint.signal].columns) + origin
+    place = path.values + origin
     result = body.inverse_kinematics(place, dt, path.offsets)
     missed = np.nanmedian(result.residual)
     if missed > FAR:
@@ -133,6 +135,14 @@ def _inferred(
     if not np.isclose(METRES.get(unit, endpoint.scale), endpoint.scale):
         notes.append(f"{endpoint.signal} states {unit} as its unit; its layout takes {endpoint.scale:g} m")
     return BodyAngles(Ragged(result.joint_angles, path.offsets), endpoint.signal, tuple(notes))
+
+
+def endpoint_in_metres(session: Session, sampled: Mapping[str, Ragged]) -> Ragged:
+    """Return the recorded endpoint along the body's axes, (trial, step, n_axes) in m, without its origin."""
+    assert session.endpoint is not None
+    path = sampled[session.endpoint.signal]
+    columns = session.signals[session.endpoint.signal].columns
+    return Ragged(session.endpoint.in_metres(path.values, columns), path.offsets)
 
 
 def _origin(session: Session, endpoint: Endpoint, body: Body) -> Floats:

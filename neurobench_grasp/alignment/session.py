@@ -87,6 +87,9 @@ class AlignedSession:
         Digest of what was recorded in each kept trial; empty where too little was.
     recording : Recording, optional
         What :func:`neurobench_grasp.alignment.clock.clock_of` samples.
+    turn : tuple of tuple of float, optional
+        From recorded axes to the body's, where EMG of training trials decides; see
+        :mod:`neurobench_grasp.alignment.muscles`.
     """
 
     id: str
@@ -102,6 +105,7 @@ class AlignedSession:
     groups: Mapping[str, str] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     recording: Recording | None = None
+    turn: tuple[tuple[float, ...], ...] | None = None
 
     @cached_property
     def scored(self) -> Trials:

@@ -12,6 +12,7 @@ from neurobench_grasp.bodies.recorded import (
     muscle_kinematics,
     quadratic_kinematics,
 )
+from neurobench_grasp.bodies.simulator import pulling_directions
 from neurobench_grasp.bodies.spec import View
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "linear_kinematics",
     "linear_lookahead",
     "muscle_kinematics",
+    "pulling_directions",
     "quadratic_kinematics",
 ]

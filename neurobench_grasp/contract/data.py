@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ DEFAULT_BODY = "myohand"
 """Body of sessions, layouts and networks that name none."""
 TARGET_ROLES = ("emg",)
 """Roles of signals that models are to explain, and therefore never receive."""
+MUSCLE_LAYER = "muscle_activation"
+"""Layer in which a model that moves no body states the activation of a body's muscles, 0 … 1, in its order."""
 LOOK_AHEAD_S = 0.2
 """Seconds of later behaviour that activations at a step may depend on: a controller receives its goal."""
 
@@ -287,12 +289,19 @@ class Endpoint:
     origin : tuple of float, optional
         Where the recorded zero is in the body's frame, m. Default: such that the middle of the recorded
         positions is where the body's neutral posture has its endpoint.
+    turn : tuple of tuple of float, optional
+        Matrix, one row for each axis of the body, that turns the recorded axes into the body's.
+    aligned_by : str
+        ``emg``: the turn is not stated, but fitted on the training trials of each fold, such that recorded
+        muscles are active in the directions in which the body's muscles pull.
     """
 
     signal: str
     axes: tuple[str, ...]
     scale: float
     origin: tuple[float, ...] | None = None
+    turn: tuple[tuple[float, ...], ...] | None = None
+    aligned_by: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -303,7 +312,12 @@ class Endpoint:
         """Turn rows of the signal along the body's axes, (n_rows, n_axes) in m, without the origin."""
         signs = np.array([-1.0 if axis.startswith("-") else 1.0 for axis in self.axes])
         chosen: Floats = self.scale * signs * values[:, [columns.index(name) for name in self.columns]]
-        return chosen
+        return chosen if self.turn is None else chosen @ np.array(self.turn).T
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields; those that are younger than files with an endpoint only where they are given."""
+        younger = {"turn": None, "aligned_by": ""}
+        return {k: v for k, v in asdict(self).items() if k not in younger or v != younger[k]}
 
 
 @dataclass(frozen=True)
@@ -334,6 +348,8 @@ class Session:
         Name of the body whose joints the joint angles are mapped to.
     endpoint : Endpoint, optional
         What the joint angles follow from, where none were recorded.
+    muscle_map : mapping of str to tuple of str
+        Column of the EMG → muscles of the body that it recorded, one or more.
 
     Raises
     ------
@@ -355,6 +371,7 @@ class Session:
     notes: tuple[str, ...] = ()
     body: str = DEFAULT_BODY
     endpoint: Endpoint | None = None
+    muscle_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what, name in (("id", self.id), ("subject", self.subject)):

@@ -44,6 +44,9 @@ class ModelSpec:
     body : str, optional
         Name of the body that it moves, if it moves only that one. ``ngb check`` tries it on movements of this
         body, and movements of another are not scored. ``None``: it moves the body of the trials.
+    tendons : str, optional
+        Other tendons of the body's muscles that it moves, such as ``permuted-{seed}``, with the seed of the
+        network; see ``ngb bodies``. Where recorded axes are turned to fit EMG, they are fitted for these.
     """
 
     name: str
@@ -56,6 +59,7 @@ class ModelSpec:
     step_s: float | None = None
     seeded: bool = True
     body: str | None = None
+    tendons: str | None = None
 
     def __post_init__(self) -> None:
         if self.step_s is None:

@@ -94,7 +94,8 @@ def session_digest(session: Session, hashes: Hashes | None = None) -> str:
         },
         "true_rates": None if session.true_rates is None else _signal(session.true_rates, hashes),
         **({} if session.body == DEFAULT_BODY else {"body": session.body}),
-        **({} if session.endpoint is None else {"endpoint": asdict(session.endpoint)}),
+        **({} if session.endpoint is None else {"endpoint": session.endpoint.to_json()}),
+        **({"muscle_map": dict(session.muscle_map)} if session.muscle_map else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -101,6 +101,7 @@ def _spec(process: PluginProcess, described: Mapping[str, Any]) -> ModelSpec:
         depends_on=partial(_depends_on, process, name) if described["depends_on"] else None,
         step_s=None if described["step_s"] is None else float(described["step_s"]),
         body=body,
+        tendons=None if described["tendons"] is None else plain(described["tendons"], 100),
         seeded=bool(described["seeded"]),
     )
 

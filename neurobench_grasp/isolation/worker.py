@@ -156,6 +156,7 @@ def _described(spec: ModelSpec) -> dict[str, Any]:
         "depends_on": spec.depends_on is not None,
         "step_s": spec.step_s,
         "body": spec.body,
+        "tendons": spec.tendons,
         "seeded": spec.seeded,
     }
 

@@ -13,6 +13,7 @@ from neurobench_grasp.alignment.clock import clock_of
 from neurobench_grasp.alignment.overlap import refuse_repeats
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.alignment.splits import Splits, make_splits
+from neurobench_grasp.alignment.turn import aligned_by_muscles
 from neurobench_grasp.contract import Progress, Trials
 from neurobench_grasp.data import load_session
 from neurobench_grasp.data.dandi import cached_files, is_address, source_of
@@ -66,9 +67,22 @@ class Dataset:
         """Digest over the splits of all folds."""
         return hashlib.sha256("".join(fold.sha256 for fold in self.folds).encode()).hexdigest()
 
-    def for_network(self, seed: int) -> Dataset:
-        """Return the dataset with the splits of a network's fold: networks take the folds in turn."""
-        return replace(self, fold=seed % len(self.folds))
+    def for_network(self, seed: int, tendons: str | None = None) -> Dataset:
+        """Return the dataset as one network receives it.
+
+        Networks take the folds of the conditions in turn. Where EMG decides how recorded axes are turned into
+        those of the body, it is that of the fold's training trials.
+
+        Parameters
+        ----------
+        seed : int
+        tendons : str, optional
+            Of the body that the network moves, see :class:`~neurobench_grasp.contract.ModelSpec`.
+        """
+        fold = seed % len(self.folds)
+        named, train = tendons and tendons.format(seed=seed), self.folds[fold].train
+        sessions = tuple(aligned_by_muscles(s, train[s.id], named) for s in self.sessions)
+        return replace(self, sessions=sessions, fold=fold)
 
     @property
     def has_joint_angles(self) -> bool:

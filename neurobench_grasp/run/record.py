@@ -91,7 +91,11 @@ def _describe(data: Dataset) -> dict[str, Any]:
         "synthetic": data.synthetic,
         "licence": data.licence,
         "held_out_conditions": list(data.splits.held_out),
-        "sessions": [{"id": s.id, "subject": s.subject, "sha256": s.sha256} for s in data.sessions],
+        "sessions": [
+            {"id": s.id, "subject": s.subject, "sha256": s.sha256}
+            | ({} if s.turn is None else {"turn": s.turn})
+            for s in data.sessions
+        ],
     }
 
 

@@ -183,6 +183,7 @@ class Stages:
         known = self.identity(model=stage.model, decoder=stage.decoder)
         if known is not None:
             known |= {"session": session.sha256, "settings": dict(stage.settings), **inputs}
+            known |= {} if session.turn is None else {"turn": session.turn}
         return (self.own if stage.model else self.shared).keep(stage.name, known, make)
 
     def identity(self, *, model: bool = True, decoder: bool = False) -> dict[str, Any] | None:

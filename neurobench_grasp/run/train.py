@@ -70,7 +70,7 @@ def train_network(
         raise UnsupportedError(
             f"{model} needs no separate training; `ngb score --model {model}` fits it when it scores."
         )
-    data = load_dataset(registry, dataset, layout, progress).for_network(seed)
+    data = load_dataset(registry, dataset, layout, progress).for_network(seed, candidate.spec.tendons)
     trials = data.behaviour("train", candidate.spec.step_s)
     refuse_other_bodies(candidate.spec, trials, data)
     work = work_folder(to or own_networks(), data, model, seed, trials)

@@ -69,14 +69,17 @@ class Workspace:
         """
         key = (model, dataset, options, seed)
         if self._task is None or self._task[0] != key:
+            tendons = None
             if options.activations is None:  # an unknown name is reported before anything is read
-                self.registry.model(model)
+                tendons = self.registry.model(model).spec.tendons
             self.registry.decoder(options.decoder)
             if self.out is not None:  # nor is a folder that cannot be written to
                 self.stages()
-            data = learned = self._dataset(dataset, options.layout, options.quarantine).for_network(seed)
+            read = self._dataset(dataset, options.layout, options.quarantine)
+            data = learned = read.for_network(seed, tendons)
             if options.trained_on is not None:
-                learned = self._dataset(options.trained_on, None, options.quarantine).for_network(seed)
+                read = self._dataset(options.trained_on, None, options.quarantine)
+                learned = read.for_network(seed, tendons)
             stored = self._stored(dataset, data, options)
             self._task = key, Task.of(self.registry, model, data, learned, options.decoder, stored)
         return self._task[1]

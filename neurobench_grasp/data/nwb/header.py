@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from neurobench_grasp.contract import DEFAULT_BODY, Endpoint, Window
@@ -38,6 +38,8 @@ class FileHeader:
         Left out of the JSON where it is the default, like in files that are older than this field.
     endpoint : Endpoint, optional
         Left out of the JSON where there is none.
+    muscle_map : mapping of str to tuple of str
+        Left out of the JSON where it is empty.
     """
 
     layout: str
@@ -48,6 +50,7 @@ class FileHeader:
     joint_map: Mapping[str, tuple[str, float, float]]
     body: str = DEFAULT_BODY
     endpoint: Endpoint | None = None
+    muscle_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -66,6 +69,10 @@ class FileHeader:
             del content["body"]
         if self.endpoint is None:
             del content["endpoint"]
+        else:
+            content["endpoint"] = self.endpoint.to_json()
+        if not self.muscle_map:
+            del content["muscle_map"]
         return json.dumps(content, sort_keys=True)
 
 
@@ -85,7 +92,9 @@ def read_header(nwb: NwbFile) -> FileHeader | None:
         content = parse_json(text)
         window = content["window"] | {"signal_lags": tuple(content["window"]["signal_lags"])}
         joints = {column: tuple(joint) for column, joint in content["joint_map"].items()}
+        muscles = {column: tuple(names) for column, names in content.get("muscle_map", {}).items()}
         made = {"window": Window(**window), "joint_map": joints, "endpoint": _endpoint(content)}
+        made |= {"muscle_map": muscles}
         header = FileHeader(**content | made)
     except (ValueError, KeyError, TypeError, AttributeError):
         header = None
@@ -102,4 +111,5 @@ def _endpoint(content: Mapping[str, Any]) -> Endpoint | None:
     if found is None:
         return None
     origin = found["origin"] if found["origin"] is None else tuple(found["origin"])
-    return Endpoint(**found | {"axes": tuple(found["axes"]), "origin": origin})
+    turn = None if found.get("turn") is None else tuple(map(tuple, found["turn"]))
+    return Endpoint(**found | {"axes": tuple(found["axes"]), "origin": origin, "turn": turn})

@@ -31,6 +31,7 @@ CHOICES = {
     "role": ("joint_angle", "position", "velocity", "emg", "force", "other"),
     "overlap": ("error", "allow"),
     "contiguous": ("recording", "trial"),
+    "aligned_by": ("emg",),
 }
 """Fields with a fixed set of values."""
 
@@ -335,6 +336,8 @@ class Layout:
         Name of the body whose joints the joint angles are mapped to; ``ngb bodies`` lists them.
     endpoint : Endpoint, optional
         The signal from which the joint angles follow, where no joint of the body was recorded.
+    muscle_map : mapping of str to tuple of str
+        Column of the EMG → muscles of the body that it recorded.
     """
 
     name: str
@@ -351,6 +354,7 @@ class Layout:
     subject: str | None = None
     body: str = DEFAULT_BODY
     endpoint: Endpoint | None = None
+    muscle_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def subject_in(self, name: str) -> str:
         """Return the animal's name within the file's ``subject_id``."""
@@ -538,6 +542,11 @@ def _signal_faults(layout: Layout) -> Iterator[str]:
     if driven and (POSTURE in signals or any(s.role == "joint_angle" for s in layout.signals)):
         yield "is wrong at posture: the layout already has joint angles"
     yield from _endpoint_faults(layout)
+    if layout.muscle_map and not any(s.role == "emg" for s in layout.signals):
+        yield "is wrong at muscle_map: none of its signals has the role emg"
+    for channel, muscles in layout.muscle_map.items():
+        if not muscles:
+            yield f"is wrong at muscle_map: {channel!r} names no muscle"
     if layout.subject is not None and not _is_plain(layout.subject):
         yield (
             f"is wrong at subject: {layout.subject!r:.60} is not a regular expression with one group that is "
@@ -560,6 +569,11 @@ def _endpoint_faults(layout: Layout) -> Iterator[str]:
         yield f"is wrong at endpoint.scale: expected metres per unit above 0, not {endpoint.scale}"
     if endpoint.origin is not None and len(endpoint.origin) != len(endpoint.axes):
         yield "is wrong at endpoint.origin: expected a value for each of the axes"
+    turn = endpoint.turn
+    if turn is not None and [len(endpoint.axes)] * len(endpoint.axes) != [len(row) for row in turn]:
+        yield "is wrong at endpoint.turn: expected a row for each of the axes, with a number for each"
+    if endpoint.aligned_by and not layout.muscle_map:
+        yield "is wrong at endpoint.aligned_by: muscle_map must name the muscles of the EMG"
 
 
 def _is_plain(pattern: str) -> bool:

@@ -149,6 +149,7 @@ class Reader:
             true_rates=self.true_rates(),
             body=self.body,
             endpoint=self.endpoint,
+            muscle_map=self.header.muscle_map if self.header else self.layout.muscle_map,
         )
         session = check_clocks(session, self.report)
         session = replace(session, sha256=session_digest(session, self.hashes))

@@ -98,6 +98,7 @@ def write_session(
         joint_map=session.joint_map,
         body=session.body,
         endpoint=session.endpoint,
+        muscle_map=session.muscle_map,
     )
     nwb = _nwb_file(session, header, _when(session_start_time), description, institution, notes)
     _add_subject(nwb, session.subject, species, sex, age)
