@@ -17,6 +17,7 @@ from neurobench_grasp.controllers.settings import ControllerSettings
 
 CLIP = 5.0  # standard deviations at which a normalised observation is clipped
 LEAST_SCALE = {"angle": 0.05, "length": 1e-3, "velocity": 0.02}  # rad, m, m/s: for joints that hardly move
+WIDE = 1.0  # rad; of a body whose widest joint turns less, all these are smaller in proportion
 EFFERENCE_SCALE = 0.5
 
 
@@ -225,12 +226,13 @@ def _normalisation(
     angles = reference.joint_angles
     kinematics = reference.body.muscle_kinematics(angles, dt, reference.offsets)
     muscles = np.stack([kinematics.length, kinematics.velocity], axis=2)  # alternating, like the sensors
-    least = np.array([LEAST_SCALE["length"], LEAST_SCALE["velocity"]])
+    narrow = min(1.0, float(np.ptp(reference.body.joint_limits, axis=1).max()) / WIDE)
+    least = {name: narrow * scale for name, scale in LEAST_SCALE.items()}
     n_efference = stream_sizes(reference.body, action, settings)["efference"]
     centre = (np.tile(angles.mean(0), settings.look_ahead), muscles.mean(0).ravel(), np.zeros(n_efference))
     scale = (
-        np.tile(np.maximum(angles.std(0), LEAST_SCALE["angle"]), settings.look_ahead),
-        np.maximum(muscles.std(0), least).ravel(),
+        np.tile(np.maximum(angles.std(0), least["angle"]), settings.look_ahead),
+        np.maximum(muscles.std(0), [least["length"], least["velocity"]]).ravel(),
         np.full(n_efference, EFFERENCE_SCALE),
     )
     return np.concatenate(centre), np.concatenate(scale)

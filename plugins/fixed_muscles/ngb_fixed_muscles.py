@@ -7,7 +7,7 @@ which muscle has which. On a body whose tendons are fixed anyway it is ``muscle_
 from neurobench_grasp import ModelCard, ModelSpec, hookimpl
 from neurobench_grasp.controllers import trained_digest
 
-NAME = "fixed_muscles"
+NAME, TENDONS = "fixed_muscles", "fixed"
 
 
 def build(seed, *, fit_steps=None):
@@ -17,7 +17,7 @@ def build(seed, *, fit_steps=None):
     """
     from neurobench_grasp.controllers.controller import NetworkController
 
-    return NetworkController(NAME, "muscle", tendons="fixed", fit_steps=fit_steps)
+    return NetworkController(NAME, "muscle", tendons=TENDONS, fit_steps=fit_steps)
 
 
 @hookimpl
@@ -28,6 +28,7 @@ def ngb_models():
         build=build,
         summary="muscle_ppo on a hand whose muscles have constant moment arms",
         controller=True,
+        tendons=TENDONS,
         step_s=0.02,
         smoke={"fit_steps": 512},
         depends_on=lambda seed, train: trained_digest(NAME, seed, train),

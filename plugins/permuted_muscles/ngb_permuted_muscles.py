@@ -9,7 +9,7 @@ anatomy adds.
 from neurobench_grasp import ModelCard, ModelSpec, hookimpl
 from neurobench_grasp.controllers import trained_digest
 
-NAME = "permuted_muscles"
+NAME, TENDONS = "permuted_muscles", "permuted-{seed}"
 
 
 def build(seed, *, fit_steps=None):
@@ -19,7 +19,7 @@ def build(seed, *, fit_steps=None):
     """
     from neurobench_grasp.controllers.controller import NetworkController
 
-    return NetworkController(NAME, "muscle", tendons="permuted-{seed}", fit_steps=fit_steps)
+    return NetworkController(NAME, "muscle", tendons=TENDONS, fit_steps=fit_steps)
 
 
 @hookimpl
@@ -30,6 +30,7 @@ def ngb_models():
         build=build,
         summary="fixed_muscles on hands whose moment arms are permuted among the muscles of each joint",
         controller=True,
+        tendons=TENDONS,
         step_s=0.02,
         smoke={"fit_steps": 512},
         depends_on=lambda seed, train: trained_digest(NAME, seed, train),
