@@ -1,4 +1,4 @@
-"""Recorded EMG as activity of a body's muscles: mapped channels that carry a signal, in the scored windows."""
+"""Recorded EMG as activity of a body's muscles: mapped channels with a signal, in the scored windows."""
 
 from __future__ import annotations
 

@@ -68,15 +68,11 @@ def aligned_by_muscles(session: AlignedSession, train: Sequence[str], tendons: s
     )
 
 
-def _fitted(
-    session: AlignedSession, recorded: Session, body: Body, train: Sequence[int]
-) -> tuple[Turn, str]:
+def _fitted(session: AlignedSession, recorded: Session, body: Body, train: Sequence[int]) -> tuple[Turn, str]:
     """Return the turn that EMG of the training trials implies, and how well it fits."""
     found, t = RecordedMuscles.of(session, body, train), session.scored
     position = endpoint_in_metres(recorded, t.signals).cut(*t.window.T)
-    tuning, share = preferred_directions(
-        found.activity.select(train).values, position.select(train).values
-    )
+    tuning, share = preferred_directions(found.activity.select(train).values, position.select(train).values)
     pulls = pulling_directions(body, found.muscles)
     turn = np.round(fitted_turn(tuning, pulls, share), DECIMALS)
     cosine = np.average(np.sum((tuning @ turn.T) * pulls, axis=1), weights=share)

@@ -169,7 +169,7 @@ def _is_possible(sums: Sums) -> bool:
     """Whether no sum of squares is smaller than the squared sum over the number, but for rounding."""
     if sums.kind == "mean":
         return True
-    n, error, squared_error, deviation, squared_deviation, *_ = sums.values
+    n, error, squared_error, deviation, squared_deviation, *_ = sums.values  # or data and what is compared
     pairs = ((error, squared_error), (deviation, squared_deviation))
     return all(np.all(total**2 <= n * squares * (1 + 1e-4) + 1e-6) for total, squares in pairs)
 

@@ -1,9 +1,10 @@
 """How alike recorded and simulated muscle activity are: correlations, muscle RSA, and their ceilings.
 
-Definitions are those of mm-evalkit 0.1.0 (Li et al. 2026, arXiv:2603.25544): Pearson's correlation of averages
-over repeats, muscle by muscle; Spearman's of the off-diagonal entries of the two matrices of correlations of
-muscles; as ceilings the same between averages of odd and even repeats, the former with the Spearman–Brown
-correction. There, the average is of one movement; here, averages of all conditions are laid end to end.
+Definitions are those of mm-evalkit 0.1.0 (Li et al. 2026, arXiv:2603.25544): Pearson's correlation of
+averages over repeats, muscle by muscle; Spearman's of the off-diagonal entries of the two matrices of
+correlations of muscles; as ceilings the same between averages of odd and even repeats, the former with the
+Spearman–Brown correction. There, the average is of one movement; here, averages of all conditions are laid end
+to end.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def correlations(a: Floats, b: Floats) -> Floats:
 
 def spearman_brown(halves: Floats) -> Floats:
     """Return the reliability of an average, from the correlation of the averages of its two halves."""
-    return np.where(halves > 0, 2 * halves / (1 + halves), halves)
+    corrected: Floats = np.where(halves > 0, 2 * halves / (1 + halves), halves)
+    return corrected
 
 
 def condition_averages(phases: Floats, conditions: Sequence[str]) -> Floats:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurobench_grasp.contract import Bools, Floats
+from neurobench_grasp.scoring.emg import spearman_brown
 from neurobench_grasp.scoring.ev import one_minus_ratio, sum_without
 
 JOINED = ("ood",)
@@ -44,18 +45,47 @@ def mean(sums: Floats) -> Floats:
     return average
 
 
-SCORES: Mapping[str, Callable[[Floats], Floats]] = {"ev": explained, "r2": determined, "mean": mean}
+def correlation(sums: Floats) -> Floats:
+    """Pearson's correlation; see :data:`SCORES`."""
+    n, a, squared_a, b, squared_b, product = sums
+    size = np.maximum(n * squared_a - a**2, 0.0) * np.maximum(n * squared_b - b**2, 0.0)
+    varies = size > 1e-12 * (n**2 * squared_a * squared_b)
+    found: Floats = np.where(varies, (n * product - a * b) / np.sqrt(np.where(varies, size, 1.0)), np.nan)
+    return found
+
+
+def reliability(sums: Floats) -> Floats:
+    """Spearman–Brown corrected correlation of two halves; see :data:`SCORES`."""
+    return spearman_brown(correlation(sums))
+
+
+SCORES: Mapping[str, Callable[[Floats], Floats]] = {
+    "ev": explained,
+    "r2": determined,
+    "mean": mean,
+    "correlation": correlation,
+    "reliability": reliability,
+}
 """From sums to scores.
 
-Sums have shape (n_sums, n_rows, n_units): number, errors and, but for ``mean``, squared errors, deviations,
-squared deviations, trials with spikes, spikes.
+Sums have shape (n_sums, n_rows, n_units). For ``mean``: number, errors; ``ev`` and ``r2``: these, squared
+errors, deviations, squared deviations, trials with spikes, spikes; ``correlation`` and ``reliability``:
+number, sum and sum of squares of the data and of what is compared with them, sum of products.
 """
 
 
-N_SUMS: Mapping[str, int] = {"ev": 7, "r2": 7, "mean": 2}
+N_SUMS: Mapping[str, int] = {"ev": 7, "r2": 7, "mean": 2, "correlation": 6, "reliability": 6}
 """How many sums a score follows from."""
-OF_PREDICTION: Mapping[str, list[int]] = {"ev": [1, 2], "r2": [1, 2], "mean": [1]}
+OF_PREDICTION: Mapping[str, list[int]] = {
+    "ev": [1, 2],
+    "r2": [1, 2],
+    "mean": [1],
+    "correlation": [3, 4, 5],
+    "reliability": [3, 4, 5],
+}
 """Which of them depend on what is predicted; the others are of the data."""
+OF_SPIKES = ("ev", "r2")
+"""Scores that need enough spikes."""
 
 
 def _share(residual: Floats, n: Floats, deviation: Floats, squared_deviation: Floats) -> Floats:
@@ -97,7 +127,7 @@ class Sums:
         """Whether each unit has data enough for a score, (n_units,)."""
         total = self.values.sum(1)
         enough: Bools = total[0] > 0
-        if self.kind != "mean":
+        if self.kind in OF_SPIKES:
             enough = (total[5] >= MIN_TRIALS) & (total[6] >= MIN_SPIKES)
         return enough
 
