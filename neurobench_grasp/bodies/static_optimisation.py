@@ -16,13 +16,15 @@ from neurobench_grasp.contract import Body, Floats, Ints
 from neurobench_grasp.errors import NgbError, UnsupportedError
 
 PENALTY = 1e6
-"""Cost of a missing moment as large as the capacity of a joint's muscles; full activation of a muscle costs 1.
+"""Cost of a missing moment as large as a joint's capacity, where full activation of a muscle costs 1.
 
-In reaches of ``planar_arm`` and moments of ``isometric_wrist``, at most 3e-6 of the capacity is then missing. A
-hundred times as much changes no activation by more than 1e-5, but rounding errors grow with it.
+In reaches of ``planar_arm`` and moments of ``isometric_wrist``, at most 3e-6 of the capacity is then missing.
+A higher one gains nothing, and rounding errors grow with it.
 """
 _NONE = 1e-12
 """Capacity, N·m, of a joint without muscles."""
+_TOLERANCE = 1e-9
+"""Of the bounds, in daqp; its default of 1e-6 is as much as the activations of a body almost at rest."""
 _OPTIMAL = 1
 """Exit flag of daqp."""
 
@@ -64,7 +66,8 @@ def least_activation(arms: Floats, force: Floats, moments: Floats) -> Floats:
     """Return the activations of minimal sum of squares that produce joint moments.
 
     Minimises ``Σ a² + PENALTY · Σ (missing / capacity)²`` for ``0 ≤ a ≤ 1``, so that moments out of reach are
-    approached as far as possible. The capacity of a joint is the root of the sum of its muscles' squared moments.
+    approached as far as possible. The capacity of a joint is the root of the sum of squares of the moments
+    that its muscles have at full activation.
 
     Parameters
     ----------
@@ -98,7 +101,9 @@ def least_activation(arms: Floats, force: Floats, moments: Floats) -> Floats:
         pulls = arms[step] * force[step][:, None] / capacity[step]
         hessian = np.eye(n_muscles) + PENALTY * pulls @ pulls.T
         linear = -PENALTY * pulls @ wanted
-        found[step], _, status, _ = daqp.solve(hessian, linear, bounds_only, most, least)
+        found[step], _, status, _ = daqp.solve(
+            hessian, linear, bounds_only, most, least, primal_tol=_TOLERANCE
+        )
         if status != _OPTIMAL:
             raise NgbError(f"Static optimisation found no activations at step {step} (status {status}).")
     return np.clip(found, 0.0, 1.0)  # within the solver's tolerance

@@ -323,7 +323,8 @@ class Body(Protocol):
         arms : ndarray, shape (n_steps, n_muscles, n_joints)
             Metres.
         force : ndarray, shape (n_steps, n_muscles)
-            N, without the passive forces of stretch.
+            N, negative since muscles pull, without the passive forces of stretch. The moment of a muscle
+            about a joint is its arm times its force.
         """
 
     def simulate(
