@@ -1,4 +1,4 @@
-"""Muscle and keypoint kinematics of postures: MuJoCo's kinematics for many steps at once, no dynamics."""
+"""Kinematics and inverse dynamics of recorded postures, by MuJoCo for many steps at once; no simulation."""
 
 from __future__ import annotations
 
@@ -32,12 +32,7 @@ def muscle_kinematics(
         If the angles are not of the body, or a trial has fewer than two steps.
     """
     _check(body, joint_angles)
-    bounds = np.array([0, len(joint_angles)]) if offsets is None else offsets
-    if len(bounds) < 2 or np.any(np.diff(bounds) < 2):
-        raise NgbError("Muscle velocities need trials of at least two steps.")
-    trials = np.split(joint_angles, bounds[1:-1])
-    joint_velocity = np.concatenate([np.gradient(trial, dt, axis=0) for trial in trials])
-
+    joint_velocity = _rate(joint_angles, dt, offsets)
     length, moments = _at_each_step(
         body, joint_angles, ("mj_tendon", "mj_transmission"), ("actuator_length", "actuator_moment")
     )
@@ -46,6 +41,32 @@ def muscle_kinematics(
     for entry in range(moments.shape[1]):  # in a fixed order, for bit-identical results
         velocity[:, row[entry]] += moments[:, entry] * joint_velocity[:, joint[entry]]
     return MuscleKinematics(length, velocity)
+
+
+def muscle_moments(body: BodyModel, joint_angles: Floats, dt: float, offsets: Ints | None = None) -> Floats:
+    """Return the moments that active muscles must produce to follow recorded joint angles.
+
+    Returns
+    -------
+    ndarray, shape (n_steps, n_joints)
+        N·m.
+
+    Raises
+    ------
+    NgbError
+        If the angles are not of the body, or a trial has fewer than two steps.
+    """
+    _check(body, joint_angles)
+    velocity = _rate(joint_angles, dt, offsets)
+    moments, limits, passive = _at_each_step(
+        body,
+        joint_angles,
+        ("mj_inverse", "mj_fwdActuation"),
+        ("qfrc_inverse", "qfrc_constraint", "qfrc_actuator"),
+        qvel=velocity,
+        qacc=_rate(velocity, dt, offsets),
+    )
+    return moments + limits - passive  # mj_inverse leaves to a joint limit what presses against it
 
 
 def muscle_capacity(body: BodyModel, joint_angles: Floats) -> tuple[Floats, Floats]:
@@ -119,6 +140,14 @@ def _carries(model: Any, body: int) -> Floats:
     return carries
 
 
+def _rate(values: Floats, dt: float, offsets: Ints | None) -> Floats:
+    """Rate of change of each column within trials, by central differences (one-sided at their ends)."""
+    bounds = np.array([0, len(values)]) if offsets is None else offsets
+    if len(bounds) < 2 or np.any(np.diff(bounds) < 2):
+        raise NgbError("Muscle velocities need trials of at least two steps.")
+    return np.concatenate([np.gradient(trial, dt, axis=0) for trial in np.split(values, bounds[1:-1])])
+
+
 def _check(body: BodyModel, joint_angles: Floats) -> None:
     if joint_angles.ndim != 2 or joint_angles.shape[1] != len(body.joints):
         raise NgbError(
@@ -144,29 +173,37 @@ def _at_each_step(
     fields: Sequence[str],
     *,
     activation: float = 0.0,
+    **derivatives: Floats,
 ) -> list[Floats]:
-    """Set each posture, run some stages of MuJoCo's pipeline and copy some fields, on a few threads."""
+    """Set each posture, run some stages of MuJoCo's pipeline and copy some fields, on a few threads.
+
+    Derivatives are the joint velocities ``qvel`` and accelerations ``qacc``. Default: 0.
+    """
     import mujoco
 
     model = body.model
     calls = [getattr(mujoco, stage) for stage in ("mj_kinematics", "mj_comPos", *stages)]
 
-    def run(angles: Floats) -> list[Floats]:
+    motion = {"qpos": joint_angles, **derivatives}
+
+    def run(steps: Ints) -> list[Floats]:
         data = mujoco.MjData(model)
         data.act[:] = activation
+        inputs = [(getattr(data, field), values) for field, values in motion.items()]
         views = [getattr(data, field) for field in fields]
-        results = [np.empty((len(angles), *view.shape)) for view in views]
-        for step, posture in enumerate(angles):
-            data.qpos[:] = posture
+        results = [np.empty((len(steps), *view.shape)) for view in views]
+        for place, step in enumerate(steps):
+            for state, values in inputs:
+                state[:] = values[step]
             for call in calls:  # releases the GIL
                 call(model, data)
             for result, view in zip(results, views, strict=True):
-                result[step] = view
+                result[place] = view
         return results
 
     threads = min(os.cpu_count() or 1, _MAX_THREADS, len(joint_angles) // _MIN_STEPS_PER_THREAD)
     if threads < 2:
-        return run(joint_angles)
+        return run(np.arange(len(joint_angles)))
     with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(run, np.array_split(joint_angles, threads)))
+        parts = list(pool.map(run, np.array_split(np.arange(len(joint_angles)), threads)))
     return [np.concatenate(part) for part in zip(*parts, strict=True)]

@@ -42,6 +42,10 @@ class MujocoBody(BodyModel):
         """Return lengths and velocities of the muscles along recorded joint angles."""
         return kinematics.muscle_kinematics(self, joint_angles, dt, offsets)
 
+    def muscle_moments(self, joint_angles: Floats, dt: float, offsets: Ints | None = None) -> Floats:
+        """Return the joint moments that active muscles must produce to follow the movement, N·m."""
+        return kinematics.muscle_moments(self, joint_angles, dt, offsets)
+
     def muscle_capacity(self, joint_angles: Floats) -> tuple[Floats, Floats]:
         """Return moment arms of the muscles (m), and the isometric force of each when fully active (N)."""
         return kinematics.muscle_capacity(self, joint_angles)

@@ -288,6 +288,28 @@ class Body(Protocol):
             Start of each trial; differences do not extend across trials. Default: one trial.
         """
 
+    def muscle_moments(self, joint_angles: Floats, dt: float, offsets: Ints | None = None) -> Floats:
+        """Return the joint moments that active muscles must produce to follow the movement.
+
+        Inverse dynamics less the passive moments of the muscles (those at zero activation). Velocities and
+        accelerations are central differences within trials, without smoothing. The limits of the joints
+        carry nothing.
+
+        Parameters
+        ----------
+        joint_angles : ndarray, shape (n_steps, n_joints)
+            rad.
+        dt : float
+            Seconds between steps.
+        offsets : ndarray of int64, shape (n_trials + 1,), optional
+            Start of each trial; differences do not extend across trials. Default: one trial.
+
+        Returns
+        -------
+        ndarray, shape (n_steps, n_joints)
+            N·m, with the sign of the joint angles.
+        """
+
     def muscle_capacity(self, joint_angles: Floats) -> tuple[Floats, Floats]:
         """Return moment arms of the muscles, and the isometric force of each when fully active.
 
@@ -301,7 +323,8 @@ class Body(Protocol):
         arms : ndarray, shape (n_steps, n_muscles, n_joints)
             Metres.
         force : ndarray, shape (n_steps, n_muscles)
-            N, without the passive forces of stretch.
+            N, negative since muscles pull, without the passive forces of stretch. The moment of a muscle
+            about a joint is its arm times its force.
         """
 
     def simulate(

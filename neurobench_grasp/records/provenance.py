@@ -17,6 +17,7 @@ import neurobench_grasp
 from neurobench_grasp.threads import usable_cores
 
 PACKAGES = (
+    "daqp",
     "h5py",
     "hdmf",
     "mujoco",

@@ -56,6 +56,12 @@ def test_plugins_are_loaded_in_subprocesses_only(monkeypatch):
     assert loaded == []
 
 
+def test_static_optimisation_passes():
+    report = run_checks("static_optimisation")
+    assert failing(report) == {}
+    assert sum(row.status == "pass" for row in report.rows) == 29
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["muscle_ppo", "fixed_muscles", "permuted_muscles"])
 def test_a_controller_of_muscles_passes_within_a_minute(name):

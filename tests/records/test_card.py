@@ -118,7 +118,8 @@ def test_the_schema_of_records_knows_the_fields_of_a_card():
 def test_every_reference_model_has_a_card():
     cards = {p.spec.name: p.spec.card for p in load_registry().models()}
     assert {name for name, card in cards.items() if isinstance(card, ModelCard)} >= {
-        "fixed_muscles", "linear_kinematic", "muscle_ppo", "permuted_muscles", "torque_ppo", "untrained"}  # fmt: skip
+        "fixed_muscles", "linear_kinematic", "muscle_ppo", "permuted_muscles",
+        "static_optimisation", "torque_ppo", "untrained"}  # fmt: skip
 
 
 def test_the_parameters_of_the_networks_are_those_of_their_weights():
