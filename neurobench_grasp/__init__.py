@@ -1,6 +1,7 @@
 """Train and score models of the primate sensorimotor system while it shapes the hand to grasp."""
 
 from neurobench_grasp.contract import (
+    MUSCLE_LAYER,
     Activations,
     Body,
     BodySpec,
@@ -29,6 +30,7 @@ from neurobench_grasp.hookspecs import hookimpl
 __version__ = "0.1.0"
 
 __all__ = [
+    "MUSCLE_LAYER",
     "Activations",
     "Body",
     "BodySpec",

@@ -8,7 +8,15 @@ from pathlib import Path
 from neurobench_grasp.contract import Body, BodySpec, DatasetSpec, Decoder, DecoderSpec, ProtocolSpec, Scores
 from neurobench_grasp.hookspecs import hookimpl
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES, ENCODING, LAYERS, PARTITION, TRACKING
+from neurobench_grasp.protocols.settings import (
+    BRAIN_CONTROL,
+    CURVES,
+    EMG,
+    ENCODING,
+    LAYERS,
+    PARTITION,
+    TRACKING,
+)
 
 
 def _demo_files() -> Sequence[Path]:
@@ -118,6 +126,12 @@ def _layers(context: Context) -> Scores:
     return layers.run(context)
 
 
+def _emg(context: Context) -> Scores:
+    from neurobench_grasp.protocols.emg import protocol as emg
+
+    return emg.run(context)
+
+
 def _partition(context: Context) -> Scores:
     from neurobench_grasp.protocols import partition
 
@@ -166,6 +180,13 @@ def ngb_protocols() -> Iterator[ProtocolSpec]:
         summary="brain control with fewer units, and with noise on what is decoded; on request",
         settings={**asdict(BRAIN_CONTROL), **asdict(CURVES)},
         decodes=True,
+    )
+    yield ProtocolSpec(
+        "emg",
+        version=1,
+        run=_emg,
+        summary="muscle activation against recorded EMG, and what both explain of neurons; on request",
+        settings=asdict(EMG),
     )
     yield ProtocolSpec(
         "encoding",

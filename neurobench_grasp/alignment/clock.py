@@ -70,10 +70,18 @@ def clock_of(session: AlignedSession, step_s: float | None) -> ModelClock:
     return known[step_s]
 
 
-def recorded_in_bins(session: AlignedSession, role: str) -> Ragged:
+def recorded_in_bins(session: AlignedSession, role: str, later: float = 0.0) -> Ragged:
     """Return the signals of a role, side by side, at the centres of the session's bins, as ``scored``.
 
     For signals that no model sees.
+
+    Parameters
+    ----------
+    session : AlignedSession
+    role : str
+    later : float
+        Seconds by which every signal is moved in time, for a null; what leaves the recording at its end comes
+        in at its beginning.
 
     Raises
     ------
@@ -81,7 +89,7 @@ def recorded_in_bins(session: AlignedSession, role: str) -> Ragged:
         If none was recorded.
     """
     recorded = {} if session.recording is None else session.recording.session.signals
-    signals = [signal for signal in recorded.values() if signal.role == role]
+    signals = [_moved(signal, later) for signal in recorded.values() if signal.role == role]
     if session.recording is None or not signals:
         raise UnsupportedError(f"{session.id} has no {role.upper()}")
     t = session.scored
@@ -92,6 +100,14 @@ def recorded_in_bins(session: AlignedSession, role: str) -> Ragged:
         at = start + (np.arange(n) - first + 0.5) * t.dt
         trials.append(np.hstack([sample_cubic(signal, at, *stretch) for signal in signals]))
     return Ragged.of(trials)
+
+
+def _moved(signal: Signal, later: float) -> Signal:
+    """Move the samples of a signal in time, as on a circle, by about as many seconds."""
+    if not later or len(signal.times) < 2:
+        return signal
+    n = round(later / float(np.median(np.diff(signal.times))))
+    return replace(signal, values=np.roll(signal.values, n, axis=0))
 
 
 def _resampled(session: AlignedSession, step_s: float) -> Trials:

@@ -50,31 +50,48 @@ class RecordedMuscles:
             If there is no EMG, no channel is mapped, or none has a signal.
         """
         t = session.scored
-        emg = recorded_in_bins(session, EMG).cut(*t.window.T)
         assert session.recording is not None
-        mapped, names = muscles_of(session.recording.session, body), emg_columns(session.recording.session)
+        names, mapped = emg_columns(session.recording.session), muscles_of(session.recording.session, body)
+        if not names:
+            raise UnsupportedError(f"{session.id} has no EMG")
         if not mapped:
             raise UnsupportedError(
                 f"No EMG of {session.id} is mapped to a muscle of {body.name}; name the muscles of its "
                 f"channels ({', '.join(names)}) in the layout's muscle_map."
             )
-        emg = Ragged(emg.values[:, [names.index(channel) for channel in mapped]], emg.offsets)
-        reliability = tuning_reliability(to_phase(emg.select(train)), [t.condition[i] for i in train])
-        good = np.flatnonzero(reliability >= LEAST_RELIABILITY)
-        channels = tuple(mapped)
-        if not len(good):
+        channels = list(mapped)
+        activity = channels_of(session, channels)
+        reliability = tuning_reliability(to_phase(activity.select(train)), [t.condition[i] for i in train])
+        good = [int(i) for i in np.flatnonzero(reliability >= LEAST_RELIABILITY)]
+        if not good:
             raise UnsupportedError(
                 f"No EMG of {session.id} differs reliably from condition to condition in the training trials "
-                f"({', '.join(channels)}); the highest reliability is {reliability.max():.2f}, and below "
+                f"({', '.join(mapped)}); the highest reliability is {reliability.max():.2f}, and below "
                 f"{LEAST_RELIABILITY:g} averages are more noise than signal."
             )
         return cls(
-            Ragged(emg.values[:, good], emg.offsets),
+            Ragged(activity.values[:, good], activity.offsets),
             tuple(channels[i] for i in good),
             tuple(mapped[channels[i]] for i in good),
-            tuple(c for i, c in enumerate(channels) if i not in good),
+            tuple(channel for i, channel in enumerate(channels) if i not in good),
         )
 
     def of_body(self, activation: Floats) -> Floats:
         """Average a body's muscle activation, (n_steps, n_muscles), over the muscles of each channel."""
         return np.stack([activation[:, list(muscles)].mean(1) for muscles in self.muscles], axis=1)
+
+
+def channels_of(session: AlignedSession, channels: Sequence[str], later: float = 0.0) -> Ragged:
+    """Return channels of the EMG in the scored windows, (trial, bin of the window, n_channels).
+
+    ``later`` moves them in time, as in :func:`~neurobench_grasp.alignment.clock.recorded_in_bins`.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is no EMG.
+    """
+    emg = recorded_in_bins(session, EMG, later).cut(*session.scored.window.T)
+    assert session.recording is not None
+    names = emg_columns(session.recording.session)
+    return Ragged(emg.values[:, [names.index(channel) for channel in channels]], emg.offsets)

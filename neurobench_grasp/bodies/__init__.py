@@ -1,6 +1,7 @@
 """Bodies as MjSpecs with named sensors. The only code that knows MuJoCo."""
 
 from neurobench_grasp.bodies.find import body_of, find_body
+from neurobench_grasp.bodies.inverse import pulling_directions
 from neurobench_grasp.bodies.mujoco_body import MujocoBody
 from neurobench_grasp.bodies.quality import co_contraction, jerk, keypoint_distances
 from neurobench_grasp.bodies.recorded import (
@@ -12,7 +13,6 @@ from neurobench_grasp.bodies.recorded import (
     muscle_kinematics,
     quadratic_kinematics,
 )
-from neurobench_grasp.bodies.simulator import pulling_directions
 from neurobench_grasp.bodies.spec import View
 
 __all__ = [

@@ -8,6 +8,7 @@ limits: Nocedal and Wright (2006), Numerical Optimization, chapters 10 and 16.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -73,6 +74,30 @@ def endpoint_of(body: Body | BodyModel, keypoints: Floats) -> Floats:
     place = 3 * body.keypoints.index(body.endpoint)
     positions: Floats = keypoints[:, [place + "xyz".index(axis) for axis in body.endpoint_axes]]
     return positions
+
+
+def pulling_directions(body: Body, muscles: Sequence[Sequence[int]]) -> Floats:
+    """Return where groups of muscles pull the endpoint in the neutral posture, if all joints are as stiff.
+
+    Parameters
+    ----------
+    body : Body
+        With an endpoint.
+    muscles : sequence of sequence of int
+        Places of muscles in the body's order; those of a group are active alike.
+
+    Returns
+    -------
+    ndarray, shape (n_groups, n_axes)
+        Unit vectors.
+    """
+    (arms,), (force,) = body.muscle_capacity(body.neutral[None])
+    torque = np.stack([(arms[list(group)] * force[list(group), None]).sum(0) for group in muscles])
+    turned = 1e-4 * np.concatenate([np.eye(len(body.joints)), -np.eye(len(body.joints))])
+    ahead, behind = np.split(endpoint_of(body, body.keypoint_positions(body.neutral + turned)), 2)
+    pulls = torque @ (ahead - behind)
+    directions: Floats = pulls / np.linalg.norm(pulls, axis=1, keepdims=True)
+    return directions
 
 
 def _position(body: BodyModel, angles: Floats) -> Floats:

@@ -6,13 +6,12 @@ joints. The latter keeps the muscles' tendons, without force, so both report the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from neurobench_grasp.bodies.kinematics import endpoint_jacobian, muscle_capacity
+from neurobench_grasp.bodies.kinematics import muscle_capacity
 from neurobench_grasp.bodies.spec import BodyModel
 from neurobench_grasp.contract import Bools, Floats
 from neurobench_grasp.errors import NgbError
@@ -109,28 +108,6 @@ def muscles_in_neutral(body: BodyModel) -> tuple[Floats, Floats]:
     for array in (arms, force):
         array.setflags(write=False)
     return arms[0], force[0]
-
-
-def pulling_directions(body: BodyModel, muscles: Sequence[Sequence[int]]) -> Floats:
-    """Return where groups of muscles pull the endpoint in the neutral posture, if all joints are as stiff.
-
-    Parameters
-    ----------
-    body : BodyModel
-        With an endpoint.
-    muscles : sequence of sequence of int
-        Places of muscles in the body's order; those of a group are active alike.
-
-    Returns
-    -------
-    ndarray, shape (n_groups, n_axes)
-        Unit vectors.
-    """
-    arms, force = muscles_in_neutral(body)
-    torque = np.stack([(arms[list(group)] * force[list(group), None]).sum(0) for group in muscles])
-    pulls = torque @ endpoint_jacobian(body, body.neutral[None])[1][0].T
-    directions: Floats = pulls / np.linalg.norm(pulls, axis=1, keepdims=True)
-    return directions
 
 
 def to_control(body: BodyModel, action: str, values: Floats) -> Floats:

@@ -16,6 +16,7 @@ from neurobench_grasp.contract.card import ModelCard
 from neurobench_grasp.contract.data import (
     DEFAULT_BODY,
     LOOK_AHEAD_S,
+    MUSCLE_LAYER,
     TARGET_ROLES,
     Activations,
     Bools,
@@ -49,6 +50,7 @@ from neurobench_grasp.contract.specs import DatasetSpec, DecoderSpec, ModelSpec,
 __all__ = [
     "DEFAULT_BODY",
     "LOOK_AHEAD_S",
+    "MUSCLE_LAYER",
     "TARGET_ROLES",
     "Activations",
     "Body",

@@ -26,7 +26,7 @@ DEFAULT_BODY = "myohand"
 TARGET_ROLES = ("emg",)
 """Roles of signals that models are to explain, and therefore never receive."""
 MUSCLE_LAYER = "muscle_activation"
-"""Layer in which a model that moves no body has the activation, 0 … 1, of the body's muscles, in their order."""
+"""Layer in which a model that moves no body has the activation, 0 … 1, of the body's muscles, in order."""
 LOOK_AHEAD_S = 0.2
 """Seconds of later behaviour that activations at a step may depend on: a controller receives its goal."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurobench_grasp.alignment.muscles import LEAST_RELIABILITY
 from neurobench_grasp.alignment.rates import SMOOTHING_BINS
 from neurobench_grasp.alignment.settings import ALIGNMENT, SPIKE_HISTORY, AlignmentSettings
 from neurobench_grasp.contract import Floats
@@ -195,3 +196,28 @@ class TrackingSettings:
 
 
 TRACKING = TrackingSettings()
+
+
+@dataclass(frozen=True)
+class EmgSettings(PartitionSettings, EncodingSettings):
+    """Constants of the comparison with recorded EMG, beside those of maps to units and of banded ridge.
+
+    Parameters
+    ----------
+    shift_s : float
+        Seconds by which EMG is moved in time, for a null: longer than any trial.
+    n_permutations : int
+        Permutations of the body's moment arms.
+    min_halves : int
+        Trials that a condition needs for an average, and to be split into halves.
+    least_reliability : float
+        Reliability of the tuning of a channel in train, below which it counts as without signal.
+    """
+
+    shift_s: float = 60.0
+    n_permutations: int = 5
+    min_halves: int = 2
+    least_reliability: float = LEAST_RELIABILITY
+
+
+EMG = EmgSettings()

@@ -28,6 +28,10 @@ METRICS: Mapping[str, Metric] = {
     "gain_over_untrained": Metric("gain over untrained"),
     "gain_over_phase_mean": Metric("gain over phase mean"),
     "unique_ev": Metric("unique EV"),
+    "added_ev": Metric("EV beyond quadratic kinematics"),
+    "emg_correlation": Metric("correlation with EMG"),
+    "muscle_rsa": Metric("muscle RSA"),
+    "n_channels_silent": Metric("EMG channels without signal"),
     "gain_over_average_trajectory": Metric("gain over average trajectory", "mm"),
     "gain_over_average_posture": Metric("gain over average posture", "mm"),
     "gain_over_shifted_spikes": Metric("gain over shifted spikes", "mm"),
@@ -84,6 +88,9 @@ REFERENCES: Mapping[str, str] = {
     "intact": "intact goal",
     "decoded_posture": "decoded posture, no controller",
     "shifted_spikes": "shifted spikes (null)",
+    "static_optimisation": "static optimisation",
+    "permuted_muscles": "static optimisation, permuted muscles (null)",
+    "shifted_emg": "shifted EMG (null)",
 }
 GROUPS: Mapping[str, str] = {
     "muscles": "muscle lengths and velocities",
@@ -91,8 +98,13 @@ GROUPS: Mapping[str, str] = {
     "goal": "the next 100 ms of the movement",
     "emg": "recorded EMG",
     "layers": "the network’s best layer",
+    "quadratic": "quadratic kinematics",
+    "activation": "the model’s muscle activation",
+    "static_optimisation": "static optimisation",
+    "permuted_muscles": "static optimisation, permuted muscles (null)",
+    "shifted_emg": "shifted EMG (null)",
 }
-"""Groups of features whose unique contributions are measured."""
+"""Groups of features whose contributions are measured."""
 DECODED: Mapping[str, str] = {"embedding": "embedding", "joint_angles": "joint angles"}
 """Decoded signals that a body is driven with."""
 

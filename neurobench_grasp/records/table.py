@@ -26,6 +26,7 @@ from neurobench_grasp.scoring.sums import JOINED
 
 HELD_OUT = ("test", "ood")
 """Splits that a model has not seen."""
+CORRELATION, RSA = "emg_correlation", "muscle_rsa"
 EXPLAINED_VARIANCE = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
 ERRORS = (
     "tracking_error",
@@ -39,8 +40,11 @@ DRIVEN = {"brain_control_error": "embedding", "brain_control_error_joint_angles"
 GAIN = "gain_over_"
 UNIQUE = "unique_ev"
 """Score of a model with all groups of features, minus that of one fitted without a group."""
-ONLY, WITHOUT = "only ", "without "
-"""Before the name of a group: labels of the unit scores of models with this group alone, or without it."""
+ADDED = "added_ev"
+"""Score of a model with quadratic kinematics and a group of features, minus that with the former alone."""
+ONLY, WITHOUT, WITH = "only ", "without ", "quadratic and "
+"""Before the name of a group: labels of the unit scores of models with this group alone, without it, or with
+it and quadratic kinematics."""
 SHARE = "share_of_ceiling"
 NO_INTERVAL = "no interval"
 ONE_NETWORK = f"{NO_INTERVAL}: networks differ, and this is one; score at least {MIN_NETWORKS} (--seeds)"
@@ -88,7 +92,7 @@ class RowKey(NamedTuple):
     @property
     def is_difference(self) -> bool:
         """Whether the row is a difference of two scores, which networks of a model enter."""
-        return self.metric.startswith(GAIN) or self.metric == UNIQUE
+        return self.metric.startswith(GAIN) or self.metric in (UNIQUE, ADDED)
 
     @property
     def needs_units(self) -> bool:
@@ -101,7 +105,8 @@ class RowKey(NamedTuple):
             return False
         if self.reference:
             return self.metric in EXPLAINED_VARIANCE and self.split == "ood"
-        return (self.of if self._follows else self.metric) in EXPLAINED_VARIANCE or self.metric in ERRORS
+        metric = self.of if self._follows else self.metric
+        return metric in (*EXPLAINED_VARIANCE, CORRELATION, RSA) or metric in ERRORS
 
     @property
     def _follows(self) -> bool:
@@ -118,13 +123,16 @@ class RowKey(NamedTuple):
         if (
             not self._bare.is_main
             or (self.of and not self._follows)
-            or (self.group and self._follows and self.metric != UNIQUE)
+            or (self.group and self._follows and self.metric not in (UNIQUE, ADDED))
             or self.decoded != DRIVEN.get(self.metric, "")
         ):
             return None
         if self.metric == UNIQUE:
             mine = Labels(self.area, self.split, self.of, "")
             found = _minus(units, mine, mine._replace(reference=f"{WITHOUT}{self.group}"))
+        elif self.metric == ADDED:
+            mine = Labels(self.area, self.split, self.of, f"{WITH}{self.group}")
+            found = _minus(units, mine, mine._replace(reference=f"{ONLY}quadratic"))
         elif self.metric.startswith(GAIN):
             mine = Labels(self.area, self.split, self.of, "")
             found = _minus(units, mine, mine._replace(reference=self.metric.removeprefix(GAIN)))

@@ -3,8 +3,8 @@
 Definitions are those of mm-evalkit 0.1.0 (Li et al. 2026, arXiv:2603.25544): Pearson's correlation of
 averages over repeats, muscle by muscle; Spearman's of the off-diagonal entries of the two matrices of
 correlations of muscles; as ceilings the same between averages of odd and even repeats, the former with the
-Spearman–Brown correction. There, the average is of one movement; here, averages of all conditions are laid end
-to end.
+Spearman–Brown correction. There, the average is of one movement; here, averages of all conditions are laid
+end to end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def correlations(a: Floats, b: Floats) -> Floats:
     """
     a, b = a - a.mean(0), b - b.mean(0)
     size = np.sqrt((a**2).sum(0) * (b**2).sum(0))
-    return np.divide((a * b).sum(0), size, out=np.full(a.shape[1], np.nan), where=size > 0)
+    found: Floats = np.divide((a * b).sum(0), size, out=np.full(a.shape[1], np.nan), where=size > 0)
+    return found
 
 
 def spearman_brown(halves: Floats) -> Floats:
@@ -110,4 +111,5 @@ def muscle_rsa(a: Floats, b: Floats) -> float:
     if a.shape[1] < 3 or not (np.ptp(a, axis=0) > 0).all() or not (np.ptp(b, axis=0) > 0).all():
         return float("nan")
     below = np.tril_indices(a.shape[1], -1)
-    return float(spearmanr(np.corrcoef(a.T)[below], np.corrcoef(b.T)[below]).statistic)
+    one, other = (np.atleast_2d(np.corrcoef(values.T))[below] for values in (a, b))
+    return float(spearmanr(one, other).statistic)

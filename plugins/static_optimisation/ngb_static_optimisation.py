@@ -5,7 +5,7 @@ Nothing is trained, and any body with muscles will do: :mod:`neurobench_grasp.bo
 
 import numpy as np
 
-from neurobench_grasp import Activations, ModelCard, ModelSpec, Ragged, Trials, hookimpl
+from neurobench_grasp import MUSCLE_LAYER, Activations, ModelCard, ModelSpec, Ragged, Trials, hookimpl
 
 
 class StaticOptimisation:
@@ -15,17 +15,13 @@ class StaticOptimisation:
         """Do nothing: there are no parameters."""
 
     def activations(self, trials: Trials) -> Activations:
-        """Return the activations of the muscles as one layer."""
-        return Activations({"activation": self.muscle_activation(trials)})
-
-    def muscle_activation(self, trials: Trials) -> Ragged:
-        """Return (trial, step, n_muscles), 0 … 1, in the order of the body's muscles."""
+        """Return the activations of the muscles as one layer, in the order of the body's muscles."""
         from neurobench_grasp.bodies import body_of  # MuJoCo; listing models must stay fast
         from neurobench_grasp.bodies.static_optimisation import static_optimisation
 
         body, angles = body_of(trials), trials.joint_angles
         found = static_optimisation(body, angles.values, trials.dt, angles.offsets)
-        return Ragged(found, angles.offsets)
+        return Activations({MUSCLE_LAYER: Ragged(found, angles.offsets)})
 
     def state(self) -> dict[str, np.ndarray]:
         """Return no arrays: there are no parameters."""
@@ -43,6 +39,7 @@ def ngb_models():
         build=lambda seed: StaticOptimisation(),
         summary="least muscle activations that produce the joint moments of the movement; no network",
         seeded=False,
+        step_s=0.02,
         card=ModelCard(
             licence="Apache-2.0",
             authors=("The neurobench_grasp developers",),

@@ -208,12 +208,12 @@ class EncodingTable:
         labels = {"metric": f"gain_over_{reference}", "of": metric, "split": self.split, "area": self.area}
         return labels | self.difference(metric, reference)
 
-    def difference(self, metric: str, reference: str) -> ScoreRow:
+    def difference(self, metric: str, reference: str, of: str = "") -> ScoreRow:
         """Score minus that of a reference, paired unit by unit, or the reason why there is none."""
-        if why := self._absent(reference):
+        if why := self._absent(reference) or self._absent(of):
             return {"value": None, "reason": why}
         scores = [
-            self._unit_scores(s, t, metric).minus(self._unit_scores(s, t, metric, reference))
+            self._unit_scores(s, t, metric, of).minus(self._unit_scores(s, t, metric, reference))
             for s, t in self.parts
         ]
         return one_network(self._row(summarise(scores), metric), seeded=self._one_of_many)

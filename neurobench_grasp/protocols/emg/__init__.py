@@ -1,0 +1,1 @@
+"""Recorded EMG against simulated muscle activation, and what both explain of neurons."""
