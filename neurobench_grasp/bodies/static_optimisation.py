@@ -15,16 +15,16 @@ import numpy as np
 from neurobench_grasp.contract import Body, Floats, Ints
 from neurobench_grasp.errors import NgbError, UnsupportedError
 
-PENALTY = 1e6
+PENALTY = 1e8
 """Cost of a missing moment as large as a joint's capacity, where full activation of a muscle costs 1.
 
-In reaches of ``planar_arm`` and moments of ``isometric_wrist``, at most 3e-6 of the capacity is then missing.
-A higher one gains nothing, and rounding errors grow with it.
+Of moments in reach, less than 1e-4 is then missing, even where one weak muscle alone pulls that way (3e-3
+with a hundredth of this cost). Rounding errors grow with it: the gradient at the optimum is 0 within 1e-3.
 """
 _NONE = 1e-12
 """Capacity, N·m, of a joint without muscles."""
-_TOLERANCE = 1e-9
-"""Of the bounds, in daqp; its default of 1e-6 is as much as the activations of a body almost at rest."""
+_TOLERANCE = 1e-11
+"""Of the bounds, in daqp; its default, 1e-6, is as much as the activations of a body almost at rest."""
 _OPTIMAL = 1
 """Exit flag of daqp."""
 

@@ -97,6 +97,12 @@ def test_antagonists_and_synergists_share_as_calculated():
         np.testing.assert_allclose(found, [expected], atol=1e-5)
 
 
+def test_a_weak_muscle_that_alone_pulls_a_way_is_used_fully():
+    capacity, force = np.array([10.0, 8.0, -0.05]), np.full((1, 3), -100.0)
+    found = least_activation((capacity / force).reshape(1, 3, 1), force, np.array([[-0.04]]))
+    np.testing.assert_allclose(found @ capacity, [-0.04], rtol=1e-3)
+
+
 def test_a_moment_out_of_reach_saturates_the_muscles_that_pull_there():
     arms, force = WRIST.muscle_capacity(WRIST.neutral[None])
     pulls = (arms * force[:, :, None])[0, :, 0]
