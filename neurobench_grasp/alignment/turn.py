@@ -62,7 +62,7 @@ def aligned_by_muscles(session: AlignedSession, train: Sequence[str], tendons: s
     return replace(
         session,
         trials=replace(trials, joint_angles=angles, body=recorded.body, inferred_from=source),
-        notes=(*session.notes, note, *posture.notes),
+        notes=(note, *session.notes, *posture.notes),
         recording=replace(session.recording, session=turned),
         turn=turn,
     )

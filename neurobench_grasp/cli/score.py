@@ -42,20 +42,24 @@ from neurobench_grasp.cli.terminal import (
 from neurobench_grasp.contract import ScoreRecord, StoredRow
 from neurobench_grasp.records.names import DECODED, lower_is_better, short_name
 from neurobench_grasp.records.table import (
+    ADDED,
+    CORRELATION,
     ERRORS,
     GAIN,
     HELD_OUT,
+    RSA,
     UNIQUE,
     RowKey,
     ScoreTable,
     open_folds,
     tables_of,
 )
+from neurobench_grasp.records.units import CEILING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-HEADLINES = ("single_trial_ev", "tracking_error", "brain_control_error")
+HEADLINES = ("single_trial_ev", "tracking_error", "brain_control_error", CORRELATION, RSA)
 BOOKKEEPING = (
     "n_units_below_minus_1",
     "n_units_unreliable",
@@ -64,6 +68,7 @@ BOOKKEEPING = (
 )  # shown only where they are not zero
 CEILINGS = ("ceiling", "share_of_ceiling")
 OTHER_CEILINGS = ("repeats_ceiling", "poisson_ceiling")  # in the record only
+CONTRIBUTIONS = {UNIQUE: "unique", ADDED: "beyond quadratic"}
 MAX_NOTES = 3
 
 
@@ -169,6 +174,7 @@ def _view(networks: ScoreTable) -> Iterator[RenderableType]:
         yield _table(area, [row for row in shown if row.get("area", "") == area])
     yield from _layer_tables(rows)
     yield from _curve_tables(rows)
+    yield from _channel_table(rows)
     of_groups = [row for row in rows if "group" in row]
     yield from _group_tables(of_groups)
     yield ""
@@ -200,14 +206,26 @@ def _group_tables(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
     for area in dict.fromkeys(row["area"] for row in rows):
         mine = {(r["group"], r["metric"], r["split"]): r for r in rows if r["area"] == area}
         columns = list(dict.fromkeys((metric, split) for _, metric, split in mine))
-        heads = [f"{'unique' if metric == UNIQUE else 'alone'}, {split}" for metric, split in columns]
+        heads = [f"{CONTRIBUTIONS.get(metric, 'alone')}, {split}" for metric, split in columns]
+        found = [key[0] for key, row in mine.items() if row["value"] is not None]
         cells = [
-            (group, *(with_interval(mine[group, *column]) for column in columns))
-            for group in dict.fromkeys(group for group, _, _ in mine)
-            if any(mine[group, *column]["value"] is not None for column in columns)
+            (group, *(with_interval(mine[key]) if (key := (group, *c)) in mine else "" for c in columns))
+            for group in dict.fromkeys(found)
         ]
         yield ""
         yield table(f"{area}, features", *heads, rows=cells)
+
+
+def _channel_table(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
+    """Correlation of each channel of the EMG, beside its ceiling."""
+    rows = [row for row in rows if CORRELATION in (row["metric"], row.get("of")) and "dimension" in row]
+    mine = {(r["dimension"], r["metric"], r["split"]): with_interval(r) for r in rows}
+    columns = [(metric, split) for split in HELD_OUT for metric in (CORRELATION, CEILING)]
+    if mine:
+        heads = ["ceiling" if metric == CEILING else f"correlation, {split}" for metric, split in columns]
+        cells = [(c, *(mine[c, *column] for column in columns)) for c in dict.fromkeys(c for c, _, _ in mine)]
+        yield ""
+        yield table("EMG channel", *heads, rows=cells)
 
 
 def _curve_tables(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
@@ -250,16 +268,22 @@ def _shown(row: StoredRow) -> bool:
 
 def _table(area: str, rows: Sequence[StoredRow]) -> RenderableType:
     """Scores of one area: the model, then its references, then its gains over them."""
-    headline = next((name for name in HEADLINES if any(r["metric"] == name for r in rows)), HEADLINES[0])
+    headlines = [name for name in HEADLINES if any(r["metric"] == name for r in rows)]
     columns = [split for split in (*HELD_OUT, "") if any(row.get("split", "") == split for row in rows)]
     applies = {_label(r) for r in rows if r["value"] is not None}
     rows = [r for r in rows if not _of_reference(r) or _label(r) in applies]  # the footnotes say why
     sections = {
         "": [r for r in rows if "reference" not in r and "of" not in r],
-        f"{short_name(headline)} of": [r for r in rows if "reference" in r],
-        f"{short_name(headline)} {'below' if lower_is_better(headline) else 'above'}": [
-            r for r in rows if r["metric"].startswith(GAIN)
-        ],
+        **{
+            f"{short_name(name)} of": [r for r in rows if "reference" in r and r["metric"] == name]
+            for name in headlines
+        },
+        **{
+            f"{short_name(name)} {'below' if lower_is_better(name) else 'above'}": [
+                r for r in rows if r["metric"].startswith(GAIN) and r.get("of", name) == name
+            ]
+            for name in headlines
+        },
         **{f"{short_name(name)} of": [r for r in rows if r["metric"] == name] for name in CEILINGS},
     }
     cells: list[list[str]] = []

@@ -120,8 +120,9 @@ class RowKey(NamedTuple):
 
     def unit_scores(self, units: UnitTable) -> Sequence[UnitScores] | None:
         """Return the unit scores that the row is a summary of; ``None`` if they are not kept."""
+        channel = self.dimension if CORRELATION in (self.metric, self.of) else ""
         if (
-            not self._bare.is_main
+            not self._replace(dimension="" if channel else self.dimension)._bare.is_main
             or (self.of and not self._follows)
             or (self.group and self._follows and self.metric not in (UNIQUE, ADDED))
             or self.decoded != DRIVEN.get(self.metric, "")
@@ -141,6 +142,8 @@ class RowKey(NamedTuple):
         else:
             other = f"{ONLY}{self.group}" if self.group else self.reference
             found = units.scores.get(Labels(self.area, self.split, self.metric, other))
+        if channel and found is not None:
+            found = [p.of([channel], [*p.left_out]) for p in found if channel in p.units] or None
         if found is None or not (self.session or self.subject):
             return found
         return [
@@ -410,7 +413,7 @@ def tables_of(records: Sequence[ScoreRecord], folder: Path) -> list[ScoreTable]:
     """Group records of a folder whose networks were scored alike, in the order of their first."""
     groups: dict[str, list[ScoreRecord]] = defaultdict(list)
     for record in records:
-        own = ("splits", "fold", "held_out_conditions")  # of its network
+        own = ("splits", "fold", "held_out_conditions", "turns")  # of its network
         data = {k: v for k, v in record.dataset.items() if k not in own}
         groups[json.dumps([record.model, data, record.protocol], sort_keys=True)].append(record)
     return [ScoreTable(tuple(_with_units(group, folder))) for group in groups.values()]

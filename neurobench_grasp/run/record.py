@@ -78,6 +78,7 @@ def described(protocol: ProtocolSpec, task: Task) -> dict[str, Any]:
 
 
 def _describe(data: Dataset) -> dict[str, Any]:
+    turns = {s.id: s.turn for s in data.sessions if s.turn is not None}
     trained_on = {"trained_on": data.trained_on, "trained_on_sha256": data.trained_on_sha256}
     return {
         **(trained_on if data.trained_on else {}),
@@ -91,11 +92,8 @@ def _describe(data: Dataset) -> dict[str, Any]:
         "synthetic": data.synthetic,
         "licence": data.licence,
         "held_out_conditions": list(data.splits.held_out),
-        "sessions": [
-            {"id": s.id, "subject": s.subject, "sha256": s.sha256}
-            | ({} if s.turn is None else {"turn": s.turn})
-            for s in data.sessions
-        ],
+        "sessions": [{"id": s.id, "subject": s.subject, "sha256": s.sha256} for s in data.sessions],
+        **({"turns": turns} if turns else {}),
     }
 
 
