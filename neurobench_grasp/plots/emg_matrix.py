@@ -69,7 +69,7 @@ def emg_matrix(networks: ScoreTable, muscles: Muscles, test: Sequence[int]) -> D
 
 
 def _scored(networks: ScoreTable, session: str, reference: str) -> float:
-    """Return a session's muscle RSA, or its ceiling, beside the first network's record; NaN if there is none."""
+    """Return a session's muscle RSA, or its ceiling, beside the first network's record; NaN if absent."""
     parts = networks.first.units.scores.get(Labels("", SPLIT, RSA, reference), ())
     return next((float(part.values[0]) for part in parts if part.session == session), NAN)
 
@@ -119,7 +119,7 @@ def _panel(axes: Axes, part: pd.DataFrame) -> Any:
     for (i, j), value in np.ndenumerate(matrix):
         digits = f"{value + 0.0:.1f}".replace("-0.0", "0.0").replace("-", "−")
         text = digits if len(channels) <= _NUMBERED else "−" * bool(value < 0)
-        colour = "white" if abs(value) > 0.6 else BLACK
+        colour = "white" if abs(value) > 0.65 else BLACK
         axes.text(j, i, text, ha="center", va="center", fontsize=SMALL, color=colour)
     axes.set_xticks(range(len(channels)), channels, rotation=90)
     axes.set_yticks(range(len(channels)), channels)
@@ -131,7 +131,7 @@ def _panel(axes: Axes, part: pd.DataFrame) -> Any:
 def _note(table: pd.DataFrame) -> str:
     first: Any = table.iloc[0]
     return (
-        f"{first.session}: correlations over {PHASE_POINTS} phases of the averages of {first.n_conditions} conditions, "
-        f"{first.n_trials} trials of the split {SPLIT} ({split_name(SPLIT)}). Muscle RSA: how alike the ranks of "
-        "the entries below both diagonals are; ceiling: that of odd and even trials."
+        f"{first.session}: correlations over {PHASE_POINTS} phases of the averages of {first.n_conditions} "
+        f"conditions, {first.n_trials} trials of the split {SPLIT} ({split_name(SPLIT)}). Muscle RSA: how alike "
+        "the ranks of the entries below both diagonals are; ceiling: that of odd and even trials."
     )

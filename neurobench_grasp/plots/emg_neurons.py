@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
 NOTE = (
-    "EV of a map from quadratic kinematics and a group of features, minus that of one from quadratic kinematics "
-    "alone, paired unit by unit; lines: 95 % intervals. White: nulls."
+    "EV of a map from quadratic kinematics and a group of features, minus that of one from quadratic "
+    "kinematics alone, paired unit by unit; lines: 95 % intervals. White: nulls."
 )
 _ROW, _NAME = 0.27, 28  # inches per group, characters of a line
 

@@ -1,8 +1,8 @@
-"""Tuning of muscles: recorded EMG and simulated activation by direction of the endpoint, channel by channel."""
+"""Tuning of muscles: recorded EMG and simulated activation by direction of movement, channel by channel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,17 @@ from neurobench_grasp.records.table import ScoreTable
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.projections.polar import PolarAxes
     from matplotlib.figure import SubFigure
+    from matplotlib.projections.polar import PolarAxes
 
 RECORDED = "recorded EMG"
 MOST = 12
 """Panels; the first channels in the order of the recording."""
+STYLES: tuple[Mapping[str, Any], ...] = (
+    {"color": BLACK, "marker": "o", "linestyle": "-"},
+    {"color": VERMILION, "marker": "s", "markerfacecolor": "white", "linestyle": "--"},
+)
+"""Recorded and simulated."""
 _COLUMNS, _ROW = 5, 1.55  # panels in a line, inches
 _TURN = 1e-4  # rad
 _ALONG = 0.999  # cosine
@@ -155,20 +160,15 @@ def _draw(table: pd.DataFrame, title: str, note: str) -> bytes:
 
 
 def _panel(axes: PolarAxes, part: pd.DataFrame) -> None:
-    lines = (
-        {"color": BLACK, "marker": "o", "linestyle": "-"},
-        {"color": VERMILION, "marker": "s", "markerfacecolor": "white", "linestyle": "--"},
-    )
-    for (name, tuning), style in zip(part.groupby("source", sort=False), lines, strict=True):
+    for (name, tuning), style in zip(part.groupby("source", sort=False), STYLES, strict=True):
         closed = [*range(len(tuning)), 0]
         angle, radius = np.radians(tuning.direction_deg.to_numpy()), tuning.relative_activity.to_numpy()
         axes.plot(angle[closed], radius[closed], markersize=3, label=str(name), **style)
     pull = float(np.radians(part.pull_deg.iloc[0]))
-    axes.plot([pull, pull], [0, 1.2], ":", color=BLUE, linewidth=0.9, zorder=1)
-    head = (3, 0, np.degrees(pull) - 90)
-    axes.plot([pull], [1.2], linestyle="none", marker=head, color=BLUE, markersize=5, clip_on=False)
-    axes.plot([], [], ":", marker="^", color=BLUE, markersize=4, label="direction of pull")
-    axes.set_title(part.channel.iloc[0], pad=10)
+    arrow = {"arrowstyle": "-|>", "color": BLUE, "linestyle": ":", "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (pull, 1.3), (pull, 0), arrowprops=arrow, annotation_clip=False)
+    axes.plot([], [], ":", marker=">", color=BLUE, markersize=4, label="direction of pull")
+    axes.set_title(part.channel.iloc[0], loc="center", pad=4)
     axes.set_ylim(0, 1.2)
     axes.set_yticks([0.5, 1.0], [])
     axes.set_xticks(np.radians([0, 90, 180, 270]), ["x", "y", "−x", "−y"])
@@ -178,11 +178,12 @@ def _panel(axes: PolarAxes, part: pd.DataFrame) -> None:
 
 
 def _note(m: Muscles, body: Body) -> str:
+    n_conditions = len(set(m.session.trials.condition))
     lines = [
         f"{m.session.id}: mean activity in the window, over all trials of a condition, relative to the "
-        f"largest of the {len(set(m.session.trials.condition))} conditions: circles at 0.5 and 1. Direction: "
-        f"mean displacement of {body.name}’s {body.endpoint} from where windows start; "
-        f"{' and '.join(_axis_names(body))}. Pull: where the channel’s muscles move it in the neutral posture.",
+        f"largest of the {n_conditions} conditions: circles at 0.5 and 1. Direction: mean displacement of "
+        f"{body.name}’s {body.endpoint} from where windows start; {' and '.join(_axis_names(body))}. Pull: where "
+        "the channel’s muscles move it in the neutral posture.",
         *replaced(m),
     ]
     if m.recorded.channels[MOST:]:

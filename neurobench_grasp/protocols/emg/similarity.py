@@ -114,11 +114,11 @@ class Similarity:
         found = {}
         for reference in (CANDIDATE, *REFERENCES, CEILING):
             if self._absent(reference) is None:
-                compared = [list(compared(m, trials, reference)) for m, trials in self.parts]
+                pairs = [list(compared(m, trials, reference)) for m, trials in self.parts]
                 for metric, score in ((CORRELATION, _correlation), (RSA, _rsa)):
                     found[metric, reference] = [
                         UnitScores.mean_of([score(m, trials, pair, reference) for pair in draws])
-                        for (m, trials), draws in zip(self.parts, compared, strict=True)
+                        for (m, trials), draws in zip(self.parts, pairs, strict=True)
                     ]
         if self.split not in JOINED:
             found = {key: [replace(part, terms=()) for part in parts] for key, parts in found.items()}
