@@ -31,7 +31,7 @@ TOLERANCE = 1e-4
 """Largest difference from the score beside the record, which is kept in single precision."""
 _NUMBERED = 12
 """Most channels whose correlations fit as numbers; of more, the sign is written."""
-_HEIGHT = 3.5  # inches
+_HEIGHT, _CHARACTER = 3.2, 0.065  # inches, without names of channels; of a character of them
 
 
 def emg_matrix(networks: ScoreTable, muscles: Muscles, test: Sequence[int]) -> Drawing:
@@ -109,7 +109,7 @@ def _draw(table: pd.DataFrame, title: str, note: str) -> bytes:
             axes.set_title(f"{name}\n{line}")
         figure.colorbar(image, ax=grid, label="correlation", ticks=[-1, 0, 1], shrink=0.8)
 
-    return draw(_HEIGHT, title, paint, note)
+    return draw(_HEIGHT + _CHARACTER * max(map(len, table.channel)), title, paint, note)
 
 
 def _panel(axes: Axes, part: pd.DataFrame) -> Any:
@@ -132,6 +132,6 @@ def _note(table: pd.DataFrame) -> str:
     first: Any = table.iloc[0]
     return (
         f"{first.session}: correlations over {PHASE_POINTS} phases of the averages of {first.n_conditions} "
-        f"conditions, {first.n_trials} trials of the split {SPLIT} ({split_name(SPLIT)}). Muscle RSA: how alike "
-        "the ranks of the entries below both diagonals are; ceiling: that of odd and even trials."
+        f"conditions, {first.n_trials} trials of the split {SPLIT} ({split_name(SPLIT)}). Muscle RSA: how "
+        "alike the ranks of the entries below both diagonals are; ceiling: that of odd and even trials."
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOTE = (
     "EV of a map from quadratic kinematics and a group of features, minus that of one from quadratic "
-    "kinematics alone, paired unit by unit; lines: 95 % intervals. White: nulls."
+    "kinematics alone, paired unit by unit. White: nulls."
 )
 _ROW, _NAME = 0.27, 28  # inches per group, characters of a line
 
@@ -77,4 +77,5 @@ def _panel(axes: Axes, part: pd.DataFrame) -> None:
         null = "white" if "null" in row.name else LIGHT
         face = VERMILION if row.group == SIMULATED else null
         axes.barh(at, row.added_ev, height=0.5, facecolor=face, edgecolor=BLACK, linewidth=0.6)
-        axes.plot([row.added_ev_ci_low, row.added_ev_ci_high], [at, at], color=BLACK, linewidth=1.4)
+        interval = [row.added_ev_ci_low, row.added_ev_ci_high]
+        axes.plot(interval, [at, at], color=BLACK, linewidth=1.4, label="95 % interval")

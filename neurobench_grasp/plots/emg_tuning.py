@@ -65,8 +65,9 @@ def planar_body(muscles: Muscles) -> Body:
     assert muscles.session.recording is not None
     body = find_body(muscles.session.recording.session.body)
     if (n := len(body.endpoint_axes)) != 2:
-        has = f"an endpoint with {n} coordinates" if n else "no endpoint"
-        raise UnsupportedError(f"tuning is drawn by direction in a plane, and the body {body.name} has {has}")
+        raise UnsupportedError(
+            f"tuning is drawn by direction in a plane, and the endpoint of {body.name} has {n} coordinates"
+        )
     return body
 
 
@@ -165,9 +166,9 @@ def _panel(axes: PolarAxes, part: pd.DataFrame) -> None:
         angle, radius = np.radians(tuning.direction_deg.to_numpy()), tuning.relative_activity.to_numpy()
         axes.plot(angle[closed], radius[closed], markersize=3, label=str(name), **style)
     pull = float(np.radians(part.pull_deg.iloc[0]))
-    arrow = {"arrowstyle": "-|>", "color": BLUE, "linestyle": ":", "shrinkA": 0, "shrinkB": 0}
+    arrow = {"arrowstyle": "-|>,head_width=0.2", "color": BLUE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", (pull, 1.3), (pull, 0), arrowprops=arrow, annotation_clip=False)
-    axes.plot([], [], ":", marker=">", color=BLUE, markersize=4, label="direction of pull")
+    axes.plot([], [], marker=">", color=BLUE, linewidth=0.8, markersize=4, label="direction of pull")
     axes.set_title(part.channel.iloc[0], loc="center", pad=4)
     axes.set_ylim(0, 1.2)
     axes.set_yticks([0.5, 1.0], [])
@@ -182,8 +183,8 @@ def _note(m: Muscles, body: Body) -> str:
     lines = [
         f"{m.session.id}: mean activity in the window, over all trials of a condition, relative to the "
         f"largest of the {n_conditions} conditions: circles at 0.5 and 1. Direction: mean displacement of "
-        f"{body.name}’s {body.endpoint} from where windows start; {' and '.join(_axis_names(body))}. Pull: where "
-        "the channel’s muscles move it in the neutral posture.",
+        f"the {body.endpoint} from where windows start, along {' and '.join(_axes(body))} of {body.name}. "
+        "Pull: where the channel’s muscles move it in the neutral posture.",
         *replaced(m),
     ]
     if m.recorded.channels[MOST:]:
@@ -193,14 +194,12 @@ def _note(m: Muscles, body: Body) -> str:
     return "\n".join(lines)
 
 
-def _axis_names(body: Body) -> Iterator[str]:
-    """Yield the axes of the endpoint, each with the joint that alone moves it along the axis, if one does."""
-    postures = body.neutral + _TURN * np.concatenate(
-        [np.zeros((1, len(body.joints))), np.eye(len(body.joints))]
-    )
-    positions = endpoint_of(body, body.keypoint_positions(postures))
-    moved = positions[1:] - positions[0]
+def _axes(body: Body) -> Iterator[str]:
+    """Yield the axes of the endpoint, each with the joint that moves it along this one alone, if any."""
+    turned = body.neutral + _TURN * np.eye(len(body.joints))
+    ahead, neutral = (endpoint_of(body, body.keypoint_positions(q)) for q in (turned, body.neutral[None]))
+    moved = ahead - neutral
     cosine = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-300)
     for axis, along in zip(body.endpoint_axes, cosine.T, strict=True):
-        movers = [body.shown_joints.get(j, j) for j, c in zip(body.joints, along, strict=True) if c > _ALONG]
-        yield f"{axis} is {movers[0]}" if len(movers) == 1 else f"{axis} is the body’s"
+        joint = body.joints[int(along.argmax())]
+        yield f"{axis} ({body.shown_joints.get(joint, joint)})" if along.max() > _ALONG else axis
