@@ -320,7 +320,8 @@ def test_what_groups_add_is_that_of_the_record(muscles, draw, drawn_figures):
     for title, axes in panels.items():
         mine = pick(data, area=title[:2], split=title.split(":")[0][4:])
         assert [bar.get_width() for bar in axes.patches] == pytest.approx(mine.added_ev.tolist())
-        assert [" ".join(t.get_text().split()) for t in axes.get_yticklabels()] == mine.name.tolist()
+        names = [" ".join(t.get_text().split()) for t in axes.get_yticklabels()]
+        assert names == (mine.name.tolist() if "test" in title else [])  # shared by the panels of a line
     assert_legible(drawn_figures.pages)
 
 
