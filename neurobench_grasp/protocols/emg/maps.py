@@ -1,6 +1,6 @@
 """What muscle activation explains by a fitted map: of each channel of the EMG, and of neurons beyond force.
 
-Channels of the EMG take the place of units, with the map, the splits and the scores of the protocol
+Channels of the EMG are scored as units are, with the map, the splits and the scores of the protocol
 ``encoding``. Neurons are predicted by banded ridge from groups of features at all lags of the session, alone
 and together with quadratic kinematics, which for an isometric task are quadratic functions of force.
 """
@@ -33,7 +33,7 @@ from neurobench_grasp.scoring.intervals import UnitScores
 from neurobench_grasp.scoring.references import circular_shift, generator
 
 AREA = "EMG"
-"""Area of channels that take the place of units."""
+"""Area of channels that are scored as units are."""
 QUADRATIC, RECORDED, SIMULATED = "quadratic", "emg", "activation"
 GROUPS = (RECORDED, SHIFTED, SIMULATED, STATIC, PERMUTED)
 """What is added to quadratic kinematics, one at a time."""
