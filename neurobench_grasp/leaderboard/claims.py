@@ -14,55 +14,37 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scipy.stats import norm
 
-from neurobench_grasp.leaderboard.ranking import RESOLUTION, difference, gains
-from neurobench_grasp.leaderboard.standings import IDENTITY, TWIN, identity
+from neurobench_grasp.leaderboard.evidence import Evidence, MissingError, Models, evidence
+from neurobench_grasp.leaderboard.ranking import RESOLUTION, difference
+from neurobench_grasp.leaderboard.standings import METRIC, SPLIT, TWIN
 from neurobench_grasp.records.record import Scored
-from neurobench_grasp.records.table import NO_INTERVAL, ScoreTable, open_folds, with_interval
+from neurobench_grasp.records.table import NO_INTERVAL, ScoreTable, with_interval
 from neurobench_grasp.records.units import Labels
 from neurobench_grasp.scoring.intervals import MIN_NETWORKS, student_t
 from neurobench_grasp.scoring.networks import Networks
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE, MISSING = "supported", "contradicted", "inconclusive", "missing"
-EV, SPLIT = "single_trial_ev", "ood"
 TRACKING, EMBEDDED, ANGLES = "tracking_error", "brain_control_error", "brain_control_error_joint_angles"
 EFFECT = 0.01
-"""Smallest difference of explained variance of interest: units that follow muscles show 0.009 to 0.013 in model
-recovery, and half as much in the contrast of gains (docs/recovery.md)."""
+"""Smallest difference of explained variance of interest: units that follow muscles show 0.009 to 0.013 in
+model recovery, and half as much in the contrast of gains (docs/recovery.md)."""
 ALIKE = 0.1
 """Share of an error by which another may be larger and still count as good."""
 TENS = 50
 """Decoded units that count as tens."""
-NOISE = "1.0"
+NOISE = 1.0
 """Noise on the decoded signal, in its own standard deviations, at which robustness is compared."""
-INTEGRATION = "integration"
-
-
-class MissingError(Exception):
-    """Something that a claim needs is not at hand: the sentence says what, and how to make it."""
-
-
-@dataclass(frozen=True)
-class Models:
-    """Names of the models that the claims are about.
-
-    Parameters
-    ----------
-    muscle, torque, permuted : str
-    fixed : str
-        That of ``permuted`` before its muscles are permuted; where it has no records, ``muscle``.
-    """
-
-    muscle: str = "muscle_ppo"
-    torque: str = "torque_ppo"
-    permuted: str = "permuted_muscles"
-    fixed: str = "fixed_muscles"
+DECODED_EFFECT = 0.05
+"""Smallest difference of decoding EV between areas of interest."""
+ALL, INTEGRATION = "all", "integration"
+Term = tuple[float, str, Mapping[str, Any]]
+"""A weight, and the metric and labels of a row."""
 
 
 @dataclass(frozen=True)
@@ -104,89 +86,6 @@ class Measured:
         return float(norm.cdf((self.effect - (self.ci[1] - self.ci[0]) / 2) / self.se))
 
 
-# --- records --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Records on one dataset.
-
-    Parameters
-    ----------
-    dataset : mapping
-        Its labels, see :data:`neurobench_grasp.leaderboard.standings.IDENTITY`.
-    tables : mapping of (str, str) to ScoreTable
-        Model and protocol → its networks; the newest record of each seed.
-    """
-
-    dataset: Mapping[str, Any]
-    tables: Mapping[tuple[str, str], ScoreTable]
-
-    def table(self, model: str, protocol: str) -> ScoreTable:
-        """Return the networks of a model by a protocol.
-
-        Raises
-        ------
-        MissingError
-            It names the command that makes their records.
-        """
-        found = self.tables.get((model, protocol))
-        if found is None:
-            how = "--curves" if protocol == "brain-control-curves" else f"--protocol {protocol}"
-            raise MissingError(
-                f"no record of {model} by {protocol}; `ngb score --model {model} --dataset "
-                f"{self.dataset['dataset']} {how} --seeds 5` makes it"
-            )
-        return found
-
-    def networks(self, model: str, protocol: str, labels: Labels) -> tuple[Networks, str]:
-        """Return the unit scores of a model's networks, and why they have no interval.
-
-        Raises
-        ------
-        MissingError
-            If there is no record, or it has no such scores.
-        """
-        table = self.table(model, protocol)
-        found = [scored.units.scores.get(labels) for scored in table.networks]
-        parts = [part for part in found if part is not None]
-        if len(parts) < len(found):
-            raise MissingError(
-                f"records of {model} by {protocol} have no {labels.metric} of "
-                f"{labels.reference or model}{f' of {labels.area}' if labels.area else ''}"
-            )
-        return parts, open_folds([scored.record for scored in table.networks], labels.split)
-
-    @property
-    def areas(self) -> list[str]:
-        """Areas whose units some model was scored on."""
-        of_units = (table for (_, protocol), table in self.tables.items() if protocol == "encoding")
-        return sorted({area for table in of_units for area in table.values("area")})
-
-
-def evidence(scored: Iterable[Scored]) -> list[Evidence]:
-    """Group records by what was scored; of several of one model, protocol and seed the newest counts."""
-    found: dict[tuple[Any, ...], dict[tuple[str, str], dict[int, Scored]]] = defaultdict(
-        lambda: defaultdict(dict)
-    )
-    newest = sorted(
-        scored, key=lambda s: (s.record.protocol["version"], str(s.record.provenance.get("date", "")))
-    )
-    for one in newest:
-        record = one.record
-        networks = found[identity(record)][record.model, record.protocol["name"]]
-        if any(other.record.protocol != record.protocol for other in networks.values()):
-            networks.clear()  # of an older version, or with other settings
-        networks[record.seed] = one
-    return [
-        Evidence(
-            dict(zip(IDENTITY, labels, strict=True)),
-            {key: ScoreTable(tuple(nets[k] for k in sorted(nets))) for key, nets in tables.items()},
-        )
-        for labels, tables in sorted(found.items(), key=lambda item: item[0][:2])
-    ]
-
-
 # --- statistics -----------------------------------------------------------------------------------
 
 
@@ -194,8 +93,8 @@ def _over_reference(reference: str) -> Callable[[Evidence, Models, str], Measure
     """Gain of the muscle controller over a reference beside it."""
 
     def measure(at_hand: Evidence, models: Models, area: str) -> Measured:
-        own, reason = at_hand.networks(models.muscle, "encoding", Labels(area, SPLIT, EV, ""))
-        other, _ = at_hand.networks(models.muscle, "encoding", Labels(area, SPLIT, EV, reference))
+        own, reason = at_hand.scores(models.muscle, area)
+        other, _ = at_hand.scores(models.muscle, area, reference)
         return _paired(own, other, reason, EFFECT)
 
     return measure
@@ -205,25 +104,17 @@ def _over_model(role: str) -> Callable[[Evidence, Models, str], Measured]:
     """Explained variance of a muscle controller minus that of another model."""
 
     def measure(at_hand: Evidence, models: Models, area: str) -> Measured:
-        other, labels = getattr(models, role), Labels(area, SPLIT, EV, "")
-        own = models.muscle
-        if role == "permuted" and (models.fixed, "encoding") in at_hand.tables:
-            own = models.fixed
-        a, b = (at_hand.networks(model, "encoding", labels) for model in (own, other))
+        own = models.before_permuting(at_hand) if role == "permuted" else models.muscle
+        a, b = at_hand.scores(own, area), at_hand.scores(getattr(models, role), area)
         return _paired(a[0], b[0], a[1] or b[1], EFFECT)
 
     return measure
 
 
 def _contrast(at_hand: Evidence, models: Models, area: str) -> Measured:
-    """What training adds to muscles, minus what it adds to torques."""
-    gained, reasons = [], []
-    for model in (models.muscle, models.torque):
-        own, reason = at_hand.networks(model, "encoding", Labels(area, SPLIT, EV, ""))
-        twin, _ = at_hand.networks(model, "encoding", Labels(area, SPLIT, EV, TWIN))
-        gained.append(gains(own, twin))
-        reasons.append(reason)
-    return _paired(gained[0], gained[1], next(filter(None, reasons), ""), EFFECT / 2)
+    """Measure what training adds to muscles, minus what it adds to torques."""
+    a, b = (at_hand.gains(model, area) for model in (models.muscle, models.torque))
+    return _paired(a[0], b[0], a[1] or b[1], EFFECT / 2)
 
 
 def _tracks_better(at_hand: Evidence, models: Models, area: str) -> Measured:
@@ -266,56 +157,53 @@ def _areas_decode(at_hand: Evidence, models: Models, area: str) -> Measured:
     """Explained variance of the embedding decoded from M1, minus that from S1, on new trials."""
     table = at_hand.table(models.muscle, "brain-control")
     labels = {"split": "test", "decoded": "embedding"}
-    terms = [(1.0, {**labels, "area": "M1"}), (-1.0, {**labels, "area": "S1"})]
-    return _of_rows(table, "decoding_ev", terms, 5 * EFFECT)
+    terms = [(sign, "decoding_ev", {**labels, "area": area}) for sign, area in ((1.0, "M1"), (-1.0, "S1"))]
+    return _of_rows(table, terms, DECODED_EFFECT)
 
 
 def _tens_suffice(at_hand: Evidence, models: Models, area: str) -> Measured:
     """Tolerated difference minus how much larger the error by tens of units is than by all, mm."""
     table = at_hand.table(models.muscle, "brain-control-curves")
-    labels = {"split": "test", "area": area, "decoded": "embedding"}
-    numbers = table.along("n_decoded_units", EMBEDDED, **labels)
-    few = [n for n in numbers if int(n) <= TENS]
-    if len(few) == len(numbers) or not few:
-        raise MissingError(
-            f"{area} has no more than {TENS} units, or no record says with how many they decode"
-        )
-    every, tens = max(numbers, key=int), max(few, key=int)
-    terms = [(1.0 + ALIKE, {**labels, "n_decoded_units": every}), (-1.0, {**labels, "n_decoded_units": tens})]
-    return _of_rows(table, EMBEDDED, terms, ALIKE * (numbers[every].value or math.nan))
+    labels = {"split": "test", "area": area, "decoded": "embedding", "noise": 0.0}
+    numbers = [int(n) for n in table.along("n_decoded_units", EMBEDDED, **labels) if n != ALL]
+    few = [n for n in numbers if n <= TENS]
+    if not few:
+        raise MissingError(f"no record says how few units of {area} decode")
+    terms = [
+        (1 + ALIKE, EMBEDDED, {**labels, "n_decoded_units": ALL}),
+        (-1.0, EMBEDDED, {**labels, "n_decoded_units": max(few)}),
+    ]
+    return _of_rows(table, terms, ALIKE * (table.score(*terms[0][1:2], **terms[0][2]).value or math.nan))
 
 
 def _robust(at_hand: Evidence, models: Models, area: str) -> Measured:
-    """How much more noise adds to the error by joint angles than to that by the embedding, mm."""
+    """Measure how much more noise adds to the error by joint angles than to that by the embedding, mm."""
     table = at_hand.table(models.muscle, "brain-control-curves")
     terms = []
-    for sign, decoded in ((1, "joint_angles"), (-1, "embedding")):
-        labels = {"split": "test", "area": area, "decoded": decoded}
-        every = max(table.values("n_decoded_units"), key=int)
-        noisy = {**labels, "n_decoded_units": every, "noise": NOISE}
-        terms += [(sign, noisy), (-sign, {**labels, "n_decoded_units": every})]
-    return _of_rows(table, EMBEDDED, terms, ALIKE * (table.score(EMBEDDED, **terms[-1][1]).value or math.nan))
+    for sign, metric, decoded in ((1.0, ANGLES, "joint_angles"), (-1.0, EMBEDDED, "embedding")):
+        labels = {"split": "test", "area": area, "decoded": decoded, "n_decoded_units": ALL}
+        terms += [(sign, metric, {**labels, "noise": NOISE}), (-sign, metric, {**labels, "noise": 0.0})]
+    clean = table.score(terms[-1][1], **terms[-1][2]).value
+    return _of_rows(table, terms, ALIKE * (clean or math.nan))
 
 
 def _integration_peaks(at_hand: Evidence, models: Models, area: str) -> Measured:
-    """Explained variance by the actor's integration layer, minus that by the best other layer of the actor."""
+    """Explained variance by the actor's integration layer, minus that by its best other layer."""
     table = at_hand.table(models.muscle, "encoding")
     labels = {"split": SPLIT, "area": area}
-    layers = table.along("layer", EV, **labels)
+    layers = table.along("layer", METRIC, **labels)
     actor = {name: score.value for name, score in layers.items() if name.startswith("actor/")}
     peak = f"actor/{INTEGRATION}"
     others = {name: value for name, value in actor.items() if name != peak and value is not None}
     if peak not in actor or not others:
         raise MissingError(f"{models.muscle} has no layer {peak} beside others")
     best = max(others, key=lambda name: others[name])
-    terms = [(1.0, {**labels, "layer": peak}), (-1.0, {**labels, "layer": best})]
-    return _of_rows(table, EV, terms, EFFECT)
+    terms = [(1.0, METRIC, {**labels, "layer": peak}), (-1.0, METRIC, {**labels, "layer": best})]
+    return _of_rows(table, terms, EFFECT)
 
 
-def _of_rows(
-    table: ScoreTable, metric: str, terms: Sequence[tuple[float, Mapping[str, Any]]], effect: float
-) -> Measured:
-    """Weighted sum of rows, network by network: its error over networks, and that of each row's own interval.
+def _of_rows(table: ScoreTable, terms: Sequence[Term], effect: float) -> Measured:
+    """Weighted sum of rows, network by network: its error over networks, and that of each row's interval.
 
     Raises
     ------
@@ -324,22 +212,19 @@ def _of_rows(
     """
     totals, of_data = [], []
     for seed in table.seeds:
-        scores = [table.score(metric, seed, **labels) for _, labels in terms]
-        lacking = [labels for (_, labels), s in zip(terms, scores, strict=True) if s.value is None]
-        if lacking:
-            where = ", ".join(str(value) for value in lacking[0].values())
-            raise MissingError(f"records of {table.first.record.model} have no {metric} of {where}")
-        totals.append(
-            sum(w * s.value for (w, _), s in zip(terms, scores, strict=True) if s.value is not None)
-        )
-        widths = [w * (s.ci[1] - s.ci[0]) / 2 for (w, _), s in zip(terms, scores, strict=True) if s.ci]
-        of_data.append(math.hypot(*widths) if len(widths) == len(terms) else math.nan)
+        scores = [(weight, table.score(metric, seed, **labels)) for weight, metric, labels in terms]
+        for (_, score), (_, metric, labels) in zip(scores, terms, strict=True):
+            if score.value is None:
+                where = ", ".join(map(str, labels.values()))
+                raise MissingError(f"records of {table.first.record.model} have no {metric} of {where}")
+        totals.append(sum(weight * (score.value or 0.0) for weight, score in scores))
+        widths = [weight * (score.ci[1] - score.ci[0]) / 2 for weight, score in scores if score.ci]
+        of_data += [math.hypot(*widths)] if len(widths) == len(terms) else []
     value, n = statistics.fmean(totals), len(totals)
     if n < MIN_NETWORKS:
         return Measured(value, None, math.nan, effect, f"{NO_INTERVAL}: {n} of {MIN_NETWORKS} networks")
     se = statistics.stdev(totals) / math.sqrt(n)
-    known = [half for half in of_data if not math.isnan(half)]
-    data = statistics.fmean(known) if known else 0.0  # folds apart: how they differ has the conditions in it
+    data = statistics.fmean(of_data) if of_data else 0.0  # else how folds differ has the conditions in it
     half = math.hypot(student_t(n - 1) * se, data)
     return Measured(value, (value - half, value + half), math.hypot(se, data / norm.ppf(0.975)), effect)
 
@@ -455,14 +340,14 @@ CLAIMS = (
 
 
 def claims(
-    scored: Iterable[Scored], models: Models = Models(), dataset: str | None = None
+    scored: Iterable[Scored], models: Models | None = None, dataset: str | None = None
 ) -> list[dict[str, Any]]:
-    """Judge every claim on every dataset that has records.
+    """Judge every claim on every dataset that has records of these models.
 
     Parameters
     ----------
     scored : iterable of Scored
-    models : Models
+    models : Models, optional
     dataset : str, optional
         Only records on this dataset.
 
@@ -473,10 +358,12 @@ def claims(
         verdict`` and ``value, ci, effect, power, reason``; of a claim that cannot be measured, ``reason``
         says what is missing and names the command that makes it.
     """
-    at_hand = [e for e in evidence(scored) if dataset in (None, e.dataset["dataset"])]
+    models = models or Models()
     return [
         dict(one.dataset) | {"claims": [row for claim in CLAIMS for row in _judged(claim, one, models)]}
-        for one in at_hand
+        for one in evidence(scored)
+        if dataset in (None, one.dataset["dataset"])
+        and any(model in vars(models).values() for model, _ in one.tables)
     ]
 
 
