@@ -15,6 +15,8 @@ from neurobench_grasp.errors import NgbError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from neurobench_grasp.records import Scored
+
 Runs = Annotated[
     list[Path] | None,
     typer.Option(
@@ -28,8 +30,12 @@ Muscle = Annotated[str, typer.Option(metavar="MODEL", help="Controller by muscle
 Torque = Annotated[str, typer.Option(metavar="MODEL", help="Controller by joint torques.")]
 NUMBERS = ("units", "conditions", "networks")
 RULE = (
-    "supported, contradicted: the 95 % interval of the statistic lies above, below 0. Power: probability that "
-    "an effect of the size beside it would have been supported."
+    "supported, contradicted: the 95 % interval of the statistic lies above, below 0. Power: probability "
+    "that an effect of the size beside it is supported by such records."
+)
+LEGEND = (
+    "detectable: shown with a power of 0.8. Units, conditions, networks: how many of these alone show the "
+    "wanted effect with this power, in brackets how many there are; –: no number does."
 )
 
 
@@ -43,20 +49,12 @@ def claims(
     as_json: Json = False,
 ) -> Result:
     """Judge the claims of the reference study on what has been scored, and state the power."""
+    from neurobench_grasp.leaderboard import Models
     from neurobench_grasp.leaderboard import claims as judge
-    from neurobench_grasp.leaderboard.evidence import Models
-    from neurobench_grasp.records import read_scored
 
-    scored, problems = read_scored(runs or default_folders(), lambda labels: True)
-    for problem in problems:
-        note(f"left out: {problem}")
-    found = judge(scored, Models(muscle, torque), dataset)
+    found = judge(_read(runs), Models(muscle, torque), dataset)
     if not found:
-        where = f" on {dataset}" if dataset else ""
-        raise NgbError(
-            f"There is no record of {muscle} or {torque}{where}; `ngb score --model {muscle} --dataset "
-            f"{dataset or 'demo'} --seeds 5` makes some."
-        )
+        raise _none(muscle, dataset)
     return Result(found, [*(part for one in found for part in (*_claims(one), "")), RULE])
 
 
@@ -71,27 +69,42 @@ def power(
     as_json: Json = False,
 ) -> Result:
     """State which effect the design of a dataset can show, and what a wanted one needs."""
-    from neurobench_grasp.leaderboard import powers
-    from neurobench_grasp.leaderboard.evidence import Models
+    from neurobench_grasp.leaderboard import Models, powers
+
+    found = powers(_read(runs), dataset, effect, Models(muscle, torque))
+    if not found:
+        raise _none(muscle, dataset)
+    return Result(found, [*(part for one in found for part in (*_powers(one), "")), LEGEND])
+
+
+def _read(runs: list[Path] | None) -> tuple[Scored, ...]:
+    """Read the records of some folders; what is damaged is reported."""
+    from neurobench_grasp.leaderboard import of_claims
     from neurobench_grasp.records import read_scored
 
-    scored, problems = read_scored(runs or default_folders(), lambda labels: True)
+    scored, problems = read_scored(runs or default_folders(), of_claims)
     for problem in problems:
         note(f"left out: {problem}")
-    rows = powers(scored, dataset, effect, Models(muscle, torque))
-    if not rows:
-        raise NgbError(
-            f"There is no record on {dataset} that shows how precisely effects are measured; "
-            f"`ngb score --model {muscle} --dataset {dataset} --seeds 5` makes one."
-        )
-    return Result(rows, list(_powers(rows)))
+    return scored
+
+
+def _none(model: str, dataset: str | None) -> NgbError:
+    return NgbError(
+        f"There is no record of units scored by these models{f' on {dataset}' if dataset else ''}; "
+        f"`ngb score --model {model} --dataset {dataset or 'demo'} --seeds 5` makes some."
+    )
+
+
+def _title(one: Mapping[str, Any]) -> str:
+    kind = "synthetic self-test" if one["synthetic"] else "recordings"
+    frozen = f", trained on {one['trained_on']}" if one["trained_on"] else ""
+    return f"{one['dataset']} ({kind}, data {one['dataset_sha256'][:8]}){frozen}"
 
 
 def _claims(one: Mapping[str, Any]) -> Iterator[RenderableType]:
     """View of one dataset: a table of what is measured, then what is missing."""
     rows = one["claims"]
-    kind = "synthetic self-test" if one["synthetic"] else "recordings"
-    yield f"claims of the reference study on {one['dataset']} ({kind})"
+    yield f"claims of the reference study on {_title(one)}"
     cells = [
         (
             ", ".join(filter(None, (r["claim"], r["area"]))),
@@ -104,37 +117,30 @@ def _claims(one: Mapping[str, Any]) -> Iterator[RenderableType]:
     ]
     if cells:
         yield table("claim", "verdict", "statistic", "power", rows=cells)
-    for name in dict.fromkeys(r["reason"] for r in rows if r.get("reason")):
-        about = ", ".join(dict.fromkeys(r["name"] for r in rows if r.get("reason") == name))
-        yield f"{about}: {name}"
+    yield from _reasons(rows, "name")
 
 
-def _powers(rows: list[dict[str, Any]]) -> Iterator[RenderableType]:
+def _reasons(rows: list[dict[str, Any]], name: str) -> Iterator[str]:
+    """List why something is missing; each reason once."""
+    for reason in dict.fromkeys(r["reason"] for r in rows if r.get("reason")):
+        yield f"{', '.join(dict.fromkeys(r[name] for r in rows if r.get('reason') == reason))}: {reason}"
+
+
+def _powers(one: Mapping[str, Any]) -> Iterator[RenderableType]:
     """View of what can be shown: now, and with other numbers of units, conditions or networks."""
-    known = [r for r in rows if "se" in r]
+    rows = one["effects"]
+    yield f"effects of {_title(one)}"
     cells = [
         (
             f"{r['effect']}, {r['area']}",
             with_interval(r, 3),
             number(r["detectable"], 3),
             f"{number(r['power'], 2)} for {number(r['wanted'], 3)}",
-            *(
-                f"{_count(r[f'{what}_needed'])} ({r[f'n_{what}']})"
-                for what in ("units", "conditions", "networks")
-            ),
+            *(f"{number(r[f'{what}_needed'], 0)} ({r[f'n_{what}']})" for what in NUMBERS),
         )
-        for r in known
+        for r in rows
+        if "se" in r
     ]
     if cells:
-        yield table(
-            "effect", "measured", "detectable", "power", "units", "conditions", "networks", rows=cells
-        )
-        yield (
-            "detectable: shown with a power of 0.8. Units, conditions, networks: how many of these alone show the "
-            "wanted effect with this power (there are now); –: no number does."
-        )
-    yield from dict.fromkeys(f"{r['effect']}: {r['reason']}" for r in rows if "reason" in r)
-
-
-def _count(n: int | None) -> str:
-    return "–" if n is None else str(n)
+        yield table("effect", "measured", "detectable", "power", *NUMBERS, rows=cells)
+    yield from _reasons(rows, "effect")

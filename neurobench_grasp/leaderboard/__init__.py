@@ -2,7 +2,18 @@
 
 from neurobench_grasp.leaderboard.claims import claims
 from neurobench_grasp.leaderboard.compare import comparison
+from neurobench_grasp.leaderboard.evidence import Models, of_claims
 from neurobench_grasp.leaderboard.power import powers
 from neurobench_grasp.leaderboard.standings import BOARD, RANK_RULE, rank_models, unit_scores_of
 
-__all__ = ["BOARD", "RANK_RULE", "claims", "comparison", "powers", "rank_models", "unit_scores_of"]
+__all__ = [
+    "BOARD",
+    "RANK_RULE",
+    "Models",
+    "claims",
+    "comparison",
+    "of_claims",
+    "powers",
+    "rank_models",
+    "unit_scores_of",
+]

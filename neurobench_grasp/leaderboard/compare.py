@@ -87,7 +87,7 @@ def comparison(
     models = list(dict.fromkeys(models))
     if len(models) < 2:
         raise NgbError("One model alone cannot be compared; name at least two.")
-    scored = _on(list(scored), dataset)
+    scored = on_dataset(list(scored), dataset)
     for model in models:
         _check_scored(scored, model, metric, split)
     named = [
@@ -183,8 +183,14 @@ def _over_units(a: Networks, b: Networks) -> dict[str, Any] | None:
     return None if p is None else {"p": p}
 
 
-def _on(scored: list[Scored], dataset: str | None) -> list[Scored]:
-    """Keep the records on one dataset."""
+def on_dataset(scored: list[Scored], dataset: str | None) -> list[Scored]:
+    """Keep the records on one dataset.
+
+    Raises
+    ------
+    NgbError
+        If there are records, but none on it.
+    """
     here = [s for s in scored if dataset in (None, s.record.dataset["id"])]
     if scored and not here:
         known = sorted({str(s.record.dataset["id"]) for s in scored})

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from neurobench_grasp.leaderboard.ranking import gains
-from neurobench_grasp.leaderboard.standings import IDENTITY, METRIC, SPLIT, TWIN, identity
+from neurobench_grasp.leaderboard.ranking import difference, gains
+from neurobench_grasp.leaderboard.standings import IDENTITY, METRIC, SPLIT, TWIN, identity, settings_digest
 from neurobench_grasp.records.record import Scored
-from neurobench_grasp.records.table import ScoreTable, open_folds
+from neurobench_grasp.records.table import ERRORS, NO_INTERVAL, ScoreTable, open_folds
 from neurobench_grasp.records.units import Labels
-from neurobench_grasp.scoring.networks import Networks
+from neurobench_grasp.scoring.intervals import MIN_GROUPS, MIN_NETWORKS, Summary
+from neurobench_grasp.scoring.networks import Networks, average
+
+ENCODING, TRACKING = "encoding", "tracking"
+BRAIN_CONTROL, CURVES = "brain-control", "brain-control-curves"
+Found = tuple[Networks, str]
+"""Unit scores of a model's networks, and why they have no interval; empty if they have one."""
+
+
+def of_claims(labels: Labels) -> bool:
+    """Select the scores of single units that claims follow from."""
+    return labels.split == SPLIT and labels.metric in (METRIC, *ERRORS)
 
 
 class MissingError(Exception):
-    """Something that a claim needs is not at hand: the sentence says what, and how to make it."""
+    """Something that a claim needs is not at hand: the message says what and, if possible, what makes it."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Records on one dataset.
+    """Records on one dataset, of each protocol those that were scored alike.
 
     Parameters
     ----------
@@ -34,6 +45,17 @@ class Evidence:
     dataset: Mapping[str, Any]
     tables: Mapping[tuple[str, str], ScoreTable]
 
+    @property
+    def areas(self) -> list[str]:
+        """Areas whose units some model was scored on."""
+        with_areas = (ENCODING, BRAIN_CONTROL, CURVES)
+        of_units = (table for (_, protocol), table in self.tables.items() if protocol in with_areas)
+        return sorted({area for table in of_units for area in table.values("area")})
+
+    def has(self, models: Models) -> bool:
+        """Whether there is a record of one of the models."""
+        return any(model in vars(models).values() for model, _ in self.tables)
+
     def table(self, model: str, protocol: str) -> ScoreTable:
         """Return the networks of a model by a protocol.
 
@@ -42,47 +64,48 @@ class Evidence:
         MissingError
             It names the command that makes their records.
         """
-        found = self.tables.get((model, protocol))
-        if found is None:
-            how = "--curves" if protocol == "brain-control-curves" else f"--protocol {protocol}"
-            raise MissingError(
-                f"no record of {model} by {protocol}; `ngb score --model {model} --dataset "
-                f"{self.dataset['dataset']} {how} --seeds 5` makes it"
-            )
-        return found
+        if (model, protocol) not in self.tables:
+            raise MissingError(f"no record of {model} by {protocol}; {self._made_by(model, protocol)}")
+        return self.tables[model, protocol]
 
-    def networks(self, model: str, protocol: str, labels: Labels) -> tuple[Networks, str]:
-        """Return the unit scores of a model's networks, and why they have no interval.
+    def networks(self, model: str, protocol: str, labels: Labels) -> Found:
+        """Return the unit scores of a model's networks, which have an interval if there are enough.
 
         Raises
         ------
         MissingError
-            If there is no record, or it has no such scores.
+            If there is no record, or some network has no such scores.
         """
-        table = self.table(model, protocol)
-        found = [scored.units.scores.get(labels) for scored in table.networks]
-        parts = [part for part in found if part is not None]
-        if len(parts) < len(found):
+        networks = self.table(model, protocol).networks
+        found = [parts for one in networks if (parts := one.units.scores.get(labels)) is not None]
+        if len(found) < len(networks):
+            lacking = [one for one in networks if labels not in one.units.scores]
+            seeds = ", ".join(str(one.record.seed) for one in lacking)
+            what = " of ".join(filter(None, (labels.metric, labels.reference, labels.area)))
+            why = next((f" ({one.problem.rstrip('.')})" for one in lacking if one.problem), "")
             raise MissingError(
-                f"records of {model} by {protocol} have no {labels.metric} of "
-                f"{labels.reference or model}{f' of {labels.area}' if labels.area else ''}"
+                f"no unit scores {what} in the records of {model} by {protocol}, seed {seeds}{why}; "
+                f"{self._made_by(model, protocol)}"
             )
-        return parts, open_folds([scored.record for scored in table.networks], labels.split)
+        few = f"{NO_INTERVAL}: {len(found)} of {MIN_NETWORKS} networks; {self._made_by(model, protocol)}"
+        reason = open_folds([one.record for one in networks], labels.split)
+        return found, reason or (few if len(found) < MIN_NETWORKS else "")
 
-    def scores(self, model: str, area: str, reference: str = "") -> tuple[Networks, str]:
+    def scores(self, model: str, area: str, reference: str = "") -> Found:
         """Return the headline scores of units by a model or a reference beside it, as :meth:`networks`."""
-        return self.networks(model, "encoding", Labels(area, SPLIT, METRIC, reference))
+        return self.networks(model, ENCODING, Labels(area, SPLIT, METRIC, reference))
 
-    def gains(self, model: str, area: str) -> tuple[Networks, str]:
-        """Return what training added to the headline scores of units, as :meth:`networks`."""
-        (own, reason), (twin, _) = self.scores(model, area), self.scores(model, area, TWIN)
-        return gains(own, twin), reason
+    def gains(self, model: str, area: str, reference: str = TWIN) -> Found:
+        """Return what each network adds to the headline scores of a reference beside it."""
+        (own, reason), (other, _) = self.scores(model, area), self.scores(model, area, reference)
+        return gains(own, other), reason
 
-    @property
-    def areas(self) -> list[str]:
-        """Areas whose units some model was scored on."""
-        of_units = (table for (_, protocol), table in self.tables.items() if protocol == "encoding")
-        return sorted({area for table in of_units for area in table.values("area")})
+    def _made_by(self, model: str, protocol: str) -> str:
+        name, trained_on = self.dataset["dataset"], self.dataset["trained_on"]
+        frozen = f" --trained-on {trained_on}" if trained_on else ""
+        return (
+            f"`ngb score --model {model} --dataset {name}{frozen} --protocol {protocol} --seeds 5` makes it"
+        )
 
 
 @dataclass(frozen=True)
@@ -103,27 +126,49 @@ class Models:
 
     def before_permuting(self, at_hand: Evidence) -> str:
         """Return the model that ``permuted`` is compared with."""
-        return self.fixed if (self.fixed, "encoding") in at_hand.tables else self.muscle
+        return self.fixed if (self.fixed, ENCODING) in at_hand.tables else self.muscle
 
 
 def evidence(scored: Iterable[Scored]) -> list[Evidence]:
-    """Group records by what was scored; of several of one model, protocol and seed the newest counts."""
-    found: dict[tuple[Any, ...], dict[tuple[str, str], dict[int, Scored]]] = defaultdict(
-        lambda: defaultdict(dict)
-    )
-    newest = sorted(
-        scored, key=lambda s: (s.record.protocol["version"], str(s.record.provenance.get("date", "")))
-    )
-    for one in newest:
+    """Group records by what was scored, and keep those of each protocol that were scored alike.
+
+    Of several ways of scoring by one protocol the newest version counts, with the settings that most of its
+    networks have; of several records of one network the newest.
+    """
+    found: dict[Any, dict[str, dict[Any, dict[Any, Scored]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(dict))
+    )  # data → protocol → version and settings → model and seed
+    for one in sorted(scored, key=lambda s: str(s.record.provenance.get("date", ""))):
         record = one.record
-        networks = found[identity(record)][record.model, record.protocol["name"]]
-        if any(other.record.protocol != record.protocol for other in networks.values()):
-            networks.clear()  # of an older version, or with other settings
-        networks[record.seed] = one
+        way = record.protocol["version"], settings_digest(record)
+        found[identity(record)][record.protocol["name"]][way][record.model, record.seed] = one
     return [
-        Evidence(
-            dict(zip(IDENTITY, labels, strict=True)),
-            {key: ScoreTable(tuple(nets[k] for k in sorted(nets))) for key, nets in tables.items()},
-        )
-        for labels, tables in sorted(found.items(), key=lambda item: item[0][:2])
+        Evidence(dict(zip(IDENTITY, labels, strict=True)), dict(_tables(protocols)))
+        for labels, protocols in sorted(found.items())
     ]
+
+
+def effect_of(a: Found, b: Found | None = None) -> tuple[Summary, str]:
+    """Return a mean over networks or the difference of two, and why it has no interval.
+
+    Raises
+    ------
+    MissingError
+        If there is no unit that all networks have a score of.
+    """
+    total = average(a[0]) if b is None else difference(a[0], b[0])
+    if total is None:
+        raise MissingError("no unit has a score by all networks")
+    few = "" if total.ci else f"{NO_INTERVAL}: {total.n_groups} of {MIN_GROUPS} conditions"
+    reason = a[1] or (b[1] if b else "") or few
+    return (replace(total, ci=None) if reason else total), reason
+
+
+def _tables(
+    protocols: Mapping[str, Mapping[Any, Mapping[Any, Scored]]],
+) -> Iterator[tuple[tuple[str, str], ScoreTable]]:
+    for protocol, ways in protocols.items():
+        _, networks = max(ways.items(), key=lambda item: (item[0][0], len(item[1])))
+        for model in dict.fromkeys(name for name, _ in networks):
+            seeds = sorted(seed for name, seed in networks if name == model)
+            yield (model, protocol), ScoreTable(tuple(networks[model, seed] for seed in seeds))

@@ -164,8 +164,9 @@ def _minus(stack: _Stack, like: Parts, i: int, others: Sequence[int]) -> Iterato
         if fold_se is not None:
             draws.append((float(fold_se[k]), n_folds))
         apart = Variances.apart(float(variance[k]), float(unit_variance[k]), float(noise[k]))
+        variances = apart if n >= MIN_GROUPS else None
         value = float(stack.total[i] - stack.total[j])
-        yield Summary.of(value, float(medians[k]), n_units, n, apart if n >= MIN_GROUPS else None, draws)
+        yield Summary.of(value, float(medians[k]), n_units, n, variances, draws, n_folds)
 
 
 def _draw_error(parts: Parts, like: Parts) -> tuple[float, int] | None:

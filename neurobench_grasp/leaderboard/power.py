@@ -1,8 +1,8 @@
 """How large an effect a design can show, and how that changes with units, conditions and networks.
 
-An effect counts as shown if its 95 % interval excludes 0. With the standard error and the half width of the
-interval, an effect is shown with probability ``Φ((effect − half) / se)``. Each part of the variance falls
-with the numbers that it comes from: that of units, of conditions, of both, and of networks.
+An effect is shown if its 95 % interval lies above 0: with probability ``Φ((effect − half) / se)``, where
+``half`` is the half width of the interval and ``se`` the standard error (docs/claims.md). Each part of the
+variance falls with the numbers that it comes from, so that a pilot predicts other designs.
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
-from neurobench_grasp.leaderboard.evidence import Evidence, MissingError, Models, evidence
-from neurobench_grasp.leaderboard.ranking import difference
+from neurobench_grasp.leaderboard.compare import on_dataset
+from neurobench_grasp.leaderboard.evidence import Evidence, Found, MissingError, Models, effect_of, evidence
 from neurobench_grasp.leaderboard.standings import TWIN
 from neurobench_grasp.records.record import Scored
 from neurobench_grasp.scoring.intervals import MIN_GROUPS, MIN_NETWORKS, Summary, half_width
-from neurobench_grasp.scoring.networks import Networks
 
 POWER = 0.8
 """Power at which an effect counts as detectable, as is usual (Cohen 1988, Statistical Power Analysis)."""
-Found = tuple[Networks, str]
-"""Unit scores of a model's networks, and why they have no interval."""
 MOST = 10_000
 """Units, conditions or networks beyond which no number is sought."""
 
@@ -33,60 +31,72 @@ class Design:
 
     Parameters
     ----------
-    pilot : Summary
-        The effect as it was measured, with its interval.
+    of_unit, of_condition, of_both, of_network : float
+        Variance of the effect with one unit, one condition, one unit in one condition, or one network.
     n_units, n_conditions, n_networks : int
+        Networks are those of each model.
+    n_folds : int
+        Folds of the conditions that the networks share; 0 if every network has all conditions.
     """
 
-    pilot: Summary
+    of_unit: float
+    of_condition: float
+    of_both: float
+    of_network: float
     n_units: int
     n_conditions: int
     n_networks: int
+    n_folds: int = 0
 
     @classmethod
-    def of(cls, pilot: Summary | None) -> Design | None:
-        """Return the design of a measured effect; ``None`` without an interval."""
-        if pilot is None or pilot.variances is None or pilot.ci is None:
-            return None
-        n_networks = max((n for _, n in pilot.draws), default=1)
-        return cls(pilot, pilot.n_units, pilot.n_groups, n_networks)
+    def of(cls, pilot: Summary, n_networks: int) -> Design:
+        """Return the design by which an effect was measured that has an interval.
 
-    @property
-    def _errors(self) -> tuple[float, list[tuple[float, int]]]:
-        """Standard error from units and conditions, and that of each source of randomness with its draws."""
-        parts = self.pilot.variances
+        Networks of separate folds differ in their conditions, too, so that part of their variance is in that
+        over conditions.
+        """
+        parts, n_units, n_conditions = pilot.variances, pilot.n_units, pilot.n_groups
         assert parts is not None
-        units, conditions = self.pilot.n_units / self.n_units, self.pilot.n_groups / self.n_conditions
-        of_data = parts.units * units + parts.groups * conditions + parts.both * units * conditions
-        draws = [(se * math.sqrt(n / self.n_networks), self.n_networks) for se, n in self.pilot.draws]
-        return math.sqrt(of_data), draws
+        shared = pilot.n_folds / n_conditions
+        networks = pilot.draw_se**2 / (1 - shared) if shared < 1 else 0.0
+        return cls(
+            parts.units * n_units,
+            max(parts.groups - shared * networks, 0.0) * n_conditions,
+            parts.both * n_units * n_conditions,
+            networks * n_networks,
+            n_units,
+            n_conditions,
+            n_networks,
+            pilot.n_folds,
+        )
 
     @property
-    def error(self) -> float:
+    def _errors(self) -> tuple[float, float]:
+        """Standard errors from units and conditions, and from networks."""
+        of_units = (self.of_unit + self.of_both / self.n_conditions) / self.n_units
+        return math.sqrt(of_units + self.of_condition / self.n_conditions), math.sqrt(
+            self.of_network / self.n_networks
+        )
+
+    @property
+    def se(self) -> float:
         """Standard error of the effect."""
-        of_data, draws = self._errors
-        return math.hypot(of_data, *(se for se, _ in draws))
+        return math.hypot(*self._errors)
 
     @property
     def half(self) -> float:
         """Half width of its 95 % interval."""
-        of_data, draws = self._errors
-        return half_width(of_data, self.n_conditions, draws)
+        of_data, of_networks = self._errors
+        return half_width(of_data, self.n_conditions, [(of_networks, self.n_folds or self.n_networks)])
 
     def power(self, effect: float) -> float:
-        """Probability that the interval of an effect of this size, which is positive, lies above 0."""
-        from scipy.stats import norm
-
-        if self.error == 0:
-            return float(effect > 0)
-        return float(norm.cdf((effect - self.half) / self.error))
+        """Probability that the interval of an effect of this size lies above 0."""
+        return NormalDist().cdf((effect - self.half) / self.se) if self.se else float(effect > 0)
 
     @property
     def detectable(self) -> float:
         """Smallest effect that is shown with a probability of :data:`POWER`."""
-        from scipy.stats import norm
-
-        return self.half + float(norm.ppf(POWER)) * self.error
+        return self.half + NormalDist().inv_cdf(POWER) * self.se
 
     def units_for(self, effect: float) -> int | None:
         """Return how many units show an effect, the rest unchanged; ``None`` if no number does."""
@@ -94,18 +104,20 @@ class Design:
 
     def conditions_for(self, effect: float) -> int | None:
         """Return how many conditions show an effect, the rest unchanged; ``None`` if no number does."""
-        return _least(lambda n: replace(self, n_conditions=n).power(effect), MIN_GROUPS)
+        return _least(lambda n: replace(self, n_conditions=n).power(effect), max(MIN_GROUPS, self.n_folds))
 
     def networks_for(self, effect: float) -> int | None:
-        """Return how many networks show an effect, the rest unchanged; ``None`` if no number does."""
-        return _least(lambda n: replace(self, n_networks=n).power(effect), MIN_NETWORKS)
+        """Return how many networks show an effect, equally many of each fold; ``None`` if no number does."""
+        each = self.n_folds or 1
+        found = _least(lambda n: replace(self, n_networks=n * each).power(effect), -(-MIN_NETWORKS // each))
+        return found and found * each
 
 
 def _least(power: Callable[[int], float], low: int) -> int | None:
-    """Return the least number from which the power suffices; it grows with the number."""
-    if power(MOST) < POWER:
-        return None
+    """Return the least number, at least ``low``, with enough power, which more than that number has, too."""
     high = MOST
+    if power(high) < POWER:
+        return None
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if power(middle) >= POWER else (middle + 1, high)
@@ -132,43 +144,52 @@ def powers(
     Returns
     -------
     list of dict
-        ``effect`` (in words), ``area, value, ci, se, detectable, wanted, power``, the numbers of the pilot
-        ``n_units, n_conditions, n_networks`` and those for a power of 0.8 ``units_needed, conditions_needed,
-        networks_needed``, ``None`` where no number of these alone suffices; ``reason`` where the effect was
-        not measured.
+        One for each content of the dataset that these models were scored on, with its labels and ``effects``: rows
+        with ``effect`` (as text), ``area, wanted`` and ``value, ci, se, detectable, power``, the numbers of
+        the pilot ``n_units, n_conditions, n_networks`` and those for a power of 0.8 ``units_needed,
+        conditions_needed, networks_needed``, ``None`` where no number of these alone suffices; ``reason``
+        where the effect was not measured with an interval.
+
+    Raises
+    ------
+    NgbError
+        If there are records, but none on the dataset.
     """
     models = models or Models()
-    here = [one for one in evidence(scored) if one.dataset["dataset"] == dataset]
-    return [row for one in here for area in one.areas for row in _rows(one, area, effect, models)]
+    return [
+        {**one.dataset, "effects": [row for area in one.areas for row in _rows(one, area, effect, models)]}
+        for one in evidence(on_dataset(list(scored), dataset))
+        if one.areas and one.has(models)
+    ]
 
 
 def _rows(at_hand: Evidence, area: str, effect: float, models: Models) -> Iterator[dict[str, Any]]:
     muscle, torque, own = models.muscle, models.torque, models.before_permuting(at_hand)
     scores, gains = at_hand.scores, at_hand.gains
-    effects: list[tuple[str, float, Callable[[], tuple[Found, Found]]]] = [
-        (f"{muscle} − {TWIN}", effect, lambda: (scores(muscle, area), scores(muscle, area, TWIN))),
-        (f"{muscle} − {torque}", effect, lambda: (scores(muscle, area), scores(torque, area))),
-        (f"{own} − {models.permuted}", effect, lambda: (scores(own, area), scores(models.permuted, area))),
-        (f"{muscle} − {torque}, gains", effect / 2, lambda: (gains(muscle, area), gains(torque, area))),
-    ]
-    for name, wanted, networks in effects:
+    effects: dict[str, tuple[float, Callable[[], list[Found]]]] = {
+        f"{muscle} − {TWIN}": (effect, lambda: [gains(muscle, area)]),
+        f"{muscle} − {torque}": (effect, lambda: [scores(name, area) for name in (muscle, torque)]),
+        f"{own} − {models.permuted}": (effect, lambda: [scores(m, area) for m in (own, models.permuted)]),
+        f"{muscle} − {torque}, gains": (effect / 2, lambda: [gains(m, area) for m in (muscle, torque)]),
+    }
+    for name, (wanted, find) in effects.items():
         row: dict[str, Any] = {"effect": name, "area": area, "wanted": wanted}
         try:
-            (a, _), (b, _) = networks()
+            found = find()
+            total, reason = effect_of(*found)
         except MissingError as why:
             yield row | {"reason": str(why)}
             continue
-        total = difference(a, b)
-        design = Design.of(total)
-        if total is None or design is None:
-            yield row | {"reason": "its precision is unknown: too few conditions"}
+        if reason:
+            yield row | {"reason": reason}
         else:
+            design = Design.of(total, min(len(networks) for networks, _ in found))
             yield row | {"value": total.value, "ci": total.ci} | _numbers(design, wanted)
 
 
 def _numbers(design: Design, wanted: float) -> dict[str, Any]:
     return {
-        "se": design.error,
+        "se": design.se,
         "detectable": design.detectable,
         "power": design.power(wanted),
         "n_units": design.n_units,

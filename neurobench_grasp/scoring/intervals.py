@@ -25,8 +25,8 @@ from neurobench_grasp.scoring.sums import Sums, joined
 MIN_GROUPS = 5
 MIN_NETWORKS = 3
 """Networks that a gain needs for an interval, if the model depends on a seed."""
-Term = tuple[int, Sums]
-"""A sign and the sums behind a score, which is the signed sum of the terms' scores."""
+Term = tuple[float, Sums]
+"""A weight and the sums behind a score, which is the weighted sum of the terms' scores."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class UnitScores:
     draws : tuple of ndarray, shape (n_draws, n_units)
         For each source of randomness (the networks of a model, the draws of a random reference) the scores
         of the single draws that ``values`` is the mean of.
-    terms : tuple of (int, Sums)
+    terms : tuple of (float, Sums)
         Sums from which the scores follow, where those of several folds can be joined.
     folds : tuple of UnitScores
         The folds whose sums were joined, where there are several.
@@ -64,7 +64,7 @@ class UnitScores:
         cls, session: str, subject: str, units: tuple[str, ...], terms: tuple[Term, ...]
     ) -> UnitScores:
         """Compute the scores that follow from sums of equal groups."""
-        rows = np.sum([sign * sums.scores() for sign, sums in terms], axis=0)
+        rows = np.sum([weight * sums.scores() for weight, sums in terms], axis=0)
         left_out = dict(zip(terms[0][1].groups, rows[1:], strict=True))
         return cls(session, subject, units, rows[0], left_out, terms=terms)
 
@@ -134,6 +134,17 @@ class UnitScores:
             self.session, self.subject, self.units, np.where(units, self.values, np.nan), left_out, draws
         )
 
+    def times(self, factor: float) -> UnitScores:
+        """Multiply all scores by a factor."""
+        return replace(
+            self,
+            values=factor * self.values,
+            left_out={g: factor * v for g, v in self.left_out.items()},
+            draws=tuple(factor * source for source in self.draws),
+            terms=tuple((factor * weight, sums) for weight, sums in self.terms),
+            folds=tuple(fold.times(factor) for fold in self.folds),
+        )
+
     def minus(self, other: UnitScores) -> UnitScores:
         """Gain over another model's scores of the same units, paired unit by unit.
 
@@ -178,8 +189,8 @@ class Summary:
         Standard error of the mean from which networks were trained, or which random references drawn.
     variances : Variances, optional
         Of which ``data_se`` consists.
-    draws : tuple of (float, int)
-        Standard error and number of draws of each source of randomness.
+    n_folds : int
+        Folds of the conditions over which networks vary; 0 if every network has all conditions.
     """
 
     value: float
@@ -190,7 +201,7 @@ class Summary:
     data_se: float | None
     draw_se: float
     variances: Variances | None = None
-    draws: tuple[tuple[float, int], ...] = ()
+    n_folds: int = 0
 
     @classmethod
     def of(
@@ -201,15 +212,16 @@ class Summary:
         n_groups: int,
         variances: Variances | None,
         draws: Sequence[tuple[float, int]],
+        n_folds: int,
     ) -> Summary:
-        """Add the interval: ``draws`` has standard error and number of draws of each source of randomness."""
+        """Add the interval to a mean, from its variances and the standard errors over draws."""
         ci, data_se = None, None
         if variances is not None:
             data_se = variances.error
             half = half_width(data_se, n_groups, draws)
             ci = (value - half, value + half)
         draw_se = math.hypot(*(se for se, _ in draws))
-        return cls(value, median, ci, n_units, n_groups, data_se, draw_se, variances, tuple(draws))
+        return cls(value, median, ci, n_units, n_groups, data_se, draw_se, variances, n_folds)
 
 
 def half_width(data_se: float, n_groups: int, draws: Sequence[tuple[float, int]]) -> float:
@@ -230,7 +242,8 @@ def summarise(parts: Sequence[UnitScores]) -> Summary | None:
     pooled = np.concatenate([p.values for p in defined])
     n_units = int(np.isfinite(pooled).sum())
     variances, draws = Variances.of(jackknife, defined), _draw_errors(defined, jackknife)
-    return Summary.of(value, float(np.nanmedian(pooled)), n_units, len(groups), variances, draws)
+    n_folds = len(defined[0].folds) if all(part.folds for part in defined) else 0
+    return Summary.of(value, float(np.nanmedian(pooled)), n_units, len(groups), variances, draws, n_folds)
 
 
 def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]) -> Summary | None:
@@ -280,7 +293,7 @@ class Variances:
     groups, units : float
         From which groups (conditions) and which units were recorded.
     both : float
-        From what is particular to one unit in one group.
+        From what is particular to one unit in one group, as far as the jackknife over groups has it.
     """
 
     groups: float
@@ -296,7 +309,10 @@ class Variances:
 
     @classmethod
     def apart(cls, of_groups: float, of_units: float, both: float) -> Variances:
-        """Take what is particular to a unit in a group away from the variances over groups and over units."""
+        """Take what is particular to a unit in a group away from the variances over groups and over units.
+
+        It is in both of these, and counts once.
+        """
         return cls(max(of_groups - both, 0.0), max(of_units - both, 0.0), min(both, of_groups))
 
     @property
