@@ -245,8 +245,8 @@ class Claim:
         What is measured, in words.
     measure : callable
         Records, models and area → :class:`Measured`.
-    by_area : bool
-        Whether it is measured area by area.
+    areas_of : str
+        Protocol for whose areas it is measured one by one; empty if it is not of one area.
     unit : str
     """
 
@@ -254,7 +254,7 @@ class Claim:
     sentence: str
     statistic: str
     measure: Callable[[Evidence, Models, str], Measured]
-    by_area: bool = True
+    areas_of: str = ENCODING
     unit: str = ""
 
 
@@ -301,7 +301,7 @@ CLAIMS = (
         "Torques track better",
         "tracking error on new conditions: {muscle} − {torque}",
         _tracks_better,
-        by_area=False,
+        areas_of="",
         unit="mm",
     ),
     Claim(
@@ -309,13 +309,14 @@ CLAIMS = (
         "The embedding is decoded better from M1 than from S1",
         "decoding EV on new trials: M1 − S1",
         _areas_decode,
-        by_area=False,
+        areas_of="",
     ),
     Claim(
         "embedding",
         "A decoded embedding drives the body as well as decoded angles",
         "brain-control error on new conditions: 1.1 · angles − embedding",
         _as_good,
+        areas_of=BRAIN_CONTROL,
         unit="mm",
     ),
     Claim(
@@ -323,6 +324,7 @@ CLAIMS = (
         "Tens of units suffice",
         "brain-control error on new trials: 1.1 · all units − at most 50 units",
         _tens_suffice,
+        areas_of=CURVES,
         unit="mm",
     ),
     Claim(
@@ -330,6 +332,7 @@ CLAIMS = (
         "The embedding is more robust to noise than angles",
         "what noise of 1 SD adds to the error on new trials: angles − embedding",
         _robust,
+        areas_of=CURVES,
         unit="mm",
     ),
     Claim(
@@ -377,7 +380,7 @@ def _judged(claim: Claim, at_hand: Evidence, models: Models) -> Iterator[dict[st
     names = vars(models) | {"own": models.before_permuting(at_hand)}
     row: dict[str, Any] = {"name": claim.name, "claim": claim.sentence, "unit": claim.unit}
     row["statistic"] = claim.statistic.format(**names)
-    for area in (claim.by_area and at_hand.areas) or [""]:
+    for area in at_hand.areas(claim.areas_of) or [""]:
         try:
             found = claim.measure(at_hand, models, area)
         except MissingError as why:

@@ -45,11 +45,9 @@ class Evidence:
     dataset: Mapping[str, Any]
     tables: Mapping[tuple[str, str], ScoreTable]
 
-    @property
-    def areas(self) -> list[str]:
-        """Areas whose units some model was scored on."""
-        with_areas = (ENCODING, BRAIN_CONTROL, CURVES)
-        of_units = (table for (_, protocol), table in self.tables.items() if protocol in with_areas)
+    def areas(self, protocol: str) -> list[str]:
+        """Areas whose units some model was scored on by a protocol."""
+        of_units = (table for (_, name), table in self.tables.items() if name == protocol)
         return sorted({area for table in of_units for area in table.values("area")})
 
     def has(self, models: Models) -> bool:

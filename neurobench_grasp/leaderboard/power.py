@@ -14,7 +14,15 @@ from statistics import NormalDist
 from typing import Any
 
 from neurobench_grasp.leaderboard.compare import on_dataset
-from neurobench_grasp.leaderboard.evidence import Evidence, Found, MissingError, Models, effect_of, evidence
+from neurobench_grasp.leaderboard.evidence import (
+    ENCODING,
+    Evidence,
+    Found,
+    MissingError,
+    Models,
+    effect_of,
+    evidence,
+)
 from neurobench_grasp.leaderboard.standings import TWIN
 from neurobench_grasp.records.record import Scored
 from neurobench_grasp.scoring.intervals import MIN_GROUPS, MIN_NETWORKS, Summary, half_width
@@ -144,11 +152,11 @@ def powers(
     Returns
     -------
     list of dict
-        One for each content of the dataset that these models were scored on, with its labels and ``effects``: rows
-        with ``effect`` (as text), ``area, wanted`` and ``value, ci, se, detectable, power``, the numbers of
-        the pilot ``n_units, n_conditions, n_networks`` and those for a power of 0.8 ``units_needed,
-        conditions_needed, networks_needed``, ``None`` where no number of these alone suffices; ``reason``
-        where the effect was not measured with an interval.
+        One for each content of the dataset on which these models were scored, with its labels and
+        ``effects``: rows with ``effect`` (as text), ``area, wanted`` and ``value, ci, se, detectable,
+        power``, the numbers of the pilot ``n_units, n_conditions, n_networks`` and those for a power of 0.8
+        ``units_needed, conditions_needed, networks_needed``, ``None`` where no number of these alone
+        suffices; ``reason`` where the effect was not measured with an interval.
 
     Raises
     ------
@@ -157,9 +165,9 @@ def powers(
     """
     models = models or Models()
     return [
-        {**one.dataset, "effects": [row for area in one.areas for row in _rows(one, area, effect, models)]}
+        {**one.dataset, "effects": [row for area in areas for row in _rows(one, area, effect, models)]}
         for one in evidence(on_dataset(list(scored), dataset))
-        if one.areas and one.has(models)
+        if one.has(models) and (areas := one.areas(ENCODING))
     ]
 
 

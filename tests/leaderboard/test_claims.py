@@ -1,0 +1,309 @@
+"""Claims are judged as planted: nulls are rarely supported, effects as often as the power says."""
+
+import shlex
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from claimed import MM, SD, encoding, moving, planted, records
+from compared import write
+from typer.testing import CliRunner
+
+from neurobench_grasp import NgbError
+from neurobench_grasp.cli import app
+from neurobench_grasp.leaderboard import Models, claims, of_claims
+from neurobench_grasp.leaderboard.claims import CLAIMS
+from neurobench_grasp.leaderboard.evidence import evidence
+from neurobench_grasp.records import read_scored
+from neurobench_grasp.records.units import UnitTable
+from neurobench_grasp.scoring import intervals
+
+NAMES = [claim.name for claim in CLAIMS]
+OF_UNITS = ("trained", "linear", "quadratic", "muscle", "anatomy")
+EFFECTS = {
+    **dict.fromkeys(("trained", "linear", "quadratic", "muscle", "anatomy", "layer"), 0.01),
+    "contrast": 0.005,
+    "accuracy": 0.88,
+    "areas": 0.05,
+    **dict.fromkeys(("embedding", "tens", "noise"), 0.8),
+}
+"""Smallest effects of interest: errors are about 8 mm."""
+
+
+def judged(scored, area="M1", **options):
+    """Rows of the one dataset by the names of the claims, of one area."""
+    (one,) = claims(scored, **options)
+    return {row["name"]: row for row in one["claims"] if row["area"] in ("", area)}
+
+
+def shares(n, make=planted, **true):
+    """How often each claim got each verdict in ``n`` designs, and the mean power."""
+    found = [judged(make(np.random.default_rng(k), **true)) for k in range(n)]
+    names = found[0]
+    verdicts = {name: Counter(rows[name]["verdict"] for rows in found) for name in names}
+    power = {name: np.mean([rows[name]["power"] or 0.0 for rows in found]) for name in names}
+    return {name: {v: k / n for v, k in count.items()} for name, count in verdicts.items()}, power
+
+
+def share(verdicts, verdict):
+    return max(verdicts.get(verdict, 0.0) for verdicts in verdicts.values())
+
+
+@pytest.mark.slow
+def test_without_an_effect_a_claim_is_hardly_ever_supported_or_contradicted():
+    """All claims, 200 designs: for claims that something is as good, an effect of 0 is just not tolerated."""
+    verdicts, _ = shares(200)
+    assert list(verdicts) == NAMES
+    assert share(verdicts, "supported") <= 0.05 and share(verdicts, "contradicted") <= 0.05
+    assert share(verdicts, "missing") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n_conditions", "sd"),
+    [
+        (10, {}),
+        (10, {"network": 0.02}),
+        (35, {"unit": 0.05}),
+        (35, {"condition": 0.05}),
+        (35, {"noise": 0.2}),
+    ],
+)
+def test_nor_is_it_whatever_varies_most(n_conditions, sd):
+    """200 designs; over the five claims that are measured alike, of which each alone has twice the chance error."""
+    verdicts, _ = shares(200, encoding, n_conditions=n_conditions, sd={**SD, **sd}, layers=False)
+    for verdict in ("supported", "contradicted"):
+        assert np.mean([verdicts[name].get(verdict, 0.0) for name in OF_UNITS]) <= 0.05
+        assert verdicts["contrast"].get(verdict, 0.0) <= 0.05
+
+
+@pytest.mark.slow
+def test_a_standard_error_without_networks_supports_too_much(monkeypatch):
+    """The check above can fail."""
+    monkeypatch.setattr(intervals, "_draw_errors", lambda *_: [])
+    verdicts, _ = shares(200, encoding, sd={**SD, "network": 0.02}, layers=False)
+    assert np.mean([verdicts[name].get("supported", 0.0) for name in OF_UNITS]) > 0.1
+
+
+@pytest.mark.slow
+def test_a_sum_of_rows_without_the_errors_of_their_data_supports_too_much():
+    """Networks share units and conditions, so that these do not average out."""
+
+    def sure(rng):
+        alone = [one for one in moving(rng) if one.record.protocol["name"] == "brain-control"]
+        rows = lambda one: [{**r, "ci": [r["value"]] * 2} for r in one.record.scores]  # noqa: E731
+        return [replace(one, record=replace(one.record, scores=rows(one))) for one in alone]
+
+    verdicts, _ = shares(200, sure)
+    assert verdicts["areas"].get("supported", 0.0) > 0.05
+
+
+@pytest.mark.slow
+def test_an_effect_is_supported_as_often_as_the_power_says():
+    """Of the smallest size of interest, 200 designs, to 10 points; that of layers is more than is needed."""
+    verdicts, power = shares(200, **EFFECTS)
+    for name in NAMES:
+        assert verdicts[name].get("supported", 0.0) == pytest.approx(power[name], abs=0.1), name
+        assert verdicts[name].get("contradicted", 0.0) <= 0.01, name
+
+
+@pytest.mark.slow
+def test_as_good_is_supported_if_equal_and_contradicted_if_worse_by_twice_what_is_tolerated():
+    """With 100 conditions and networks that differ little; tolerated is a tenth of the error."""
+    much = {"n_conditions": 100, "sd": {**MM, "network": 0.1}}
+    equal, _ = shares(60, moving, **much, embedding=0.8, tens=0.8)
+    worse, _ = shares(60, moving, **much, embedding=-0.8, tens=-0.8)
+    for name in ("embedding", "tens"):
+        assert equal[name]["supported"] >= 0.9 and worse[name]["contradicted"] >= 0.9
+
+
+@pytest.fixture(scope="module")
+def null():
+    return planted(np.random.default_rng(0))
+
+
+def of(scored, model, protocol):
+    return [one for one in scored if (one.record.model, one.record.protocol["name"]) == (model, protocol)]
+
+
+def without(scored, *left_out):
+    return [one for one in scored if all(one is not other for other in left_out)]
+
+
+def test_every_claim_is_measured_with_its_statistic(null):
+    rows = judged(null)
+    assert list(rows) == NAMES
+    assert all(
+        row["verdict"] != "missing" and row["ci"][0] < row["value"] < row["ci"][1] for row in rows.values()
+    )
+    assert rows["anatomy"]["statistic"].endswith("fixed_muscles − permuted_muscles")
+
+
+def test_rows_of_curves_are_read_by_their_labels(null):
+    """50 of the few units and not 10, and noise of one standard deviation."""
+    rows = judged(null)
+    curves = [one.record.scores for one in of(null, "muscle_ppo", "brain-control-curves")]
+    at = lambda network, decoded, n, noise: next(  # noqa: E731
+        r["value"] for r in network if (r["decoded"], r["n_decoded_units"], r["noise"]) == (decoded, n, noise)
+    )
+    tens = [1.1 * at(r, "embedding", "all", 0.0) - at(r, "embedding", "50", 0.0) for r in curves]
+    added = [
+        sum(sign * (at(r, kind, "all", 1.0) - at(r, kind, "all", 0.0)) for sign, kind in signs)
+        for signs in [((1, "joint_angles"), (-1, "embedding"))]
+        for r in curves
+    ]
+    assert rows["tens"]["value"] == pytest.approx(np.mean(tens))
+    assert rows["noise"]["value"] == pytest.approx(np.mean(added))
+
+
+def test_several_areas_are_judged_one_by_one():
+    rng = np.random.default_rng(0)
+    (one,) = claims([*_both_areas(rng), *moving(rng)])
+    rows = {(row["name"], row["area"]): row for row in one["claims"]}
+    assert (
+        rows["muscle", "M1"]["verdict"] == "supported" and rows["muscle", "S1"]["verdict"] == "contradicted"
+    )
+    assert ("accuracy", "") in rows and ("areas", "") in rows
+
+
+def _both_areas(rng):
+    """Records by encoding with units of two areas, of which one follows muscles and the other torques."""
+    parts = encoding(rng, "M1", muscle=0.1), encoding(rng, "S1", muscle=-0.1)
+    return [
+        replace(
+            a,
+            record=replace(a.record, scores=[*a.record.scores, *b.record.scores]),
+            units=UnitTable({**a.units.scores, **b.units.scores}),
+        )
+        for a, b in zip(*parts, strict=True)
+    ]
+
+
+def test_the_closest_layer_decides_whether_one_is_ahead():
+    sd = {**SD, "noise": 0.001, "unit": 0.001}
+    rng = np.random.default_rng(0)
+    assert judged(encoding(rng, sd=sd, layer=0.5))["layer"]["verdict"] == "supported"
+    assert judged(encoding(rng, sd=sd, layer=-0.5))["layer"]["verdict"] == "contradicted"
+
+
+# --- what is missing ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_networks", [1, 2])
+def test_few_networks_have_a_value_and_no_verdict(n_networks):
+    rows = judged(planted(np.random.default_rng(0), n_networks=n_networks))
+    for row in rows.values():
+        assert row["verdict"] == "inconclusive" and row["value"] is not None
+        assert row["ci"] is None is row["power"] and row["reason"].startswith("no interval")
+
+
+def test_an_open_fold_leaves_new_conditions_without_an_interval(null):
+    rows = judged([one for one in null if one.record.seed < 4])
+    assert "4 of 5 folds" in rows["muscle"]["reason"] and rows["muscle"]["verdict"] == "inconclusive"
+    assert rows["areas"]["ci"]  # on new trials
+
+
+def test_rows_without_intervals_have_no_verdict(null):
+    """Units that all networks share are not in the variance over networks."""
+    strip = lambda r: {**r, "ci": None} if "layer" in r else r  # noqa: E731
+    bare = [replace(s, record=replace(s.record, scores=[*map(strip, s.record.scores)])) for s in null]
+    assert judged(bare)["layer"]["verdict"] == "inconclusive"
+    assert "rows have none" in judged(bare)["layer"]["reason"]
+
+
+def test_what_is_missing_is_named_with_a_command(null):
+    rows = judged(
+        without(null, *of(null, "torque_ppo", "encoding"), *of(null, "muscle_ppo", "brain-control-curves"))
+    )
+    for name, model, protocol in (
+        ("muscle", "torque_ppo", "encoding"),
+        ("contrast", "torque_ppo", "encoding"),
+        ("tens", "muscle_ppo", "brain-control-curves"),
+    ):
+        assert rows[name]["verdict"] == "missing" and rows[name]["value"] is None
+        command = f"`ngb score --model {model} --dataset planted --protocol {protocol} --seeds 5`"
+        assert command in rows[name]["reason"]
+    assert rows["trained"]["verdict"] != "missing"
+
+
+def test_the_command_that_is_named_is_one_that_scores(tmp_path):
+    """The plan of its jobs is what would run."""
+    write(tmp_path / "records", *records("torque_ppo", "encoding", id="demo"))
+    options = ["--dataset", "demo", "--muscle", "linear_kinematic", "--runs", str(tmp_path)]
+    result = CliRunner().invoke(app, ["claims", *options])
+    assert result.exit_code == 0
+    command = next(part for part in result.stdout.split("`") if "--model linear_kinematic" in part)
+    program, verb, *named = shlex.split(command)
+    assert (program, verb) == ("ngb", "score")
+    plan = CliRunner().invoke(app, ["plan", *named])
+    assert plan.exit_code == 0 and plan.stdout.count("linear_kinematic") >= 5
+
+
+def test_damaged_unit_scores_are_reported_and_named(tmp_path, null):
+    mine = of(null, "muscle_ppo", "encoding") + of(null, "torque_ppo", "encoding")
+    paths = write(tmp_path, *mine)
+    paths[1].with_suffix(".units.npz").write_bytes(b"damaged")
+    scored, problems = read_scored([tmp_path], of_claims)
+    assert len(problems) == 1
+    rows = judged(scored)
+    assert rows["muscle"]["verdict"] == "missing" and "seed 1 (" in rows["muscle"]["reason"]
+    assert rows["accuracy"]["verdict"] == "missing"
+
+
+@pytest.mark.parametrize("change", [{"version": 1}, {"settings": {"n_folds": 7}}, {"date": "2020-01-01"}])
+def test_records_of_another_version_settings_or_date_are_not_mixed_with_the_others(null, change):
+    other = encoding(np.random.default_rng(1), n_networks=3, muscle=0.5)
+    protocol = lambda r: {**r.protocol, **{k: v for k, v in change.items() if k != "date"}}  # noqa: E731
+    aged = lambda r: {**r.provenance, "date": change.get("date", "2030-01-01")}  # noqa: E731
+    older = [
+        replace(s, record=replace(s.record, protocol=protocol(s.record), provenance=aged(s.record)))
+        for s in other
+    ]
+    assert claims([*older, *null]) == claims(null) == claims([*null, *older])
+
+
+def test_models_that_were_scored_by_different_versions_are_not_compared(null):
+    newer = [
+        replace(s, record=replace(s.record, protocol={**s.record.protocol, "version": 3}))
+        for s in of(null, "muscle_ppo", "encoding")
+    ]
+    rows = judged([*without(null, *of(null, "muscle_ppo", "encoding")), *newer])
+    assert rows["muscle"]["verdict"] == "missing" and rows["trained"]["verdict"] != "missing"
+
+
+def test_each_content_of_a_dataset_is_judged_by_itself(null):
+    other = [
+        replace(s, record=replace(s.record, dataset={**s.record.dataset, "sha256": "dd" * 32})) for s in null
+    ]
+    assert len(evidence([*null, *other])) == 2 == len(claims([*null, *other]))
+
+
+def test_a_model_that_was_named_and_has_no_record_is_missing(null):
+    rows = judged(null, models=Models(muscle="mine"))
+    assert "no record of mine by encoding" in rows["muscle"]["reason"]
+    assert rows["anatomy"]["verdict"] != "missing"
+
+
+def test_without_records_or_with_those_of_others_there_is_nothing_to_judge(null):
+    assert claims([]) == [] == claims(null, Models("a", "b", "c", "d"))
+    with pytest.raises(NgbError, match="'nothing'; there are records on planted"):
+        claims(null, dataset="nothing")
+
+
+@pytest.mark.parametrize("command", [["claims"], ["claims", "--dataset", "planted"], ["power", "planted"]])
+def test_the_commands_print_tables_and_json(tmp_path, null, command):
+    write(tmp_path / "records", *null)
+    for option in ([], ["--json"]):
+        result = CliRunner().invoke(app, [*command, "--runs", str(tmp_path), *option])
+        assert result.exit_code == 0 and "planted" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("command", [["claims"], ["claims", "-d", "nothing"], ["power", "nothing"]])
+def test_the_commands_say_what_to_do_without_records(tmp_path, null, command):
+    for folder in (tmp_path / "empty", tmp_path / "full"):
+        write(folder / "records", *(null if folder.name == "full" and len(command) > 1 else []))
+        folder.mkdir(exist_ok=True)
+        result = CliRunner().invoke(app, [*command, "--runs", str(folder)])
+        assert result.exit_code == 1 and result.stdout == ""
+        assert "There is no record" in result.stderr
