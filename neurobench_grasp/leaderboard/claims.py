@@ -1,13 +1,13 @@
 """The claims of the reference study as verdicts on one dataset, from records at hand.
 
 A claim is supported if the 95 % interval of its statistic lies above 0, contradicted if it lies below, and
-otherwise inconclusive with this design: then the power is stated with which an effect of the smallest size of
-interest would have been seen. Statistics of explained variance and of errors are paired unit by unit and
-condition by condition; those of rows without unit scores take the errors of two rows as independent, which
-overstates that of their difference.
+otherwise inconclusive with this design: the power says with which probability an effect of the smallest size
+of interest would have been supported. Statistics of unit scores are paired unit by unit and condition by
+condition; sums of rows without unit scores take the errors of two rows as independent, which overstates that
+of their difference. See docs/claims.md.
 
-The claims are those of Marin Vargas et al., "Closed-loop imitation learning reveals muscle-centric and
-latent-goal codes in the sensorimotor system" (bioRxiv 2025), and of its earlier version at a workshop.
+The claims are those of Marin Vargas et al. (2025), "Closed-loop imitation learning reveals muscle-centric and
+latent-goal codes in primate sensorimotor cortex" (bioRxiv), and of its earlier version at a workshop.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ class Claim:
     ----------
     name, sentence : str
     statistic : str
-        What is measured, in words.
+        What is measured, as text.
     measure : callable
         Records, models and area → :class:`Measured`.
     areas_of : str

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from claimed import records
+from compared import write
 from movements import HAND, grasp_trials
 from planted import context_of
 from scipy.special import stdtrit
@@ -14,6 +16,7 @@ from neurobench_grasp.alignment.settings import ALIGNMENT
 from neurobench_grasp.bodies.myohand import JOINTS
 from neurobench_grasp.contract import DecoderSpec, Ragged, Tracking
 from neurobench_grasp.errors import NgbError, UnsupportedError
+from neurobench_grasp.leaderboard import claims, of_claims
 from neurobench_grasp.protocols.brain_control import curves as brain_curves
 from neurobench_grasp.protocols.brain_control import protocol as brain_control
 from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder, decode
@@ -21,6 +24,7 @@ from neurobench_grasp.protocols.brain_control.protocol import BASELINES, KINDS
 from neurobench_grasp.protocols.brain_control.trials import DecodingTrials, postures_ahead
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
 from neurobench_grasp.protocols.tracking import in_windows
+from neurobench_grasp.records import read_scored
 from neurobench_grasp.run.evaluate import evaluate
 
 N_TRIALS, N_OBJECTS, OFFSET = 90, 10, 0.03
@@ -238,6 +242,31 @@ def test_the_curve_of_all_units_ends_where_brain_control_stands():
     rows = brain_curves.run(context(session)).rows
     same = pick(rows, split="test", decoded="embedding", n_decoded_units="all", noise=0.0)
     assert same["value"] == pytest.approx(everything["value"], abs=1e-9)
+
+
+def test_claims_read_the_curves_from_records(tmp_path):
+    """Three networks, by 5 of 8 units and all, without noise and with noise of one standard deviation."""
+    session = session_of(linear(8, noise=1.0), ["M1"] * 8)
+    rows = [brain_curves.run(context(session, seed=seed)).rows for seed in range(3)]
+    write(tmp_path, *records("muscle_ppo", "brain-control-curves", None, rows, n_networks=3))
+    scored, problems = read_scored([tmp_path], of_claims)
+    (one,) = claims(scored)
+    found = {row["name"]: row for row in one["claims"]}
+
+    def error(network, kind, **labels):
+        metric = brain_control.metric_of("brain_control_error", kind)
+        return pick(rows[network], metric, split="test", decoded=kind, **labels)["value"]
+
+    def added(network, kind):
+        less, more = (error(network, kind, n_decoded_units="all", noise=noise) for noise in (0.0, 1.0))
+        return more - less
+
+    few, every = ({"n_decoded_units": n, "noise": 0.0} for n in ("5", "all"))
+    tens = [1.1 * error(k, "embedding", **every) - error(k, "embedding", **few) for k in range(3)]
+    noise = [added(k, "joint_angles") - added(k, "embedding") for k in range(3)]
+    assert not problems and found["tens"]["area"] == found["noise"]["area"] == "M1"
+    assert found["tens"]["value"] == pytest.approx(np.mean(tens)) and found["tens"]["ci"]
+    assert found["noise"]["value"] == pytest.approx(np.mean(noise)) and found["noise"]["ci"]
 
 
 # --- which trials and units -------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def moving(rng, area="M1", sd=MM, n_conditions=35, n_networks=5, **true):
 def _decoding_rows(rng, size, above):
     """Decoding EV of two areas on the same conditions, which all networks share."""
     common = {"network": 0, "condition": 0.05, "unit": 0, "between": 0, "noise": 0.02}
-    own = {"network": 0.02, "condition": 0.03, "unit": 0, "between": 0.02, "noise": 0.02}
+    own = {"network": 0.01, "condition": 0.06, "unit": 0, "between": 0.02, "noise": 0.02}
     base = draw(rng, common, 1, *size[1:], 0.5)
     areas = {"M1": base + draw(rng, own, *size, above), "S1": base + draw(rng, own, *size)}
     labels = {"split": "test", "decoded": "embedding"}
