@@ -82,9 +82,8 @@ class Design:
     def _errors(self) -> tuple[float, float]:
         """Standard errors from units and conditions, and from networks."""
         of_units = (self.of_unit + self.of_both / self.n_conditions) / self.n_units
-        return math.sqrt(of_units + self.of_condition / self.n_conditions), math.sqrt(
-            self.of_network / self.n_networks
-        )
+        of_data = of_units + self.of_condition / self.n_conditions
+        return math.sqrt(of_data), math.sqrt(self.of_network / self.n_networks)
 
     @property
     def se(self) -> float:
