@@ -54,7 +54,8 @@ def condition_averages(phases: Floats, conditions: Sequence[str]) -> Floats:
         In the order of the sorted labels.
     """
     labels = np.array(conditions)
-    return np.stack([phases[labels == label].mean(0) for label in np.unique(labels)])
+    averages = [phases[labels == label].mean(0) for label in np.unique(labels)]
+    return np.stack(averages) if averages else phases[:0]
 
 
 def halves(phases: Floats, conditions: Sequence[str]) -> tuple[Floats, Floats]:
