@@ -90,7 +90,7 @@ def wrist_session(
     """A session whose screen has to be turned by ``turn`` degrees, counter-clockwise, into the wrist's axes.
 
     EMG follows the directions in which muscles pull, or (``follows="optimised"``) the least activations. Units
-    are counts driven by mixtures of the least activations of single muscles; without units there are none.
+    are counts driven by the least activations of single muscles; without units there are none.
     """
     rng = np.random.default_rng(seed + 1)
     onset, times, path, target = courses(n_directions, n_repeats, seed)
@@ -132,10 +132,12 @@ def wrist_session(
 
 
 def _driven(rng, activation, times, n_units):
-    """Counts in bins whose rates follow mixtures of single muscles."""
-    active = activation[:, activation.std(0) > 0.02 * activation.std(0).max()]
-    drive = (active / active.std(0)) @ rng.standard_normal((active.shape[1], n_units))
-    rates = 80 + 30 * (drive - drive.mean(0)) / drive.std(0)
+    """Counts in bins; each unit's rate follows three muscles, which may inhibit it."""
+    mixture = np.zeros((activation.shape[1], n_units))
+    for unit in mixture.T:
+        unit[rng.choice(len(unit), 3, replace=False)] = rng.choice([-1, 1, 1], 3)
+    drive = (activation / activation.std(0)) @ mixture
+    rates = 100 + 40 * (drive - drive.mean(0)) / drive.std(0)
     n_bins = int(times[-1] / BIN)
     edges = BIN * np.arange(n_bins)
     mean = np.stack([np.interp(edges + BIN / 2, times, rate) for rate in rates.T], axis=1)

@@ -72,24 +72,29 @@ def halves(phases: Floats, conditions: Sequence[str]) -> tuple[Floats, Floats]:
 def tuning_reliability(phases: Floats, conditions: Sequence[str]) -> Floats:
     """Measure how reproducibly each channel tells conditions apart.
 
-    Spearman–Brown corrected correlation of the averages of odd and even trials, less their mean over
-    conditions: what is the same in all conditions, such as a drift or noise of the mains, does not count.
+    Spearman–Brown corrected correlation of the averages of the first and the last half of the trials, less
+    their mean over conditions: neither a time course of all conditions nor a drift counts. Odd and even
+    trials of a condition follow each other, so that a drift would be in both.
 
     Parameters
     ----------
     phases : ndarray, shape (n_trials, n_phases, n_channels)
+        In the order of their recording.
     conditions : sequence of str, length n_trials
 
     Returns
     -------
     ndarray, shape (n_channels,)
-        0 where a channel is constant, or fewer than two conditions have two trials.
+        0 where a channel is constant, or fewer than two conditions are in both halves.
     """
-    n_channels = phases.shape[2]
-    both = halves(phases, conditions)
-    if len(both[0]) < 2:
-        return np.zeros(n_channels)
-    first, second = ((half - half.mean(0)).reshape(-1, n_channels) for half in both)
+    labels, late = np.array(conditions), np.arange(len(conditions)) >= len(conditions) // 2
+    both = [label for label in np.unique(labels) if len(set(late[labels == label])) == 2]
+    if len(both) < 2:
+        return np.zeros(phases.shape[2])
+    means = (
+        np.stack([phases[(labels == k) & (late == half)].mean(0) for k in both]) for half in (False, True)
+    )
+    first, second = ((mean - mean.mean(0)).reshape(-1, phases.shape[2]) for mean in means)
     return np.nan_to_num(spearman_brown(correlations(first, second)))
 
 
