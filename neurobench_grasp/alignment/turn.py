@@ -12,6 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from neurobench_grasp.alignment.clock import trials_with
+from neurobench_grasp.alignment.muscle_map import EMG
 from neurobench_grasp.alignment.muscles import RecordedMuscles
 from neurobench_grasp.alignment.posture import endpoint_in_metres, joint_angles_of
 from neurobench_grasp.alignment.session import AlignedSession
@@ -47,8 +49,9 @@ def aligned_by_muscles(session: AlignedSession, train: Sequence[str], tendons: s
         return session
     assert session.recording is not None
     body = find_body(recorded.body if tendons is None else f"{recorded.body}/{tendons}")
-    index = [i for i, name in enumerate(session.trials.ids) if name in set(train)]
+    known = set(train)
     try:
+        index = [i for i in trials_with(session, EMG) if session.trials.ids[i] in known]
         turn, note = _fitted(session, recorded, body, index)
     except UnsupportedError as why:
         stated, signal = recorded.endpoint.turn, recorded.endpoint.signal

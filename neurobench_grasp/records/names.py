@@ -32,6 +32,7 @@ METRICS: Mapping[str, Metric] = {
     "emg_correlation": Metric("correlation with EMG"),
     "muscle_rsa": Metric("muscle RSA"),
     "n_channels_silent": Metric("EMG channels without signal"),
+    "n_trials_without_emg": Metric("trials without EMG"),
     "gain_over_average_trajectory": Metric("gain over average trajectory", "mm"),
     "gain_over_average_posture": Metric("gain over average posture", "mm"),
     "gain_over_shifted_spikes": Metric("gain over shifted spikes", "mm"),

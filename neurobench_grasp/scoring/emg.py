@@ -110,12 +110,15 @@ def muscle_rsa(a: Floats, b: Floats) -> float:
     -------
     float
         Spearman's correlation of the entries below the diagonals of the two matrices of correlations of
-        channels; NaN with fewer than three channels, or where a channel is constant.
+        channels; NaN with fewer than three channels, or where a channel is constant, or all are
+        equally correlated.
     """
     from scipy.stats import spearmanr
 
     if a.shape[1] < 3 or not (np.ptp(a, axis=0) > 0).all() or not (np.ptp(b, axis=0) > 0).all():
         return float("nan")
     below = np.tril_indices(a.shape[1], -1)
-    one, other = (np.atleast_2d(np.corrcoef(values.T))[below] for values in (a, b))
+    one, other = (np.corrcoef(values.T)[below] for values in (a, b))
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan")
     return float(spearmanr(one, other).statistic)
