@@ -118,8 +118,8 @@ def trials_with(session: AlignedSession, role: str) -> list[int]:
             near[i] &= bool((gap <= MAX_SIGNAL_GAP).all())
     if not near.any():
         raise UnsupportedError(
-            f"{session.id} has {role.upper()}, but throughout no scored window; check that its times are on the "
-            "clock of the trials, in seconds."
+            f"{session.id} has {role.upper()}, but throughout no scored window; check that its times are on "
+            "the clock of the trials, in seconds."
         )
     return [int(i) for i in np.flatnonzero(near)]
 

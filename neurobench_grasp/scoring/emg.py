@@ -118,7 +118,7 @@ def muscle_rsa(a: Floats, b: Floats) -> float:
     if a.shape[1] < 3 or not (np.ptp(a, axis=0) > 0).all() or not (np.ptp(b, axis=0) > 0).all():
         return float("nan")
     below = np.tril_indices(a.shape[1], -1)
-    one, other = (np.corrcoef(values.T)[below] for values in (a, b))
+    one, other = (np.atleast_2d(np.corrcoef(values.T))[below] for values in (a, b))
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
     return float(spearmanr(one, other).statistic)

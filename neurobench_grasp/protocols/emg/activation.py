@@ -61,8 +61,8 @@ class Muscles:
         UnsupportedError
             If the session has no EMG of muscles of its body.
         """
-        assert session.recording is not None
         n_trials, session = len(session.start), session.select(trials_with(session, ROLE))
+        assert session.recording is not None
         body = find_body(session.recording.session.body)
         recorded = RecordedMuscles.of(session, body, context.index(session, context.splits.train))
         moved = channels_of(session, recorded.channels, EMG.shift_s)
