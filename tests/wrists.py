@@ -132,12 +132,9 @@ def wrist_session(
 
 
 def _driven(rng, activation, times, n_units):
-    """Counts in bins; each unit's rate follows three muscles, which may inhibit it."""
-    mixture = np.zeros((activation.shape[1], n_units))
-    for unit in mixture.T:
-        unit[rng.choice(len(unit), 3, replace=False)] = rng.choice([-1, 1, 1], 3)
-    drive = (activation / activation.std(0)) @ mixture
-    rates = 100 + 40 * (drive - drive.mean(0)) / drive.std(0)
+    """Counts in bins; each unit's rate follows a mixture of muscles, some of which inhibit it."""
+    drive = (activation / activation.std(0)) @ rng.standard_normal((activation.shape[1], n_units))
+    rates = 120 + 50 * (drive - drive.mean(0)) / drive.std(0)
     n_bins = int(times[-1] / BIN)
     edges = BIN * np.arange(n_bins)
     mean = np.stack([np.interp(edges + BIN / 2, times, rate) for rate in rates.T], axis=1)
