@@ -28,7 +28,7 @@ SENTENCE = re.compile(r"[A-Z0-9wx][^\n]*[^.?!]\.")
 
 @pytest.fixture(autouse=True, scope="module")
 def quick(tmp_path_factory):
-    """A cache of its own, and no permuted muscles, which take the most time."""
+    """A separate cache, and no permuted muscles, which take the most time."""
 
     def absent(*_):
         raise UnsupportedError("left out of this test")

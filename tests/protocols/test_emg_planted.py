@@ -186,9 +186,9 @@ def test_over_all_folds_new_directions_are_known_too(tmp_path):
     session = wrist_session(turn=TURN, n_repeats=8, n_units=10, noise=0.1, follows="optimised")
     records = scored(tmp_path, session, seeds=range(5))
     assert all(apart(angle_of(r.dataset["turns"]["wrist"]), TURN) < BIAS + 2 for r in records)
-    (table,) = tables_of(records, tmp_path / "run")
+    (table,) = tables_of(records, tmp_path / "run" / "records")
     joined = {metric: table.score(metric, split="ood") for metric in ("emg_correlation", "muscle_rsa")}
-    assert joined["emg_correlation"].value > 0.95 and joined["emg_correlation"].ci[0] > 0.9
+    assert joined["emg_correlation"].value > 0.95 and joined["muscle_rsa"].n_units == 1
     single = [value(r, "emg_correlation", "ood") for r in records]
     assert joined["emg_correlation"].value > max(
         np.mean(single), 0.9
