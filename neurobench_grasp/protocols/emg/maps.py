@@ -190,7 +190,8 @@ def _features(
         return equalised(lagged, Ragged(lagged.components(window.values)[0], window.offsets))
 
     emg, moved = (recorded_in_bins(session, ROLE, later) for later in (0.0, EMG.shift_s))
-    features, absent = {RECORDED: [reduced(emg)], SHIFTED: [reduced(moved)]}, {}
+    features = {RECORDED: [reduced(emg)], SHIFTED: [reduced(moved)]}
+    absent: dict[str, str] = {}
     try:
         features[LINEAR] = [reduced(linear_kinematics(session.scored))]
         features[QUADRATIC] = [reduced(_quadratic(context, session))]
