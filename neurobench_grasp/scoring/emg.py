@@ -72,30 +72,33 @@ def halves(phases: Floats, conditions: Sequence[str]) -> tuple[Floats, Floats]:
 def tuning_reliability(phases: Floats, conditions: Sequence[str]) -> Floats:
     """Measure how reproducibly each channel tells conditions apart.
 
-    Spearman–Brown corrected correlation of the averages of the first and the last half of the trials, less
-    their mean over conditions: neither a time course of all conditions nor a drift counts. Odd and even
-    trials of a condition follow each other, so that a drift would be in both.
+    One minus the variance within conditions over that between them, ``1 − 1 / F`` of an analysis of variance:
+    what averages of new trials would correlate with these, less their mean over conditions. A time course of
+    all conditions does not count, nor does a drift, which is within conditions, too. Halves of the trials
+    would share it, and with few conditions correlate by chance.
 
     Parameters
     ----------
     phases : ndarray, shape (n_trials, n_phases, n_channels)
-        In the order of their recording.
     conditions : sequence of str, length n_trials
 
     Returns
     -------
     ndarray, shape (n_channels,)
-        0 where a channel is constant, or fewer than two conditions are in both halves.
+        0 where a channel is constant, or there are fewer than two conditions or no repeats.
     """
-    labels, late = np.array(conditions), np.arange(len(conditions)) >= len(conditions) // 2
-    both = [label for label in np.unique(labels) if len(set(late[labels == label])) == 2]
-    if len(both) < 2:
+    labels, place = np.unique(np.array(conditions), return_inverse=True)
+    free = len(labels) - 1, len(place) - len(labels)
+    if min(free) < 1:
         return np.zeros(phases.shape[2])
-    means = (
-        np.stack([phases[(labels == k) & (late == half)].mean(0) for k in both]) for half in (False, True)
+    means = condition_averages(phases, conditions)[place]
+    between, within = (
+        (deviation**2).sum((0, 1)) / n
+        for deviation, n in zip((means - phases.mean(0), phases - means), free, strict=True)
     )
-    first, second = ((mean - mean.mean(0)).reshape(-1, phases.shape[2]) for mean in means)
-    return np.nan_to_num(spearman_brown(correlations(first, second)))
+    varies = between > 1e-24 * (phases**2).sum((0, 1))
+    found: Floats = 1 - np.divide(within, between, out=np.ones_like(within), where=varies)
+    return found
 
 
 def muscle_rsa(a: Floats, b: Floats) -> float:

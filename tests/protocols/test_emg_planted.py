@@ -195,7 +195,11 @@ def test_over_all_folds_new_directions_are_known_too(tmp_path):
     )  # a channel may be silent in two of them
     null = table.score("emg_correlation", split="ood", reference="permuted_muscles")
     assert null.value < joined["emg_correlation"].value - 0.4
-    assert table.score("single_trial_ev", split="ood", area="EMG").value > 0.9
+    explained = table.score("single_trial_ev", split="ood", area="EMG")
+    assert (
+        explained.value
+        > 0.3 + table.score("single_trial_ev", split="ood", area="EMG", reference="permuted_muscles").value
+    )
     for name in CHANNELS:
         assert table.score("emg_correlation", split="ood", dimension=name).value > 0.9
     for seed, record in enumerate(records):

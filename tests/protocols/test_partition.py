@@ -14,6 +14,7 @@ from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols import partition
 from neurobench_grasp.protocols.encoding.reduction import window_rows
+from neurobench_grasp.protocols.settings import PARTITION
 from neurobench_grasp.records.consistency import contradictions
 from neurobench_grasp.records.record import read_units, record_path
 from neurobench_grasp.records.table import ONE_NETWORK, RowKey, tables_of
@@ -222,7 +223,7 @@ def test_a_lag_moves_all_groups(world):
     features = {"layers": Ragged(np.random.default_rng(0).standard_normal((len(lagged.rows), 4)),
                                  lagged.trials.offsets)}  # fmt: skip
     units, train = np.arange(16), context.index(session, context.splits.train)
-    fit = partition.Fit(context, lagged, features, units, train, 3)
+    fit = partition.Fit(context, lagged, features, units, train, 3, {"layers": ["layers"]}, ["layers"])
     made = fit.predicted(("layers",), {})
     assert np.isinf(made["alpha"]).sum() > 4, "it is noise"
     mean, folds = fit._training
@@ -236,7 +237,7 @@ def test_a_lag_moves_all_groups(world):
 
 def test_it_is_offered():
     spec = load_registry().protocol("partition").spec
-    assert spec.version == 1 and spec.settings["n_draws"] == partition.PARTITION.n_draws
+    assert spec.version == 1 and spec.settings["n_draws"] == PARTITION.n_draws
 
 
 def test_without_recorded_movement_all_that_the_layers_explain_is_theirs_alone():
