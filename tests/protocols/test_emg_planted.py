@@ -190,22 +190,20 @@ def test_over_all_folds_new_directions_are_known_too(tmp_path):
     joined = {metric: table.score(metric, split="ood") for metric in ("emg_correlation", "muscle_rsa")}
     assert joined["emg_correlation"].value > 0.95 and joined["muscle_rsa"].n_units == 1
     single = [value(r, "emg_correlation", "ood") for r in records]
-    assert joined["emg_correlation"].value > max(
-        np.mean(single), 0.9
-    )  # a channel may be silent in two of them
+    assert joined["emg_correlation"].value > np.mean(single)  # of two directions, in which a muscle may rest
     null = table.score("emg_correlation", split="ood", reference="permuted_muscles")
     assert null.value < joined["emg_correlation"].value - 0.4
-    explained = table.score("single_trial_ev", split="ood", area="EMG")
-    assert (
-        explained.value
-        > 0.3 + table.score("single_trial_ev", split="ood", area="EMG", reference="permuted_muscles").value
+    explained, permuted = (
+        table.score("single_trial_ev", split="ood", area="EMG", **labels).value
+        for labels in ({}, {"reference": "permuted_muscles"})
     )
+    assert explained > permuted + 0.3
     for name in CHANNELS:
         assert table.score("emg_correlation", split="ood", dimension=name).value > 0.9
     for seed, record in enumerate(records):
         path = next((tmp_path / "run" / "records").glob(f"*-seed{seed}-*.json"))
         assert list(contradictions(record, read_units(path, record))) == []
-    assert read_scored([tmp_path / "run"], lambda labels: True)[1] == []
+    assert read_scored([tmp_path / "run"], lambda labels: True)[1] == ()
 
 
 # --- anatomy ----------------------------------------------------------------------------------------
