@@ -48,6 +48,7 @@ from neurobench_grasp.records.table import (
     GAIN,
     HELD_OUT,
     RSA,
+    SIMILARITIES,
     UNIQUE,
     RowKey,
     ScoreTable,
@@ -59,7 +60,7 @@ from neurobench_grasp.records.units import CEILING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-HEADLINES = ("single_trial_ev", "tracking_error", "brain_control_error", CORRELATION, RSA)
+HEADLINES = ("single_trial_ev", "tracking_error", "brain_control_error", CORRELATION, RSA, *SIMILARITIES)
 BOOKKEEPING = (
     "n_units_below_minus_1",
     "n_units_unreliable",

@@ -31,6 +31,13 @@ METRICS: Mapping[str, Metric] = {
     "added_ev": Metric("EV beyond quadratic kinematics"),
     "emg_correlation": Metric("correlation with EMG"),
     "muscle_rsa": Metric("muscle RSA"),
+    "cca": Metric("CCA similarity"),
+    "procrustes": Metric("Procrustes similarity"),
+    "dsa": Metric("similarity of dynamics"),
+    "condition_rsa": Metric("RSA of conditions"),
+    "gain_over_matched_covariance": Metric("gain over matched covariance"),
+    "n_units_population": Metric("units of the population"),
+    "n_dimensions": Metric("dimensions of the population"),
     "n_channels_silent": Metric("EMG channels without signal"),
     "gain_over_average_trajectory": Metric("gain over average trajectory", "mm"),
     "gain_over_average_posture": Metric("gain over average posture", "mm"),
@@ -91,6 +98,7 @@ REFERENCES: Mapping[str, str] = {
     "static_optimisation": "static optimisation",
     "permuted_muscles": "static optimisation, permuted muscles (null)",
     "shifted_emg": "shifted EMG (null)",
+    "matched_covariance": "random, matched in covariance (null)",
 }
 GROUPS: Mapping[str, str] = {
     "muscles": "muscle lengths and velocities",
