@@ -20,7 +20,7 @@ from neurobench_grasp.scoring.ev import sum_without
 
 SMALLEST = 1e-9
 """Singular values below this share of the largest are rounding noise."""
-MAX_ITERATIONS, PRECISION = 1000, 1e-10
+MAX_ITERATIONS, FLAT = 200, 1e-9
 
 
 @dataclass(frozen=True)
@@ -222,9 +222,9 @@ def angle(a: Floats, b: Floats) -> Floats:
 def closest_turn(a: Floats, b: Floats, n_starts: int = 16) -> Floats:
     """Find the orthogonal map, rotation or reflection, that brings one operator closest to another.
 
-    ``tr(Aᵀ C B Cᵀ)`` grows with every step to the orthogonal matrix closest to its gradient plus a multiple
-    of ``C`` that makes it convex. It has several maxima: the best of many starts is taken, half of them with
-    each determinant. They match the eigenvectors of the symmetric parts, with random signs, or are random.
+    ``tr(Aᵀ C B Cᵀ)`` has several maxima: it is climbed by damped Newton steps on the orthogonal group, from
+    many starts, half of them with each determinant. These match the eigenvectors of the symmetric parts, with
+    random signs, or are random.
 
     Parameters
     ----------
@@ -235,17 +235,29 @@ def closest_turn(a: Floats, b: Floats, n_starts: int = 16) -> Floats:
     -------
     ndarray, shape (n, n)
     """
-    a, b = (x - np.trace(x) / len(x) * np.eye(len(x)) for x in (a, b))  # which no turn changes
+    n = len(a)
+    a, b = (x - np.trace(x) / n * np.eye(n) for x in (a, b))  # which no turn changes
     a, b = (x / max(float(np.linalg.norm(x)), 1e-300) for x in (a, b))
-    shift = 2 * float(np.linalg.norm(a, 2) * np.linalg.norm(b, 2))
-    turn, value = _starts(a, b, n_starts), np.full(n_starts, -np.inf)
+    row, column = np.triu_indices(n, 1)
+    skew = np.zeros((len(row), n, n))  # C turns to C · exp(S), and S is a sum of these
+    skew[np.arange(len(row)), row, column], skew[np.arange(len(row)), column, row] = 1, -1
+    first = skew @ b - b @ skew
+    second = skew[:, None] @ first - first @ skew[:, None]
+    second = (second + second.swapaxes(0, 1)) / 2
+    turn, damping = _starts(a, b, n_starts), np.full(n_starts, 0.01)
     for _ in range(MAX_ITERATIONS):
-        left, _, right = np.linalg.svd(a @ turn @ b.T + a.T @ turn @ b + shift * turn)
-        turn, before = left @ right, value
-        value = (a * (turn @ b @ turn.swapaxes(1, 2))).sum((1, 2))
-        if (value - before).max() < PRECISION:
+        turned = turn.swapaxes(1, 2) @ a @ turn
+        slope = np.tensordot(turned, first, ([1, 2], [1, 2]))
+        bend, axes = np.linalg.eigh(np.tensordot(turned, second, ([1, 2], [2, 3])))
+        along = (axes.swapaxes(1, 2) @ slope[..., None])[..., 0] / (np.abs(bend) + damping[:, None])
+        half = np.tensordot((axes @ along[..., None])[..., 0], skew, 1) / 2
+        moved = turn @ np.linalg.solve(np.eye(n) - half, np.eye(n) + half)
+        climbs = ((moved.swapaxes(1, 2) @ a @ moved - turned) * b).sum((1, 2)) >= 0
+        turn = np.where(climbs[:, None, None], moved, turn)
+        damping = np.where(climbs, damping / 4, damping * 4)
+        if (np.abs(slope).max(initial=0.0, axis=1) < FLAT).all():
             break
-    best: Floats = turn[value.argmax()]
+    best: Floats = turn[((turn.swapaxes(1, 2) @ a @ turn) * b).sum((1, 2)).argmax()]
     return best
 
 
