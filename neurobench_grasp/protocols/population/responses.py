@@ -54,7 +54,7 @@ class Responses:
     @property
     def n_dimensions(self) -> int:
         """Number of components."""
-        return self.space.axes.shape[1]
+        return len(self.space.axes.T)
 
     def average(self, repeats: Repeats) -> Floats:
         """Component scores of the averages of conditions, (n_conditions, 25, n_components)."""

@@ -58,20 +58,24 @@ class Pair:
         return self._dynamics() if metric == DSA else self._rsa
 
     def score_on_train(self, metric: str) -> float:
-        """Mean similarity of training conditions that nothing was fitted on, fold by fold; 0 of too few."""
+        """Mean similarity of training conditions that nothing was fitted on, fold by fold.
+
+        Of training conditions that it was fitted on, where they are too few for folds.
+        """
         labels = np.array(_common(self.trials["train"]))
-        folds = np.array(folds_by_condition(labels.tolist(), POPULATION.n_folds))
+        n_folds = min(POPULATION.n_folds, len(labels) // (MIN_GROUPS if metric == DSA else 1))
+        if n_folds < 2:
+            return float(np.nan_to_num(self.score(metric, "train").values[0]))
+        folds = np.array(folds_by_condition(labels.tolist(), n_folds))
         found = []
         for fold in np.unique(folds):
             trials = {
                 "train": _of(self.trials["train"], labels[folds != fold].tolist()),
                 "new": _of(self.trials["train"], labels[folds == fold].tolist()),
             }
-            if trials["train"][0]:
-                inner = replace(self, trials=trials, _fitted={})
-                found.append(float(inner.score(metric, "new").values[0]))
-        defined = [value for value in found if np.isfinite(value)]
-        return float(np.mean(defined)) if defined else 0.0
+            inner = replace(self, trials=trials, _fitted={})
+            found.append(float(inner.score(metric, "new").values[0]))
+        return float(np.nan_to_num(found).mean())
 
     def _averages(self, trials: Both) -> tuple[list[str], Floats, Floats]:
         """Conditions that both have, and the components of their averages."""
