@@ -40,12 +40,9 @@ def spearman_brown(halves: Floats) -> Floats:
     return corrected
 
 
-def attainable(halves: Floats) -> Floats:
-    """Return the correlation of an average with its signal, from that of the averages of its two halves.
-
-    The square root of the reliability: what a model without noise that is right would reach.
-    """
-    found: Floats = np.where(halves > 0, np.sqrt(np.maximum(spearman_brown(halves), 0.0)), halves)
+def attainable(reliability: Floats) -> Floats:
+    """Return the correlation of an average with its signal: what a perfect model reaches."""
+    found: Floats = np.where(reliability > 0, np.sqrt(np.maximum(reliability, 0.0)), reliability)
     return found
 
 

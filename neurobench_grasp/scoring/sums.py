@@ -60,7 +60,7 @@ def reliability(sums: Floats) -> Floats:
 
 
 def attainable_correlation(sums: Floats) -> Floats:
-    """Correlation of an average with its signal, from that of its two halves; see :data:`SCORES`."""
+    """Correlation of an average with its signal, from the products of its halves; see :data:`SCORES`."""
     return attainable(correlation(sums))
 
 
@@ -76,7 +76,8 @@ SCORES: Mapping[str, Callable[[Floats], Floats]] = {
 
 Sums have shape (n_sums, n_rows, n_units). For ``mean``: number, errors; ``ev`` and ``r2``: these, squared
 errors, deviations, squared deviations, trials with spikes, spikes; ``correlation``, ``reliability`` and
-``attainable``: number, sum and sum of squares of the data and of what is compared with them, sum of products.
+``attainable``: number, sum and sum of squares of the data and of what is compared with them, sum of products
+(for ``attainable`` those of two halves of the data, beside sums of all).
 """
 
 

@@ -165,11 +165,11 @@ def averages(trials: Floats, repeats: Repeats) -> Floats:
 
 
 def halved(repeats: Repeats, *labels: object) -> tuple[Repeats, Repeats]:
-    """Deal the trials of each condition into two halves of equal size, at random."""
+    """Deal the trials of each condition into two halves at random; the second may have one more."""
     rng = generator("halves", *labels)
     shuffled = {label: rng.permutation(mine) for label, mine in repeats.items()}
     first = {label: mine[: len(mine) // 2] for label, mine in shuffled.items()}
-    return first, {label: mine[-(len(mine) // 2) :] for label, mine in shuffled.items()}
+    return first, {label: mine[len(mine) // 2 :] for label, mine in shuffled.items()}
 
 
 def _repeats(session: AlignedSession, trials: Sequence[int]) -> Repeats:

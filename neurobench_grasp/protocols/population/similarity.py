@@ -13,7 +13,7 @@ from neurobench_grasp.contract import Floats
 from neurobench_grasp.protocols.population.responses import Repeats, Responses
 from neurobench_grasp.protocols.settings import POPULATION
 from neurobench_grasp.records.table import CCA, DSA, PROCRUSTES
-from neurobench_grasp.scoring.emg import attainable
+from neurobench_grasp.scoring.emg import attainable, spearman_brown
 from neurobench_grasp.scoring.intervals import MIN_GROUPS, UnitScores
 from neurobench_grasp.scoring.population import Alignment, Dynamics, dissimilarities, rank_similarity
 from neurobench_grasp.scoring.sums import Sums
@@ -90,7 +90,11 @@ class Pair:
 
         def evaluate(trials: Both) -> UnitScores:
             labels, *new = self._averages(trials)
-            sums = Sums(kind, tuple(labels), alignment.sums(*new))
+            found = alignment.sums(*new)
+            if self.halves:  # their product is free of noise; the squares are those of the average of both
+                whole = self.population.average({c: np.concatenate([s[c] for s in trials]) for c in labels})
+                found[:-1] = alignment.sums(whole, whole)[:-1]
+            sums = Sums(kind, tuple(labels), found)
             return UnitScores.of_terms(self.session.id, self.session.subject, (ALL,), ((1, sums),))
 
         return evaluate
@@ -123,7 +127,7 @@ class Pair:
             dissimilarities(self.other.trials, [b[c] for c in labels]),
             held[:, None] | held,
         )
-        return self._scores(labels, attainable(found) if self.halves else found)
+        return self._scores(labels, attainable(spearman_brown(found)) if self.halves else found)
 
     def _scores(self, labels: Sequence[str], found: Floats) -> UnitScores:
         """Scores on all conditions, then without each; where the others define none, the score on all."""
