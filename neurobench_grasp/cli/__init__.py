@@ -9,6 +9,7 @@ from neurobench_grasp.cli import (
     board,
     bodies,
     check,
+    claims,
     compare,
     convert,
     data,
@@ -47,6 +48,8 @@ app.command("plugins", cls=Command)(listing.plugins)
 app.command("check", cls=Command)(check.check)
 app.command("doctor", cls=Command)(doctor.doctor)
 app.command("compare", cls=Command)(compare.compare)
+app.command("claims", cls=Command)(claims.claims)
+app.command("power", cls=Command)(claims.power)
 app.command("leaderboard", cls=Command)(board.leaderboard)
 app.command("submit", cls=Command)(submit.submit)
 app.command("verify", cls=Command)(verify.verify)

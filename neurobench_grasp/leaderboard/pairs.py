@@ -19,6 +19,7 @@ from neurobench_grasp.scoring.intervals import (
     MIN_GROUPS,
     Summary,
     UnitScores,
+    Variances,
     fold_error,
     jackknife_variance,
     over_animals,
@@ -156,16 +157,15 @@ def _minus(stack: _Stack, like: Parts, i: int, others: Sequence[int]) -> Iterato
     jackknife = stack.jackknife[i] - stack.jackknife[others]
     n, n_folds = jackknife.shape[1], stack.folds.shape[1]
     variance = jackknife_variance(jackknife)
-    data_se = np.sqrt(variance + np.maximum(unit_variance - noise, 0.0))
     fold_se = fold_error(stack.folds[i] - stack.folds[others], variance) if n_folds else None
     n_units = sum(len(part.units) for part in like)
     for k, j in enumerate(others):
         draws = [draw for draw in (stack.draws[i], stack.draws[j]) if draw]
         if fold_se is not None:
             draws.append((float(fold_se[k]), n_folds))
-        se = float(data_se[k]) if n >= MIN_GROUPS else None
+        apart = Variances.apart(float(variance[k]), float(unit_variance[k]), float(noise[k]))
         value = float(stack.total[i] - stack.total[j])
-        yield Summary.of(value, float(medians[k]), n_units, n, se, draws)
+        yield Summary.of(value, float(medians[k]), n_units, n, apart if n >= MIN_GROUPS else None, draws)
 
 
 def _draw_error(parts: Parts, like: Parts) -> tuple[float, int] | None:

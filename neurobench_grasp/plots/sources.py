@@ -12,13 +12,13 @@ from neurobench_grasp.leaderboard.standings import METRIC
 from neurobench_grasp.protocols.brain_control.protocol import ERROR, metric_of
 from neurobench_grasp.protocols.brain_control.trials import KINDS
 from neurobench_grasp.records.record import Scored, read_scored
-from neurobench_grasp.records.table import Score, ScoreTable
+from neurobench_grasp.records.table import RSA, Score, ScoreTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NAN = float("nan")
-UNIT_METRICS = (METRIC, *(metric_of(ERROR, kind) for kind in KINDS))
+UNIT_METRICS = (METRIC, RSA, *(metric_of(ERROR, kind) for kind in KINDS))
 """Of these metrics the scores of single units are read."""
 
 

@@ -106,6 +106,7 @@ GROUPS: Mapping[str, str] = {
     "goal": "the next 100 ms of the movement",
     "emg": "recorded EMG",
     "layers": "the network’s best layer",
+    "kinematic": "linear kinematics",
     "quadratic": "quadratic kinematics",
     "activation": "the model’s muscle activation",
     "static_optimisation": "static optimisation",

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurobench_grasp.alignment.muscle_map import emg_columns
+from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError, UnsupportedError
@@ -15,6 +17,9 @@ from neurobench_grasp.plots.brain_control import brain_control
 from neurobench_grasp.plots.components import components
 from neurobench_grasp.plots.curves import count_units, curves
 from neurobench_grasp.plots.decoding import decoding
+from neurobench_grasp.plots.emg_matrix import emg_matrix
+from neurobench_grasp.plots.emg_neurons import emg_neurons
+from neurobench_grasp.plots.emg_tuning import emg_tuning
 from neurobench_grasp.plots.gains import gains
 from neurobench_grasp.plots.layers import layers
 from neurobench_grasp.plots.scores import scores
@@ -22,6 +27,8 @@ from neurobench_grasp.plots.sources import NoRecordError, RunFolder, title_of
 from neurobench_grasp.plots.style import Drawing
 from neurobench_grasp.plots.units import units
 from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.emg.activation import Muscles
 from neurobench_grasp.protocols.encoding.protocol import predicted_sessions
 from neurobench_grasp.records.table import ScoreTable
 from neurobench_grasp.run.fitted import make_context
@@ -36,6 +43,7 @@ PROTOCOLS = {
     "brain-control": "--protocol brain-control",
     "brain-control-curves": "--curves",
     "layers": "--protocol layers",
+    "emg": "--protocol emg",
 }
 """Protocols that are drawn, and the options of ``ngb score`` for each."""
 
@@ -117,17 +125,32 @@ def draw_figures(
     def find(protocol: str, seeds: Sequence[int] | None = seeds) -> ScoreTable:
         if protocol.startswith("brain-control") and not task.candidate.spec.controller:
             raise UnsupportedError("the model moves no body")
+        if protocol == "emg" and not any(map(_has_emg, task.data.sessions)):
+            raise UnsupportedError("no EMG was recorded")
         try:
             return folder.networks(model, protocol, identity, seeds)
         except NoRecordError as why:
             raise UnsupportedError(f"no record {why}; `{command} {PROTOCOLS[protocol]}` makes it") from why
 
+    def context_of(scored: ScoreTable) -> Context:
+        """Return the first network, on its own fold."""
+        own, seed = workspace.stages(), scored.seeds[0]
+        of_network = workspace.find(model, dataset, how, seed)
+        return make_context(of_network, seed, own, shared_folder(own), progress)
+
     def example_units() -> Drawing:
         scored = find("encoding")
-        own, seed = workspace.stages(), scored.seeds[0]
-        of_network = workspace.find(model, dataset, how, seed)  # on its own fold
-        context = make_context(of_network, seed, own, shared_folder(own), progress)
-        return units(scored, list(predicted_sessions(context)))
+        return units(scored, list(predicted_sessions(context_of(scored))))
+
+    def tuning() -> Drawing:
+        scored = find("emg")
+        return emg_tuning(scored, _first_muscles(context_of(scored)))
+
+    def matrix() -> Drawing:
+        scored = find("emg")
+        context = context_of(scored)
+        muscles = _first_muscles(context)
+        return emg_matrix(scored, muscles, context.index(muscles.session, context.splits.test))
 
     def curves_with_references() -> Drawing:
         scored = find("brain-control-curves")
@@ -146,6 +169,9 @@ def draw_figures(
         "decoding": lambda: decoding(find("brain-control")),
         "brain_control": lambda: brain_control(find("brain-control")),
         "curves": curves_with_references,
+        "emg_tuning": tuning,
+        "emg_matrix": matrix,
+        "emg_neurons": lambda: emg_neurons(find("emg")),
     }
     drawings, left_out = {}, {}
     for name, make in kinds.items():
@@ -155,6 +181,21 @@ def draw_figures(
         except UnsupportedError as reason:
             left_out[name] = str(reason)
     return Figures(title_of(known), _write(to or out / "figures", known, drawings, left_out), left_out)
+
+
+def _has_emg(session: AlignedSession) -> bool:
+    return session.recording is not None and bool(emg_columns(session.recording.session))
+
+
+def _first_muscles(context: Context) -> Muscles:
+    """Return the muscles of the first session whose EMG is of muscles of its body."""
+    reasons = []
+    for session in context.sessions:
+        try:
+            return Muscles.of(context, session)
+        except UnsupportedError as why:
+            reasons.append(str(why))
+    raise UnsupportedError("; ".join(reasons).rstrip("."))
 
 
 def _any(

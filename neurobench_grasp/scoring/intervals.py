@@ -176,6 +176,10 @@ class Summary:
         Standard error of the mean from the data: which conditions and units were recorded.
     draw_se : float
         Standard error of the mean from which networks were trained, or which random references drawn.
+    variances : Variances, optional
+        Of which ``data_se`` consists.
+    draws : tuple of (float, int)
+        Standard error and number of draws of each source of randomness.
     """
 
     value: float
@@ -185,6 +189,8 @@ class Summary:
     n_groups: int
     data_se: float | None
     draw_se: float
+    variances: Variances | None = None
+    draws: tuple[tuple[float, int], ...] = ()
 
     @classmethod
     def of(
@@ -193,16 +199,23 @@ class Summary:
         median: float,
         n_units: int,
         n_groups: int,
-        data_se: float | None,
+        variances: Variances | None,
         draws: Sequence[tuple[float, int]],
     ) -> Summary:
         """Add the interval: ``draws`` has standard error and number of draws of each source of randomness."""
-        ci = None
-        if data_se is not None:
-            of_draws = math.hypot(*(student_t(n - 1) * se for se, n in draws))
-            half = math.hypot(student_t(n_groups - 1) * data_se, of_draws)
+        ci, data_se = None, None
+        if variances is not None:
+            data_se = variances.error
+            half = half_width(data_se, n_groups, draws)
             ci = (value - half, value + half)
-        return cls(value, median, ci, n_units, n_groups, data_se, math.hypot(*(se for se, _ in draws)))
+        draw_se = math.hypot(*(se for se, _ in draws))
+        return cls(value, median, ci, n_units, n_groups, data_se, draw_se, variances, tuple(draws))
+
+
+def half_width(data_se: float, n_groups: int, draws: Sequence[tuple[float, int]]) -> float:
+    """Half width of a 95 % interval: Student's t for the groups, and for each source of randomness."""
+    of_draws = math.hypot(*(student_t(n - 1) * se for se, n in draws))
+    return math.hypot(student_t(n_groups - 1) * data_se, of_draws)
 
 
 def summarise(parts: Sequence[UnitScores]) -> Summary | None:
@@ -216,8 +229,8 @@ def summarise(parts: Sequence[UnitScores]) -> Summary | None:
     value, jackknife = float(aggregates[0]), aggregates[1:]
     pooled = np.concatenate([p.values for p in defined])
     n_units = int(np.isfinite(pooled).sum())
-    data_se, draws = _data_error(jackknife, defined), _draw_errors(defined, jackknife)
-    return Summary.of(value, float(np.nanmedian(pooled)), n_units, len(groups), data_se, draws)
+    variances, draws = Variances.of(jackknife, defined), _draw_errors(defined, jackknife)
+    return Summary.of(value, float(np.nanmedian(pooled)), n_units, len(groups), variances, draws)
 
 
 def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]) -> Summary | None:
@@ -258,13 +271,38 @@ def summarise_ratio(scores: Sequence[UnitScores], ceilings: Sequence[UnitScores]
     return summarise(parts)
 
 
-def _data_error(jackknife: Floats, parts: Sequence[UnitScores]) -> float | None:
-    """Return the standard error over groups and units; ``None`` with too few groups."""
-    if len(jackknife) < MIN_GROUPS or not np.isfinite(jackknife).all():
-        return None
-    variance = float(jackknife_variance(jackknife))
-    variance += max(_unit_variance(parts) - _noise_variance(parts), 0.0)
-    return float(variance**0.5)
+@dataclass(frozen=True)
+class Variances:
+    """Variance of an aggregate score by where it comes from.
+
+    Parameters
+    ----------
+    groups, units : float
+        From which groups (conditions) and which units were recorded.
+    both : float
+        From what is particular to one unit in one group.
+    """
+
+    groups: float
+    units: float
+    both: float
+
+    @classmethod
+    def of(cls, jackknife: Floats, parts: Sequence[UnitScores]) -> Variances | None:
+        """Variances of an aggregate, from those with each group left out; ``None`` with too few groups."""
+        if len(jackknife) < MIN_GROUPS or not np.isfinite(jackknife).all():
+            return None
+        return cls.apart(float(jackknife_variance(jackknife)), _unit_variance(parts), _noise_variance(parts))
+
+    @classmethod
+    def apart(cls, of_groups: float, of_units: float, both: float) -> Variances:
+        """Take what is particular to a unit in a group away from the variances over groups and over units."""
+        return cls(max(of_groups - both, 0.0), max(of_units - both, 0.0), min(both, of_groups))
+
+    @property
+    def error(self) -> float:
+        """Standard error from groups and units together."""
+        return math.sqrt(self.groups + self.both + self.units)
 
 
 def jackknife_variance(left_out: Floats) -> Floats:

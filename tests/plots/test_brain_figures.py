@@ -279,7 +279,7 @@ def test_the_command_tells_reasons_once(data, tmp_path, monkeypatch):
     assert "no decoding, brain_control: not here" in printed.stdout
     assert printed.stdout.count("by the protocol encoding") == 1
     result = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
-    assert len(result["left_out"]) == 8 and result["left_out"]["decoding"] == "not here"
+    assert len(result["left_out"]) == 11 and result["left_out"]["decoding"] == "not here"
 
 
 def test_one_area_on_new_trials_alone(data, pages, tmp_path):

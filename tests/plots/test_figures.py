@@ -39,6 +39,7 @@ N_OBJECTS, N_REPEATS, N_STEPS, PAD = 25, 3, 12, 10
 AREAS = ("M1",) * 7 + ("S1",) * 5
 ALL = {"scores", "gains", "layers", "units", "components"}
 OF_BRAIN_CONTROL = {"decoding", "brain_control", "curves"}  # see test_brain_figures.py
+OF_EMG = {"emg_tuning", "emg_matrix", "emg_neurons"}  # see test_emg_figures.py
 
 
 def planted_session(name, seed, n_objects=N_OBJECTS):
@@ -186,7 +187,7 @@ def unit_scores(out, area, reference=""):
 
 
 def test_every_figure_is_a_picture_with_its_data_beside_it(drawn, out):
-    assert set(drawn.left_out) == OF_BRAIN_CONTROL and set(drawn.files) == ALL
+    assert set(drawn.left_out) == OF_BRAIN_CONTROL | OF_EMG and set(drawn.files) == ALL
     assert drawn.left_out["decoding"].endswith("--protocol brain-control` makes it")
     assert sorted(p.name for p in (out / "figures").iterdir()) == sorted(
         f"{name}.{end}" for name in ALL for end in ("csv", "png")
@@ -415,7 +416,7 @@ def test_nothing_is_cut_off_overlaps_or_is_too_small_to_print(drawn, one_layer, 
 
 
 def test_a_model_of_one_layer_has_no_layer_figure_and_leaves_no_older_one(one_layer, out):
-    assert set(one_layer.left_out) == {"layers", "components", *OF_BRAIN_CONTROL}
+    assert set(one_layer.left_out) == {"layers", "components", *OF_BRAIN_CONTROL, *OF_EMG}
     assert {one_layer.left_out[name] for name in OF_BRAIN_CONTROL} == {"the model moves no body"}
     assert one_layer.left_out["layers"] == "the model has one layer only"
     assert one_layer.left_out["components"].endswith(

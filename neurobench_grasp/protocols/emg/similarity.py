@@ -41,7 +41,7 @@ class Similarity:
     def __init__(self, context: Context, muscles: Sequence[Muscles], split: str) -> None:
         self.split = split
         ids = getattr(context.splits, split)
-        self.parts = [(m, _repeated(m, context.index(m.session, ids))) for m in muscles]
+        self.parts = [(m, repeated(m, context.index(m.session, ids))) for m in muscles]
 
     def rows(self) -> Iterator[ScoreRow]:
         """Yield the correlation over all channels and of each, then RSA, beside ceilings and references."""
@@ -114,25 +114,38 @@ class Similarity:
         found = {}
         for reference in (CANDIDATE, *REFERENCES, CEILING):
             if self._absent(reference) is None:
-                compared = [list(_compared(m, trials, reference)) for m, trials in self.parts]
+                pairs = [list(compared(m, trials, reference)) for m, trials in self.parts]
                 for metric, score in ((CORRELATION, _correlation), (RSA, _rsa)):
                     found[metric, reference] = [
                         UnitScores.mean_of([score(m, trials, pair, reference) for pair in draws])
-                        for (m, trials), draws in zip(self.parts, compared, strict=True)
+                        for (m, trials), draws in zip(self.parts, pairs, strict=True)
                     ]
         if self.split not in JOINED:
             found = {key: [replace(part, terms=()) for part in parts] for key, parts in found.items()}
         return found
 
 
-def _repeated(muscles: Muscles, trials: Sequence[int]) -> list[int]:
+def repeated(muscles: Muscles, trials: Sequence[int]) -> list[int]:
     """Return the trials of conditions with enough of them for two halves."""
     labels = [muscles.session.trials.condition[i] for i in trials]
     return [i for i, label in zip(trials, labels, strict=True) if labels.count(label) >= EMG.min_halves]
 
 
-def _compared(m: Muscles, trials: Sequence[int], reference: str) -> Iterator[tuple[Floats, Floats]]:
-    """Yield what is compared, draw by draw: averages of conditions, (n_conditions, 25, n_channels) twice."""
+def compared(m: Muscles, trials: Sequence[int], reference: str) -> Iterator[tuple[Floats, Floats]]:
+    """Yield what is compared, draw by draw: recorded and simulated averages of conditions.
+
+    Parameters
+    ----------
+    m : Muscles
+    trials : sequence of int
+        As of :func:`repeated`.
+    reference : str
+        Source of activation, shifted EMG, or the ceiling.
+
+    Yields
+    ------
+    (ndarray, ndarray), shape (n_conditions, 25, n_channels) each
+    """
     conditions = [m.session.trials.condition[i] for i in trials]
 
     def average(activity: Ragged) -> Floats:
