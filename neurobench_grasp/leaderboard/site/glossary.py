@@ -45,8 +45,8 @@ METRICS: Mapping[str, str] = {
         "group; paired unit by unit."
     ),
     "cca": (
-        "Canonical correlations of a layer and a population: averages of conditions, aligned on training trials, "
-        "compared on others."
+        "Canonical correlations of a layer and a population: averages of conditions, aligned on training "
+        "trials, compared on others."
     ),
     "procrustes": "The same without whitening: an angular shape metric, as a cosine.",
     "dsa": (
