@@ -1,10 +1,14 @@
 """Measures of populations on planted sessions: what is the same scores the ceiling, what is random the null."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from planted import PAD, aligned_session, context_of, repeating_population, row_of, smooth_latents, with_units
 
+from neurobench_grasp.alignment.align import align
 from neurobench_grasp.contract import Activations, Ragged
+from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.population.protocol import run
 from neurobench_grasp.records.table import DSA, HELD_OUT, SIMILARITIES, RowKey
@@ -167,6 +171,38 @@ def test_a_session_without_units_that_can_be_averaged_is_refused():
     never = with_units(session, observed=np.zeros((len(session.trials), 16), bool))
     with pytest.raises(UnsupportedError, match="no units whose responses repeat"):
         run(context_of(never, activations=mixture(1)))
+
+
+def test_without_conditions_to_hold_out_only_test_is_scored():
+    rows = run(context_of(planted(n_objects=2), activations=mixture(1))).rows
+    assert row_of(rows, "cca", "test")["value"] > 0.5
+    for metric in SIMILARITIES:
+        assert ood(rows, metric)["value"] is None
+        assert ood(rows, metric)["reason"]
+
+
+def test_single_trials_of_every_condition_are_no_population():
+    session = planted(n_objects=15)
+    labels = tuple(f"object_{i}" for i in range(len(session.trials)))
+    alone = replace(
+        session,
+        trials=replace(session.trials, condition=labels),
+        conditions=dict(zip(session.trials.ids, labels, strict=True)),
+    )
+    with pytest.raises(UnsupportedError, match="no units whose responses repeat"):
+        run(context_of(alone, activations=mixture(1)))
+
+
+def test_a_real_session_without_behaviour_has_ceilings(real_file):
+    session = align(load_session(real_file("real/s1_grasp35_0.nwb")))
+
+    def none(trials):
+        raise UnsupportedError("the recorded movement is unknown")
+
+    rows = run(context_of(session, activations=none)).rows
+    for metric in ("cca", "procrustes", "condition_rsa"):
+        assert row_of(rows, "ceiling", "ood", area="S1", of=metric)["ci"][0] > 0
+        assert row_of(rows, metric, "ood", area="S1")["reason"] == "the recorded movement is unknown"
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ class Recorded:
             for split in ("train", *HELD_OUT)
         }
         areas, true, units = {}, {}, {}
-        for area, mine, scale in _populations(context, session):
+        for area, mine, scale in _populations(context, session) if repeats["train"] else ():
             train, halves = repeats["train"], halved(repeats["train"], session.id, area)
             rates = to_phase(_columns(session.units.rates, mine)) / scale
             found = Responses.of_population(rates, train, halves)
