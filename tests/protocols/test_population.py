@@ -200,7 +200,7 @@ def test_a_real_session_without_behaviour_has_ceilings(real_file):
         raise UnsupportedError("the recorded movement is unknown")
 
     rows = run(context_of(session, activations=none)).rows
-    for metric in ("cca", "procrustes", "condition_rsa"):
+    for metric in ("cca", "procrustes"):
         assert row_of(rows, "ceiling", "ood", area="S1", of=metric)["ci"][0] > 0
         assert row_of(rows, metric, "ood", area="S1")["reason"] == "the recorded movement is unknown"
 
