@@ -114,12 +114,13 @@ def test_every_row_follows_from_the_scores_that_are_kept(scored):
     assert checked >= 2 * 4 * 5 - 1
 
 
-def test_the_layer_is_chosen_on_train_and_all_are_listed():
-    def activations(trials):
-        both = [mixture(share)(trials).layers["layer"] for share in (0, 1)]
-        return Activations(dict(zip(("unrelated", "true"), both, strict=True)))
+def two_layers(trials):
+    both = [mixture(share)(trials).layers["layer"] for share in (0, 1)]
+    return Activations(dict(zip(("unrelated", "true"), both, strict=True)))
 
-    rows = run(context_of(planted(), activations=activations)).rows
+
+def test_the_layer_is_chosen_on_train_and_all_are_listed():
+    rows = run(context_of(planted(), activations=two_layers)).rows
     for metric in SIMILARITIES:
         assert ood(rows, metric)["chosen"] == "true"
         of = {name: ood(rows, metric, layer=name)["value"] for name in ("true", "unrelated")}
@@ -127,18 +128,18 @@ def test_the_layer_is_chosen_on_train_and_all_are_listed():
 
 
 def test_the_choice_sees_no_held_out_data():
-    session = planted(n_objects=15)
-    context = context_of(session, activations=mixture(0.6))
+    session = planted()
+    context = context_of(session, activations=two_layers)
     held_out = context.index(session, context.splits.ood) + context.index(session, context.splits.test)
     values = session.units.rates.values.copy()
     rows = np.repeat(np.isin(np.arange(len(session.trials)), held_out), session.units.rates.lengths)
     values[rows] = np.random.default_rng(1).standard_normal((int(rows.sum()), values.shape[1]))
     changed = with_units(session, rates=Ragged(values, session.units.rates.offsets))
-    same = [
-        [row for row in run(context_of(s, activations=mixture(0.6))).rows if "split" not in row]
-        for s in (session, changed)
-    ]
-    assert same[0] == same[1]
+    found = [run(context_of(s, activations=two_layers)).rows for s in (session, changed)]
+    chosen = [[row["chosen"] for row in rows if "chosen" in row] for rows in found]
+    sizes = [[row for row in rows if "split" not in row] for rows in found]
+    assert chosen[0] == chosen[1] == ["true"] * 8
+    assert sizes[0] == sizes[1] and len(sizes[0]) == 3
 
 
 def test_without_a_model_ceilings_sessions_and_areas_remain():
