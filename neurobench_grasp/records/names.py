@@ -31,6 +31,13 @@ METRICS: Mapping[str, Metric] = {
     "added_ev": Metric("EV beyond quadratic kinematics"),
     "emg_correlation": Metric("correlation with EMG"),
     "muscle_rsa": Metric("muscle RSA"),
+    "cca": Metric("CCA similarity", short="CCA"),
+    "procrustes": Metric("Procrustes similarity", short="Procrustes"),
+    "dsa": Metric("similarity of dynamics", short="DSA"),
+    "condition_rsa": Metric("RSA of conditions", short="condition RSA"),
+    "gain_over_matched_covariance": Metric("gain over matched covariance"),
+    "n_units_population": Metric("units of the population"),
+    "n_dimensions": Metric("dimensions of the population"),
     "n_channels_silent": Metric("EMG channels without signal"),
     "n_trials_without_emg": Metric("trials without EMG"),
     "gain_over_average_trajectory": Metric("gain over average trajectory", "mm"),
@@ -92,6 +99,7 @@ REFERENCES: Mapping[str, str] = {
     "static_optimisation": "static optimisation",
     "permuted_muscles": "static optimisation, permuted muscles (null)",
     "shifted_emg": "shifted EMG (null)",
+    "matched_covariance": "random, matched in covariance (null)",
 }
 GROUPS: Mapping[str, str] = {
     "muscles": "muscle lengths and velocities",

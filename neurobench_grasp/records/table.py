@@ -27,6 +27,8 @@ from neurobench_grasp.scoring.sums import JOINED
 HELD_OUT = ("test", "ood")
 """Splits that a model has not seen."""
 CORRELATION, RSA = "emg_correlation", "muscle_rsa"
+SIMILARITIES = CCA, PROCRUSTES, DSA, CONDITION_RSA = "cca", "procrustes", "dsa", "condition_rsa"
+"""Measures of populations."""
 EXPLAINED_VARIANCE = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
 ERRORS = (
     "tracking_error",
@@ -104,9 +106,10 @@ class RowKey(NamedTuple):
         if self.split not in HELD_OUT or not self._bare.is_main:
             return False
         if self.reference:
-            return self.metric in EXPLAINED_VARIANCE and self.split == "ood"
+            return self.metric in (*EXPLAINED_VARIANCE, *SIMILARITIES) and self.split == "ood"
         metric = self.of if self._follows else self.metric
-        return metric in (*EXPLAINED_VARIANCE, CORRELATION, RSA) or self.metric in ERRORS
+        of_units = (*EXPLAINED_VARIANCE, CORRELATION, RSA, *SIMILARITIES)
+        return metric in of_units or self.metric in ERRORS
 
     @property
     def _follows(self) -> bool:

@@ -40,6 +40,12 @@ def spearman_brown(halves: Floats) -> Floats:
     return corrected
 
 
+def attainable(reliability: Floats) -> Floats:
+    """Return the correlation of an average with its signal: what a perfect model reaches."""
+    found: Floats = np.where(reliability > 0, np.sqrt(np.maximum(reliability, 0.0)), reliability)
+    return found
+
+
 def condition_averages(phases: Floats, conditions: Sequence[str]) -> Floats:
     """Average trials of equal condition.
 
