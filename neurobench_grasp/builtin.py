@@ -15,6 +15,7 @@ from neurobench_grasp.protocols.settings import (
     ENCODING,
     LAYERS,
     PARTITION,
+    POPULATION,
     TRACKING,
 )
 
@@ -138,6 +139,12 @@ def _partition(context: Context) -> Scores:
     return partition.run(context)
 
 
+def _population(context: Context) -> Scores:
+    from neurobench_grasp.protocols.population import protocol as population
+
+    return population.run(context)
+
+
 def _brain_control(context: Context) -> Scores:
     from neurobench_grasp.protocols.brain_control import protocol as brain_control
 
@@ -208,6 +215,13 @@ def ngb_protocols() -> Iterator[ProtocolSpec]:
         run=_partition,
         summary="what muscles, joints, goal, EMG and layers explain that the others do not; on request",
         settings={**asdict(ENCODING), **asdict(PARTITION)},
+    )
+    yield ProtocolSpec(
+        "population",
+        version=1,
+        run=_population,
+        summary="geometry, dynamics and dissimilarities of populations beside those of layers; on request",
+        settings=asdict(POPULATION),
     )
     yield ProtocolSpec(
         "tracking",

@@ -88,11 +88,8 @@ def recorded_in_bins(session: AlignedSession, role: str, later: float = 0.0) -> 
     UnsupportedError
         If none was recorded.
     """
-    recorded = {} if session.recording is None else session.recording.session.signals
-    signals = [_moved(signal, later) for signal in recorded.values() if signal.role == role]
-    if session.recording is None or not signals:
-        raise UnsupportedError(f"{session.id} has no {role.upper()}")
-    t = session.scored
+    signals, t = [_moved(signal, later) for signal in _of_role(session, role)], session.scored
+    assert session.recording is not None
     trials = []
     for start, (first, _), n, stretch in zip(
         session.start, t.window, np.diff(t.offsets), session.recording.stretch, strict=True
@@ -100,6 +97,40 @@ def recorded_in_bins(session: AlignedSession, role: str, later: float = 0.0) -> 
         at = start + (np.arange(n) - first + 0.5) * t.dt
         trials.append(np.hstack([sample_cubic(signal, at, *stretch) for signal in signals]))
     return Ragged.of(trials)
+
+
+def trials_with(session: AlignedSession, role: str) -> list[int]:
+    """Return the trials in whose scored window every step is near a sample of each signal of a role.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is no such trial.
+    """
+    t, near = session.scored, np.ones(len(session.start), bool)
+    for signal in _of_role(session, role):
+        known = signal.times[np.isfinite(signal.values).all(axis=1)]
+        times = np.concatenate([[-np.inf], known, [np.inf]])
+        for i, (start, length) in enumerate(zip(session.start, np.diff(t.window)[:, 0], strict=True)):
+            at = start + (np.arange(length) + 0.5) * t.dt
+            after = np.searchsorted(times, at)
+            gap = np.minimum(times[after] - at, at - times[after - 1])
+            near[i] &= bool((gap <= MAX_SIGNAL_GAP).all())
+    if not near.any():
+        raise UnsupportedError(
+            f"{session.id} has {role.upper()}, but throughout no scored window; check that its times are on "
+            "the clock of the trials, in seconds."
+        )
+    return [int(i) for i in np.flatnonzero(near)]
+
+
+def _of_role(session: AlignedSession, role: str) -> list[Signal]:
+    """Return the recorded signals of a role; columns without any number are 0."""
+    recorded = {} if session.recording is None else session.recording.session.signals
+    signals = [signal for signal in recorded.values() if signal.role == role]
+    if not signals:
+        raise UnsupportedError(f"{session.id} has no {role.upper()}")
+    return [replace(s, values=np.where(np.isfinite(s.values).any(axis=0), s.values, 0.0)) for s in signals]
 
 
 def _moved(signal: Signal, later: float) -> Signal:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -106,6 +106,26 @@ class AlignedSession:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     recording: Recording | None = None
     turn: tuple[tuple[float, ...], ...] | None = None
+
+    def select(self, trials: Sequence[int]) -> AlignedSession:
+        """Take the given trials, in the given order; the same session for all of them."""
+        if list(trials) == list(range(len(self.start))):
+            return self
+        index, units, recording = np.asarray(trials, np.int64), self.units, self.recording
+        return replace(
+            self,
+            trials=self.trials.select(index),
+            start=self.start[index],
+            units=replace(
+                units,
+                rates=units.rates.select(index),
+                counts=units.counts.select(index),
+                recorded=units.recorded[index],
+                observed=units.observed[index],
+                true_rates=None if units.true_rates is None else units.true_rates.select(index),
+            ),
+            recording=None if recording is None else replace(recording, stretch=recording.stretch[index]),
+        )
 
     @cached_property
     def scored(self) -> Trials:

@@ -12,6 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from neurobench_grasp.alignment.clock import trials_with
+from neurobench_grasp.alignment.muscle_map import EMG
 from neurobench_grasp.alignment.muscles import RecordedMuscles
 from neurobench_grasp.alignment.posture import endpoint_in_metres, joint_angles_of
 from neurobench_grasp.alignment.session import AlignedSession
@@ -47,8 +49,9 @@ def aligned_by_muscles(session: AlignedSession, train: Sequence[str], tendons: s
         return session
     assert session.recording is not None
     body = find_body(recorded.body if tendons is None else f"{recorded.body}/{tendons}")
-    index = [i for i, name in enumerate(session.trials.ids) if name in set(train)]
+    known = set(train)
     try:
+        index = [i for i in trials_with(session, EMG) if session.trials.ids[i] in known]
         turn, note = _fitted(session, recorded, body, index)
     except UnsupportedError as why:
         stated, signal = recorded.endpoint.turn, recorded.endpoint.signal
@@ -71,17 +74,18 @@ def aligned_by_muscles(session: AlignedSession, train: Sequence[str], tendons: s
 def _fitted(session: AlignedSession, recorded: Session, body: Body, train: Sequence[int]) -> tuple[Turn, str]:
     """Return the turn that EMG of the training trials implies, and how well it fits."""
     found, t = RecordedMuscles.of(session, body, train), session.scored
-    position = endpoint_in_metres(recorded, t.signals).cut(*t.window.T)
+    assert recorded.endpoint is not None
+    shown = replace(recorded, endpoint=replace(recorded.endpoint, turn=None))  # it may be turned already
+    position = endpoint_in_metres(shown, t.signals).cut(*t.window.T)
     tuning, share = preferred_directions(found.activity.select(train).values, position.select(train).values)
     pulls = pulling_directions(body, found.muscles)
     turn = np.round(fitted_turn(tuning, pulls, share), DECIMALS)
     cosine = np.average(np.sum((tuning @ turn.T) * pulls, axis=1), weights=share)
-    signal = "" if recorded.endpoint is None else recorded.endpoint.signal
     left_out = f"; without signal: {', '.join(found.silent)}" if found.silent else ""
     note = (
-        f"the axes of {signal} are turned by {_described(turn)} into those of {body.name}, as fitted to EMG "
-        f"of {len(train)} training trials: muscles are active where they pull, with a mean cosine of "
-        f"{cosine:.2f} over {', '.join(found.channels)}{left_out}"
+        f"the axes of {recorded.endpoint.signal} are turned by {_described(turn)} into those of {body.name}, "
+        f"as fitted to EMG of {len(train)} training trials: muscles are active where they pull, with a mean "
+        f"cosine of {cosine:.2f} over {', '.join(found.channels)}{left_out}"
     )
     return tuple(map(tuple, turn.tolist())), note
 

@@ -48,6 +48,7 @@ from neurobench_grasp.records.table import (
     GAIN,
     HELD_OUT,
     RSA,
+    SIMILARITIES,
     UNIQUE,
     RowKey,
     ScoreTable,
@@ -177,8 +178,10 @@ def _view(networks: ScoreTable) -> Iterator[RenderableType]:
     yield from _channel_table(rows)
     of_groups = [row for row in rows if "group" in row]
     yield from _group_tables(of_groups)
+    of_populations = [row for row in rows if row.get("of", row["metric"]) in SIMILARITIES]
+    yield from _population_tables(of_populations)
     yield ""
-    yield from _footnotes([*shown, *of_groups])
+    yield from _footnotes([*shown, *of_groups, *of_populations])
     yield from _open_folds(record, shown)
     yield from _left_out(record)
     yield from (f"record: {scored.path}" for scored in networks.networks)
@@ -228,6 +231,42 @@ def _channel_table(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
         yield table("EMG channel", *heads, rows=cells)
 
 
+def _population_tables(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
+    """Similarities of populations, measure by measure, area by area; then of layers and of sessions."""
+    for area in dict.fromkeys(row["area"] for row in rows):
+        mine = [row for row in rows if row["area"] == area]
+        cells = []
+        for metric in SIMILARITIES:
+            found: dict[str, dict[str, str]] = {"": {}}
+            for row in mine:
+                whole = "session" not in row and "layer" not in row
+                if whole and row.get("of", row["metric"]) == metric and row["value"] is not None:
+                    found.setdefault(_compared(row), {})[row["split"]] = with_interval(row)
+            for name, by_split in found.items():
+                label = f" {name}" if name else short_name(metric)
+                cells.append([label, *(by_split.get(split, "–") for split in HELD_OUT)])
+        yield ""
+        yield table(area, *HELD_OUT, rows=cells)
+        for label, title in (("layer", "layer"), ("session", "sessions")):
+            some = [row for row in mine if label in row and row["split"] == "ood"]
+            names = dict.fromkeys(_compared(row) for row in some)
+            if names:
+                at = {(_compared(row), row["metric"]): number(row["value"], 3) for row in some}
+                heads = [short_name(metric) for metric in SIMILARITIES]
+                lines = [(name, *(at.get((name, metric), "") for metric in SIMILARITIES)) for name in names]
+                yield ""
+                yield table(f"{area}, {title}, ood", *heads, rows=lines, numbers=heads)
+
+
+def _compared(row: StoredRow) -> str:
+    """Return what a population is compared with, or what is made of that; empty for the model."""
+    if "session" in row:
+        return f"{row['session']}, {row['reference']}"
+    if row["metric"].startswith(GAIN):
+        return f"above {str(row['metric']).removeprefix(GAIN)}"
+    return str(row.get("layer") or row.get("reference") or (short_name(row["metric"]) if "of" in row else ""))
+
+
 def _curve_tables(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
     """Error by number of units and by noise, area by area, if the record has them."""
     rows = [row for row in rows if "noise" in row]
@@ -254,6 +293,8 @@ def _many(n_units: str) -> str:
 def _shown(row: StoredRow) -> bool:
     """Whether a row belongs in the printed tables; the record holds them all."""
     key = RowKey.of_row(row)
+    if {key.metric, key.of} & {*SIMILARITIES}:
+        return False  # they have their tables
     if key.metric in ERRORS:
         key = key._replace(dimension="")  # a keypoint
     if not key._replace(reference="").is_main or key.split not in (*HELD_OUT, ""):

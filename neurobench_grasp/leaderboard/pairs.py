@@ -21,6 +21,7 @@ from neurobench_grasp.scoring.intervals import (
     UnitScores,
     Variances,
     fold_error,
+    fold_values,
     jackknife_variance,
     over_animals,
     weights_of,
@@ -181,7 +182,5 @@ def _fold_totals(models: Sequence[Parts], like: Parts) -> Floats:
     folds = [[frozenset(fold.left_out) for fold in part.folds] for model in models for part in model]
     if any(own != folds[0] for own in folds):
         return np.zeros((len(models), 0))
-    rows = [
-        [np.stack([fold.values for fold in part.folds]) for part in model] for model in models if folds[0]
-    ]
+    rows = [[fold_values(part) for part in model] for model in models if folds[0]]
     return np.array([over_animals(like, row) for row in rows]).reshape(len(models), -1)

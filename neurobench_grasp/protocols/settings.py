@@ -221,3 +221,29 @@ class EmgSettings(PartitionSettings, EncodingSettings):
 
 
 EMG = EmgSettings()
+
+
+@dataclass(frozen=True)
+class PopulationSettings(EncodingSettings):
+    """Constants of measures of populations, beside those of the map that chooses the lag.
+
+    Parameters
+    ----------
+    share : float
+        Of the variance of a population's averages that repeats, and of that of a layer's: what the principal
+        components explain that are compared. A common choice, not tried out.
+    n_delays : int
+        Phases of which a state of the dynamics consists: a fifth of the movement.
+    min_halves : int
+        Trials that a condition needs for an average: one for each half.
+    n_draws : int
+        Draws of the null, and of halves of the trials.
+    """
+
+    share: float = 0.9
+    n_delays: int = 5
+    min_halves: int = 2
+    n_draws: int = 10
+
+
+POPULATION = PopulationSettings()

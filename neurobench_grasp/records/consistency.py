@@ -50,7 +50,8 @@ def contradictions(record: ScoreRecord, units: UnitTable) -> Iterator[str]:
             total, tolerance, over_trials = found
             if key.is_difference and row.get("ci") is None:
                 total = with_interval(total, ONE_NETWORK)  # what one network of a model does not have
-            yield from (f"{name}: {what}" for what in _differences(key, row, total, tolerance, over_trials))
+            wrong = _differences(key, row, total, tolerance, _width(key, total, units), over_trials)
+            yield from (f"{name}: {what}" for what in wrong)
         elif key.needs_units and row["value"] is not None:
             yield f"{name}: no scores of single units stand behind it; score again."
         if key in rows:
@@ -104,8 +105,24 @@ def _of_names_and_baselines(record: ScoreRecord, rows: Mapping[RowKey, StoredRow
                 yield f"{row_name(i, row)}: baseline_value is not that of {row.get('baseline')}; score again."
 
 
+def _width(key: RowKey, total: Summary | None, units: UnitTable) -> float:
+    """Return the width of an interval, and of those of two scores that it is the difference of.
+
+    Their changes are rounded, which of two that are alike leaves a difference that is less exact.
+    """
+    if total is None or total.ci is None:
+        return 0.0
+    terms = [summarise(units.scores[labels]) for labels in key.terms] if key.is_difference else []
+    return sum(t.ci[1] - t.ci[0] for t in (total, *terms) if t is not None and t.ci is not None)
+
+
 def _differences(
-    key: RowKey, row: StoredRow, total: Summary | None, tolerance: float, over_trials: bool
+    key: RowKey,
+    row: StoredRow,
+    total: Summary | None,
+    tolerance: float,
+    width: float,
+    over_trials: bool,
 ) -> Iterator[str]:
     """List the numbers of a row that do not follow from the unit scores."""
     if total is None or row["value"] is None:
@@ -128,8 +145,7 @@ def _differences(
     if (ci is None) != (total.ci is None):
         yield f"ci is {ci}, but the scores of single units give {total.ci}."
     elif ci is not None and total.ci is not None:
-        allowed = TOLERANCE_OF_ENDS * (total.ci[1] - total.ci[0])
-        allowed += 10 * tolerance
+        allowed = TOLERANCE_OF_ENDS * width + 10 * tolerance
         if any(abs(a - b) > allowed for a, b in zip(ci, total.ci, strict=True)):
             yield f"ci is {list(ci)}, but the scores of single units give {list(total.ci)}."
 

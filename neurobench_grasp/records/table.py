@@ -27,6 +27,8 @@ from neurobench_grasp.scoring.sums import JOINED
 HELD_OUT = ("test", "ood")
 """Splits that a model has not seen."""
 CORRELATION, RSA = "emg_correlation", "muscle_rsa"
+SIMILARITIES = CCA, PROCRUSTES, DSA, CONDITION_RSA = "cca", "procrustes", "dsa", "condition_rsa"
+"""Measures of populations."""
 EXPLAINED_VARIANCE = ("single_trial_ev", "condition_averaged_ev", "object_tuning_ev")
 ERRORS = (
     "tracking_error",
@@ -104,9 +106,10 @@ class RowKey(NamedTuple):
         if self.split not in HELD_OUT or not self._bare.is_main:
             return False
         if self.reference:
-            return self.metric in EXPLAINED_VARIANCE and self.split == "ood"
+            return self.metric in (*EXPLAINED_VARIANCE, *SIMILARITIES) and self.split == "ood"
         metric = self.of if self._follows else self.metric
-        return metric in (*EXPLAINED_VARIANCE, CORRELATION, RSA) or metric in ERRORS
+        of_units = (*EXPLAINED_VARIANCE, CORRELATION, RSA, *SIMILARITIES)
+        return metric in of_units or self.metric in ERRORS
 
     @property
     def _follows(self) -> bool:
@@ -118,6 +121,16 @@ class RowKey(NamedTuple):
         """The same without labels that unit scores have, too."""
         return self._replace(session="", subject="", reference="", group="")
 
+    @property
+    def terms(self) -> tuple[Labels, Labels]:
+        """Labels of the two scores that a difference is of."""
+        mine = Labels(self.area, self.split, self.of, "")
+        if self.metric == UNIQUE:
+            return mine, mine._replace(reference=f"{WITHOUT}{self.group}")
+        if self.metric == ADDED:
+            return mine._replace(reference=f"{WITH}{self.group}"), mine._replace(reference=f"{ONLY}quadratic")
+        return mine, mine._replace(reference=self.metric.removeprefix(GAIN))
+
     def unit_scores(self, units: UnitTable) -> Sequence[UnitScores] | None:
         """Return the unit scores that the row is a summary of; ``None`` if they are not kept."""
         channel = self.dimension if CORRELATION in (self.metric, self.of) else ""
@@ -128,15 +141,8 @@ class RowKey(NamedTuple):
             or self.decoded != DRIVEN.get(self.metric, "")
         ):
             return None
-        if self.metric == UNIQUE:
-            mine = Labels(self.area, self.split, self.of, "")
-            found = _minus(units, mine, mine._replace(reference=f"{WITHOUT}{self.group}"))
-        elif self.metric == ADDED:
-            mine = Labels(self.area, self.split, self.of, f"{WITH}{self.group}")
-            found = _minus(units, mine, mine._replace(reference=f"{ONLY}quadratic"))
-        elif self.metric.startswith(GAIN):
-            mine = Labels(self.area, self.split, self.of, "")
-            found = _minus(units, mine, mine._replace(reference=self.metric.removeprefix(GAIN)))
+        if self.is_difference:
+            found = _minus(units, *self.terms)
         elif self.metric == CEILING:
             found = units.scores.get(Labels(self.area, self.split, self.of, CEILING))
         else:

@@ -22,6 +22,8 @@ CEILING = "ceiling"
 """Ends the names of references whose squared errors are estimates of noise, which may be negative."""
 MOST_PARTS, MOST_NUMBERS = 100_000, 1 << 25
 """Of a file: parts may name the same array, so that a small file could fill the memory."""
+ROUNDING = 5e-7
+"""Change of a score by single precision, as a share of the largest, that is left to it."""
 
 
 class Labels(NamedTuple):
@@ -101,12 +103,23 @@ def _numbers(part: UnitScores) -> tuple[str, NDArray[Any], NDArray[Any]]:
     if part.terms:
         ((_, sums),) = part.terms  # of a score, not of a difference
         errors = OF_PREDICTION[sums.kind]
-        values = sums.values.astype(np.float32)
+        values = _stored(sums)
         return sums.kind, np.delete(values, errors, axis=0), values[errors]
     left_out = np.array([*part.left_out.values()]).reshape(len(part.left_out), len(part.units))
     changes = left_out - part.values
     small = np.abs(changes[np.isfinite(changes)]).max(initial=0.0) < np.finfo(np.float16).max
     return "", part.values.astype(np.float32)[None], changes.astype(np.float16 if small else np.float32)
+
+
+def _stored(sums: Sums) -> NDArray[Any]:
+    """Return sums in single precision, or in double where scores would change by more than :data:`ROUNDING`.
+
+    Of a channel that is silent in most conditions, the variance is a small difference of large sums.
+    """
+    short = sums.values.astype(np.float32)
+    exact, rounded = sums.scores(), replace(sums, values=short.astype(np.float64)).scores()
+    allowed = ROUNDING * np.nanmax(np.abs(exact[0]), initial=1.0)
+    return short if np.allclose(rounded, exact, rtol=0.0, atol=allowed, equal_nan=True) else sums.values
 
 
 def _parts(

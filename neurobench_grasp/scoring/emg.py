@@ -40,6 +40,12 @@ def spearman_brown(halves: Floats) -> Floats:
     return corrected
 
 
+def attainable(reliability: Floats) -> Floats:
+    """Return the correlation of an average with its signal: what a perfect model reaches."""
+    found: Floats = np.where(reliability > 0, np.sqrt(np.maximum(reliability, 0.0)), reliability)
+    return found
+
+
 def condition_averages(phases: Floats, conditions: Sequence[str]) -> Floats:
     """Average trials of equal condition.
 
@@ -54,7 +60,8 @@ def condition_averages(phases: Floats, conditions: Sequence[str]) -> Floats:
         In the order of the sorted labels.
     """
     labels = np.array(conditions)
-    return np.stack([phases[labels == label].mean(0) for label in np.unique(labels)])
+    averages = [phases[labels == label].mean(0) for label in np.unique(labels)]
+    return np.stack(averages) if averages else phases[:0]
 
 
 def halves(phases: Floats, conditions: Sequence[str]) -> tuple[Floats, Floats]:
@@ -71,8 +78,10 @@ def halves(phases: Floats, conditions: Sequence[str]) -> tuple[Floats, Floats]:
 def tuning_reliability(phases: Floats, conditions: Sequence[str]) -> Floats:
     """Measure how reproducibly each channel tells conditions apart.
 
-    Spearman–Brown corrected correlation of the averages of odd and even trials, less their mean over
-    conditions: what is the same in all conditions, such as a drift or noise of the mains, does not count.
+    One minus the variance within conditions over that between them, ``1 − 1 / F`` of an analysis of variance:
+    what averages of new trials would correlate with these, less their mean over conditions. A time course of
+    all conditions does not count, nor does a drift, which is within conditions, too. Halves of the trials
+    would share it, and with few conditions correlate by chance.
 
     Parameters
     ----------
@@ -82,14 +91,20 @@ def tuning_reliability(phases: Floats, conditions: Sequence[str]) -> Floats:
     Returns
     -------
     ndarray, shape (n_channels,)
-        0 where a channel is constant, or fewer than two conditions have two trials.
+        0 where a channel is constant, or there are fewer than two conditions or no repeats.
     """
-    n_channels = phases.shape[2]
-    both = halves(phases, conditions)
-    if len(both[0]) < 2:
-        return np.zeros(n_channels)
-    first, second = ((half - half.mean(0)).reshape(-1, n_channels) for half in both)
-    return np.nan_to_num(spearman_brown(correlations(first, second)))
+    labels, place = np.unique(np.array(conditions), return_inverse=True)
+    free = len(labels) - 1, len(place) - len(labels)
+    if min(free) < 1:
+        return np.zeros(phases.shape[2])
+    means = condition_averages(phases, conditions)[place]
+    between, within = (
+        (deviation**2).sum((0, 1)) / n
+        for deviation, n in zip((means - phases.mean(0), phases - means), free, strict=True)
+    )
+    varies = between > 1e-24 * (phases**2).sum((0, 1))
+    found: Floats = 1 - np.divide(within, between, out=np.ones_like(within), where=varies)
+    return found
 
 
 def muscle_rsa(a: Floats, b: Floats) -> float:
@@ -104,7 +119,8 @@ def muscle_rsa(a: Floats, b: Floats) -> float:
     -------
     float
         Spearman's correlation of the entries below the diagonals of the two matrices of correlations of
-        channels; NaN with fewer than three channels, or where a channel is constant.
+        channels; NaN with fewer than three channels, or where a channel is constant, or all are
+        equally correlated.
     """
     from scipy.stats import spearmanr
 
@@ -112,4 +128,6 @@ def muscle_rsa(a: Floats, b: Floats) -> float:
         return float("nan")
     below = np.tril_indices(a.shape[1], -1)
     one, other = (np.atleast_2d(np.corrcoef(values.T))[below] for values in (a, b))
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan")
     return float(spearmanr(one, other).statistic)

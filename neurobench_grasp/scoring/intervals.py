@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from neurobench_grasp.contract import Bools, Floats
-from neurobench_grasp.scoring.sums import Sums, joined
+from neurobench_grasp.scoring.sums import OF_ALL_FOLDS, Sums, joined
 
 MIN_GROUPS = 5
 MIN_NETWORKS = 3
@@ -335,9 +335,24 @@ def _draw_errors(parts: Sequence[UnitScores], jackknife: Floats) -> list[tuple[f
         values = over_animals(parts, source)
         errors.append((float(np.std(values, ddof=1)) / len(values) ** 0.5, len(values)))
     if all(part.folds for part in parts):
-        values = over_animals(parts, [np.stack([fold.values for fold in part.folds]) for part in parts])
+        values = over_animals(parts, [fold_values(part) for part in parts])
         errors.append((float(fold_error(values, jackknife_variance(jackknife))), len(values)))
     return errors
+
+
+def fold_values(part: UnitScores) -> Floats:
+    """Return the scores of single folds, (n_folds, n_units), which differ as their networks do.
+
+    The correlation within a fold of few conditions is another quantity than that over all: its pseudo-values
+    are returned instead, from scores with the fold left out (Tukey 1958, Ann. Math. Statist. 29:614).
+    """
+    if not any(sums.kind in OF_ALL_FOLDS for _, sums in part.terms):
+        return np.stack([fold.values for fold in part.folds])
+    n = len(part.folds)
+    others = [[fold for fold in part.folds if fold is not out] for out in part.folds]
+    without = np.stack([UnitScores._of_joined_terms(folds).values for folds in others])
+    pseudo: Floats = n * part.values - (n - 1) * without
+    return pseudo
 
 
 def fold_error(folds: Floats, of_conditions: Floats | float) -> Floats:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurobench_grasp.contract import Bools, Floats
-from neurobench_grasp.scoring.emg import spearman_brown
+from neurobench_grasp.scoring.emg import attainable, spearman_brown
 from neurobench_grasp.scoring.ev import one_minus_ratio, sum_without
 
 JOINED = ("ood",)
@@ -59,22 +59,29 @@ def reliability(sums: Floats) -> Floats:
     return spearman_brown(correlation(sums))
 
 
+def attainable_correlation(sums: Floats) -> Floats:
+    """Correlation of an average with its signal, from the products of its halves; see :data:`SCORES`."""
+    return attainable(correlation(sums))
+
+
 SCORES: Mapping[str, Callable[[Floats], Floats]] = {
     "ev": explained,
     "r2": determined,
     "mean": mean,
     "correlation": correlation,
     "reliability": reliability,
+    "attainable": attainable_correlation,
 }
 """From sums to scores.
 
 Sums have shape (n_sums, n_rows, n_units). For ``mean``: number, errors; ``ev`` and ``r2``: these, squared
-errors, deviations, squared deviations, trials with spikes, spikes; ``correlation`` and ``reliability``:
-number, sum and sum of squares of the data and of what is compared with them, sum of products.
+errors, deviations, squared deviations, trials with spikes, spikes; ``correlation``, ``reliability`` and
+``attainable``: number, sum and sum of squares of the data and of what is compared with them, sum of products
+(for ``attainable`` those of two halves of the data, beside sums of all).
 """
 
 
-N_SUMS: Mapping[str, int] = {"ev": 7, "r2": 7, "mean": 2, "correlation": 6, "reliability": 6}
+N_SUMS: Mapping[str, int] = {"ev": 7, "r2": 7, "mean": 2, "correlation": 6, "reliability": 6, "attainable": 6}
 """How many sums a score follows from."""
 OF_PREDICTION: Mapping[str, list[int]] = {
     "ev": [1, 2],
@@ -82,8 +89,11 @@ OF_PREDICTION: Mapping[str, list[int]] = {
     "mean": [1],
     "correlation": [3, 4, 5],
     "reliability": [3, 4, 5],
+    "attainable": [3, 4, 5],
 }
 """Which of them depend on what is predicted; the others are of the data."""
+OF_ALL_FOLDS = ("correlation", "reliability")
+"""Scores that the conditions of one fold alone do not estimate."""
 OF_SPIKES = ("ev", "r2")
 """Scores that need enough spikes."""
 

@@ -44,6 +44,38 @@ METRICS: Mapping[str, str] = {
         "Explained variance with all groups of features, minus that of a model fitted again without one "
         "group; paired unit by unit."
     ),
+    "added_ev": (
+        "Explained variance with quadratic kinematics and a group of features, minus that with quadratic "
+        "kinematics alone; paired unit by unit."
+    ),
+    "emg_correlation": (
+        "Correlation of recorded EMG and muscle activation, of averages of conditions at 25 phases laid end "
+        "to end; mean over channels."
+    ),
+    "muscle_rsa": (
+        "Rank correlation of the correlations between channels of the EMG with those between the same "
+        "simulated muscles: which muscles are active together."
+    ),
+    "n_channels_silent": "Number of mapped EMG channels that tell no conditions apart; they are listed.",
+    "n_trials_without_emg": "Number of trials in whose window EMG was not recorded throughout; left out.",
+    "cca": (
+        "Canonical correlations of a layer and a population: averages of conditions, aligned on training "
+        "trials, compared on others."
+    ),
+    "procrustes": "The same without whitening: an angular shape metric, as a cosine.",
+    "dsa": (
+        "One minus the angle, in right angles, between linear operators of the dynamics of a layer and a "
+        "population, under the orthogonal map that is best on training trials."
+    ),
+    "condition_rsa": (
+        "Spearman’s correlation of the distances between conditions in a layer and in a population, without "
+        "what noise adds to them."
+    ),
+    "gain_over_matched_covariance": (
+        "Similarity minus that of random responses with the covariance of the layer over features and phases."
+    ),
+    "n_units_population": "Units of an area that were observed in all trials, with enough spikes.",
+    "n_dimensions": "Principal components that explain 90 % of the variance of a population that repeats.",
     "gain_over_average_trajectory": "Error of replaying the mean movement, minus error of the model.",
     "gain_over_average_posture": "Error of holding the mean posture, minus error of the model.",
     "gain_over_shifted_spikes": "Error with spikes shifted in time, minus error of the model.",

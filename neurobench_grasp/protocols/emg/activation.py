@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from neurobench_grasp.alignment.clock import ModelClock, clock_of
+from neurobench_grasp.alignment.clock import ModelClock, clock_of, trials_with
+from neurobench_grasp.alignment.muscle_map import EMG as ROLE
 from neurobench_grasp.alignment.muscles import RecordedMuscles, channels_of
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.alignment.turn import aligned_by_muscles
@@ -31,6 +32,9 @@ class Muscles:
     Parameters
     ----------
     session : AlignedSession
+        Its trials with EMG.
+    n_without : int
+        Other trials, in whose windows EMG has gaps.
     recorded : RecordedMuscles
         Mapped channels with a signal.
     shifted : Ragged
@@ -42,6 +46,7 @@ class Muscles:
     """
 
     session: AlignedSession
+    n_without: int
     recorded: RecordedMuscles
     shifted: Ragged
     activation: Mapping[str, Sequence[Ragged]]
@@ -56,6 +61,7 @@ class Muscles:
         UnsupportedError
             If the session has no EMG of muscles of its body.
         """
+        n_trials, session = len(session.start), session.select(trials_with(session, ROLE))
         assert session.recording is not None
         body = find_body(session.recording.session.body)
         recorded = RecordedMuscles.of(session, body, context.index(session, context.splits.train))
@@ -67,7 +73,7 @@ class Muscles:
                 activation[name] = source(context, session)
             except UnsupportedError as why:
                 absent[name] = str(why)
-        return cls(session, recorded, moved, activation, absent)
+        return cls(session, n_trials - len(session.start), recorded, moved, activation, absent)
 
     def by_channel(self, source: str) -> list[Ragged]:
         """Return the draws of a source as channels of the EMG, (trial, bin of the window, n_channels)."""

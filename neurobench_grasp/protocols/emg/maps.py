@@ -34,7 +34,7 @@ from neurobench_grasp.scoring.references import circular_shift, generator
 
 AREA = "EMG"
 """Area of channels that are scored as units are."""
-QUADRATIC, RECORDED, SIMULATED = "quadratic", "emg", "activation"
+LINEAR, QUADRATIC, RECORDED, SIMULATED = "kinematic", "quadratic", "emg", "activation"
 GROUPS = (RECORDED, SHIFTED, SIMULATED, STATIC, PERMUTED)
 """What is added to quadratic kinematics, one at a time."""
 CHANNEL_METRICS = ("single_trial_ev", "condition_averaged_ev")
@@ -129,7 +129,7 @@ def neuron_tables(context: Context, muscles: Sequence[Muscles]) -> list[Encoding
 
 def neuron_rows(table: EncodingTable) -> Iterator[ScoreRow]:
     """Yield what each group explains of neurons alone, and what it adds to quadratic kinematics."""
-    for group in (QUADRATIC, *GROUPS):
+    for group in (LINEAR, QUADRATIC, *GROUPS):
         row = table.row(METRIC, reference=f"{ONLY}{group}")
         del row["reference"]
         yield row | {"group": group}
@@ -148,7 +148,7 @@ def neuron_scores(table: EncodingTable) -> Iterator[tuple[Labels, UnitScores]]:
 def sets(groups: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return what is fitted, by name: each group alone, then each with quadratic kinematics."""
     return {
-        **{f"{ONLY}{group}": (group,) for group in (QUADRATIC, *groups)},
+        **{f"{ONLY}{group}": (group,) for group in (LINEAR, QUADRATIC, *groups)},
         **{f"{WITH}{group}": (QUADRATIC, group) for group in groups},
     }
 
@@ -180,7 +180,7 @@ def _features(
     context: Context, lagged: LagWindow, m: Muscles
 ) -> tuple[Mapping[str, list[Ragged]], Mapping[str, str]]:
     """Return the draws of each group as components, over all lags; and why groups are absent."""
-    from neurobench_grasp.bodies import at_lags
+    from neurobench_grasp.bodies import at_lags, linear_kinematics
 
     session = m.session
     lags = range(round(session.max_lag / session.trials.dt) + 1)
@@ -190,11 +190,13 @@ def _features(
         return equalised(lagged, Ragged(lagged.components(window.values)[0], window.offsets))
 
     emg, moved = (recorded_in_bins(session, ROLE, later) for later in (0.0, EMG.shift_s))
-    features, absent = {RECORDED: [reduced(emg)], SHIFTED: [reduced(moved)]}, {}
+    features = {RECORDED: [reduced(emg)], SHIFTED: [reduced(moved)]}
+    absent: dict[str, str] = {}
     try:
+        features[LINEAR] = [reduced(linear_kinematics(session.scored))]
         features[QUADRATIC] = [reduced(_quadratic(context, session))]
     except UnsupportedError as why:
-        absent[QUADRATIC] = str(why)
+        absent |= {LINEAR: str(why), QUADRATIC: str(why)}
     for group, source in ((SIMULATED, CANDIDATE), (STATIC, STATIC), (PERMUTED, PERMUTED)):
         if source in m.activation:
             features[group] = [reduced(draw) for draw in m.activation[source]]

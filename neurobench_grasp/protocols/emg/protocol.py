@@ -47,9 +47,9 @@ def run(context: Context) -> Scores:
         try:
             muscles.append(Muscles.of(context, session))
         except UnsupportedError as why:
-            reasons.append(str(why))
+            reasons.append(str(why).rstrip("."))
     if not muscles:
-        raise UnsupportedError(f"There is no EMG to compare with: {'; '.join(reasons).rstrip('.')}.")
+        raise UnsupportedError(f"There is no EMG to compare with: {'; '.join(reasons)}.")
     alike = [Similarity(context, muscles, split) for split in HELD_OUT]
     context.progress("emg: explained variance of the channels")
     channels = channel_tables(context, muscles)
@@ -70,7 +70,8 @@ def run(context: Context) -> Scores:
 
 
 def _left_out(muscles: Sequence[Muscles]) -> Iterator[ScoreRow]:
-    """Name the channels of each session that are without signal."""
+    """Name the channels of each session that are without signal, and count its trials without EMG."""
     for m in muscles:
         row: ScoreRow = {"metric": "n_channels_silent", "session": m.session.id}
         yield row | {"value": len(m.recorded.silent), "units": list(m.recorded.silent)}
+        yield {"metric": "n_trials_without_emg", "session": m.session.id, "value": m.n_without}

@@ -92,7 +92,9 @@ class Similarity:
 
     def _absent(self, reference: str) -> str | None:
         """Return why a source of activation is absent; it counts only if every session has it."""
-        return next((m.absent[reference] for m, _ in self.parts if reference in m.absent), None)
+        sources = {reference} if reference != SHIFTED else {CANDIDATE, STATIC}  # either will do
+        found = (m.absent[min(sources)] for m, _ in self.parts if sources <= {*m.absent})
+        return next(found, None)
 
     def _summary(self, total: Summary | None) -> ScoreRow:
         conditions = {m.session.trials.condition[i] for m, trials in self.parts for i in trials}

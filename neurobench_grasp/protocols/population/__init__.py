@@ -1,0 +1,1 @@
+"""Measures of populations beside those of single units."""
