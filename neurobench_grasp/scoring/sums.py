@@ -92,7 +92,7 @@ OF_PREDICTION: Mapping[str, list[int]] = {
     "attainable": [3, 4, 5],
 }
 """Which of them depend on what is predicted; the others are of the data."""
-OF_ALL_FOLDS = ("correlation", "reliability")
+OF_ALL_FOLDS = ("correlation", "reliability", "attainable")
 """Scores that the conditions of one fold alone do not estimate."""
 OF_SPIKES = ("ev", "r2")
 """Scores that need enough spikes."""
