@@ -1,9 +1,12 @@
 """All pairs at once give what the plain loop over pairs gives."""
 
+from dataclasses import astuple
 from itertools import combinations
 
 import numpy as np
 import pytest
+from claimed import SD, folded
+from claimed import draw as spread
 from compared import draw, of_means
 from counts import examples
 from hypothesis import given, settings
@@ -61,6 +64,7 @@ BOARDS = {
     "a hole": [networks(0, 1, TWO), networks(1, 2, TWO, holes=["s2"]), networks(2, 1, TWO, holes=["s1"])],
     "too few groups": [networks(k, 2, TWO, n_groups=4) for k in range(3)],
     "other groups": [networks(0, 1, TWO, n_groups=7), networks(1, 1, TWO, n_groups=6), networks(2, 1, TWO)],
+    "folds": [folded(spread(np.random.default_rng(k), SD, 5, 12, 9)) for k in range(3)],
     "another animal": [networks(0, 1, ONE), networks(1, 1, [("s1", "z", 8)])],
 }
 
@@ -79,6 +83,9 @@ def test_all_pairs_at_once_are_the_plain_loop_over_pairs(name):
         assert (total.ci is None) == (plain.ci is None) and (total.data_se is None) == (plain.data_se is None)
         numbers = [(t.value, t.median, t.draw_se, t.data_se or 0, *(t.ci or ())) for t in (total, plain)]
         np.testing.assert_allclose(*numbers, rtol=0, atol=1e-12)
+        assert (total.variances is None) == (plain.variances is None) and total.n_folds == plain.n_folds
+        if plain.variances:
+            np.testing.assert_allclose(*(astuple(t.variances) for t in (total, plain)), rtol=0, atol=1e-12)
         assert total.value == 0 if models[i] is models[j] else True
 
 
