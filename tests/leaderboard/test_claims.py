@@ -20,9 +20,10 @@ from neurobench_grasp.records.units import UnitTable
 from neurobench_grasp.scoring import intervals
 
 NAMES = [claim.name for claim in CLAIMS]
-OF_UNITS = ("trained", "linear", "quadratic", "muscle", "anatomy")
+OF_UNITS = ("trained", "linear", "muscle", "anatomy")
 EFFECTS = {
-    **dict.fromkeys(("trained", "linear", "quadratic", "muscle", "anatomy", "layer"), 0.01),
+    **dict.fromkeys(("trained", "linear", "muscle", "anatomy", "layer"), 0.01),
+    "quadratic": 0.05,  # where linear kinematics are closer
     "contrast": 0.005,
     "accuracy": 0.88,
     "areas": 0.05,
@@ -71,7 +72,7 @@ def test_without_an_effect_a_claim_is_hardly_ever_supported_or_contradicted():
     ],
 )
 def test_nor_is_it_whatever_varies_most(n_conditions, sd):
-    """200 designs; over the five claims that are measured alike, of which each alone has twice the chance error."""
+    """200 designs; over the four claims that are measured alike, of which each alone has twice the chance error."""
     verdicts, _ = shares(200, encoding, n_conditions=n_conditions, sd={**SD, **sd}, layers=False)
     for verdict in ("supported", "contradicted"):
         assert np.mean([verdicts[name].get(verdict, 0.0) for name in OF_UNITS]) <= 0.05
@@ -178,6 +179,18 @@ def _both_areas(rng):
         )
         for a, b in zip(*parts, strict=True)
     ]
+
+
+@pytest.mark.parametrize(("linear", "quadratic"), [(0.1, 0.2), (0.2, 0.1)])
+def test_the_closer_kinematics_decide(linear, quadratic):
+    rng = np.random.default_rng(0)
+    rows = judged(encoding(rng, linear=linear, quadratic=quadratic))
+    assert (
+        rows["quadratic"]["value"] == pytest.approx(0.1, abs=0.02)
+        and rows["quadratic"]["verdict"] == "supported"
+    )
+    rows = judged(encoding(rng, linear=-linear, quadratic=quadratic))
+    assert rows["quadratic"]["verdict"] == "contradicted"
 
 
 def test_the_closest_layer_decides_whether_one_is_ahead():
