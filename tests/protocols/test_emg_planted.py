@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ from recorded import write_for_test
 from wrists import BODY, CHANNELS, angle_of, apart, courses, optimised, wrist_session
 
 from neurobench_grasp.bodies import find_body
+from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.protocols.emg.activation import _static
 from neurobench_grasp.records import read_scored
 from neurobench_grasp.records.consistency import contradictions
 from neurobench_grasp.records.record import read_units
 from neurobench_grasp.records.table import RowKey, tables_of
+from neurobench_grasp.run.dataset import load_dataset
 from neurobench_grasp.run.evaluate import evaluate
 
 TURN = 35.0
@@ -74,6 +78,21 @@ def test_the_model_is_as_good_as_the_reference_that_it_is(planted):
     for metric, labels in (("emg_correlation", {}), ("muscle_rsa", {}), ("single_trial_ev", {"area": "EMG"})):
         own = value(record, metric, **labels)
         assert value(record, metric, **labels, reference="static_optimisation") == own
+
+
+def test_static_optimisation_is_that_of_the_bodys_muscles_whatever_the_model_moves(tmp_path):
+    """For a model with permuted muscles the screen is turned otherwise; the reference is not."""
+    session = wrist_session(turn=TURN, n_repeats=4, n_units=3, noise=0.1, follows="optimised")
+    data = load_dataset(load_registry(), write_for_test(tmp_path / "wrist.nwb", session))
+    found, turns = [], []
+    for tendons in (None, "permuted-{seed}"):
+        mine = data.for_network(0, tendons)
+        context = SimpleNamespace(stages=lambda stage, session, make, **inputs: make(), splits=mine.splits)
+        turns.append(mine.sessions[0].turn)
+        (activation,) = _static(context, mine.sessions[0])
+        found.append(activation.values)
+    assert turns[0] != turns[1]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-9)
 
 
 def test_nulls_are_far_below(planted):

@@ -135,7 +135,7 @@ def _optimised(context: Context, session: AlignedSession, tendons: str | None) -
     def make() -> Arrays:
         from neurobench_grasp.bodies.static_optimisation import static_optimisation
 
-        mine = session if tendons is None else aligned_by_muscles(session, train, tendons)
+        mine = aligned_by_muscles(session, train, tendons)  # which may be turned for other tendons
         body = body_of(mine.scored, tendons)
         clock = clock_of(mine, body.control_step)
         angles = clock.scored.joint_angles
