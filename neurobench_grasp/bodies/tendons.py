@@ -27,6 +27,11 @@ MOST_DRAWS = 1000
 """Permutations in a row that may be inadmissible."""
 
 _KINDS = re.compile("fixed|permuted-(0|[1-9][0-9]*)")
+_RIDGE, _MOST, _EXACT = 1e-12, 1e9, 1e-12
+"""Of the non-negative least squares: what makes them strictly convex, the largest force, and the tolerance.
+
+The method of SciPy 1.17 ends far from the minimum for some arms, and not the same on every machine.
+"""
 _ROUNDING = 1e-9
 """Arms that are left by rounding at joints that a muscle does not cross are below this, m."""
 _PLAIN = ("stiffness", "damping", "frictionloss", "armature", "limited", "actfrclimited")
@@ -104,10 +109,14 @@ def unreached(arms: Floats, directions: Floats) -> Floats:
     ndarray, shape (n,)
         0: reached; 1: no activation comes closer than none.
     """
-    from scipy.optimize import nnls
+    import daqp
 
-    most = 100 * len(arms)  # iterations, of which it needs a fraction
-    missed = np.array([nnls(-arms.T, direction, maxiter=most)[1] for direction in directions])
+    pulls = arms / np.abs(arms).max()
+    n = len(pulls)
+    hessian = pulls @ pulls.T + _RIDGE * np.eye(n)
+    nothing, none, most = np.zeros((0, n)), np.zeros(n), np.full(n, _MOST)
+    forces = [daqp.solve(hessian, pulls @ d, nothing, most, none, primal_tol=_EXACT)[0] for d in directions]
+    missed = np.linalg.norm(directions + np.array(forces) @ pulls, axis=1)
     shares: Floats = missed / np.linalg.norm(directions, axis=1)
     return shares
 

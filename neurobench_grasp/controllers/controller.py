@@ -91,6 +91,8 @@ class NetworkController:
             return
         path, card = find_network(self.model, seed, train.sha256)
         body = self._moved(train, seed)
+        if _alike(card.body, body.name):  # the permutation that it was trained with, whatever its seed
+            body = find_body(card.body)
         for what, theirs, own in (("action", card.action, self.action), ("body", card.body, body.name)):
             if theirs != own:
                 raise CorruptFileError(
@@ -220,6 +222,13 @@ class NetworkController:
             parts = on_all_cores(run, _whole_trials(observations.offsets))
         whole = on_all_cores(lambda name: np.concatenate([p[name] for p in parts]), parts[0])
         return dict(zip(parts[0], whole, strict=True))
+
+
+def _alike(name: str, other: str) -> bool:
+    """Return whether two bodies are one with tendons of one kind, such as permuted ones."""
+    (base, _, tendons), (base_2, _, tendons_2) = name.partition("/"), other.partition("/")
+    numbers = "0123456789"
+    return bool(tendons) and (base, tendons.rstrip(numbers)) == (base_2, tendons_2.rstrip(numbers))
 
 
 def _whole_trials(offsets: Ints) -> list[slice]:
