@@ -12,7 +12,9 @@ from movements import HAND
 
 from neurobench_grasp.bodies import MujocoBody, find_body, tendons
 from neurobench_grasp.bodies.tendons import (
+    N_DIRECTIONS,
     TOLERANCE,
+    _permuted,
     admissible_permutations,
     crossing,
     neutral_arms,
@@ -209,7 +211,24 @@ def test_what_muscles_do_not_reach_equals_a_plain_solution():
     """Two muscles at right angles and a third that no torque needs: distances to a quadrant."""
     arms = -np.array([[1.0, 0.0], [0.0, 2.0], [0.5, 0.5]])
     directions = np.array([[3.0, 4.0], [-3.0, 4.0], [-1.0, -1.0], [2.0, -1.0]])
-    np.testing.assert_allclose(unreached(arms, directions), [0, 0.6, 1, 1 / 5**0.5], atol=1e-12)
+    np.testing.assert_allclose(unreached(arms, directions), [0, 0.6, 1, 1 / 5**0.5], atol=1e-10)
+
+
+def test_what_muscles_do_not_reach_is_exact_where_arms_are_almost_dependent():
+    """The 514th permutation of the hand's arms, for which non-negative least squares of SciPy 1.17 fail."""
+    from scipy.optimize import lsq_linear
+
+    arms, draws = neutral_arms(HAND), np.random.RandomState(0)
+    directions = draws.standard_normal((N_DIRECTIONS, arms.shape[1]))[:30]
+    for _ in range(514):
+        permuted = _permuted(arms, draws)
+    pulls = -permuted.T / np.abs(permuted).max()
+    found = [lsq_linear(pulls, d, (0, np.inf), method="bvls", max_iter=2000, tol=1e-12) for d in directions]
+    assert all(f.success for f in found)
+    exact = [
+        np.linalg.norm(pulls @ f.x - d) / np.linalg.norm(d) for f, d in zip(found, directions, strict=True)
+    ]
+    np.testing.assert_allclose(unreached(permuted, directions), exact, atol=1e-5)
 
 
 def test_the_same_seed_is_the_same_body_and_others_differ(admitted):

@@ -95,11 +95,30 @@ def test_a_card_names_the_body_and_one_of_another_body_is_refused(name, demo_lik
     model = load_registry().model(name).spec.build(1)
     model.fit(train, seed=1)
     assert model.track(train.select([0])).body == BODIES[name]
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"body": "myohand/permuted-0"}))
-    with pytest.raises(
-        CorruptFileError, match=rf"another body \('myohand/permuted-0' instead of '{BODIES[name]}'\)"
-    ):
+    other = {"fixed_muscles": "myohand/permuted-0", "permuted_muscles": "myohand/fixed"}[name]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"body": other}))
+    with pytest.raises(CorruptFileError, match=rf"another body \('{other}' instead of '{BODIES[name]}'\)"):
         model.fit(train, seed=1)
+
+
+def test_a_permuted_hand_is_the_one_that_the_card_names(demo_like, tmp_path, monkeypatch):
+    """Networks 100 and 101 were trained with permutations 98 and 99."""
+    from neurobench_grasp.controllers import controller
+    from neurobench_grasp.run.dataset import load_dataset
+
+    monkeypatch.setenv("NGB_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        controller, "ControllerSettings", lambda **kw: SMALL if not kw else ControllerSettings(**kw)
+    )
+    path, _ = train_network("permuted_muscles", demo_like, seed=1, steps=128, threads=1)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"body": "myohand/permuted-0"}))
+    train = load_dataset(load_registry(), demo_like).for_network(1).behaviour("train")
+    model = load_registry().model("permuted_muscles").spec.build(1)
+    model.fit(train, seed=1)
+    assert model.track(train.select([0])).body == "myohand/permuted-0"
+    again = load_registry().model("permuted_muscles").spec.build(1)
+    again.restore(model.state())
+    assert again.track(train.select([0])).body == "myohand/permuted-0"
 
 
 def test_a_checkpoint_of_another_body_is_refused(tmp_path):
