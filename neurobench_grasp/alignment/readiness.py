@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from neurobench_grasp.alignment.align import align
+from neurobench_grasp.alignment.session import AlignedSession
+from neurobench_grasp.alignment.turn import aligned_by_muscles
 from neurobench_grasp.contract import Session
 from neurobench_grasp.errors import NgbError
 
@@ -24,7 +26,7 @@ def scored_by(session: Session, stated: Mapping[str, str]) -> dict[str, str]:
         The same, with the reason where trials cannot be made, or have no joint angles of a body.
     """
     try:
-        trials = align(session).trials
+        trials = _made(session).trials
     except NgbError as error:
         return dict.fromkeys(stated, f"no: {error}")
     if trials.joint_angles is not None:
@@ -41,4 +43,10 @@ def notes_on_trials(session: Session) -> tuple[str, ...]:
     NgbError
         If no trials can be made.
     """
-    return tuple(note for note in align(session).notes if note not in session.notes)
+    return tuple(note for note in _made(session).notes if note not in session.notes)
+
+
+def _made(session: Session) -> AlignedSession:
+    """Make the trials; where a score turns recorded axes by EMG of training trials, here by that of all."""
+    aligned = align(session)
+    return aligned_by_muscles(aligned, aligned.trials.ids, None)

@@ -45,7 +45,10 @@ def aligned_by_muscles(session: AlignedSession, train: Sequence[str], tendons: s
         turned as the layout states, or not at all.
     """
     recorded = None if session.recording is None else session.recording.session
-    if recorded is None or recorded.endpoint is None or not recorded.endpoint.aligned_by:
+    endpoint = None if recorded is None else recorded.endpoint
+    if recorded is None or endpoint is None or not endpoint.aligned_by:
+        return session
+    if endpoint.signal not in session.trials.signals:  # nor is there anything to turn
         return session
     assert session.recording is not None
     body = find_body(recorded.body if tendons is None else f"{recorded.body}/{tendons}")
@@ -54,11 +57,10 @@ def aligned_by_muscles(session: AlignedSession, train: Sequence[str], tendons: s
         index = [i for i in trials_with(session, EMG) if session.trials.ids[i] in known]
         turn, note = _fitted(session, recorded, body, index)
     except UnsupportedError as why:
-        stated, signal = recorded.endpoint.turn, recorded.endpoint.signal
-        turn = stated or tuple(map(tuple, np.eye(len(recorded.endpoint.axes)).tolist()))
-        how = "turned as the layout states" if stated else f"taken for those of {body.name}"
-        note = f"the axes of {signal} are {how}, since EMG does not show where they point: {why}"
-    turned = replace(recorded, endpoint=replace(recorded.endpoint, turn=turn))
+        turn = endpoint.turn or tuple(map(tuple, np.eye(len(endpoint.axes)).tolist()))
+        how = "turned as the layout states" if endpoint.turn else f"taken for those of {body.name}"
+        note = f"the axes of {endpoint.signal} are {how}, since EMG does not show where they point: {why}"
+    turned = replace(recorded, endpoint=replace(endpoint, turn=turn))
     trials = session.trials
     posture = joint_angles_of(turned, trials.signals, trials.dt)
     angles, source = posture.joint_angles, posture.inferred_from

@@ -52,6 +52,7 @@ def claims(
     from neurobench_grasp.leaderboard import Models
     from neurobench_grasp.leaderboard import claims as judge
 
+    _check(muscle, torque)
     found = judge(_read(runs), Models(muscle, torque), dataset)
     if not found:
         raise _none(muscle, dataset)
@@ -61,7 +62,10 @@ def claims(
 def power(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Dataset whose records are the pilot.")],
     effect: Annotated[
-        float, typer.Option(min=1e-6, max=1.0, help="Difference of explained variance to be shown.")
+        float,
+        typer.Option(
+            min=1e-6, max=1.0, help="Difference of explained variance to be shown; of gains, half of it."
+        ),
     ] = 0.01,
     runs: Runs = None,
     muscle: Muscle = "muscle_ppo",
@@ -71,10 +75,23 @@ def power(
     """State which effect the design of a dataset can show, and what a wanted one needs."""
     from neurobench_grasp.leaderboard import Models, powers
 
+    _check(muscle, torque)
     found = powers(_read(runs), dataset, effect, Models(muscle, torque))
     if not found:
         raise _none(muscle, dataset)
     return Result(found, [*(part for one in found for part in (*_powers(one), "")), LEGEND])
+
+
+def _check(muscle: str, torque: str) -> None:
+    """Refuse models that the claims cannot be about."""
+    from neurobench_grasp.plugins import load_registry
+
+    if muscle == torque:
+        raise typer.BadParameter("name two models", param_hint="--muscle, --torque")
+    known = {provided.spec.name: provided.spec for provided in load_registry().models()}
+    for option, name in (("--muscle", muscle), ("--torque", torque)):
+        if name in known and not known[name].controller:
+            raise typer.BadParameter(f"{name} moves no body", param_hint=option)
 
 
 def _read(runs: list[Path] | None) -> tuple[Scored, ...]:
@@ -107,9 +124,9 @@ def _claims(one: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield f"claims of the reference study on {_title(one)}"
     cells = [
         (
-            ", ".join(filter(None, (r["claim"], r["area"]))),
+            f"{', '.join(filter(None, (r['name'], r['area'])))}: {r['claim']}",
             r["verdict"],
-            with_interval(r, 2 if r["unit"] else 3) + (f" {r['unit']}" if r["unit"] else ""),
+            with_interval(r, 2 if r["unit"] else 4) + (f" {r['unit']}" if r["unit"] else ""),
             f"{number(r['power'], 2)} for {number(r['effect'], 2 if r['unit'] else 3)}",
         )
         for r in rows

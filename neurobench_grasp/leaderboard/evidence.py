@@ -101,9 +101,10 @@ class Evidence:
     def _made_by(self, model: str, protocol: str) -> str:
         name, trained_on = self.dataset["dataset"], self.dataset["trained_on"]
         frozen = f" --trained-on {trained_on}" if trained_on else ""
-        return (
-            f"`ngb score --model {model} --dataset {name}{frozen} --protocol {protocol} --seeds 5` makes it"
-        )
+        records = [one.record for table in self.tables.values() for one in table.networks]
+        n = max([record.dataset.get("n_folds", 1) for record in records] + [MIN_NETWORKS])
+        command = f"ngb score --model {model} --dataset {name}{frozen} --protocol {protocol} --seeds {n}"
+        return f"`{command}` makes it (a file is named by its path)"
 
 
 @dataclass(frozen=True)

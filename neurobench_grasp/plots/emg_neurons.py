@@ -72,7 +72,7 @@ def _panel(axes: Axes, part: pd.DataFrame) -> None:
     for row in entries(part):
         at = GROUPS.index(row.group)
         if row.kind == "network":
-            axes.plot(row.added_ev, at + 0.36, ".", color=GREY, markersize=3, label="one network")
+            axes.plot(row.added_ev, at + 0.36, ".", color=GREY, markersize=3, label="one network or fold")
             continue
         null = "white" if "null" in row.name else LIGHT
         face = VERMILION if row.group == SIMULATED else null

@@ -31,6 +31,7 @@ METRICS: Mapping[str, Metric] = {
     "added_ev": Metric("EV beyond quadratic kinematics"),
     "emg_correlation": Metric("correlation with EMG"),
     "muscle_rsa": Metric("muscle RSA"),
+    "gain_over_permuted_muscles": Metric("gain over permuted muscles"),
     "cca": Metric("CCA similarity", short="CCA"),
     "procrustes": Metric("Procrustes similarity", short="Procrustes"),
     "dsa": Metric("similarity of dynamics", short="DSA"),

@@ -78,7 +78,7 @@ def described(protocol: ProtocolSpec, task: Task) -> dict[str, Any]:
 
 
 def _describe(data: Dataset) -> dict[str, Any]:
-    turns = {s.id: s.turn for s in data.sessions if s.turn is not None}
+    turns = {s.id: [list(row) for row in s.turn] for s in data.sessions if s.turn is not None}
     trained_on = {"trained_on": data.trained_on, "trained_on_sha256": data.trained_on_sha256}
     return {
         **(trained_on if data.trained_on else {}),

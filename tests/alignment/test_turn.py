@@ -270,3 +270,18 @@ def test_each_of_them_changes_the_digest_and_where_there_is_none_it_is_as_before
     assert len({session_digest(variant) for variant in variants}) == len(variants)
     assert set(plain.endpoint.to_json()) == {"signal", "axes", "scale", "origin"}
     assert json.loads(json.dumps(stated(35).to_json()))["aligned_by"] == "emg"
+
+
+def test_a_session_that_emg_turns_is_ready_for_tracking_and_its_notes_say_how():
+    from neurobench_grasp.alignment.readiness import notes_on_trials, scored_by
+
+    session = wrist_session(turn=30, n_repeats=4)
+    assert scored_by(session, {"tracking": "yes", "encoding": "yes"}) == {
+        "tracking": "yes",
+        "encoding": "yes",
+    }
+    assert any("are turned by" in note for note in notes_on_trials(session))
+    silent = replace(session, endpoint=replace(session.endpoint, signal="nothing"))
+    assert (
+        scored_by(silent, {"tracking": "yes"})["tracking"] == "no joint angles of isometric_wrist are known"
+    )

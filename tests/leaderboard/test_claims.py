@@ -243,14 +243,29 @@ def test_what_is_missing_is_named_with_a_command(null):
 def test_the_command_that_is_named_is_one_that_scores(tmp_path):
     """The plan of its jobs is what would run."""
     write(tmp_path / "records", *records("torque_ppo", "encoding", id="demo"))
-    options = ["--dataset", "demo", "--muscle", "linear_kinematic", "--runs", str(tmp_path)]
+    options = ["--dataset", "demo", "--runs", str(tmp_path)]
     result = CliRunner().invoke(app, ["claims", *options])
     assert result.exit_code == 0
-    command = next(part for part in result.stdout.split("`") if "--model linear_kinematic" in part)
+    command = next(part for part in result.stdout.split("`") if "--model muscle_ppo" in part)
     program, verb, *named = shlex.split(command)
     assert (program, verb) == ("ngb", "score")
     plan = CliRunner().invoke(app, ["plan", *named])
-    assert plan.exit_code == 0 and plan.stdout.count("linear_kinematic") >= 5
+    assert plan.exit_code == 0 and plan.stdout.count("muscle_ppo") >= 5
+
+
+@pytest.mark.parametrize("verb", [["claims"], ["power", "demo"]])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--muscle", "linear_kinematic"], "linear_kinematic moves no body"),
+        (["--torque", "static_optimisation"], "static_optimisation moves no body"),
+        (["--muscle", "torque_ppo"], "name two models"),
+    ],
+)
+def test_models_that_the_claims_cannot_be_about_are_refused(tmp_path, verb, options, says):
+    write(tmp_path / "records", *records("torque_ppo", "encoding", id="demo"))
+    result = CliRunner().invoke(app, [*verb, *options, "--runs", str(tmp_path)])
+    assert result.exit_code == 2 and says in result.stderr
 
 
 def test_damaged_unit_scores_are_reported_and_named(tmp_path, null):

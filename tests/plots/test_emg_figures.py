@@ -69,7 +69,7 @@ def planted_muscles(channels=WRIST, body="isometric_wrist", preferred=PREFERRED)
         for k, muscles in enumerate(places):
             every[:, muscles] = 0.3 * columns[:, [k]]
         activation[source] = [Ragged(every, session.scored.offsets)]
-    return Muscles(session, recorded, recorded.activity, activation, {})
+    return Muscles(session, 0, recorded, recorded.activity, activation, {})
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ def test_single_networks_are_dots_and_absent_groups_have_a_reason(muscles, draw,
     )
     assert one.seed.tolist()[1:] == [0, 1, 2]
     axes = axes_of(drawn_figures, "emg_neurons")[0]
-    dots = [line for line in axes.lines if line.get_label() == "one network"]
+    dots = [line for line in axes.lines if line.get_label() == "one network or fold"]
     assert len(dots) == 3 * 4 and len(axes.patches) == 4
     text = written(drawn_figures, "emg_neurons")
     left_out = "the model’s muscle activation of M1 on test and ood; the model’s muscle activation of S1"

@@ -171,6 +171,9 @@ def test_flat_channels_only_are_refused(score, session):
         ({"turn": []}, "endpoint.turn: expected a row for each of the axes, with a number for each"),
         ({"turn": [[1.0, "x"], [0.0, 1.0]]}, "endpoint.turn[0][1]: expected float, not 'x'"),
         ({"aligned_by": "eye"}, "endpoint.aligned_by: 'eye' is not one of emg"),
+        ({"turn": [[0.0, 0.0], [0.0, 0.0]]}, "endpoint.turn: expected a rotation; mirrored axes are stated by their signs"),
+        ({"turn": [[-1.0, 0.0], [0.0, 1.0]]}, "endpoint.turn: expected a rotation; mirrored axes are stated by their signs"),
+        ({"turn": [[float("nan"), 0.0], [0.0, 1.0]]}, "endpoint.turn: expected a rotation; mirrored axes are stated by their signs"),
         ({"turn": [[0.0, -1.0], [1.0, 0.0]]}, None),
     ],
 )  # fmt: skip

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from neurobench_grasp.contract import DEFAULT_BODY, Endpoint, Window
 from neurobench_grasp.data.labels import text_label
 from neurobench_grasp.errors import CorruptFileError, LayoutError, NgbError, UnknownNameError, UnsafeFileError
@@ -572,8 +574,16 @@ def _endpoint_faults(layout: Layout) -> Iterator[str]:
     turn = endpoint.turn
     if turn is not None and [len(endpoint.axes)] * len(endpoint.axes) != [len(row) for row in turn]:
         yield "is wrong at endpoint.turn: expected a row for each of the axes, with a number for each"
+    elif turn is not None and not _is_rotation(turn):
+        yield "is wrong at endpoint.turn: expected a rotation; mirrored axes are stated by their signs"
     if endpoint.aligned_by and not layout.muscle_map:
         yield "is wrong at endpoint.aligned_by: muscle_map must name the muscles of the EMG"
+
+
+def _is_rotation(matrix: tuple[tuple[float, ...], ...]) -> bool:
+    """Whether a matrix turns and nothing else, to three digits."""
+    turn = np.array(matrix)
+    return np.allclose(turn @ turn.T, np.eye(len(turn)), atol=2e-3) and float(np.linalg.det(turn)) > 0
 
 
 def _is_plain(pattern: str) -> bool:

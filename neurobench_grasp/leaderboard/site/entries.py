@@ -13,7 +13,7 @@ from typing import Any
 from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.leaderboard.contamination import contamination
 from neurobench_grasp.leaderboard.site.glossary import LEVELS
-from neurobench_grasp.leaderboard.standings import BEST_KINEMATIC, METRIC, SPLIT, TWIN, identity
+from neurobench_grasp.leaderboard.standings import METRIC, SPLIT, identity
 from neurobench_grasp.records.record import Scored, read_scored, record_path
 from neurobench_grasp.records.units import Labels
 
@@ -76,9 +76,8 @@ class Entry:
 
 def wanted(labels: Labels) -> bool:
     """Select the scores of single units that a site needs."""
-    if labels.reference:
-        of_gains = labels.reference in (TWIN, LINEAR, BEST_KINEMATIC)
-        return (labels.metric, labels.split) == (METRIC, SPLIT) and of_gains
+    if labels.reference:  # joined over folds, as the model's own scores are
+        return (labels.metric, labels.split) == (METRIC, SPLIT)
     return (labels.metric, labels.split) in (*ENCODING, *HAND)
 
 

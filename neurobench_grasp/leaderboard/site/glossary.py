@@ -56,6 +56,9 @@ METRICS: Mapping[str, str] = {
         "Rank correlation of the correlations between channels of the EMG with those between the same "
         "simulated muscles: which muscles are active together."
     ),
+    "gain_over_permuted_muscles": (
+        "Similarity to EMG minus that of least activations with permuted moment arms, paired by channel."
+    ),
     "n_channels_silent": "Number of mapped EMG channels that tell no conditions apart; they are listed.",
     "n_trials_without_emg": "Number of trials in whose window EMG was not recorded throughout; left out.",
     "cca": (
@@ -79,7 +82,7 @@ METRICS: Mapping[str, str] = {
     "gain_over_average_trajectory": "Error of replaying the mean movement, minus error of the model.",
     "gain_over_average_posture": "Error of holding the mean posture, minus error of the model.",
     "gain_over_shifted_spikes": "Error with spikes shifted in time, minus error of the model.",
-    "ceiling": "Score of a perfect model, given that spikes are noisy.",
+    "ceiling": "Score of a perfect model, given that spikes are noisy; of EMG, reliability of its averages.",
     "poisson_ceiling": "The ceiling under the assumption of Poisson spiking.",
     "repeats_ceiling": "The ceiling if all variance between repeats were noise.",
     "share_of_ceiling": "Score over ceiling, a ratio of the means over units.",

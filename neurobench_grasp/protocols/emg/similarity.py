@@ -12,11 +12,11 @@ from neurobench_grasp.contract import Floats, Ragged, ScoreRow
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.protocols.emg.activation import CANDIDATE, PERMUTED, STATIC, Muscles
 from neurobench_grasp.protocols.settings import EMG
-from neurobench_grasp.records.table import CORRELATION, RSA
+from neurobench_grasp.records.table import CORRELATION, GAIN, RSA, one_network
 from neurobench_grasp.records.units import CEILING, Labels
 from neurobench_grasp.scoring.emg import condition_averages, halves, muscle_rsa
 from neurobench_grasp.scoring.ev import to_phase
-from neurobench_grasp.scoring.intervals import MIN_GROUPS, Summary, UnitScores, summarise, summarise_ratio
+from neurobench_grasp.scoring.intervals import MIN_GROUPS, Summary, UnitScores, summarise
 from neurobench_grasp.scoring.sums import JOINED, Sums
 
 SHIFTED = "shifted_emg"
@@ -39,7 +39,7 @@ class Similarity:
     """
 
     def __init__(self, context: Context, muscles: Sequence[Muscles], split: str) -> None:
-        self.split = split
+        self.split, self._seeded = split, context.model.seeded
         ids = getattr(context.splits, split)
         self.parts = [(m, repeated(m, context.index(m.session, ids))) for m in muscles]
 
@@ -49,9 +49,9 @@ class Similarity:
             for reference in (CANDIDATE, *references):
                 labels = {"reference": reference} if reference else {}
                 yield {"metric": metric, "split": self.split, **labels, **self._row(metric, reference)}
+            yield {"metric": f"{GAIN}{PERMUTED}", "of": metric, "split": self.split, **self._gain(metric)}
             ceiling = {"metric": CEILING, "of": metric, "split": self.split}
             yield ceiling | self._row(metric, CEILING)
-        yield {"metric": "share_of_ceiling", "of": CORRELATION, "split": self.split, **self._share()}
         for channel in dict.fromkeys(name for m, _ in self.parts for name in m.recorded.channels):
             yield from self._channel_rows(channel)
 
@@ -67,13 +67,12 @@ class Similarity:
             return {"value": None, "reason": why}
         return self._summary(summarise(self._scores(metric, reference)))
 
-    def _share(self) -> ScoreRow:
-        if why := self._absent(CANDIDATE):
+    def _gain(self, metric: str) -> ScoreRow:
+        """Score beyond that of permuted muscles, paired channel by channel."""
+        if why := self._absent(CANDIDATE) or self._absent(PERMUTED):
             return {"value": None, "reason": why}
-        pairs = self._scores(CORRELATION, CANDIDATE), self._scores(CORRELATION, CEILING)
-        row = self._summary(summarise_ratio(*pairs))
-        row.pop("median", None)  # of ratios it would mean nothing
-        return row
+        pairs = zip(self._scores(metric, CANDIDATE), self._scores(metric, PERMUTED), strict=True)
+        return one_network(self._summary(summarise([a.minus(b) for a, b in pairs])), seeded=self._seeded)
 
     def _channel_rows(self, channel: str) -> Iterator[ScoreRow]:
         """Yield the correlation of one channel, and its ceiling."""
@@ -99,7 +98,9 @@ class Similarity:
     def _summary(self, total: Summary | None) -> ScoreRow:
         conditions = {m.session.trials.condition[i] for m, trials in self.parts for i in trials}
         if total is None:
-            return {"value": None, "reason": f"no condition has {EMG.min_halves} trials in this split"}
+            few = f"no condition has {EMG.min_halves} trials in this split"
+            flat = "what is compared does not vary, or has too few channels"
+            return {"value": None, "reason": flat if conditions else few}
         row: ScoreRow = {"value": total.value, "ci": total.ci, "median": total.median}
         row |= {"n_units": total.n_units, "n_conditions": len(conditions)}
         if total.ci is None:
