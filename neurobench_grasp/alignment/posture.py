@@ -118,8 +118,8 @@ def _inferred(
             f"The body {body.name} of {session.id} has no endpoint that determines its posture; name another "
             "body in the layout, or map joint angles (joint_map)."
         )
-    path = endpoint_in_metres(session, sampled)
-    origin = _origin(session, endpoint, body)
+    check_axes(session, endpoint, body)
+    path, origin = endpoint_in_metres(session, sampled), _origin(session, endpoint, body)
     place = path.values + origin
     result = body.inverse_kinematics(place, dt, path.offsets)
     missed = np.nanmedian(result.residual)
@@ -145,13 +145,13 @@ def endpoint_in_metres(session: Session, sampled: Mapping[str, Ragged]) -> Ragge
     return Ragged(session.endpoint.in_metres(path.values, columns), path.offsets)
 
 
-def _origin(session: Session, endpoint: Endpoint, body: Body) -> Floats:
-    """Return where the recorded zero is in the body's frame, (n_axes,) in m.
+def check_axes(session: Session, endpoint: Endpoint, body: Body) -> None:
+    """Raise if the recorded endpoint does not have the axes of the body's.
 
     Raises
     ------
     UnsupportedError
-        If the endpoint does not have the body's axes.
+        The message names the columns that there are.
     """
     signal = session.signals[endpoint.signal]
     absent = [name for name in endpoint.columns if name not in signal.columns]
@@ -161,8 +161,13 @@ def _origin(session: Session, endpoint: Endpoint, body: Body) -> Floats:
             f"The endpoint of {session.id} has the axes {', '.join(endpoint.axes)}; {body.name} needs a "
             f"column of {signal.name} ({columns}) for each of {wanted}."
         )
+
+
+def _origin(session: Session, endpoint: Endpoint, body: Body) -> Floats:
+    """Return where the recorded zero is in the body's frame, (n_axes,) in m."""
     if endpoint.origin is not None:
         return np.array(endpoint.origin)
+    signal = session.signals[endpoint.signal]
     recorded = endpoint.in_metres(signal.values, signal.columns)
     middle = np.nanpercentile(recorded, MIDDLE, axis=0).mean(0)
     (neutral,) = endpoint_of(body, body.keypoint_positions(body.neutral[None]))

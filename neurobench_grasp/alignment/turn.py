@@ -15,7 +15,7 @@ import numpy as np
 from neurobench_grasp.alignment.clock import trials_with
 from neurobench_grasp.alignment.muscle_map import EMG
 from neurobench_grasp.alignment.muscles import RecordedMuscles
-from neurobench_grasp.alignment.posture import endpoint_in_metres, joint_angles_of
+from neurobench_grasp.alignment.posture import check_axes, endpoint_in_metres, joint_angles_of
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.bodies import find_body, pulling_directions
 from neurobench_grasp.contract import Body, Floats, Session
@@ -77,6 +77,7 @@ def _fitted(session: AlignedSession, recorded: Session, body: Body, train: Seque
     """Return the turn that EMG of the training trials implies, and how well it fits."""
     found, t = RecordedMuscles.of(session, body, train), session.scored
     assert recorded.endpoint is not None
+    check_axes(recorded, recorded.endpoint, body)
     shown = replace(recorded, endpoint=replace(recorded.endpoint, turn=None))  # it may be turned already
     position = endpoint_in_metres(shown, t.signals).cut(*t.window.T)
     tuning, share = preferred_directions(found.activity.select(train).values, position.select(train).values)

@@ -17,6 +17,7 @@ from neurobench_grasp.alignment.turn import aligned_by_muscles, fitted_turn, pre
 from neurobench_grasp.bodies import find_body, pulling_directions
 from neurobench_grasp.bodies.isometric_wrist import LEVER
 from neurobench_grasp.data import load_session, session_digest
+from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.run.dataset import load_dataset
 
@@ -285,3 +286,24 @@ def test_a_session_that_emg_turns_is_ready_for_tracking_and_its_notes_say_how():
     assert (
         scored_by(silent, {"tracking": "yes"})["tracking"] == "no joint angles of isometric_wrist are known"
     )
+
+
+@pytest.mark.parametrize("axes", [("x", "depth"), ("x",)])
+def test_axes_that_were_not_recorded_are_refused_in_a_sentence(axes):
+    session = wrist_session(turn=30, n_repeats=4)
+    session = replace(session, endpoint=replace(session.endpoint, axes=axes))
+    with pytest.raises(
+        UnsupportedError, match=f"has the axes {', '.join(axes)}; isometric_wrist needs a column"
+    ):
+        turned_by(session)
+
+
+def test_a_body_without_an_endpoint_is_refused_in_a_sentence():
+    session = replace(wrist_session(turn=30, n_repeats=4), body="myohand")
+    with pytest.raises(UnsupportedError, match="The body myohand of wrist has no endpoint"):
+        turned_by(session)
+
+
+def turned_by(session):
+    aligned = align(session)
+    return aligned_by_muscles(aligned, aligned.trials.ids, None)

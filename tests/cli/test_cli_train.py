@@ -100,7 +100,7 @@ def test_without_a_network_one_sentence_names_the_command(work, tmp_path):
 
 
 def test_a_recording_without_joint_angles_says_so(real_file, tmp_path):
-    run = ngb("score", "--model", "muscle_ppo", "--dataset", real_file("real/m1_wrist_0719.nwb"),
+    run = ngb("score", "--model", "muscle_ppo", "--dataset", real_file("real/s1_grasp35_0.nwb"),
               "--out", tmp_path, "--no-train", cache=tmp_path)  # fmt: skip
     assert run.exit_code == 1 and "no joint angles of a body" in run.stderr
     assert "Traceback" not in run.stderr

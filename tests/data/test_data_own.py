@@ -43,7 +43,7 @@ def test_the_worked_example_runs_as_written(tmp_path, monkeypatch):
 
 
 def test_the_example_of_a_layout_is_a_layout(tmp_path):
-    example, posture, endpoint, direction, detection = (
+    example, posture, endpoint, muscles, direction, detection = (
         yaml.safe_load(b) for b in blocks("layouts.md", "yaml")
     )
     (tmp_path / "our-lab.yaml").write_text(yaml.safe_dump(example))
@@ -56,6 +56,8 @@ def test_the_example_of_a_layout_is_a_layout(tmp_path):
     assert (index.signal, index.column, len(index.joints)) == ("finger_pos", "index", 2)
     assert endpoint["body"] == "planar_arm"
     assert Endpoint(**endpoint["endpoint"]).in_metres(np.ones((1, 2)), ("x", "y")).tolist() == [[0.01, 0.01]]
+    (tmp_path / "muscles.yaml").write_text(yaml.safe_dump(example | muscles))
+    assert load_layout(tmp_path / "muscles.yaml").muscle_map == {"FCR": ("FCR",), "EDCr": ("EDC2", "EDC3")}
     stated = DirectionLayout(**direction["trials"]["condition"]["direction"])
     assert stated == DirectionLayout(
         "hand_pos", ["x", "y"], "go_cue", "hold"
