@@ -84,6 +84,7 @@ def test_the_model_is_as_good_as_the_reference_that_it_is(planted):
         assert value(record, metric, **labels, reference="static_optimisation") == own
 
 
+@pytest.mark.slow
 def test_a_record_with_a_fitted_turn_is_the_same_when_it_is_scored_again(tmp_path, monkeypatch):
     session = wrist_session(turn=TURN, n_repeats=6, n_units=4, noise=0.1, follows="optimised")
     scored(tmp_path, session)
