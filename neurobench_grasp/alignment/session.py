@@ -89,7 +89,7 @@ class AlignedSession:
         What :func:`neurobench_grasp.alignment.clock.clock_of` samples.
     turn : tuple of tuple of float, optional
         From recorded axes to the body's, where EMG of training trials decides; see
-        :mod:`neurobench_grasp.alignment.muscles`.
+        :mod:`neurobench_grasp.alignment.turn`.
     """
 
     id: str

@@ -14,7 +14,7 @@ from neurobench_grasp.contract import Body, Floats, Ragged
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plots.sources import title_of
 from neurobench_grasp.plots.style import BLACK, BLUE, VERMILION, Drawing, draw, legend
-from neurobench_grasp.protocols.emg.activation import CANDIDATE, STATIC, Muscles
+from neurobench_grasp.protocols.emg.activation import CANDIDATE, Muscles
 from neurobench_grasp.protocols.emg.maps import SIMULATED
 from neurobench_grasp.records.names import GROUPS
 from neurobench_grasp.records.table import ScoreTable
@@ -79,10 +79,9 @@ def shown_source(muscles: Muscles) -> str:
     UnsupportedError
         If there is neither.
     """
-    for source in (CANDIDATE, STATIC):
-        if source in muscles.activation:
-            return source
-    raise UnsupportedError(muscles.absent[STATIC])
+    if muscles.leading not in muscles.activation:
+        raise UnsupportedError(muscles.absent[muscles.leading])
+    return muscles.leading
 
 
 def source_name(muscles: Muscles) -> str:

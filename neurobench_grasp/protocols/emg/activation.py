@@ -75,6 +75,11 @@ class Muscles:
                 absent[name] = str(why)
         return cls(session, n_trials - len(session.start), recorded, moved, activation, absent)
 
+    @property
+    def leading(self) -> str:
+        """The source that is drawn and shifted: static optimisation if the candidate activates no muscle."""
+        return CANDIDATE if CANDIDATE in self.activation else STATIC
+
     def by_channel(self, source: str) -> list[Ragged]:
         """Return the draws of a source as channels of the EMG, (trial, bin of the window, n_channels)."""
         window = self.session.scored.window

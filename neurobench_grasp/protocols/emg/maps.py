@@ -37,6 +37,11 @@ AREA = "EMG"
 LINEAR, QUADRATIC, RECORDED, SIMULATED = "kinematic", "quadratic", "emg", "activation"
 GROUPS = (RECORDED, SHIFTED, SIMULATED, STATIC, PERMUTED)
 """What is added to quadratic kinematics, one at a time."""
+SETS: Mapping[str, tuple[str, ...]] = {
+    **{f"{ONLY}{group}": (group,) for group in (LINEAR, QUADRATIC, *GROUPS)},
+    **{f"{WITH}{group}": (QUADRATIC, group) for group in GROUPS},
+}
+"""What is fitted of neurons, by name: each group alone, then each with quadratic kinematics."""
 CHANNEL_METRICS = ("single_trial_ev", "condition_averaged_ev")
 CHANNEL_REFERENCES = ("quadratic_kinematic", STATIC, PERMUTED, "circular_shift")
 METRIC = "single_trial_ev"
@@ -86,9 +91,8 @@ def _channels(context: Context, m: Muscles) -> Scored:
             predictions["quadratic_kinematic"] = [mapped(quadratic.values)]
         except UnsupportedError as why:
             absent["quadratic_kinematic"] = str(why)
-        null = CANDIDATE if CANDIDATE in m.activation else STATIC
-        if null in m.activation:
-            values, offsets = m.activation[null][0].values, lagged.trials.offsets
+        if m.leading in m.activation:
+            values, offsets = m.activation[m.leading][0].values, lagged.trials.offsets
             predictions["circular_shift"] = [
                 mapped(
                     values,
@@ -98,7 +102,7 @@ def _channels(context: Context, m: Muscles) -> Scored:
                 for draw in range(EMG.n_draws)
             ]
         else:
-            absent["circular_shift"] = m.absent[null]
+            absent["circular_shift"] = m.absent[m.leading]
     return Scored(session, predictions, absent, ("muscles",), 0)
 
 
@@ -141,16 +145,8 @@ def neuron_rows(table: EncodingTable) -> Iterator[ScoreRow]:
 
 def neuron_scores(table: EncodingTable) -> Iterator[tuple[Labels, UnitScores]]:
     """Yield the scores of single units."""
-    for name in sets(GROUPS):
+    for name in SETS:
         yield from table.kept(METRIC, name)
-
-
-def sets(groups: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return what is fitted, by name: each group alone, then each with quadratic kinematics."""
-    return {
-        **{f"{ONLY}{group}": (group,) for group in (LINEAR, QUADRATIC, *groups)},
-        **{f"{WITH}{group}": (QUADRATIC, group) for group in groups},
-    }
 
 
 def _neurons(context: Context, m: Muscles) -> Scored:
@@ -158,11 +154,11 @@ def _neurons(context: Context, m: Muscles) -> Scored:
     session, lagged = m.session, LagWindow.of(context, m.session)
     context.progress(f"emg {session.id}: map to {len(session.units)} units")
     features, absent = _features(context, lagged, m)
-    reasons = {name: absent[g] for name, members in sets(GROUPS).items() for g in members if g in absent}
-    predictions: dict[str, list[Predictions]] = {name: [] for name in sets(GROUPS) if name not in reasons}
+    reasons = {name: absent[g] for name, members in SETS.items() for g in members if g in absent}
+    predictions: dict[str, list[Predictions]] = {name: [] for name in SETS if name not in reasons}
     for draw in range(max(map(len, features.values()))):
         drawn = {name: draws[draw] for name, draws in features.items() if draw < len(draws)}
-        some = {name: members for name, members in sets(GROUPS).items() if members[-1] in drawn}
+        some = {name: members for name, members in SETS.items() if members[-1] in drawn}
         some = {name: members for name, members in some.items() if name not in reasons}
         found = {name: no_fit(context, session) for name in some}
         groups = {name: draws[0] for name, draws in features.items()} | drawn

@@ -157,8 +157,7 @@ def compared(m: Muscles, trials: Sequence[int], reference: str) -> Iterator[tupl
     if reference == CEILING:
         yield halves(to_phase(m.recorded.activity.select(trials)), conditions)
     elif reference == SHIFTED:
-        source = CANDIDATE if CANDIDATE in m.activation else STATIC
-        yield average(m.shifted), average(m.by_channel(source)[0])
+        yield average(m.shifted), average(m.by_channel(m.leading)[0])
     else:
         for draw in m.by_channel(reference):
             yield average(m.recorded.activity), average(draw)
