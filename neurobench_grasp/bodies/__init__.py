@@ -13,6 +13,7 @@ from neurobench_grasp.bodies.recorded import (
     muscle_kinematics,
     quadratic_kinematics,
 )
+from neurobench_grasp.bodies.simulator import scale_controls
 from neurobench_grasp.bodies.spec import View
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "muscle_kinematics",
     "pulling_directions",
     "quadratic_kinematics",
+    "scale_controls",
 ]

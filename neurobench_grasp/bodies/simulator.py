@@ -110,11 +110,16 @@ def muscles_in_neutral(body: BodyModel) -> tuple[Floats, Floats]:
     return arms[0], force[0]
 
 
+def excitation(values: Floats) -> Floats:
+    """Return the excitations of actions: ``1 / (1 + exp(−5 (a − 0.5)))``, MyoSuite's map; rest (0) is 8 %."""
+    excited: Floats = 1 / (1 + np.exp(-5 * (values - 0.5)))
+    return excited
+
+
 def to_control(body: BodyModel, action: str, values: Floats) -> Floats:
     """Convert actions in [−1, 1] to MuJoCo's controls.
 
-    Muscles: excitation ``1 / (1 + exp(−5 (a − 0.5)))``, MyoSuite's map, so that rest (a = 0) is 8 %.
-    Motors: the action times the greatest torque of its direction.
+    Muscles: :func:`excitation`. Motors: the action times the greatest torque of its direction.
 
     Parameters
     ----------
@@ -129,11 +134,28 @@ def to_control(body: BodyModel, action: str, values: Floats) -> Floats:
         Excitations in [0, 1], or torques in N·m.
     """
     if action == "muscle":
-        excitation: Floats = 1 / (1 + np.exp(-5 * (values - 0.5)))
-        return excitation
+        return excitation(values)
     lowest, highest = torque_limits(body).T
     torque: Floats = np.where(values > 0, values * highest, -values * lowest)
     return torque
+
+
+def scale_controls(action: str, values: Floats, factor: Floats) -> Floats:
+    """Return the actions whose controls are those of ``values`` times ``factor``, within [−1, 1].
+
+    Parameters
+    ----------
+    action : str
+        ``muscle`` or ``torque``.
+    values, factor : ndarray, shape (n, n_actions)
+        A negative factor counts as 0, since muscles only pull.
+    """
+    factor = np.maximum(factor, 0.0)
+    if action == "torque":
+        return np.clip(values * factor, -1.0, 1.0)
+    least, most = excitation(np.array([-1.0, 1.0]))
+    wanted = np.clip(excitation(values) * factor, least, most)
+    return 0.5 + np.log(wanted / (1 - wanted)) / 5
 
 
 class Simulation:

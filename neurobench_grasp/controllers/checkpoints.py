@@ -32,6 +32,11 @@ KINDS: Mapping[str, type] = {
     "weights_sha256": str, "curve": list, "errors_mm": dict, "body": str,
 }  # fmt: skip
 """Types of the card's fields that are used."""
+LATER_SETTINGS = (
+    "lstm_units", "stack_steps", "trajectory_delay", "proprioception_delay", "efference_delay",
+    "sensor_noise", "motor_noise",
+)  # fmt: skip
+"""Settings that older cards lack; their networks have none of these, which is the default."""
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -111,7 +116,8 @@ class NetworkCard:
         if not wrong:
             wrong = {name for name, kind in KINDS.items() if not isinstance(content[name], kind)}
         if not wrong:
-            wrong = set(content["settings"]) ^ {f.name for f in fields(ControllerSettings)}
+            asked = {f.name for f in fields(ControllerSettings)}
+            wrong = set(content["settings"]) - asked | asked - set(content["settings"]) - set(LATER_SETTINGS)
         if wrong or content["schema"] != 1:
             raise CorruptFileError(
                 f"{path} is not a network card of this version: missing, unknown or invalid are "

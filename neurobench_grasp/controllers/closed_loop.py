@@ -8,11 +8,13 @@ from threading import Event
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from neurobench_grasp.bodies import body_of, keypoint_distances
 from neurobench_grasp.contract import Floats, Goal, Ints, Ragged, Trials
 from neurobench_grasp.controllers.network import Network, observation, one_torch_thread, stream_sizes
 from neurobench_grasp.controllers.reference import Reference
+from neurobench_grasp.controllers.senses import Senses
 from neurobench_grasp.controllers.settings import ControllerSettings
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.threads import usable_cores
@@ -31,22 +33,20 @@ class ClosedLoop:
     keypoints : Ragged
         Metres in the body's frame.
     observations : Ragged
-        Observations of the network.
-    n_muscles : int
-        Muscles that are actuated; their activations are the observations' last features.
+        Observations as they reached the network.
+    activation : Ragged
+        Of the muscles, 0 … 1; without columns for a body that is moved by torques.
     """
 
     joint_angles: Ragged
     keypoints: Ragged
     observations: Ragged
-    n_muscles: int
+    activation: Ragged
 
     @property
     def muscle_activation(self) -> Ragged | None:
         """Activation of the muscles, 0 … 1; ``None`` for a body that is moved by torques."""
-        if not self.n_muscles:
-            return None
-        return Ragged(self.observations.values[:, -self.n_muscles :], self.observations.offsets)
+        return self.activation if self.activation.values.shape[1] else None
 
 
 def run_closed_loop(
@@ -58,10 +58,11 @@ def run_closed_loop(
     goal: Goal | None = None,
     threads: int | None = None,
 ) -> ClosedLoop:
-    """Imitate complete trials independently, without exploration.
+    """Imitate complete trials independently, without exploration and without noise.
 
     Each body starts ``settle_steps`` before its trial in the trial's first posture, which is its goal until
-    the trial begins; so activations have settled by then. Results do not depend on the batch.
+    the trial begins; so activations have settled by then, and late observations are of that time. A network
+    with a memory begins the trial without one. Results do not depend on the batch.
 
     Parameters
     ----------
@@ -91,15 +92,15 @@ def run_closed_loop(
     threads = threads or usable_cores()
     order = np.argsort(-np.diff(offsets), kind="stable")
     body, n_rows = reference.body, int(offsets[-1])
-    widths = len(body.joints), 3 * len(body.keypoints), sum(stream_sizes(body, action, settings).values())
-    angles, points, seen = (np.empty((n_rows, width)) for width in widths)
+    n_muscles = len(body.muscles) if action == "muscle" else 0
+    n_features = sum(stream_sizes(body, action, settings).values())
+    widths = len(body.joints), 3 * len(body.keypoints), n_features, n_muscles
+    out = tuple(np.empty((n_rows, width)) for width in widths)
     stop = Event()
     with one_torch_thread(), ThreadPoolExecutor(threads) as pool:  # threads do not wait for each other
         batches = [order[k::threads] for k in range(min(threads, len(order)))]
         moving = [
-            pool.submit(
-                _move, network, action, reference, settings, goal, batch, (angles, points, seen), stop
-            )
+            pool.submit(_move, network, action, reference, settings, goal, batch, out, stop)
             for batch in batches
         ]
         try:
@@ -107,8 +108,7 @@ def run_closed_loop(
                 batch.result()
         finally:
             stop.set()
-    n_muscles = len(body.muscles) if action == "muscle" else 0
-    return ClosedLoop(Ragged(angles, offsets), Ragged(points, offsets), Ragged(seen, offsets), n_muscles)
+    return ClosedLoop(*(Ragged(rows, offsets) for rows in out))
 
 
 def _move(
@@ -118,15 +118,16 @@ def _move(
     settings: ControllerSettings,
     goal: Goal | None,
     batch: Ints,
-    out: tuple[Floats, Floats, Floats],
+    out: tuple[Floats, ...],
     stop: Event,
 ) -> None:
     """Let some bodies imitate their trials, longest first, and write the results into ``out``."""
     first, end = reference.offsets[batch], reference.offsets[batch + 1] - 1
     lengths = end - first + 1
-    angles, points, observed = out
+    angles, points, observed, activation = out
     bodies = reference.body.simulate(action, len(batch), threads=1)  # the same for all networks
     bodies.start(slice(None), reference.joint_angles[first], np.zeros_like(reference.joint_velocity[first]))
+    senses = Senses(reference.body, action, len(batch), settings)
     last_action = np.zeros((len(batch), bodies.n_actions))
     for step in range(-settings.settle_steps, int(lengths.max())):
         if stop.is_set():
@@ -136,30 +137,53 @@ def _move(
         if goal is not None and goal.kind == "joint_angles":
             goals = np.asarray(goal.values.values[rows], np.float64)
         else:
-            goals = _goals(reference, first[:n], end[:n], step, settings.look_ahead)
-        seen = observation(bodies, goals, last_action[:n])
+            goals = goals_after(reference, first[:n], end[:n], step, settings.look_ahead)
+        sent = observation(bodies, goals, last_action[:n])
+        if step == -settings.settle_steps:
+            senses.start(slice(None), sent)
+        if step in (-settings.settle_steps, 0):
+            memory = network.initial_memory(n)
+        seen = senses.receive(sent)
         if step >= 0:
             angles[rows], points[rows], observed[rows] = bodies.joint_angles[:n], bodies.keypoints[:n], seen
-        last_action[:n] = _act(network, seen, goal, rows)
+            activation[rows] = bodies.activation[:n]
+        last_action[:n], memory = _act(network, seen, memory[:n], goal, rows)
         bodies.step(last_action[:n])
     bodies.close()
 
 
-def _goals(reference: Reference, first: Ints, end: Ints, step: int, look_ahead: int) -> Floats:
-    """Return the postures after a step, which may precede the trial, held at the trial's ends."""
-    ahead = np.clip(first[:, None] + step + np.arange(1, look_ahead + 1), first[:, None], end[:, None])
-    goals: Floats = reference.joint_angles[ahead].reshape(len(first), -1)
-    return goals
+def goals_after(reference: Reference, first: Ints, end: Ints, step: int | Ints, look_ahead: int) -> Floats:
+    """Return the postures that follow steps of trials, held at the trials' ends.
+
+    Parameters
+    ----------
+    reference : Reference
+    first, end : ndarray of int64, shape (n,)
+        First and last frame of each trial.
+    step : int or ndarray of int64, shape (n,)
+        Counted from the trial's first frame; it may precede it.
+    look_ahead : int
+
+    Returns
+    -------
+    ndarray, shape (n, look_ahead · n_joints)
+        rad; the next posture first.
+    """
+    ahead = (first + step)[:, None] + np.arange(1, look_ahead + 1)
+    goals: Floats = reference.joint_angles[np.clip(ahead, first[:, None], end[:, None])]
+    return goals.reshape(len(first), -1)
 
 
-def _act(network: Network, seen: Floats, goal: Goal | None, rows: Ints) -> Floats:
+def _act(
+    network: Network, seen: Floats, memory: Tensor, goal: Goal | None, rows: Ints
+) -> tuple[Floats, Tensor]:
     kind = network.action.weight.dtype
     embedding = None
     if goal is not None and goal.kind == "embedding":
         embedding = torch.as_tensor(goal.values.values[rows], dtype=kind)
     with torch.inference_mode():
-        action: Floats = network.act(torch.as_tensor(seen, dtype=kind), embedding).double().numpy()
-    return action
+        action, memory = network.act(torch.as_tensor(seen, dtype=kind), memory, embedding)
+    return action.double().numpy(), memory
 
 
 def _check_goal(goal: Goal, reference: Reference, settings: ControllerSettings) -> None:

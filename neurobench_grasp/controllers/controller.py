@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence, unpad_sequence
 
 from neurobench_grasp.bodies import body_of, find_body
 from neurobench_grasp.contract import (
@@ -21,14 +23,16 @@ from neurobench_grasp.contract import (
     Ints,
     Progress,
     Ragged,
+    RecurrentState,
     Tracking,
     TrainedNetwork,
     Trials,
 )
 from neurobench_grasp.controllers.checkpoints import find_network, load_weights
-from neurobench_grasp.controllers.closed_loop import ClosedLoop, run_closed_loop
+from neurobench_grasp.controllers.closed_loop import ClosedLoop, goals_after, run_closed_loop
 from neurobench_grasp.controllers.network import (
     Network,
+    Sequences,
     as_network,
     network_state,
     one_torch_thread,
@@ -150,12 +154,16 @@ class NetworkController:
     def embed(self, trials: Trials) -> Ragged:
         """Return the embedding of the reference trajectory, (trial, step, encoder_units)."""
         reference = self._reference(trials)
-        last = np.repeat(reference.offsets[1:] - 1, np.diff(reference.offsets))
-        goals = reference.goals(np.arange(len(last)), last, self.settings.look_ahead)
+        lengths = np.diff(reference.offsets)
+        first, last = (
+            np.repeat(ends, lengths) for ends in (reference.offsets[:-1], reference.offsets[1:] - 1)
+        )
+        step = np.arange(len(first)) - first - self.settings.trajectory_delay  # what reaches the network
+        goals = goals_after(reference, first, last, step, self.settings.look_ahead)
         observed = np.zeros((len(goals), len(self._network.towers.centre)))
         observed[:, : goals.shape[1]] = goals  # the embedding depends only on these
         embedding = self._open(
-            Ragged(observed, reference.offsets), lambda rows: {"": self._network.embed(rows)}
+            Ragged(observed, reference.offsets), lambda rows, lengths: {"": self._network.embed(rows)}
         )
         return Ragged(embedding[""], reference.offsets)
 
@@ -165,12 +173,12 @@ class NetworkController:
 
     def activations_of(self, observations: Ragged) -> Activations:
         """Return every layer for given observations."""
-        layers = self._open(observations, self._network.layers)
+        layers = self._open(observations, self._layers)
         return Activations({name: Ragged(layer, observations.offsets) for name, layer in layers.items()})
 
     def untrained(self, *, seed: int) -> NetworkController:
         """Return the network before training; see :class:`neurobench_grasp.contract.Twinned`."""
-        twin = NetworkController(self.model, self.action, self.settings, tendons=self.tendons)
+        twin = type(self)(self.model, self.action, self.settings, tendons=self.tendons)
         normalised = (self._network.towers.centre.numpy(), self._network.towers.scale.numpy())
         twin._body = self._body
         twin._network = random_network(self._body, self.action, self.settings, seed, *normalised)
@@ -212,16 +220,50 @@ class NetworkController:
     def _loop(self, reference: Reference, goal: Goal | None) -> ClosedLoop:
         return run_closed_loop(self._network, self.action, reference, self.settings, goal=goal)
 
-    def _open(self, observations: Ragged, compute: Any) -> dict[str, NDArray[Any]]:
+    def _layers(self, rows: Tensor, lengths: list[int]) -> dict[str, Tensor]:
+        """Return every layer for trials of these lengths, of which the rows follow each other."""
+        network = self._network
+        if not (network.memory_size and lengths):  # each step is by itself, or there is none
+            return {name: layer[0] for name, layer in network.layers(network.one_step(rows))[0].items()}
+        steps = pad_sequence(list(torch.split(rows, lengths)))
+        first = steps.new_zeros(*steps.shape[:2], 1)
+        layers, _ = network.layers(Sequences(steps, network.initial_memory(len(lengths)), first))
+        return {
+            name: torch.cat(unpad_sequence(layer, torch.tensor(lengths))) for name, layer in layers.items()
+        }
+
+    def _open(
+        self, observations: Ragged, compute: Callable[[Tensor, list[int]], dict[str, Tensor]]
+    ) -> dict[str, NDArray[Any]]:
+        offsets = observations.offsets
+
         def run(trials: slice) -> dict[str, NDArray[Any]]:
+            ends = offsets[trials.start : trials.stop + 1]
             with torch.inference_mode():
-                rows = torch.tensor(observations.values[trials], dtype=torch.float64)
-                return {name: layer.numpy() for name, layer in compute(rows).items()}
+                rows = torch.tensor(observations.values[ends[0] : ends[-1]], dtype=torch.float64)
+                return {name: layer.numpy() for name, layer in compute(rows, np.diff(ends).tolist()).items()}
 
         with one_torch_thread():
-            parts = on_all_cores(run, _whole_trials(observations.offsets))
+            parts = on_all_cores(run, _batches(offsets))
         whole = on_all_cores(lambda name: np.concatenate([p[name] for p in parts]), parts[0])
         return dict(zip(parts[0], whole, strict=True))
+
+
+class RecurrentController(NetworkController):
+    """A controller whose network remembers; see :class:`neurobench_grasp.contract.Recurrent`."""
+
+    def initial_state(self, n: int) -> NDArray[np.float64]:
+        """Return the memory before a trial's first step, zeros of shape (n, memory_size)."""
+        return self._network.initial_memory(n).numpy()
+
+    def step(
+        self, observation: NDArray[np.float64], state: RecurrentState
+    ) -> tuple[dict[str, NDArray[Any]], RecurrentState]:
+        """Advance parallel trials by one step; see :class:`neurobench_grasp.contract.Recurrent`."""
+        with torch.inference_mode():
+            seen, memory = (torch.tensor(array, dtype=torch.float64) for array in (observation, state))
+            layers, after = self._network.layers(self._network.one_step(seen, memory))
+        return {name: layer[0].numpy() for name, layer in layers.items()}, after.numpy()
 
 
 def _alike(name: str, other: str) -> bool:
@@ -231,10 +273,10 @@ def _alike(name: str, other: str) -> bool:
     return bool(tendons) and (base, tendons.rstrip(numbers)) == (base_2, tendons_2.rstrip(numbers))
 
 
-def _whole_trials(offsets: Ints) -> list[slice]:
-    """Cut the rows of trials into batches for open passes, at ends of trials only; at least one batch."""
-    first = offsets[np.unique(offsets // _ROWS, return_index=True)[1]].tolist()
-    return [slice(a, z) for a, z in zip(first, [*first[1:], int(offsets[-1])], strict=True)]
+def _batches(offsets: Ints) -> list[slice]:
+    """Cut trials into batches for open passes by their rows; at least one batch."""
+    first = np.unique(offsets // _ROWS, return_index=True)[1].tolist()
+    return [slice(a, z) for a, z in zip(first, [*first[1:], len(offsets) - 1], strict=True)]
 
 
 class UntrainedController(NetworkController):

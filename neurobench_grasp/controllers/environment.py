@@ -13,8 +13,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from neurobench_grasp.bodies import keypoint_distances
 from neurobench_grasp.contract import Bools, Floats, Ints
-from neurobench_grasp.controllers.network import observation
+from neurobench_grasp.controllers.network import normalisation, observation, stream_sizes
 from neurobench_grasp.controllers.reference import Reference
+from neurobench_grasp.controllers.senses import Senses, noisy_action
 from neurobench_grasp.controllers.settings import ControllerSettings
 
 
@@ -28,7 +29,8 @@ class Imitation:
     """A batch of bodies that imitate random segments of reference movements.
 
     An episode starts at a random frame in the reference's posture and velocity. It is terminated when the
-    mean keypoint distance exceeds ``max_error`` and truncated at the trial's last frame.
+    mean keypoint distance exceeds ``max_error`` and truncated at the trial's last frame. Observations are as
+    late as the settings say, with their noise on sensors and commands.
 
     Parameters
     ----------
@@ -58,8 +60,10 @@ class Imitation:
         seed: int = 0,
         threads: int | None = None,
     ) -> None:
-        self.reference, self.settings = reference, settings
+        self.reference, self.settings, self.action = reference, settings, action
         body = reference.body
+        self.senses = Senses(body, action, n, settings)
+        self._noise = self._sensor_noise()
         self.bodies = body.simulate(action, n, threads=threads, physics_steps=settings.physics_steps)
         self.rng = np.random.default_rng(seed)
         self.frame = np.zeros(n, np.int64)
@@ -91,11 +95,11 @@ class Imitation:
         at = self.frame[which]
         self.bodies.start(which, self.reference.joint_angles[at], self.reference.joint_velocity[at])
         self.last_action[which] = 0.0
+        self.senses.start(which, self._sense()[which])
 
     def observe(self) -> Floats:
-        """Return the observations of all bodies, shape (n, n_features)."""
-        goals = self.reference.goals(self.frame, self.end, self.settings.look_ahead)
-        return observation(self.bodies, goals, self.last_action)
+        """Return what has reached the networks of all bodies, shape (n, n_features)."""
+        return self.senses.received(len(self.frame))
 
     def step(self, action: Floats) -> tuple[Floats, Bools, Bools]:
         """Advance all bodies.
@@ -106,9 +110,11 @@ class Imitation:
             For each part of the body; the reward of the task is their mean.
         terminated, truncated : ndarray of bool, shape (n,)
         """
-        self.bodies.step(action)
-        self.last_action = np.array(action, np.float64)
+        self.last_action = np.array(action, np.float64)  # what was commanded, not what noise made of it
+        noise = self.settings.motor_noise
+        self.bodies.step(noisy_action(self.action, self.last_action, noise, self.rng) if noise else action)
         self.frame += 1
+        self.senses.receive(self._sense())
         distances = keypoint_distances(self.bodies.keypoints, self.reference.keypoints[self.frame])
         self.error = distances.mean(axis=1)
         terminated = self.error > self.settings.max_error
@@ -127,16 +133,36 @@ class Imitation:
         )
         return reward
 
+    def _sense(self) -> Floats:
+        """Return what leaves the bodies now, with the noise of their sensors."""
+        goals = self.reference.goals(self.frame, self.end, self.settings.look_ahead)
+        observed = observation(self.bodies, goals, self.last_action)
+        if self._noise is not None:
+            observed += self._noise * self.rng.standard_normal(observed.shape)
+        return observed
+
+    def _sensor_noise(self) -> Floats | None:
+        """Return the standard deviation of the noise of each feature; ``None`` without noise."""
+        settings = self.settings
+        if not settings.sensor_noise:
+            return None
+        _, scale = normalisation(self.action, settings, self.reference)
+        sizes = stream_sizes(self.reference.body, self.action, settings)
+        noisy = np.repeat([name == "proprioception" for name in sizes], list(sizes.values()))
+        noise: Floats = settings.sensor_noise * scale * noisy
+        return noise
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything that the next step depends on except random numbers, as named arrays."""
         own = {"frame": self.frame, "end": self.end, "last_action": self.last_action, "error": self.error}
-        return {**{k: v.copy() for k, v in own.items()}, **self.bodies.state()}
+        return {**{k: v.copy() for k, v in own.items()}, **self.bodies.state(), **self.senses.state()}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Load what :meth:`state` returned."""
         for name in ("frame", "end", "last_action", "error"):
             setattr(self, name, state[name].copy())
         self.bodies.restore(state)
+        self.senses.restore(state)
 
 
 def _spaces(task: Imitation) -> tuple[spaces.Box, spaces.Box]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -73,6 +73,9 @@ def observation(bodies: Simulator, goals: Floats, action: Floats) -> Floats:
 class Tower(nn.Module):
     """Three encoders → integration → decoder; one for the actor, one for the critic.
 
+    The integration layer may have a memory, (n, memory_size): hidden and cell state of an LSTM, or the
+    encodings of the steps before the present one. It is zero before a trial's first step.
+
     Parameters
     ----------
     sizes : mapping of str to int
@@ -85,27 +88,66 @@ class Tower(nn.Module):
         s = settings
         self.sizes = dict(sizes)
         self.encoders = nn.ModuleDict({k: nn.Linear(n, s.encoder_units) for k, n in sizes.items()})
-        self.integration = nn.Linear(len(sizes) * s.encoder_units, s.integration_units)
-        self.decoder = nn.Linear(s.integration_units, s.decoder_units)
+        encoded = len(sizes) * s.encoder_units
+        self.integration: nn.Module
+        if s.lstm_units:
+            self.integration, integrated = nn.LSTMCell(encoded, s.lstm_units), s.lstm_units
+            self.memory_size = 2 * s.lstm_units
+        else:
+            self.integration = nn.Linear(s.stack_steps * encoded, s.integration_units)
+            integrated, self.memory_size = s.integration_units, (s.stack_steps - 1) * encoded
+        self.decoder = nn.Linear(integrated, s.decoder_units)
 
-    def forward(self, observed: Tensor) -> Tensor:
-        """Return the decoder's activity, (n, decoder_units), for normalised observations."""
-        return self.layers(observed)["decoder"]
+    def forward(self, observed: Tensor, memory: Tensor, first: Tensor) -> dict[str, Tensor]:
+        """Return the activity of every layer along sequences, and the ``memory`` after the last step.
 
-    def layers(self, observed: Tensor, embedding: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the activity of every layer; ``embedding`` replaces the trajectory encoder's."""
-        streams = torch.split(observed, list(self.sizes.values()), dim=1)
-        out = {
+        Parameters
+        ----------
+        observed : Tensor, shape (n_steps, n, n_features)
+            Normalised.
+        memory : Tensor, shape (n, memory_size)
+            Before the first step.
+        first : Tensor, shape (n_steps, n, 1)
+            1 where a step is the first of its trial and nothing is remembered, else 0.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (n_steps, n, …)
+        """
+        encoded = self.encode(observed)
+        joined = torch.cat(list(encoded.values()), dim=-1)
+        integrated = []
+        for now, begins in zip(joined, first, strict=True):
+            layers, memory = self.integrate(now, memory * (1 - begins))
+            integrated.append(layers)
+        out = {**encoded, **{k: torch.stack([step[k] for step in integrated]) for k in integrated[0]}}
+        return {**out, "decoder": self.decode(out["integration"]), "memory": memory}
+
+    def encode(self, observed: Tensor) -> dict[str, Tensor]:
+        """Return the activity of the encoder of each stream of normalised observations, (…, n_features)."""
+        streams = torch.split(observed, list(self.sizes.values()), dim=-1)
+        return {
             name: nn.functional.elu(self.encoders[name](stream))
             for name, stream in zip(self.sizes, streams, strict=True)
         }
-        if embedding is not None:
-            out["trajectory"] = embedding
-        out["integration"] = nn.functional.elu(
-            self.integration(torch.cat([out[name] for name in self.sizes], dim=1))
-        )
-        out["decoder"] = nn.functional.elu(self.decoder(out["integration"]))
-        return out
+
+    def integrate(self, encoded: Tensor, memory: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the layers ``integration`` and, of an LSTM, ``cell``, and the memory after this step.
+
+        Parameters
+        ----------
+        encoded : Tensor, shape (n, n_streams · encoder_units)
+        memory : Tensor, shape (n, memory_size)
+        """
+        if isinstance(self.integration, nn.LSTMCell):
+            hidden, cell = self.integration(encoded, memory.tensor_split(2, dim=1))
+            return {"integration": hidden, "cell": cell}, torch.cat([hidden, cell], dim=1)
+        window = torch.cat([encoded, memory], dim=1)  # the newest first
+        return {"integration": nn.functional.elu(self.integration(window))}, window[:, : self.memory_size]
+
+    def decode(self, integrated: Tensor) -> Tensor:
+        """Return the decoder's activity."""
+        return nn.functional.elu(self.decoder(integrated))
 
 
 class Towers(nn.Module):
@@ -130,13 +172,25 @@ class Towers(nn.Module):
         self.register_buffer("scale", torch.ones(sum(sizes.values())))
 
     def normalise(self, observed: Tensor) -> Tensor:
-        """Centre, scale and clip observations, (n, n_features)."""
+        """Centre, scale and clip observations, (…, n_features)."""
         return torch.clamp((observed - self.centre) / self.scale, -CLIP, CLIP)
 
-    def forward(self, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the decoder's activity of actor and critic."""
-        normalised = self.normalise(observed)
-        return self.actor(normalised), self.critic(normalised)
+
+class Sequences(NamedTuple):
+    """Observations of several trials, step by step, with what a network remembers of earlier ones.
+
+    Parameters
+    ----------
+    observed : Tensor, shape (n_steps, n, n_features)
+    memory : Tensor, shape (n, memory_size of the network)
+        Before the first step.
+    first : Tensor, shape (n_steps, n, 1)
+        1 where a step is the first of its trial, else 0.
+    """
+
+    observed: Tensor
+    memory: Tensor
+    first: Tensor
 
 
 class Network(nn.Module):
@@ -148,6 +202,11 @@ class Network(nn.Module):
     action : str
         ``muscle`` or ``torque``.
     settings : ControllerSettings
+
+    Attributes
+    ----------
+    memory_size : int
+        Numbers that it remembers of a trial's past, the actor's before the critic's; 0 without memory.
     """
 
     def __init__(self, body: Body, action: str, settings: ControllerSettings) -> None:
@@ -155,37 +214,82 @@ class Network(nn.Module):
         self.towers = Towers(body, action, settings)
         self.action = nn.Linear(settings.decoder_units, body.n_actions(action))
         self.value = nn.Linear(settings.decoder_units, len(body.parts))
+        self.memory_size = 2 * self.towers.actor.memory_size
 
-    def forward(self, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean action, unclipped, and the value of each part of the body; for training."""
-        actor, critic = self.towers(observed)
-        return self.action(actor), self.value(critic)
+    def initial_memory(self, n: int) -> Tensor:
+        """Return the memory before a trial's first step, (n, memory_size)."""
+        return self.action.weight.new_zeros(n, self.memory_size)
 
-    def values(self, observed: Tensor) -> Tensor:
-        """Return the value of each part of the body, (n, n_parts)."""
-        out: Tensor = self.value(self.towers.critic(self.towers.normalise(observed)))
+    def one_step(self, observed: Tensor, memory: Tensor | None = None) -> Sequences:
+        """Return observations, (n, n_features), as one step of ``n`` trials, by default their first."""
+        if memory is None:
+            memory = self.initial_memory(len(observed))
+        return Sequences(observed[None], memory, observed.new_zeros(1, len(observed), 1))
+
+    def forward(self, seen: Sequences) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mean action, unclipped, the value of each part of the body, and the memory.
+
+        Shapes are (n_steps, n, n_actions), (n_steps, n, n_parts) and (n, memory_size) after the last step.
+        """
+        actor, critic = self._towers(seen)
+        memory = torch.cat([actor["memory"], critic["memory"]], dim=1)
+        return self.action(actor["decoder"]), self.value(critic["decoder"]), memory
+
+    def values(self, seen: Sequences) -> Tensor:
+        """Return the value of each part of the body, (n_steps, n, n_parts)."""
+        _, of_critic = self._memories(seen)
+        critic = self.towers.critic(self.towers.normalise(seen.observed), of_critic, seen.first)
+        out: Tensor = self.value(critic["decoder"])
         return out
 
-    def act(self, observed: Tensor, embedding: Tensor | None = None) -> Tensor:
-        """Return the mean action, clipped to [−1, 1], (n, n_actions)."""
-        decoder = self.towers.actor.layers(self.towers.normalise(observed), embedding)["decoder"]
-        out: Tensor = torch.clamp(self.action(decoder), -1.0, 1.0)
-        return out
+    def act(self, observed: Tensor, memory: Tensor, embedding: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the mean action, clipped to [−1, 1], (n, n_actions), and the memory after this step.
+
+        Parameters
+        ----------
+        observed : Tensor, shape (n, n_features)
+        memory : Tensor, shape (n, memory_size)
+            The part of the critic, which takes no part in acting, is passed on as it is.
+        embedding : Tensor, optional, shape (n, encoder_units)
+            Replaces the activity of the trajectory's encoder.
+        """
+        actor, n = self.towers.actor, self.towers.actor.memory_size
+        encoded = actor.encode(self.towers.normalise(observed))
+        if embedding is not None:
+            encoded["trajectory"] = embedding
+        layers, after = actor.integrate(torch.cat(list(encoded.values()), dim=1), memory[:, :n])
+        action = torch.clamp(self.action(actor.decode(layers["integration"])), -1.0, 1.0)
+        return action, torch.cat([after, memory[:, n:]], dim=1)
 
     def embed(self, observed: Tensor) -> Tensor:
         """Return the actor's embedding of the trajectory, (n, encoder_units)."""
-        return self.towers.actor.layers(self.towers.normalise(observed))["trajectory"]
+        return self.towers.actor.encode(self.towers.normalise(observed))["trajectory"]
 
-    def layers(self, observed: Tensor) -> dict[str, Tensor]:
-        """Return every layer of both networks by name: ``actor/trajectory`` … ``critic/value``."""
-        normalised = self.towers.normalise(observed)
-        actor, critic = self.towers.actor.layers(normalised), self.towers.critic.layers(normalised)
-        return {
+    def layers(self, seen: Sequences) -> tuple[dict[str, Tensor], Tensor]:
+        """Return every layer of both networks, ``actor/trajectory`` … ``critic/value``, and the memory.
+
+        Shapes are (n_steps, n, n_units) and (n, memory_size) after the last step.
+        """
+        actor, critic = self._towers(seen)
+        memory = torch.cat([actor.pop("memory"), critic.pop("memory")], dim=1)
+        layers = {
             **{f"actor/{name}": layer for name, layer in actor.items()},
             "actor/action": torch.clamp(self.action(actor["decoder"]), -1.0, 1.0),
             **{f"critic/{name}": layer for name, layer in critic.items()},
             "critic/value": self.value(critic["decoder"]),
         }
+        return layers, memory
+
+    def _towers(self, seen: Sequences) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        normalised, (of_actor, of_critic) = self.towers.normalise(seen.observed), self._memories(seen)
+        return (
+            self.towers.actor(normalised, of_actor, seen.first),
+            self.towers.critic(normalised, of_critic, seen.first),
+        )
+
+    def _memories(self, seen: Sequences) -> tuple[Tensor, Tensor]:
+        n = self.towers.actor.memory_size
+        return seen.memory[:, :n], seen.memory[:, n:]
 
 
 def initial_network(
@@ -196,9 +300,7 @@ def initial_network(
     ``body`` moves; default: that of the trials.
     """
     reference = Reference.of(train, body=body)
-    return random_network(
-        reference.body, action, settings, seed, *_normalisation(action, settings, reference, train.dt)
-    )
+    return random_network(reference.body, action, settings, seed, *normalisation(action, settings, reference))
 
 
 def random_network(
@@ -215,20 +317,26 @@ def random_network(
             gain = {"action": 0.01, "value": 1.0}.get(name, 2**0.5)
             nn.init.orthogonal_(module.weight, gain, generator)
             nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LSTMCell):
+            for weight in (module.weight_ih, module.weight_hh):
+                for gate in weight.data.chunk(4):
+                    nn.init.orthogonal_(gate, 1.0, generator)
+            module.bias_hh.data.zero_()
+            for gate, open_at_first in zip(module.bias_ih.data.chunk(4), (0.0, 1.0, 0.0, 0.0), strict=True):
+                gate.fill_(open_at_first)  # the second is the forget gate (Jozefowicz et al. 2015)
     network.towers.centre.copy_(torch.as_tensor(centre))
     network.towers.scale.copy_(torch.as_tensor(scale))
     return network
 
 
-def _normalisation(
-    action: str, settings: ControllerSettings, reference: Reference, dt: float
-) -> tuple[Floats, Floats]:
-    angles = reference.joint_angles
-    kinematics = reference.body.muscle_kinematics(angles, dt, reference.offsets)
+def normalisation(action: str, settings: ControllerSettings, reference: Reference) -> tuple[Floats, Floats]:
+    """Return centre and scale of the observations over recorded movements, each of shape (n_features,)."""
+    angles, body = reference.joint_angles, reference.body
+    kinematics = body.muscle_kinematics(angles, body.control_step, reference.offsets)
     muscles = np.stack([kinematics.length, kinematics.velocity], axis=2)  # alternating, like the sensors
-    narrow = min(1.0, float(np.ptp(reference.body.joint_limits, axis=1).max()) / WIDE)
+    narrow = min(1.0, float(np.ptp(body.joint_limits, axis=1).max()) / WIDE)
     least = {name: narrow * scale for name, scale in LEAST_SCALE.items()}
-    n_efference = stream_sizes(reference.body, action, settings)["efference"]
+    n_efference = stream_sizes(body, action, settings)["efference"]
     centre = (np.tile(angles.mean(0), settings.look_ahead), muscles.mean(0).ravel(), np.zeros(n_efference))
     scale = (
         np.tile(np.maximum(angles.std(0), least["angle"]), settings.look_ahead),

@@ -13,6 +13,12 @@ STEPS_PER_JOINT = 200_000
 """Control steps of experience that suffice for each joint of a body; see docs/controllers.md."""
 SECONDS_PER_STEP, SECONDS_PER_STEP_AND_JOINT = 1.3e-4, 1.2e-5
 """Of training: their sum is that of a hand of 23 joints and of an arm of two, each on one or two cores."""
+MAY_BE_NONE = (
+    "settle_steps", "margin_steps", "least_movements", "lstm_units",
+    "trajectory_delay", "proprioception_delay", "efference_delay",
+)  # fmt: skip
+"""Whole numbers of which 0 is a valid value."""
+MOST_STEPS = 50  # a second of delay or of past inputs, beyond which a card is taken for damaged
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,19 @@ class ControllerSettings:
         this power: 1 is linear, higher values spend longer at low rates.
     default_steps : int
         Control steps of experience, by default; fewer for a body of few joints, see :meth:`steps_for`.
+    lstm_units : int
+        Units of an LSTM in the place of the integration layer; 0: none. Training then backpropagates through
+        ``n_steps``, and ``batch_size`` is made of whole sequences.
+    stack_steps : int
+        Steps whose encodings the integration layer receives, the present one and those before it.
+    trajectory_delay, proprioception_delay, efference_delay : int
+        Control steps of 20 ms by which each stream of the observation is late, in training and in scores.
+    sensor_noise : float
+        Standard deviation of the noise on proprioception, as a share of that of each of its features over the
+        recorded movements. In training only.
+    motor_noise : float
+        Standard deviation of the noise on each excitation or torque, as a share of it (signal-dependent,
+        Harris and Wolpert 1998). In training only.
     """
 
     look_ahead: int = 5
@@ -83,6 +102,27 @@ class ControllerSettings:
     clip_range: float = 0.2
     max_grad_norm: float = 0.5
     default_steps: int = 1_200_000
+    lstm_units: int = 0
+    stack_steps: int = 1
+    trajectory_delay: int = 0
+    proprioception_delay: int = 0
+    efference_delay: int = 0
+    sensor_noise: float = 0.0
+    motor_noise: float = 0.0
+
+    @property
+    def delays(self) -> dict[str, int]:
+        """Control steps by which each stream of the observation is late."""
+        return {
+            "trajectory": self.trajectory_delay,
+            "proprioception": self.proprioception_delay,
+            "efference": self.efference_delay,
+        }
+
+    @property
+    def has_memory(self) -> bool:
+        """True if an action depends on observations of earlier steps of the trial."""
+        return self.lstm_units > 0 or self.stack_steps > 1
 
     def steps_for(self, body: Body) -> int:
         """Return the control steps of experience of a body, where none are given."""
@@ -93,9 +133,17 @@ class ControllerSettings:
             value, whole = getattr(self, field.name), field.type == "int"
             if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
                 raise TypeError(f"{field.name} is {value!r} instead of a number")
-            least = 0 if field.name in ("settle_steps", "margin_steps", "least_movements") else 1
+            least = 0 if field.name in MAY_BE_NONE else 1
             if not math.isfinite(value) or (whole and value < least):
                 raise ValueError(f"{field.name} is {value}")
+        for name, value in {**self.delays, "stack_steps": self.stack_steps}.items():
+            if value > MOST_STEPS:
+                raise ValueError(f"{name} is {value}, more than {MOST_STEPS} steps")
+        for name in ("sensor_noise", "motor_noise"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, less than no noise")
+        if self.lstm_units and self.stack_steps > 1:
+            raise ValueError("lstm_units and stack_steps are two kinds of memory; set one of them")
 
 
 def estimated_minutes(steps: int, body: Body) -> float:

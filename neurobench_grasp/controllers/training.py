@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,13 +20,14 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from neurobench_grasp.contract import Body, Bools, Progress, Trials
 from neurobench_grasp.controllers.closed_loop import run_closed_loop, window_error
 from neurobench_grasp.controllers.environment import Imitation, ImitationVecEnv
 from neurobench_grasp.controllers.files import read_arrays, write_arrays
-from neurobench_grasp.controllers.network import Network, initial_network, one_torch_thread
+from neurobench_grasp.controllers.network import Network, Sequences, initial_network, one_torch_thread
 from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.controllers.settings import ControllerSettings
 from neurobench_grasp.errors import NgbError
@@ -52,13 +53,23 @@ class _Policy(ActorCriticPolicy):
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Draw actions, (n, n_actions); return them, values, (n, n_parts), and log-probabilities."""
-        mean, values = self.network(obs)
+        actions, values, log_prob, _ = self.draw(self.network.one_step(obs), deterministic)
+        return actions, values, log_prob
+
+    def draw(self, seen: Sequences, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draw the actions of one step, as :meth:`forward`; return the memory after it, too."""
+        mean, values, memory = self.network(seen)
         actions = mean if deterministic else mean + self.log_std.exp() * torch.randn_like(mean)
-        return actions, values, self._log_prob(actions, mean)
+        return actions[0], values[0], self._log_prob(actions, mean)[0], memory
 
     def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return values, log-probabilities and the entropy, which is constant and so reported as zero."""
-        mean, values = self.network(obs)
+        """Return values, log-probabilities and the entropy, which is constant and so reported as zero.
+
+        ``obs`` are :class:`Sequences`, with actions of shape (n_steps, n, n_actions), or observations of
+        separate steps, (n, n_features).
+        """
+        seen = obs if isinstance(obs, Sequences) else self.network.one_step(obs)
+        mean, values, _ = self.network(seen)
         return values, self._log_prob(actions, mean), mean.new_zeros(1)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
@@ -66,7 +77,8 @@ class _Policy(ActorCriticPolicy):
 
     def predict_values(self, obs: Any) -> Any:
         """Return values as an array, because stable-baselines3 adds them to rewards, which are arrays."""
-        return self.network.values(obs).numpy()
+        seen = obs if isinstance(obs, Sequences) else self.network.one_step(obs)
+        return self.network.values(seen)[0].numpy()
 
     def _log_prob(self, actions: Tensor, mean: Tensor) -> Tensor:
         """Return the log-probability of each action, up to a constant."""
@@ -133,6 +145,31 @@ class _PartsBuffer(RolloutBuffer):
         samples = RolloutBufferSamples(*(self.to_torch(column[batch_inds]) for column in columns))
         flat = {"old_values": samples.old_values.flatten(), "returns": samples.returns.flatten()}
         return samples._replace(**flat)  # stable-baselines3 flattens the values that these are compared with
+
+
+class _SequencesBuffer(_PartsBuffer):
+    """Experience of networks with a memory: samples are whole sequences, with the memory they began with."""
+
+    memory: Tensor
+
+    def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples]:
+        """Yield batches of whole sequences in random order, about ``batch_size`` steps in each."""
+        order = np.random.permutation(self.n_envs)
+        n_batches = max(self.n_envs * self.buffer_size // (batch_size or self.buffer_size), 1)
+        for bodies in np.array_split(order, n_batches):
+            yield self._get_samples(bodies)
+
+    def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> RolloutBufferSamples:
+        first = self.episode_starts[:, batch_inds, None]
+        seen = Sequences(
+            self.to_torch(self.observations[:, batch_inds]), self.memory[batch_inds], self.to_torch(first)
+        )
+        columns = (self.actions, self.values, self.log_probs, self.advantages, self.returns)
+        actions, values, log_probs, advantages, returns = (self.to_torch(c[:, batch_inds]) for c in columns)
+        observations: Any = seen  # the policy is ours and knows
+        return RolloutBufferSamples(
+            observations, actions, values.flatten(), log_probs, advantages, returns.flatten()
+        )
 
 
 def train(
@@ -220,10 +257,11 @@ def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings
         share: float = max(remaining, 0.0) ** s.learning_rate_power
         return s.final_learning_rate + (s.learning_rate - s.final_learning_rate) * share
 
-    return _PPO(
+    algorithm, buffer = (_RecurrentPPO, _SequencesBuffer) if s.has_memory else (_PPO, _PartsBuffer)
+    return algorithm(
         _Policy,
         ImitationVecEnv(task, by_part=True),
-        rollout_buffer_class=_PartsBuffer,
+        rollout_buffer_class=buffer,
         rollout_buffer_kwargs={"moved_parts": task.moved_parts},
         learning_rate=learning_rate,
         n_steps=s.n_steps,
@@ -245,8 +283,77 @@ class _PPO(PPO):
 
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> bool:
         """Collect experience; a second thread of torch would spin on a core used by the simulation."""
-        with one_torch_thread():
-            return super().collect_rollouts(*args, **kwargs)
+        with one_torch_thread(), torch.no_grad():
+            return self._collect(*args, **kwargs)
+
+    def _collect(self, *args: Any, **kwargs: Any) -> bool:
+        return super().collect_rollouts(*args, **kwargs)
+
+
+class _RecurrentPPO(_PPO):
+    """Proximal policy optimisation of a network with a memory, which lasts from step to step of an episode.
+
+    Only the collection of experience is our own. The update is that of stable-baselines3, on sequences from
+    :class:`_SequencesBuffer`. (``RecurrentPPO`` of sb3-contrib masks padded steps with one number per step,
+    so that it cannot give credit by part, and its policy contains its own LSTM.)
+
+    Attributes
+    ----------
+    memory : Tensor, shape (n_envs, memory_size)
+        Of the next step, unless that is the first of its episode.
+    """
+
+    memory: Tensor
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        network: Any = self.policy.network
+        self.memory = network.initial_memory(self.n_envs)
+
+    def _collect(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        policy: Any = self.policy
+        observed: Any = self._last_obs
+        starts: Any = self._last_episode_starts
+        assert isinstance(rollout_buffer, _SequencesBuffer)
+        policy.set_training_mode(False)
+        rollout_buffer.reset()
+        rollout_buffer.memory = self.memory
+        callback.on_rollout_start()
+        for _ in range(n_rollout_steps):
+            actions, values, log_probs, self.memory = policy.draw(self._seen(observed, starts))
+            following, rewards, dones, infos = env.step(np.clip(actions.numpy(), -1.0, 1.0))
+            self.num_timesteps += env.num_envs
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+            rewards = self._continued(rewards, infos)
+            rollout_buffer.add(observed, actions.numpy(), rewards, starts, values, log_probs)
+            observed, starts = following, dones
+        self._last_obs, self._last_episode_starts = observed, starts
+        last_values = policy.predict_values(self._seen(observed, starts))
+        rollout_buffer.compute_returns_and_advantage(last_values, starts)
+        callback.on_rollout_end()
+        return True
+
+    def _seen(self, observed: Any, starts: Any) -> Sequences:
+        """Return one step of all bodies."""
+        first = torch.as_tensor(np.asarray(starts, np.float32))[None, :, None]
+        return Sequences(torch.as_tensor(observed)[None], self.memory, first)
+
+    def _continued(self, rewards: NDArray[Any], infos: list[dict[str, Any]]) -> NDArray[Any]:
+        """Add the value of what would have followed where a trial, not the task, ended."""
+        ended = [i for i, info in enumerate(infos) if info.get("TimeLimit.truncated")]
+        if not ended:
+            return rewards
+        policy: Any = self.policy
+        last = torch.as_tensor(np.stack([infos[i]["terminal_observation"] for i in ended]))
+        rewards = rewards.copy()
+        rewards[ended] += self.gamma * policy.predict_values(
+            policy.network.one_step(last, self.memory[ended])
+        )
+        return rewards
 
 
 class _StatusCallback(BaseCallback):
@@ -371,6 +478,8 @@ def _state(ppo: PPO, task: Imitation) -> tuple[dict[str, NDArray[Any]], dict[str
         "last.observation": np.asarray(ppo._last_obs),
         "last.episode_start": np.asarray(ppo._last_episode_starts),
     }
+    if isinstance(ppo, _RecurrentPPO):
+        arrays["memory"] = ppo.memory.numpy()
     notes = {
         "steps": str(ppo.num_timesteps),
         "updates": str(ppo._n_updates),
@@ -400,4 +509,6 @@ def _restore(ppo: PPO, task: Imitation, arrays: Mapping[str, NDArray[Any]], note
     np.random.set_state(("MT19937", keys[:-1], int(keys[-1]), 0, 0.0))
     ppo._last_obs = np.array(arrays["last.observation"])
     ppo._last_episode_starts = np.array(arrays["last.episode_start"])
+    if isinstance(ppo, _RecurrentPPO):
+        ppo.memory = torch.as_tensor(np.array(arrays["memory"]))
     ppo.num_timesteps, ppo._n_updates = int(notes["steps"]), int(notes["updates"])
