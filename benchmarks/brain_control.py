@@ -118,7 +118,8 @@ class Bench:
                 [reference.joint_angles[ahead].ravel(), data.sensordata[:78], action, data.act]
             )
             with torch.inference_mode():
-                given = self.network.act(torch.as_tensor(observed[None]), torch.as_tensor(embedding))
+                observed, memory = torch.as_tensor(observed[None]), self.network.initial_memory(1)
+                given, _ = self.network.act(observed, memory, torch.as_tensor(embedding))
             action = given.numpy()[0]
             data.ctrl[:] = to_control(build_myohand(), "muscle", action[None])[0]
             mujoco.mj_step(model, data, nstep=PHYSICS_STEPS)

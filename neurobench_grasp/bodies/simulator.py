@@ -151,11 +151,12 @@ def scale_controls(action: str, values: Floats, factor: Floats) -> Floats:
         A negative factor counts as 0, since muscles only pull.
     """
     factor = np.maximum(factor, 0.0)
-    if action == "torque":
-        return np.clip(values * factor, -1.0, 1.0)
-    least, most = excitation(np.array([-1.0, 1.0]))
-    wanted = np.clip(excitation(values) * factor, least, most)
-    return 0.5 + np.log(wanted / (1 - wanted)) / 5
+    scaled = values * factor
+    if action == "muscle":
+        wanted = np.clip(excitation(values) * factor, *excitation(np.array([-1.0, 1.0])))
+        scaled = 0.5 + np.log(wanted / (1 - wanted)) / 5
+    within: Floats = np.clip(scaled, -1.0, 1.0)
+    return within
 
 
 class Simulation:

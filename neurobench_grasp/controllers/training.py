@@ -68,8 +68,10 @@ class _Policy(ActorCriticPolicy):
         ``obs`` are :class:`Sequences`, with actions of shape (n_steps, n, n_actions), or observations of
         separate steps, (n, n_features).
         """
-        seen = obs if isinstance(obs, Sequences) else self.network.one_step(obs)
-        mean, values, _ = self.network(seen)
+        if isinstance(obs, Sequences):
+            mean, values, _ = self.network(obs)
+        else:
+            mean, values = (out[0] for out in self.network(self.network.one_step(obs))[:2])
         return values, self._log_prob(actions, mean), mean.new_zeros(1)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:

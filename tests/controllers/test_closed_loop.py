@@ -174,9 +174,9 @@ def test_open_passes_run_whole_trials_whatever_their_size(trials, monkeypatch):
     seen, heights = model.observe(trials), []
     compute = model._network.layers
 
-    def noted(rows):
-        heights.append(len(rows))
-        return compute(rows)
+    def noted(steps):
+        heights.append(steps.observed.shape[1])
+        return compute(steps)
 
     whole = model.activations_of(seen).layers
     monkeypatch.setattr("neurobench_grasp.controllers.controller._ROWS", int(1.5 * seen.lengths.max()))

@@ -98,7 +98,7 @@ def test_each_action_has_its_own_probability(tmp_path):
     observed = torch.as_tensor(task.observe(), dtype=torch.float32)
     with torch.no_grad():
         actions, values, log_prob = policy(observed)
-        mean, again = network(observed)
+        mean, again = (out[0] for out in network(network.one_step(observed))[:2])
         normal = torch.distributions.Normal(mean, policy.log_std.exp())
     less = normal.log_prob(actions) - log_prob
     torch.testing.assert_close(less, torch.full_like(less, -0.5 * np.log(2 * np.pi)))
@@ -140,7 +140,8 @@ def test_experience_is_kept_as_it_was_and_the_end_of_a_trial_is_no_end_of_reward
             if info.get("TimeLimit.truncated"):
                 last = torch.as_tensor(info["terminal_observation"][None])
                 with torch.no_grad():
-                    expected[i] += settings.gamma * ppo.policy.network(last)[1][0].numpy()
+                    network = ppo.policy.network
+                    expected[i] += settings.gamma * network.values(network.one_step(last))[0, 0].numpy()
                 truncated += 1
         np.testing.assert_allclose(buffer.rewards[t], expected, rtol=1e-5, atol=1e-6)
         for name in ("values", "log_probs", "actions"):
@@ -156,9 +157,8 @@ def test_experience_is_kept_as_it_was_and_the_end_of_a_trial_is_no_end_of_reward
     gained = (batch.returns - batch.old_values).reshape(-1, 6).numpy()
     np.testing.assert_allclose(gained @ HAND.moved_parts("muscle").T, batch.advantages, rtol=1e-4, atol=1e-5)
     actions, _ = ppo.predict(batch.observations.numpy(), deterministic=True)
-    np.testing.assert_allclose(
-        actions, np.clip(ppo.policy.network(batch.observations)[0].detach(), -1, 1), atol=1e-6
-    )
+    mean = network(network.one_step(batch.observations))[0][0].detach()
+    np.testing.assert_allclose(actions, np.clip(mean, -1, 1), atol=1e-6)
     ppo.env.close()
 
 
