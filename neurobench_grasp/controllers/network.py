@@ -115,13 +115,13 @@ class Tower(nn.Module):
         dict of str to Tensor, shape (n_steps, n, …)
         """
         encoded = self.encode(observed)
-        joined = torch.cat(list(encoded.values()), dim=-1)
-        integrated = []
-        for now, begins in zip(joined, first, strict=True):
-            layers, memory = self.integrate(now, memory * (1 - begins))
-            integrated.append(layers)
-        out = {**encoded, **{k: torch.stack([step[k] for step in integrated]) for k in integrated[0]}}
-        return {**out, "decoder": self.decode(out["integration"]), "memory": memory}
+        integrated, memory = self.integrate(torch.cat(list(encoded.values()), dim=-1), memory, first)
+        return {
+            **encoded,
+            **integrated,
+            "decoder": self.decode(integrated["integration"]),
+            "memory": memory,
+        }
 
     def encode(self, observed: Tensor) -> dict[str, Tensor]:
         """Return the activity of the encoder of each stream of normalised observations, (…, n_features)."""
@@ -131,19 +131,24 @@ class Tower(nn.Module):
             for name, stream in zip(self.sizes, streams, strict=True)
         }
 
-    def integrate(self, encoded: Tensor, memory: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the layers ``integration`` and, of an LSTM, ``cell``, and the memory after this step.
+    def integrate(self, encoded: Tensor, memory: Tensor, first: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the layers ``integration`` and, of an LSTM, ``cell``, and the memory after the last step.
 
-        Parameters
-        ----------
-        encoded : Tensor, shape (n, n_streams · encoder_units)
-        memory : Tensor, shape (n, memory_size)
+        Shapes are those of :meth:`forward`; ``encoded`` is (n_steps, n, n_streams · encoder_units).
         """
+        steps = []
         if isinstance(self.integration, nn.LSTMCell):
-            hidden, cell = self.integration(encoded, memory.tensor_split(2, dim=1))
-            return {"integration": hidden, "cell": cell}, torch.cat([hidden, cell], dim=1)
-        window = torch.cat([encoded, memory], dim=1)  # the newest first
-        return {"integration": nn.functional.elu(self.integration(window))}, window[:, : self.memory_size]
+            for now, begins in zip(encoded, first, strict=True):
+                hidden, cell = self.integration(now, (memory * (1 - begins)).tensor_split(2, dim=1))
+                memory = torch.cat([hidden, cell], dim=1)
+                steps.append(memory)
+            hidden, cell = torch.stack(steps).tensor_split(2, dim=2)
+            return {"integration": hidden, "cell": cell}, memory
+        for now, begins in zip(encoded, first, strict=True):
+            window = torch.cat([now, memory * (1 - begins)], dim=1)  # the newest first
+            memory = window[:, : self.memory_size]
+            steps.append(window)
+        return {"integration": nn.functional.elu(self.integration(torch.stack(steps)))}, memory
 
     def decode(self, integrated: Tensor) -> Tensor:
         """Return the decoder's activity."""
@@ -257,8 +262,9 @@ class Network(nn.Module):
         encoded = actor.encode(self.towers.normalise(observed))
         if embedding is not None:
             encoded["trajectory"] = embedding
-        layers, after = actor.integrate(torch.cat(list(encoded.values()), dim=1), memory[:, :n])
-        action = torch.clamp(self.action(actor.decode(layers["integration"])), -1.0, 1.0)
+        joined = torch.cat(list(encoded.values()), dim=1)[None]
+        layers, after = actor.integrate(joined, memory[:, :n], joined.new_zeros(1, len(observed), 1))
+        action = torch.clamp(self.action(actor.decode(layers["integration"][0])), -1.0, 1.0)
         return action, torch.cat([after, memory[:, n:]], dim=1)
 
     def embed(self, observed: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from neurobench_grasp.controllers import trained_digest
 
 AFFERENTS = {"proprioception_delay": 2, "sensor_noise": 0.05, "motor_noise": 0.1}
 """Control steps of 20 ms, share of each feature's standard deviation, share of each excitation or torque."""
-SEQUENCES = {"n_envs": 64, "n_steps": 16}
+SEQUENCES = {"n_steps": 8}
 """Backpropagation through 320 ms; as many updates for each step of experience as without memory."""
 
 
@@ -37,7 +37,7 @@ KINDS = {
     ),
     "muscle_stack": Kind(
         "muscle",
-        {"stack_steps": 10, **SEQUENCES},
+        {"stack_steps": 10, "integration_units": 128, **SEQUENCES},
         "muscle_lstm with a window of 200 ms instead of an LSTM",
         0,
     ),

@@ -178,9 +178,9 @@ def test_an_lstm_is_that_of_its_equations(trials):
     hidden = logistic(o) * np.tanh(after)
     with torch.no_grad():
         layers, memory = network.towers.actor.integrate(
-            torch.tensor(x), torch.tensor(np.concatenate([h, c], axis=1))
+            torch.tensor(x)[None], torch.tensor(np.concatenate([h, c], axis=1)), torch.zeros(1, 5, 1)
         )
-    np.testing.assert_allclose(layers["integration"], hidden, atol=1e-12)
+    np.testing.assert_allclose(layers["integration"][0], hidden, atol=1e-12)
     np.testing.assert_allclose(memory, np.concatenate([hidden, after], axis=1), atol=1e-12)
 
 
