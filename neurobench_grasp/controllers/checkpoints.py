@@ -75,6 +75,8 @@ class NetworkCard:
     schema : int
     body : str
         Name of the body that it moves; cards that are older than this field describe networks of the default.
+    expert : str, optional
+        Digest of the weights of the network that it imitates; ``None`` if it learned from reward.
     """
 
     model: str
@@ -93,6 +95,7 @@ class NetworkCard:
     versions: Mapping[str, str]
     schema: int = 1
     body: str = DEFAULT_BODY
+    expert: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> NetworkCard:
@@ -110,7 +113,7 @@ class NetworkCard:
                 f"The card {path} cannot be read ({error}); fetch or train it again."
             ) from error
         if isinstance(content, dict):
-            content = {"body": DEFAULT_BODY, **content}
+            content = {"body": DEFAULT_BODY, "expert": None, **content}
         known = {f.name for f in fields(cls)}
         wrong = set(content) ^ known if isinstance(content, dict) else known
         if not wrong:
@@ -282,8 +285,11 @@ def find_network(model: str, seed: int, train_sha256: str) -> tuple[Path, Networ
     )
 
 
-def trained_digest(model: str, seed: int, train: Trials) -> str:
+def trained_digest(model: str, seed: int, train: Trials, *, expert: str | None = None) -> str:
     """Return the digest of the network that :func:`find_network` returns: a scored controller depends on it.
+
+    A network that is trained by an ``expert`` needs that model's network only as long as it is not trained:
+    the expert is what is missing first.
 
     Raises
     ------
@@ -297,7 +303,12 @@ def trained_digest(model: str, seed: int, train: Trials) -> str:
             f"{model} cannot be scored on {train.sessions[0]}: it imitates movements, and this "
             "session has no joint angles of a body."
         )
-    return find_network(model, seed, train.sha256)[1].sha256
+    try:
+        return find_network(model, seed, train.sha256)[1].sha256
+    except MissingNetworkError:
+        if expert is not None:
+            find_network(expert, seed, train.sha256)
+        raise
 
 
 def _shape(array: NDArray[Any] | None) -> str:

@@ -61,6 +61,9 @@ class NetworkController:
     tendons : str, optional
         Tendons of the muscles, as in :func:`neurobench_grasp.bodies.find_body`, such as ``fixed`` or
         ``permuted-{seed}`` with the seed of the network. Default: the body's own.
+    expert : str, optional
+        Name of a model without memory whose network, of the same seed and trials, is imitated: training is then
+        supervised. Default: PPO.
     fit_steps : int, optional
         Control steps for which :meth:`fit` trains a network, for a quick check; far too few for a score.
         Default: load the network that was trained on the same trials.
@@ -73,9 +76,11 @@ class NetworkController:
         settings: ControllerSettings | None = None,
         *,
         tendons: str | None = None,
+        expert: str | None = None,
         fit_steps: int | None = None,
     ) -> None:
         self.model, self.action, self.tendons, self.fit_steps = model, action, tendons, fit_steps
+        self.expert = expert
         self.settings = settings or ControllerSettings()
         self._body = find_body(DEFAULT_BODY)
         self._network = Network(self._body, action, self.settings).double().eval()
@@ -118,7 +123,13 @@ class NetworkController:
         threads: int | None = None,
         progress: Progress = lambda text: None,
     ) -> TrainedNetwork:
-        """Train a network by PPO; see :class:`neurobench_grasp.contract.Trainable`."""
+        """Train a network; see :class:`neurobench_grasp.contract.Trainable`.
+
+        Raises
+        ------
+        MissingNetworkError
+            If it has an expert, and there is no network of that model for these trials.
+        """
         from neurobench_grasp.controllers import training
 
         body = self._moved(train, seed)
@@ -133,6 +144,7 @@ class NetworkController:
             folder,
             settings=self.settings,
             body=body,
+            expert=None if self.expert is None else self._fitted_expert(self.expert, train, seed),
             monitor=monitor,
             progress=progress,
             threads=threads,
@@ -178,7 +190,7 @@ class NetworkController:
 
     def untrained(self, *, seed: int) -> NetworkController:
         """Return the network before training; see :class:`neurobench_grasp.contract.Twinned`."""
-        twin = type(self)(self.model, self.action, self.settings, tendons=self.tendons)
+        twin = type(self)(self.model, self.action, self.settings, tendons=self.tendons, expert=self.expert)
         normalised = (self._network.towers.centre.numpy(), self._network.towers.scale.numpy())
         twin._body = self._body
         twin._network = random_network(self._body, self.action, self.settings, seed, *normalised)
@@ -200,6 +212,18 @@ class NetworkController:
         self._body = find_body(named[0] if named else DEFAULT_BODY)
         self._network = as_network(self._body, self.action, self.settings, weights)
         self._runs = []
+
+    def _fitted_expert(self, model: str, train: Trials, seed: int) -> Network:
+        expert = NetworkController(
+            model, self.action, self.settings, tendons=self.tendons, fit_steps=self.fit_steps
+        )
+        expert.fit(train, seed=seed)
+        if expert.settings.has_memory or expert.settings.inputs != self.settings.inputs:
+            raise UnsupportedError(
+                f"{model} cannot be the expert of {self.model}: its observations are others "
+                "(settings look_ahead and delays), or it has a memory."
+            )
+        return expert._network.float()
 
     def _moved(self, trials: Trials, seed: int) -> Body:
         """Return the body that a network of that seed moves."""

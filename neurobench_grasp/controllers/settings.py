@@ -120,6 +120,11 @@ class ControllerSettings:
         }
 
     @property
+    def inputs(self) -> dict[str, int]:
+        """What decides what reaches the network: networks of equal inputs can imitate each other."""
+        return {"look_ahead": self.look_ahead, **self.delays}
+
+    @property
     def has_memory(self) -> bool:
         """True if an action depends on observations of earlier steps of the trial."""
         return self.lstm_units > 0 or self.stack_steps > 1

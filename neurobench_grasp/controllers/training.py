@@ -1,7 +1,8 @@
-"""Train a controller by PPO (stable-baselines3); an interrupted training resumes to the same network."""
+"""Train a controller by PPO (stable-baselines3) or by an expert; it resumes to the same network."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +185,7 @@ def train(
     *,
     settings: ControllerSettings,
     body: Body | None = None,
+    expert: Network | None = None,
     monitor: Mapping[str, Trials] | None = None,
     progress: Progress = lambda text: None,
     threads: int | None = None,
@@ -203,6 +206,8 @@ def train(
     settings : ControllerSettings
     body : Body, optional
         The body that moves. Default: that of the trials.
+    expert : Network, optional
+        With the same observations and actions, in float32; its actions are learned, not what earns reward.
     monitor : mapping of str to Trials, optional
         Trials whose tracking error is recorded in the learning curve. Nothing depends on it.
     progress : callable
@@ -215,7 +220,7 @@ def train(
         In float32.
     facts : dict
         For the card: ``steps``, ``curve`` (list of steps and mm per monitor), ``threads``, ``wall_time_s``,
-        ``body``.
+        ``body``, and a digest of the ``expert``'s weights.
     """
     threads = threads or usable_cores()
     torch.set_num_threads(threads)
@@ -224,11 +229,12 @@ def train(
     )
     network = initial_network(action, settings, seed, trials, body)
     task = Imitation(reference, action, settings.n_envs, settings, seed=seed, threads=threads)
-    ppo = make_ppo(task, network, seed, settings, folder)
+    ppo = make_ppo(task, network, seed, settings, folder, expert)
     identity = {
         "action": action, "seed": seed, "steps": steps, "settings": asdict(settings),
         "trials": trials.sha256, "threads": threads,
         **({} if reference.body.name == trials.body else {"body": reference.body.name}),
+        **({} if expert is None else {"expert": _digest(expert)}),
     }  # fmt: skip
     log = _StatusCallback(ppo, task, identity, folder, monitor or {}, progress)
     log.resume()
@@ -249,17 +255,36 @@ def train(
         "threads": threads,
         "wall_time_s": round(log.seconds, 1),
         "body": reference.body.name,
+        **({} if expert is None else {"expert": _digest(expert)}),
     }
 
 
-def make_ppo(task: Imitation, network: Network, seed: int, s: ControllerSettings, folder: Path) -> PPO:
-    """Set up proximal policy optimisation of a network on a task, with TensorBoard's log in a folder."""
+def _digest(network: Network) -> str:
+    arrays = (tensor.numpy().tobytes() for tensor in network.state_dict().values())
+    return hashlib.sha256(b"".join(arrays)).hexdigest()
+
+
+def make_ppo(
+    task: Imitation,
+    network: Network,
+    seed: int,
+    s: ControllerSettings,
+    folder: Path,
+    expert: Network | None = None,
+) -> PPO:
+    """Set up proximal policy optimisation of a network on a task, with TensorBoard's log in a folder.
+
+    With an ``expert`` its updates are those of supervised learning, see :class:`_Supervised`.
+    """
 
     def learning_rate(remaining: float) -> float:
         share: float = max(remaining, 0.0) ** s.learning_rate_power
         return s.final_learning_rate + (s.learning_rate - s.final_learning_rate) * share
 
-    algorithm, buffer = (_RecurrentPPO, _SequencesBuffer) if s.has_memory else (_PPO, _PartsBuffer)
+    algorithm: Callable[..., PPO] = _PPO if expert is None else partial(_Supervised, expert)
+    buffer: type[RolloutBuffer] = _PartsBuffer
+    if s.has_memory:
+        algorithm, buffer = _RecurrentPPO, _SequencesBuffer
     return algorithm(
         _Policy,
         ImitationVecEnv(task, by_part=True),
@@ -290,6 +315,46 @@ class _PPO(PPO):
 
     def _collect(self, *args: Any, **kwargs: Any) -> bool:
         return super().collect_rollouts(*args, **kwargs)
+
+
+class _Supervised(_PPO):
+    """Supervised learning of an expert's actions and values in the states that the learner visits.
+
+    That is DAgger (Ross et al. 2011, arXiv:1011.0686) without a store of earlier states, since the simulation
+    yields new ones at any time. Experience, optimiser, learning rate and number of updates are those of
+    proximal policy optimisation, so that the two differ in what they learn from alone.
+
+    Parameters
+    ----------
+    expert : Network
+        In float32.
+    """
+
+    def __init__(self, expert: Network, *args: Any, **kwargs: Any) -> None:
+        self.expert = expert
+        super().__init__(*args, **kwargs)
+
+    def train(self) -> None:
+        """Take one step of the optimiser for each batch of the newest experience."""
+        policy: Any = self.policy
+        policy.set_training_mode(True)
+        self._update_learning_rate(policy.optimizer)
+        losses = []
+        for _ in range(self.n_epochs):
+            for batch in self.rollout_buffer.get(self.batch_size):
+                seen = policy.network.one_step(batch.observations)
+                with torch.no_grad():
+                    wanted, worth, _ = self.expert(seen)
+                action, value, _ = policy.network(seen)
+                of_action = nn.functional.mse_loss(action, torch.clamp(wanted, -1.0, 1.0))
+                loss = of_action + self.vf_coef * nn.functional.mse_loss(value, worth)
+                policy.optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(policy.parameters(), self.max_grad_norm)
+                policy.optimizer.step()
+                losses.append(of_action.item())
+        self._n_updates += self.n_epochs
+        self.logger.record("train/action_error", float(np.mean(losses)))
 
 
 class _RecurrentPPO(_PPO):

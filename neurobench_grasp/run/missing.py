@@ -20,8 +20,8 @@ def train_if_missing(
 ) -> None:
     """Train what a model depends on, unless it exists; must come before any stage is keyed.
 
-    The network is that of ``ngb train``, and kept in the same place. It may be another model's: the network
-    before training is scored with its trained twin.
+    Networks are those of ``ngb train``, and kept in the same place. They may be another model's: the network
+    before training is scored with its trained twin, and one that imitates an expert needs the expert first.
 
     Parameters
     ----------
@@ -38,22 +38,39 @@ def train_if_missing(
     MissingNetworkError
         If the network is missing, and not of a model that can be trained for these trials.
     """
-    missing = _missing(task, seed)
-    if missing is None:
-        return
+    trained: set[str] = set()
+    while (missing := _missing(task, seed)) is not None:
+        name = missing.model or task.candidate.spec.name
+        if name in trained:
+            raise missing
+        _train(name, missing, task, seed, registry, steps, progress)
+        trained.add(name)
+
+
+def _train(
+    name: str,
+    missing: MissingNetworkError,
+    task: Task,
+    seed: int,
+    registry: Registry,
+    steps: int | None,
+    progress: Progress,
+) -> None:
     scored, data, trials = task.candidate.spec, task.learned, task.train
-    trained = registry.model(missing.model or scored.name)
+    trained = registry.model(name)
     built = trained.spec.build(seed)
     if not isinstance(built, Trainable) or trained.spec.step_s != scored.step_s:
         raise missing
-    name = trained.spec.name
     progress(
         f"{scored.name} (seed {seed}) needs a network of {name} for its training trials; there is none, so "
         "one is trained now (`--no-train` refuses)"
     )
     work = work_folder(own_networks(), data, name, seed, trials)
     with alone(work, progress):
-        if _missing(task, seed) is not None:  # another process may have trained it meanwhile
+        again = _missing(task, seed)
+        if (
+            again is not None and again.model == missing.model
+        ):  # another process may have trained it meanwhile
             train_on(trained, built, data, trials, work, seed=seed, steps=steps, progress=progress)
 
 
