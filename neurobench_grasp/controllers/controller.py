@@ -62,8 +62,8 @@ class NetworkController:
         Tendons of the muscles, as in :func:`neurobench_grasp.bodies.find_body`, such as ``fixed`` or
         ``permuted-{seed}`` with the seed of the network. Default: the body's own.
     expert : str, optional
-        Name of a model without memory whose network, of the same seed and trials, is imitated: training is then
-        supervised. Default: PPO.
+        Name of a model without memory whose network, of the same seed and trials, is imitated: training is
+        then supervised. Default: PPO.
     fit_steps : int, optional
         Control steps for which :meth:`fit` trains a network, for a quick check; far too few for a score.
         Default: load the network that was trained on the same trials.

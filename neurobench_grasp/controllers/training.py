@@ -347,7 +347,7 @@ class _Supervised(_PPO):
                     wanted, worth, _ = self.expert(seen)
                 action, value, _ = policy.network(seen)
                 of_action = nn.functional.mse_loss(action, torch.clamp(wanted, -1.0, 1.0))
-                loss = of_action + self.vf_coef * nn.functional.mse_loss(value, worth)
+                loss: Any = of_action + self.vf_coef * nn.functional.mse_loss(value, worth)
                 policy.optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(policy.parameters(), self.max_grad_norm)

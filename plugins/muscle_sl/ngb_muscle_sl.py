@@ -1,8 +1,8 @@
 """The supervised twin of ``muscle_ppo``: the same network and inputs, trained on that network's actions.
 
-Each network imitates the actions (and its critic the values) of the network of ``muscle_ppo`` of the same seed
-and training trials, in the states that it visits itself (DAgger). So it behaves like one that learned from
-reward, and ``muscle_ppo`` minus ``muscle_sl`` is what learning from reward does to representations.
+Each network imitates the actions (and its critic the values) of the network of ``muscle_ppo`` of the same
+seed and training trials, in the states that it visits itself (DAgger). So it behaves like one that learned
+from reward, and ``muscle_ppo`` minus ``muscle_sl`` is what learning from reward does to representations.
 """
 
 from neurobench_grasp import ModelCard, ModelSpec, hookimpl
