@@ -96,7 +96,10 @@ def validate(
 @app.command("make", cls=Command)
 def make(
     dataset: Annotated[
-        str, typer.Argument(metavar="[DATASET]", help="`demo`, or `mixed`, whose units are of known kinds.")
+        str,
+        typer.Argument(
+            metavar="[DATASET]", help="`demo`, or `mixed` or `mixed_memory`, whose units are of known kinds."
+        ),
     ] = "demo",
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for the files (default: the user's cache folder).")
@@ -105,9 +108,9 @@ def make(
 ) -> Result:
     """Make the sessions of a built-in dataset (synthetic, a self-test)."""
     from neurobench_grasp.demo import make_demo
-    from neurobench_grasp.demo.mixed import make_mixed
+    from neurobench_grasp.demo.mixed import MIXED_SETS
 
-    makers = {"demo": make_demo, "mixed": make_mixed}
+    makers = {"demo": make_demo} | {name: one.make for name, one in MIXED_SETS.items()}
     if dataset not in makers:
         raise NgbError(f"{dataset!r} is not a built-in dataset; choose {' or '.join(makers)}.")
     with progress() as status:

@@ -1,4 +1,4 @@
-"""The built-in datasets ``demo`` and ``mixed``: synthetic, self-tests. See docs/demo.md, docs/mixed.md."""
+"""The built-in datasets, synthetic self-tests; see docs/demo.md and docs/mixed.md."""
 
 from neurobench_grasp.demo.files import DEMO_SHA256, demo_files, make_demo
 

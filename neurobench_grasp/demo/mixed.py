@@ -1,15 +1,15 @@
-"""The built-in dataset ``mixed``: movements of the demo, units of known kinds. See docs/mixed.md.
+"""The built-in datasets ``mixed`` and ``mixed_memory``: movements of the demo, units of known kinds.
 
-Its sessions are those of the demo with other units, so that networks trained for the demo serve: behaviour
+Their sessions are those of the demo with other units, so that networks trained for the demo serve: behaviour
 and names of sessions, trials and conditions are the same. The first session has units, the others have
 none. Which kind each unit is of, the *key*, is a column of the units table that is not part of a session:
-neither models nor scores receive it.
+neither models nor scores receive it. See docs/mixed.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +35,6 @@ from neurobench_grasp.demo.files import demo_files, write_synthetic
 from neurobench_grasp.demo.neurons import AREAS, Area, Population, Responses, generate_spikes, respond
 from neurobench_grasp.demo.random_stream import Stream
 
-MIXED_SHA256 = "92c142007635c39d19e42d72f273fe4edec0fc3b0df4c03e40de4b63f6e7929e"
-"""Digest over the content of the sessions, as in every record that was scored on them."""
 DESCRIPTION = (
     "Synthetic, a self-test: movements and spikes were generated, not recorded. Units are of known kinds, "
     "which the column driven_by of the units table names. Scores are no evidence about brains."
@@ -45,13 +43,6 @@ KEY = "driven_by"
 """Column of the units table with the kind of each unit."""
 TEACHER_SEED = 100
 """Seed of the networks that drive units; none of those that are scored."""
-POLICIES: Mapping[str, tuple[str, str, str | None]] = {
-    "muscle": ("muscle_ppo", "muscle", None),
-    "torque": ("torque_ppo", "torque", None),
-    "permuted": ("permuted_muscles", "muscle", "permuted-{seed}"),
-}
-"""Kind → model, action and tendons of the network that drives its units."""
-KINDS = (*POLICIES, "kinematics", "afferents")
 N_OF_EACH = 30
 """Units of each kind; afferents are in S1, all others in M1."""
 AFFERENT_EXPONENT = 0.6
@@ -62,55 +53,121 @@ NOISE_STEPS = 5
 """Steps over which that noise is averaged: 0.1 s."""
 
 
-def mixed_files() -> list[Path]:
-    """Return the paths of the files of ``mixed`` in the cache; make them if they are missing.
-
-    Raises
-    ------
-    NgbError
-        See :func:`make_mixed`.
-    """
-    return CachedDataset("mixed", MIXED_SHA256).files() or make_mixed()
-
-
-def make_mixed(
-    folder: str | Path | None = None, progress: Callable[[str], None] = lambda text: None
-) -> list[Path]:
-    """Make the files of ``mixed``; their folder appears atomically.
+@dataclass(frozen=True)
+class Policy:
+    """A controller that drives units by its layers.
 
     Parameters
     ----------
-    folder : path, optional
-        A new folder, or one made by an earlier call. Default: in the user's cache (``NGB_CACHE`` sets it).
-    progress : callable, optional
-        Called with status messages.
-
-    Returns
-    -------
-    list of pathlib.Path
-        One NWB file per session.
-
-    Raises
-    ------
-    NgbError
-        If a network that drives units is missing, the folder contains something else, or the content is not
-        the published one.
+    model, action : str
+    tendons : str, optional
+        Of the body that it moves.
     """
-    kept = CachedDataset("mixed", MIXED_SHA256, None if folder is None else Path(folder))
-    return kept.make(lambda new: _write(new, progress))
+
+    model: str
+    action: str = "muscle"
+    tendons: str | None = None
 
 
-def _write(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
-    progress("mixed (synthetic, a self-test): movements of the demo")
+@dataclass(frozen=True)
+class MixedSet:
+    """A dataset with a key.
+
+    Parameters
+    ----------
+    name : str
+    policies : mapping of str to Policy
+        Kind of units → what drives them. Every set also has the kinds ``kinematics`` and ``afferents``.
+    sha256 : str
+        Digest over the content of the sessions, as in every record that was scored on them.
+    """
+
+    name: str
+    policies: Mapping[str, Policy]
+    sha256: str
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of its units; afferents are in S1, all others in M1."""
+        return (*self.policies, "kinematics", "afferents")
+
+    @property
+    def candidates(self) -> dict[str, str]:
+        """Models → the kind that each is a candidate for; afferents have none."""
+        return {policy.model: kind for kind, policy in self.policies.items()} | {
+            "linear_kinematic": "kinematics"
+        }
+
+    def files(self) -> list[Path]:
+        """Return the paths of its files in the cache; make them if they are missing.
+
+        Raises
+        ------
+        NgbError
+            See :meth:`make`.
+        """
+        return CachedDataset(self.name, self.sha256).files() or self.make()
+
+    def make(
+        self, folder: str | Path | None = None, progress: Callable[[str], None] = lambda text: None
+    ) -> list[Path]:
+        """Make its files; their folder appears atomically.
+
+        Parameters
+        ----------
+        folder : path, optional
+            A new folder, or one made by an earlier call. Default: in the user's cache folder.
+        progress : callable, optional
+            Called with status messages.
+
+        Returns
+        -------
+        list of pathlib.Path
+            One NWB file per session.
+
+        Raises
+        ------
+        NgbError
+            If a network that drives units is missing, the folder contains something else, or the content is
+            not the published one.
+        """
+        kept = CachedDataset(self.name, self.sha256, None if folder is None else Path(folder))
+        return kept.make(lambda new: _write(self, new, progress))
+
+
+MIXED = MixedSet(
+    "mixed",
+    {
+        "muscle": Policy("muscle_ppo"),
+        "torque": Policy("torque_ppo", "torque"),
+        "permuted": Policy("permuted_muscles", tendons="permuted-{seed}"),
+    },
+    "92c142007635c39d19e42d72f273fe4edec0fc3b0df4c03e40de4b63f6e7929e",
+)
+MIXED_MEMORY = MixedSet(
+    "mixed_memory",
+    {
+        "lstm": Policy("muscle_lstm"),
+        "stack": Policy("muscle_stack"),
+        "muscle": Policy("muscle_ppo"),
+        "supervised": Policy("muscle_sl"),
+    },
+    "",
+)
+MIXED_SETS = {one.name: one for one in (MIXED, MIXED_MEMORY)}
+
+
+def _write(made: MixedSet, folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
+    progress(f"{made.name} (synthetic, a self-test): movements of the demo")
     bases = [load_session(path, quarantine=False) for path in demo_files()]
     aligned = [align(base) for base in bases]
     train = training_trials(aligned, TEACHER_SEED)
     features = {}
-    for kind, (model, _, _) in POLICIES.items():
-        progress(f"mixed: closed loop of {model}, network {TEACHER_SEED}")
-        features[kind] = policy_features(kind, train, aligned[0].trials)
-    progress("mixed: units")
-    first, key = mixed_session(bases[0], aligned[0], features)
+    for kind, policy in made.policies.items():
+        progress(f"{made.name}: closed loop of {policy.model}, network {TEACHER_SEED}")
+        features[kind] = policy_features(policy, train, aligned[0].trials)
+    progress(f"{made.name}: units")
+    first, key = mixed_session(made.name, bases[0], aligned[0], features)
     sessions = [first, *(with_units(base, NO_UNITS, None) for base in bases[1:])]
     for day, session in enumerate(sessions, start=1):
         labels = {KEY: key} if session is first else None
@@ -130,23 +187,23 @@ def training_trials(sessions: Sequence[AlignedSession], seed: int) -> Trials:
     )
 
 
-def policy_features(kind: str, train: Trials, trials: Trials) -> dict[str, Floats]:
+def policy_features(policy: Policy, train: Trials, trials: Trials) -> dict[str, Floats]:
     """Return the features of a trained network in closed loop, see :func:`network_features`.
 
     Raises
     ------
     NgbError
-        If there is no network of that kind for these training trials.
+        If there is no network of that model for these training trials.
     """
     from neurobench_grasp.controllers.controller import NetworkController
 
-    model, action, tendons = POLICIES[kind]
-    controller = NetworkController(model, action, tendons=tendons)
+    controller = NetworkController(policy.model, policy.action, tendons=policy.tendons)
     controller.fit(train, seed=TEACHER_SEED)
     return network_features(controller, trials)
 
 
 def mixed_session(
+    dataset: str,
     base: Session,
     aligned: AlignedSession,
     policies: Mapping[str, Mapping[str, Floats]],
@@ -154,10 +211,12 @@ def mixed_session(
 ) -> tuple[Session, tuple[str, ...]]:
     """Return the movements of a session with units of every kind, in random order, and the kind of each.
 
-    All random numbers follow from the name of the session.
+    All random numbers follow from the names of dataset and session.
 
     Parameters
     ----------
+    dataset : str
+        Name of the set.
     base : Session
     aligned : AlignedSession
         The same session.
@@ -170,7 +229,7 @@ def mixed_session(
     Session
     tuple of str, length n_units
     """
-    name, m1, s1 = f"mixed-1/{base.id}", *(replace(AREAS[a], n_units=n_of_each) for a in ("M1", "S1"))
+    name, m1, s1 = f"{dataset}-1/{base.id}", *(replace(AREAS[a], n_units=n_of_each) for a in ("M1", "S1"))
     muscles = muscle_features(aligned.trials)
     responses = {
         kind: mixed_responses(f"{name}/{kind}", m1, base, aligned, features)

@@ -15,7 +15,7 @@ import numpy as np
 
 from neurobench_grasp.contract import Floats, Ints, Progress
 from neurobench_grasp.data import unit_labels
-from neurobench_grasp.demo.mixed import KEY, TEACHER_SEED
+from neurobench_grasp.demo.mixed import KEY, MIXED_SETS, TEACHER_SEED
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
 from neurobench_grasp.plugins import load_registry
@@ -139,7 +139,7 @@ def assign(
     dataset: str | Path = "mixed",
     *,
     networks: int = 5,
-    candidates: Mapping[str, str] = KINDS,
+    candidates: Mapping[str, str] | None = None,
     out: str | Path,
     progress: Progress = lambda text: None,
 ) -> Assigned:
@@ -152,8 +152,8 @@ def assign(
     networks : int
         Candidates are the networks of seeds 0 … ``networks`` − 1, each scored on its own fold of conditions;
         those without networks are scored on every fold.
-    candidates : mapping of str to str
-        Model → kind.
+    candidates : mapping of str to str, optional
+        Model → kind. Default: those of a built-in dataset, or the teachers of model recovery.
     out : path
         Run folder; finished stages in it are reused.
     progress : callable
@@ -164,6 +164,8 @@ def assign(
         If a network is missing or drives the units itself, or the dataset has no key.
     """
     registry = load_registry()
+    if candidates is None:
+        candidates = MIXED_SETS[str(dataset)].candidates if str(dataset) in MIXED_SETS else KINDS
     if networks > TEACHER_SEED:
         raise NgbError(
             f"Network {TEACHER_SEED} drives units of {dataset}, and would have to explain itself; "

@@ -175,10 +175,11 @@ def verify(
 def _built_in(filed: RecordFile) -> Iterator[str]:
     """List what a record states of a built-in dataset, and is otherwise."""
     from neurobench_grasp.demo import DEMO_SHA256
-    from neurobench_grasp.demo.mixed import MIXED_SHA256
+    from neurobench_grasp.demo.mixed import MIXED_SETS
 
     data = filed.record.dataset
-    if data.get("sha256") in (DEMO_SHA256, MIXED_SHA256) and not data.get("synthetic"):
+    synthetic = {DEMO_SHA256, *(one.sha256 for one in MIXED_SETS.values())}
+    if data.get("sha256") in synthetic and not data.get("synthetic"):
         yield f"{filed.path.name}: dataset.synthetic is {data.get('synthetic')}, but the data are synthetic."
 
 

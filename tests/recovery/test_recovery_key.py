@@ -74,7 +74,7 @@ def keyed(movements, tmp_path_factory):
     aligned = align(base)
     angles = aligned.trials.joint_angles.values
     features = {kind: {"joints": standardised(angles[:, JOINTS[name]])} for name, kind in CANDIDATES.items()}
-    session, kinds = mixed_session(base, aligned, features, 6)
+    session, kinds = mixed_session("mixed", base, aligned, features, 6)
     path = tmp_path_factory.mktemp("keyed") / f"{session.id}.nwb"
     write_synthetic(path, session, "units of a test", unit_labels={KEY: kinds})
     return path, dict(zip(session.units.ids, kinds, strict=True))
