@@ -173,9 +173,32 @@ def moving(rng, area="M1", sd=MM, n_conditions=35, n_networks=5, **true):
         units[Labels(name, "ood", "brain_control_error", "")] = folded(embedded)
     rows = _decoding_rows(rng, size, true.get("areas", 0.0))
     out += records("muscle_ppo", "brain-control", units, rows, n_networks=n_networks)
-    return out + records(
+    out += records(
         "muscle_ppo", "brain-control-curves", None, _curves(rng, area, sd, size, true), n_networks=n_networks
     )
+    base = draw(rng, shared, 1, *size[1:], ERROR)
+    for model, above in (("fixed_muscles", 0.0), ("permuted_muscles", true.get("tracking", 0.0))):
+        units = {errors: folded(base + draw(rng, sd, *size, above))}
+        out += records(model, "tracking", units, n_networks=n_networks)
+    return out
+
+
+KINDS = {
+    "muscles": ({"trained": 0.02, "linear": 0.04, "quadratic": 0.04, "muscle": 0.02, "contrast": 0.02}, 0.02),
+    "torques": ({"trained": 0.02, "linear": 0.02, "quadratic": 0.02, "muscle": -0.02}, 0.0),
+    "kinematics": ({"linear": -0.03, "quadratic": -0.03, "muscle": -0.02}, 0.0),
+}
+"""Kind of units → effects of claims that are true of them, or whose opposite is; that of the right muscles."""
+WORSE = 4.0
+"""By how much permuted muscles track worse, mm."""
+BY_TRACKING = 0.01
+"""What tracking so much worse takes from the EV of a network, whatever the units follow."""
+
+
+def of_kind(rng, kind):
+    """Records on units of one kind, as in ``mixed``: permuted muscles explain less because they track worse."""
+    effects, anatomy = KINDS[kind]
+    return planted(rng, **effects, anatomy=anatomy + BY_TRACKING, tracking=WORSE, accuracy=1.0)
 
 
 def _decoding_rows(rng, size, above):
@@ -226,7 +249,8 @@ def _curves(rng, area, sd, size, true):
 def planted(rng, **true):
     """Records with true effects by the names of claims, 0 where none is named.
 
-    Of claims that something is as good as another, 0 is what is just no longer tolerated.
+    Of claims that something is as good as another, 0 is what is just no longer tolerated. ``tracking`` is how
+    much worse permuted muscles track than right ones, mm.
     """
     sizes = {name: true.pop(name) for name in ("n_networks", "n_conditions") if name in true}
     sd = {name: true.pop(name) for name in ("sd", "n_units") if name in true}

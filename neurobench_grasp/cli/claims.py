@@ -53,9 +53,10 @@ def claims(
     from neurobench_grasp.leaderboard import claims as judge
 
     _check(muscle, torque)
-    found = judge(_read(runs), Models(muscle, torque), dataset)
+    known = _known()
+    found = judge(_read(runs), Models(muscle, torque), dataset, known)
     if not found:
-        raise _none(muscle, dataset)
+        raise _none(muscle, dataset, known)
     return Result(found, [*(part for one in found for part in (*_claims(one), "")), RULE])
 
 
@@ -76,9 +77,10 @@ def power(
     from neurobench_grasp.leaderboard import Models, powers
 
     _check(muscle, torque)
-    found = powers(_read(runs), dataset, effect, Models(muscle, torque))
+    known = _known()
+    found = powers(_read(runs), dataset, effect, Models(muscle, torque), known)
     if not found:
-        raise _none(muscle, dataset)
+        raise _none(muscle, dataset, known)
     return Result(found, [*(part for one in found for part in (*_powers(one), "")), LEGEND])
 
 
@@ -105,10 +107,19 @@ def _read(runs: list[Path] | None) -> tuple[Scored, ...]:
     return scored
 
 
-def _none(model: str, dataset: str | None) -> NgbError:
+def _known() -> set[str]:
+    """Names of the datasets that a command can be given."""
+    from neurobench_grasp.plugins import load_registry
+
+    return {provided.spec.name for provided in load_registry().datasets()}
+
+
+def _none(model: str, dataset: str | None, known: set[str]) -> NgbError:
+    named = dataset or "demo"
+    what, where = (named, "") if named in known else ("FILE", f", where FILE is the path of {named}")
     return NgbError(
         f"There is no record of units scored by these models{f' on {dataset}' if dataset else ''}; "
-        f"`ngb score --model {model} --dataset {dataset or 'demo'} --seeds 5` makes some."
+        f"`ngb score --model {model} --dataset {what} --seeds 5` makes some{where}."
     )
 
 
@@ -125,7 +136,7 @@ def _claims(one: Mapping[str, Any]) -> Iterator[RenderableType]:
     cells = [
         (
             f"{', '.join(filter(None, (r['name'], r['area'])))}: {r['claim']}",
-            r["verdict"],
+            r["verdict"] + ("*" if r["remark"] else ""),
             with_interval(r, 2 if r["unit"] else 4) + (f" {r['unit']}" if r["unit"] else ""),
             f"{number(r['power'], 2)} for {number(r['effect'], 2 if r['unit'] else 3)}",
         )
@@ -134,13 +145,15 @@ def _claims(one: Mapping[str, Any]) -> Iterator[RenderableType]:
     ]
     if cells:
         yield table("claim", "verdict", "statistic", "power", rows=cells)
-    yield from _reasons(rows, "name")
+    yield from (f"* {remark}" for remark in _once(rows, "remark", "name", "area"))
+    yield from _once(rows, "reason", "name")
 
 
-def _reasons(rows: list[dict[str, Any]], name: str) -> Iterator[str]:
-    """List why something is missing; each reason once."""
-    for reason in dict.fromkeys(r["reason"] for r in rows if r.get("reason")):
-        yield f"{', '.join(dict.fromkeys(r[name] for r in rows if r.get('reason') == reason))}: {reason}"
+def _once(rows: list[dict[str, Any]], text: str, *labels: str) -> Iterator[str]:
+    """List the texts of rows, each once, after the rows that have it."""
+    for said in dict.fromkeys(r[text] for r in rows if r.get(text)):
+        names = (", ".join(filter(None, map(r.get, labels))) for r in rows if r.get(text) == said)
+        yield f"{'; '.join(dict.fromkeys(names))}: {said}"
 
 
 def _powers(one: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -160,4 +173,4 @@ def _powers(one: Mapping[str, Any]) -> Iterator[RenderableType]:
     ]
     if cells:
         yield table("effect", "measured", "detectable", "power", *NUMBERS, rows=cells)
-    yield from _reasons(rows, "effect")
+    yield from _once(rows, "reason", "effect")

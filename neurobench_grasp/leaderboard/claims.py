@@ -13,8 +13,8 @@ latent-goal codes in primate sensorimotor cortex" (bioRxiv), and of its earlier 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
@@ -31,15 +31,15 @@ from neurobench_grasp.leaderboard.evidence import (
     effect_of,
     evidence,
 )
-from neurobench_grasp.leaderboard.ranking import RESOLUTION, gains
+from neurobench_grasp.leaderboard.ranking import RESOLUTION, gains, verdict
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT, TWIN
 from neurobench_grasp.records.record import Scored
-from neurobench_grasp.records.table import DRIVEN, NO_INTERVAL, ScoreTable
+from neurobench_grasp.records.table import DRIVEN, NO_INTERVAL, Score, ScoreTable
 from neurobench_grasp.records.units import Labels
 from neurobench_grasp.scoring.intervals import MIN_NETWORKS, student_t
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE, MISSING = "supported", "contradicted", "inconclusive", "missing"
-TRACKING_ERROR = "tracking_error"
+OF_TRACKING = Labels("", SPLIT, "tracking_error", "")
 BY_EMBEDDING, BY_ANGLES = "brain_control_error", "brain_control_error_joint_angles"
 EFFECT = 0.01
 """Smallest difference of explained variance of interest: units that follow muscles show 0.008 to 0.015 in
@@ -74,6 +74,8 @@ class Measured:
         Smallest effect of interest.
     reason : str
         Why there is no interval.
+    remark : str
+        What has to be known to read it.
     """
 
     value: float
@@ -81,6 +83,7 @@ class Measured:
     se: float
     effect: float
     reason: str = ""
+    remark: str = ""
 
     @property
     def verdict(self) -> str:
@@ -111,24 +114,23 @@ def _over(*references: str) -> Callable[[Evidence, Models, str], Measured]:
 
 def _over_torque(at_hand: Evidence, models: Models, area: str) -> Measured:
     """Explained variance of the muscle controller minus that of the torque controller."""
-    return _of_units(EFFECT, *(at_hand.scores(name, area) for name in (models.muscle, models.torque)))
+    return _of_two(EFFECT, Evidence.scores, at_hand, (models.muscle, models.torque), area)
 
 
 def _over_permuted(at_hand: Evidence, models: Models, area: str) -> Measured:
     """Explained variance of a muscle controller minus that of the same with permuted muscles."""
     names = models.before_permuting(at_hand), models.permuted
-    return _of_units(EFFECT, *(at_hand.scores(name, area) for name in names))
+    return _of_two(EFFECT, Evidence.scores, at_hand, names, area)
 
 
 def _contrast(at_hand: Evidence, models: Models, area: str) -> Measured:
     """Gain of muscles by training, minus that of torques."""
-    return _of_units(EFFECT / 2, *(at_hand.gains(name, area) for name in (models.muscle, models.torque)))
+    return _of_two(EFFECT / 2, Evidence.gains, at_hand, (models.muscle, models.torque), area)
 
 
 def _tracks_better(at_hand: Evidence, models: Models, area: str) -> Measured:
     """Tracking error of the muscle controller minus that of the torque controller, mm."""
-    errors = Labels("", SPLIT, TRACKING_ERROR, "")
-    a, b = (at_hand.networks(name, TRACKING, errors) for name in (models.muscle, models.torque))
+    a, b = (at_hand.networks(name, TRACKING, OF_TRACKING) for name in (models.muscle, models.torque))
     return _of_units(ALIKE * effect_of(a)[0].value, a, b)
 
 
@@ -145,7 +147,10 @@ def _as_good(at_hand: Evidence, models: Models, area: str) -> Measured:
 
 def _areas_decode(at_hand: Evidence, models: Models, area: str) -> Measured:
     """Explained variance of the embedding decoded from M1, minus that from S1, on new trials."""
-    table = at_hand.table(models.muscle, BRAIN_CONTROL)
+    table = at_hand.table(models.muscle, BRAIN_CONTROL, "test")
+    for name in ("M1", "S1"):
+        if name not in table.values("area"):
+            raise MissingError(f"the recording has no units of {name}")
     labels = {"split": "test", "decoded": "embedding"}
     terms = [(sign, "decoding_ev", {**labels, "area": name}) for sign, name in ((1.0, "M1"), (-1.0, "S1"))]
     return _of_rows(table, terms, DECODED_EFFECT)
@@ -153,7 +158,7 @@ def _areas_decode(at_hand: Evidence, models: Models, area: str) -> Measured:
 
 def _tens_suffice(at_hand: Evidence, models: Models, area: str) -> Measured:
     """Tolerated error by all units minus that by tens of units, mm."""
-    table = at_hand.table(models.muscle, CURVES)
+    table = at_hand.table(models.muscle, CURVES, "test")
     labels = {"split": "test", "area": area, "decoded": "embedding", "noise": 0.0}
     curve = table.along("n_decoded_units", BY_EMBEDDING, **labels)
     few = [int(n) for n in curve if n != ALL and int(n) <= TENS]
@@ -168,7 +173,7 @@ def _tens_suffice(at_hand: Evidence, models: Models, area: str) -> Measured:
 
 def _robust(at_hand: Evidence, models: Models, area: str) -> Measured:
     """How much more noise adds to the error by joint angles than to that by the embedding, mm."""
-    table = at_hand.table(models.muscle, CURVES)
+    table = at_hand.table(models.muscle, CURVES, "test")
     terms = []
     for sign, metric in ((1.0, BY_ANGLES), (-1.0, BY_EMBEDDING)):
         labels = {"split": "test", "area": area, "decoded": DRIVEN[metric], "n_decoded_units": ALL}
@@ -188,14 +193,64 @@ def _integration_peaks(at_hand: Evidence, models: Models, area: str) -> Measured
     if PEAK not in layers or not others:
         raise MissingError(f"{models.muscle} has no layer {PEAK} beside others")
     peak = (1.0, METRIC, {**labels, "layer": PEAK})
-    return _closest(
-        _of_rows(table, [peak, (-1.0, METRIC, {**labels, "layer": name})], EFFECT) for name in others
-    )
+    by_name = {
+        name: _of_rows(table, [peak, (-1.0, METRIC, {**labels, "layer": name})], EFFECT) for name in others
+    }
+    found = _closest(by_name.values())
+    closest = next(name for name in others if by_name[name] is found)
+    return replace(found, remark=_of_layers(found, layers, closest))
+
+
+def _of_layers(found: Measured, layers: Mapping[str, Score], closest: str) -> str:
+    """Name the layer that explains most, and the one that decides; and why little may be known."""
+    actor = {name: score.value or 0.0 for name, score in layers.items() if name.startswith(ACTOR)}
+    highest = max(actor, key=lambda name: actor[name])
+    remark = f"EV is highest in {highest} ({actor[highest]:.3f})"
+    beside = [name for name in dict.fromkeys((PEAK, closest)) if name != highest]
+    remark += "".join(f", {actor[name]:.3f} in {name}" for name in beside)
+    remark += f"; closest to {PEAK} is {closest}"
+    if found.ci is None or found.verdict != INCONCLUSIVE:
+        return remark
+    wide = "the interval is wider than it should be, since no unit scores of layers are kept to pair them"
+    return f"{remark}; {wide}"
 
 
 def _closest(found: Iterable[Measured]) -> Measured:
     """Return which of several effects is least sure: if it is above 0, all are."""
     return min(found, key=lambda one: one.ci[0] if one.ci else one.value)
+
+
+def _of_two(
+    effect: float,
+    read: Callable[[Evidence, str, str], Found],
+    at_hand: Evidence,
+    names: tuple[str, str],
+    area: str,
+) -> Measured:
+    """Difference of two controllers, with a remark where one tracks better, which may explain it."""
+    found = _of_units(effect, *(read(at_hand, name, area) for name in names))
+    return replace(found, remark=_tracking_apart(at_hand, *names))
+
+
+def _tracking_apart(at_hand: Evidence, one: str, other: str) -> str:
+    """Return by how much one of two controllers tracks worse; empty if they do not differ.
+
+    A network that moves the body worse describes the recorded movement worse, and so the neurons.
+    """
+    try:
+        total, reason = effect_of(*(at_hand.networks(name, TRACKING, OF_TRACKING) for name in (one, other)))
+    except MissingError as why:
+        reason = str(why)
+    if reason:
+        return f"whether {one} and {other} track equally well is not known: {reason}"
+    sign = verdict(total)
+    if sign == 0 or total.ci is None:
+        return ""
+    worse, better = (one, other) if sign > 0 else (other, one)
+    low, high = sorted(map(abs, total.ci))
+    apart = f"{abs(total.value):.2f} [{low:.2f}, {high:.2f}] mm"
+    confounded = "and the claim is confounded with that: see docs/claims.md"
+    return f"{worse} tracks {apart} worse than {better}, {confounded}"
 
 
 def _of_units(effect: float, a: Found, b: Found | None = None) -> Measured:
@@ -214,7 +269,7 @@ def _of_rows(table: ScoreTable, terms: Sequence[Term], effect: float) -> Measure
     MissingError
         If a row has no value.
     """
-    totals, halves = [], []
+    totals, halves, bare = [], [], []
     for seed in table.seeds:
         scores = [table.score(metric, seed, **labels) for _, metric, labels in terms]
         for score, (_, metric, labels) in zip(scores, terms, strict=True):
@@ -227,12 +282,15 @@ def _of_rows(table: ScoreTable, terms: Sequence[Term], effect: float) -> Measure
         totals.append(sum(weight * (score.value or 0.0) for weight, score in weighted))
         widths = [weight * (score.ci[1] - score.ci[0]) / 2 for weight, score in weighted if score.ci]
         halves += [math.hypot(*widths)] if len(widths) == len(terms) else []
+        bare += [score.reason for score in scores if not score.ci]
     value, n = fmean(totals), len(totals)
+    if len(halves) < n:
+        why = "; ".join(dict.fromkeys(filter(None, (text.removeprefix(f"{NO_INTERVAL}: ") for text in bare))))
+        rows = f"in {n - len(halves)} of {n} networks the rows have none"
+        reason = f"{NO_INTERVAL}: {rows}{f' ({why})' if why else ''}; no command gives one"
+        return Measured(value, None, math.nan, effect, reason)
     if n < MIN_NETWORKS:
         return Measured(value, None, math.nan, effect, f"{NO_INTERVAL}: {n} of {MIN_NETWORKS} networks")
-    if len(halves) < n:
-        reason = f"{NO_INTERVAL}: in {n - len(halves)} of {n} networks the rows have none"
-        return Measured(value, None, math.nan, effect, reason)
     se, data = stdev(totals) / math.sqrt(n), fmean(halves)
     half = math.hypot(student_t(n - 1) * se, data)
     return Measured(
@@ -354,7 +412,10 @@ CLAIMS = (
 
 
 def claims(
-    scored: Iterable[Scored], models: Models | None = None, dataset: str | None = None
+    scored: Iterable[Scored],
+    models: Models | None = None,
+    dataset: str | None = None,
+    known: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Judge every claim on every dataset that has records of these models.
 
@@ -364,13 +425,16 @@ def claims(
     models : Models, optional
     dataset : str, optional
         Only records on this dataset.
+    known : collection of str
+        Datasets that ``ngb score`` finds by their names; in commands, others are files.
 
     Returns
     -------
     list of dict
         One for each content of a dataset, with its labels and ``claims``: rows with ``name, claim, statistic,
-        area, unit, verdict`` and ``value, ci, effect, power, reason``; of a claim that cannot be measured,
-        ``reason`` says what is missing and, if a command makes it, names that.
+        area, unit, verdict`` and ``value, ci, effect, power, reason, remark``; of a claim that cannot be
+        measured, ``reason`` says what is missing and, if a command makes it, names that. ``remark`` is what
+        has to be known to read a verdict: which of two controllers tracks better, or which layer is highest.
 
     Raises
     ------
@@ -380,7 +444,7 @@ def claims(
     models = models or Models()
     return [
         dict(one.dataset) | {"claims": [row for claim in CLAIMS for row in _judged(claim, one, models)]}
-        for one in evidence(on_dataset(list(scored), dataset))
+        for one in evidence(on_dataset(list(scored), dataset), known)
         if one.has(models)
     ]
 
@@ -394,7 +458,8 @@ def _judged(claim: Claim, at_hand: Evidence, models: Models) -> Iterator[dict[st
             found = claim.measure(at_hand, models, area)
         except MissingError as why:
             unknown = dict.fromkeys(("value", "ci", "effect", "power"))
-            yield row | {"area": area, "verdict": MISSING, **unknown, "reason": str(why)}
+            yield row | {"area": area, "verdict": MISSING, **unknown, "reason": str(why), "remark": ""}
             continue
         numbers = {"value": found.value, "ci": found.ci, "effect": found.effect, "power": found.power}
-        yield row | {"area": area, "verdict": found.verdict, **numbers, "reason": found.reason}
+        texts = {"reason": found.reason, "remark": found.remark}
+        yield row | {"area": area, "verdict": found.verdict, **numbers, **texts}

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from neurobench_grasp.contract import ScoreRecord
 from neurobench_grasp.leaderboard.ranking import difference, gains
 from neurobench_grasp.leaderboard.standings import IDENTITY, METRIC, SPLIT, TWIN, identity, settings_digest
 from neurobench_grasp.records.record import Scored
-from neurobench_grasp.records.table import ERRORS, NO_INTERVAL, ScoreTable, open_folds
+from neurobench_grasp.records.table import ERRORS, NO_INTERVAL, ScoreTable, few_conditions, open_folds
 from neurobench_grasp.records.units import Labels
 from neurobench_grasp.scoring.intervals import MIN_GROUPS, MIN_NETWORKS, Summary
 from neurobench_grasp.scoring.networks import Networks, average
 
 ENCODING, TRACKING = "encoding", "tracking"
 BRAIN_CONTROL, CURVES = "brain-control", "brain-control-curves"
+FILES = {"--dataset": "FILE", "--trained-on": "OTHER_FILE"}
+"""Placeholders in commands."""
 Found = tuple[Networks, str]
 """Unit scores of a model's networks, and why they have no interval; empty if they have one."""
 
@@ -40,10 +43,13 @@ class Evidence:
         Its labels, see :data:`neurobench_grasp.leaderboard.standings.IDENTITY`.
     tables : mapping of (str, str) to ScoreTable
         Model and protocol → its networks; the newest record of each seed.
+    known : collection of str
+        Datasets that ``ngb score`` finds by their names; others are named by the path of a file.
     """
 
     dataset: Mapping[str, Any]
     tables: Mapping[tuple[str, str], ScoreTable]
+    known: Collection[str] = ()
 
     def areas(self, protocol: str) -> list[str]:
         """Areas whose units some model was scored on by a protocol."""
@@ -54,8 +60,8 @@ class Evidence:
         """Whether there is a record of one of the models."""
         return any(model in vars(models).values() for model, _ in self.tables)
 
-    def table(self, model: str, protocol: str) -> ScoreTable:
-        """Return the networks of a model by a protocol.
+    def table(self, model: str, protocol: str, split: str = SPLIT) -> ScoreTable:
+        """Return the networks of a model by a protocol, for scores on a split.
 
         Raises
         ------
@@ -63,7 +69,9 @@ class Evidence:
             It names the command that makes their records.
         """
         if (model, protocol) not in self.tables:
-            raise MissingError(f"no record of {model} by {protocol}; {self._made_by(model, protocol)}")
+            why = few_conditions(self._records, split)
+            but = f", but there will be {why}" if why else ""
+            raise MissingError(f"no record of {model} by {protocol}; {self._made_by(model, protocol)}{but}")
         return self.tables[model, protocol]
 
     def networks(self, model: str, protocol: str, labels: Labels) -> Found:
@@ -74,16 +82,18 @@ class Evidence:
         MissingError
             If there is no record, or some network has no such scores.
         """
-        networks = self.table(model, protocol).networks
+        networks = self.table(model, protocol, labels.split).networks
         found = [parts for one in networks if (parts := one.units.scores.get(labels)) is not None]
         if len(found) < len(networks):
             lacking = [one for one in networks if labels not in one.units.scores]
             seeds = ", ".join(str(one.record.seed) for one in lacking)
             what = " of ".join(filter(None, (labels.metric, labels.reference, labels.area)))
             why = next((f" ({one.problem.rstrip('.')})" for one in lacking if one.problem), "")
+            how = self._made_by(model, protocol)
+            if all(one.record.dataset.get("n_folds") == 1 for one in lacking):
+                how = "no command makes them, since with fewer than 3 conditions none is held out"
             raise MissingError(
-                f"no unit scores {what} in the records of {model} by {protocol}, seed {seeds}{why}; "
-                f"{self._made_by(model, protocol)}"
+                f"no unit scores {what} in the records of {model} by {protocol}, seed {seeds}{why}; {how}"
             )
         few = f"{NO_INTERVAL}: {len(found)} of {MIN_NETWORKS} networks; {self._made_by(model, protocol)}"
         reason = open_folds([one.record for one in networks], labels.split)
@@ -98,13 +108,21 @@ class Evidence:
         (own, reason), (other, _) = self.scores(model, area), self.scores(model, area, reference)
         return gains(own, other), reason
 
+    @property
+    def _records(self) -> list[ScoreRecord]:
+        return [one.record for table in self.tables.values() for one in table.networks]
+
     def _made_by(self, model: str, protocol: str) -> str:
-        name, trained_on = self.dataset["dataset"], self.dataset["trained_on"]
-        frozen = f" --trained-on {trained_on}" if trained_on else ""
-        records = [one.record for table in self.tables.values() for one in table.networks]
-        n = max([record.dataset.get("n_folds", 1) for record in records] + [MIN_NETWORKS])
-        command = f"ngb score --model {model} --dataset {name}{frozen} --protocol {protocol} --seeds {n}"
-        return f"`{command}` makes it (a file is named by its path)"
+        """Name the command that makes records; a dataset without a name is that of a file."""
+        named = {"--dataset": self.dataset["dataset"], "--trained-on": self.dataset["trained_on"]}
+        options, files = [f"--model {model}"], []
+        for option, name in named.items():
+            if name and name not in self.known:
+                files.append(f"{FILES[option]} is the path or address that was scored as {name}")
+            options += [f"{option} {name if name in self.known else FILES[option]}"] if name else []
+        n = max([record.dataset.get("n_folds", 1) for record in self._records] + [MIN_NETWORKS])
+        command = f"ngb score {' '.join(options)} --protocol {protocol} --seeds {n}"
+        return f"`{command}` makes it" + (f", where {' and '.join(files)}" if files else "")
 
 
 @dataclass(frozen=True)
@@ -128,7 +146,7 @@ class Models:
         return self.fixed if (self.fixed, ENCODING) in at_hand.tables else self.muscle
 
 
-def evidence(scored: Iterable[Scored]) -> list[Evidence]:
+def evidence(scored: Iterable[Scored], known: Collection[str] = ()) -> list[Evidence]:
     """Group records by what was scored, and keep those of each protocol that were scored alike.
 
     Of several ways of scoring by one protocol the newest version counts, with the settings that most of its
@@ -142,7 +160,7 @@ def evidence(scored: Iterable[Scored]) -> list[Evidence]:
         way = record.protocol["version"], settings_digest(record)
         found[identity(record)][record.protocol["name"]][way][record.model, record.seed] = one
     return [
-        Evidence(dict(zip(IDENTITY, labels, strict=True)), dict(_tables(protocols)))
+        Evidence(dict(zip(IDENTITY, labels, strict=True)), dict(_tables(protocols)), known)
         for labels, protocols in sorted(found.items())
     ]
 
@@ -158,8 +176,8 @@ def effect_of(a: Found, b: Found | None = None) -> tuple[Summary, str]:
     total = average(a[0]) if b is None else difference(a[0], b[0])
     if total is None:
         raise MissingError("no unit has a score by all networks")
-    few = "" if total.ci else f"{NO_INTERVAL}: {total.n_groups} of {MIN_GROUPS} conditions"
-    reason = a[1] or (b[1] if b else "") or few
+    few = f"{NO_INTERVAL}: {total.n_groups} conditions, fewer than {MIN_GROUPS}; no command gives one"
+    reason = a[1] or (b[1] if b else "") or ("" if total.ci else few)
     return (replace(total, ci=None) if reason else total), reason
 
 

@@ -8,7 +8,7 @@ variance falls with the numbers that it comes from, so that a pilot predicts oth
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
@@ -135,7 +135,11 @@ def _least(power: Callable[[int], float], low: int) -> int | None:
 
 
 def powers(
-    scored: Iterable[Scored], dataset: str, effect: float, models: Models | None = None
+    scored: Iterable[Scored],
+    dataset: str,
+    effect: float,
+    models: Models | None = None,
+    known: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """State what the design of a dataset's records can show, effect by effect and area by area.
 
@@ -147,6 +151,8 @@ def powers(
     effect : float
         Difference of explained variance that is to be shown; of the contrast of gains, half of it.
     models : Models, optional
+    known : collection of str
+        As of :func:`~neurobench_grasp.leaderboard.claims.claims`.
 
     Returns
     -------
@@ -165,7 +171,7 @@ def powers(
     models = models or Models()
     return [
         {**one.dataset, "effects": [row for area in areas for row in _rows(one, area, effect, models)]}
-        for one in evidence(on_dataset(list(scored), dataset))
+        for one in evidence(on_dataset(list(scored), dataset), known)
         if one.has(models) and (areas := one.areas(ENCODING))
     ]
 

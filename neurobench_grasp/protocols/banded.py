@@ -28,7 +28,7 @@ from neurobench_grasp.scoring.banded import Penalties, choose_penalties, draw_we
 from neurobench_grasp.scoring.references import generator
 from neurobench_grasp.scoring.ridge import Moments
 
-BANDED = Stage("banded", {**asdict(ENCODING), **asdict(PARTITION)})
+BANDED = Stage("banded-ridge", {**asdict(ENCODING), **asdict(PARTITION)})
 
 
 def equalised(lagged: LagWindow, group: Ragged) -> Ragged:
@@ -112,13 +112,15 @@ class Fit:
         """Choose penalties on train and predict ``test`` and ``ood``, (n_steps, n_units), spikes/s.
 
         What is ``known`` to be best for fewer groups is a candidate, too. Otherwise a group that adds nothing
-        would cost the others: as many draws search more groups less densely.
+        would cost the others: as many draws search more groups less densely. Sets of equally many groups try
+        equal weights, so that equal features have equal scores, whatever they are called.
         """
         columns = np.flatnonzero(np.isin(self._group, members))
         group = np.array([members.index(name) for name in self._group[columns]], np.int64)
         mean, folds = self._training
         folds = folds.of_features(columns)
-        weights = draw_weights(len(members), PARTITION.n_draws, generator("banded", *members))
+        n = len(members)
+        weights = draw_weights(n, PARTITION.n_draws, generator("banded", n))
         fewer = [found.among(some, members) for some, found in known.items() if {*some} < {*members}]
         penalties = Penalties.best_of([*fewer, choose_penalties(folds, group, weights, ENCODING.alphas)])
         coefficients, intercept = solve_banded(folds.total(range(len(folds.x))), group, penalties)

@@ -20,7 +20,13 @@ from typing import Any, NamedTuple
 from neurobench_grasp.contract import ScoreRecord, ScoreRow, StoredRow
 from neurobench_grasp.records.record import Scored, read_units, record_path
 from neurobench_grasp.records.units import CEILING, Labels, UnitTable
-from neurobench_grasp.scoring.intervals import MIN_NETWORKS, Summary, UnitScores, summarise_ratio
+from neurobench_grasp.scoring.intervals import (
+    MIN_GROUPS,
+    MIN_NETWORKS,
+    Summary,
+    UnitScores,
+    summarise_ratio,
+)
 from neurobench_grasp.scoring.networks import Networks, average, in_common, mean_in_common
 from neurobench_grasp.scoring.sums import JOINED
 
@@ -189,7 +195,20 @@ def open_folds(records: Sequence[ScoreRecord], split: str) -> str:
     if split not in JOINED or len(scored) == n_folds:
         return ""
     folds = f"{len(scored)} of {n_folds} folds of the conditions"
+    if why := few_conditions(records, split):
+        return f"{why}; no command gives one ({folds} are scored)"
     return f"{NO_INTERVAL}: only {folds}; score all (--seeds {n_folds})"
+
+
+def few_conditions(records: Sequence[ScoreRecord], split: str) -> str:
+    """Return why nothing gives an interval on new conditions; empty unless there are too few of them.
+
+    There are as many folds as conditions if these are fewer than five.
+    """
+    n_folds = max((record.dataset.get("n_folds", 1) for record in records), default=1)
+    if split not in JOINED or not 1 < n_folds < MIN_GROUPS:
+        return ""
+    return f"{NO_INTERVAL}: {n_folds} conditions, fewer than {MIN_GROUPS}"
 
 
 def one_network(gain: ScoreRow, *, seeded: bool) -> ScoreRow:

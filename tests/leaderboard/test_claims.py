@@ -1,12 +1,14 @@
 """Claims are judged as planted: nulls are rarely supported, effects as often as the power says."""
 
+import json
+import re
 import shlex
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from claimed import MM, SD, encoding, moving, planted, records
+from claimed import KINDS, MM, SD, encoding, moving, of_kind, planted, records
 from compared import write
 from typer.testing import CliRunner
 
@@ -200,6 +202,82 @@ def test_the_closest_layer_decides_whether_one_is_ahead():
     assert judged(encoding(rng, sd=sd, layer=-0.5))["layer"]["verdict"] == "contradicted"
 
 
+# --- what a verdict has to be read beside ----------------------------------------------------------
+
+OF_TWO = {"muscle", "contrast", "anatomy"}
+"""Claims about two controllers, of which one may track better."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_claim_that_the_generator_contradicts_is_supported_without_a_remark(kind):
+    """Permuted muscles track worse, so that the right ones explain more of units that follow no muscle, too."""
+    effects, anatomy = KINDS[kind]
+    true = {name for name, effect in effects.items() if effect > 0} | ({"anatomy"} if anatomy else set())
+    rows = [judged(of_kind(np.random.default_rng(seed), kind)) for seed in range(5)]
+    supported = [row for one in rows for row in one.values() if row["verdict"] == "supported"]
+    of_neurons = {"trained", "linear", "quadratic", *OF_TWO}
+    false = [row for row in supported if row["name"] in of_neurons - true]
+    assert {row["name"] for row in false} <= {"anatomy"}
+    assert all("permuted_muscles tracks" in row["remark"] for row in false)
+    assert any(row["name"] == "anatomy" for row in false) or anatomy
+    assert true <= {row["name"] for row in supported}
+
+
+def test_a_difference_in_tracking_is_stated_with_its_size_and_interval():
+    rng = np.random.default_rng(0)
+    rows = judged(planted(rng, tracking=4.0, accuracy=-2.0))
+    worse = r"([\d.]+) \[([\d.]+), ([\d.]+)\] mm worse than"
+    for name, start, end, size in (
+        ("anatomy", "permuted_muscles", "fixed_muscles", 4.0),
+        ("muscle", "torque_ppo", "muscle_ppo", 2.0),
+        ("contrast", "torque_ppo", "muscle_ppo", 2.0),
+    ):
+        found = re.fullmatch(rf"{start} tracks {worse} {end}, .* docs/claims.md", rows[name]["remark"])
+        value, low, high = map(float, found.groups())
+        assert low < value < high and value == pytest.approx(size, abs=0.6)
+    assert not any(row["remark"] for name, row in rows.items() if name not in {*OF_TWO, "layer"})
+
+
+def test_only_controllers_that_track_differently_get_a_remark():
+    """By the rule of the claim ``accuracy``."""
+    designs = [
+        judged(planted(np.random.default_rng(seed), accuracy=accuracy, layers=False))
+        for seed in range(4)
+        for accuracy in (0.0, 2.0)
+    ]
+    apart = [rows["accuracy"]["verdict"] != "inconclusive" for rows in designs]
+    assert any(apart) and not all(apart)
+    for name in ("muscle", "contrast"):
+        assert [bool(rows[name]["remark"]) for rows in designs] == apart
+
+
+def test_without_records_of_tracking_it_is_not_known_who_tracks_better(null):
+    rows = judged([one for one in null if one.record.protocol["name"] == "encoding"])
+    for name, model in (("muscle", "muscle_ppo"), ("anatomy", "fixed_muscles")):
+        why = "track equally well is not known: no record of"
+        assert why in rows[name]["remark"] and f"--model {model}" in rows[name]["remark"]
+
+
+def test_the_layer_that_peaks_and_the_closest_are_named():
+    rng, names = np.random.default_rng(0), "actor/trajectory|actor/decoder"
+    peak = judged(encoding(rng, layer=0.5))["layer"]["remark"]
+    assert re.fullmatch(rf"EV is highest in actor/integration \(0\.\d+\), 0\.\d+ in ({names}); .*", peak)
+    assert "wider than it should be" not in peak
+    other = judged(encoding(rng, layer=-0.5))["layer"]["remark"]
+    assert re.match(rf"EV is highest in ({names}) \(0\.\d+\), -0\.\d+ in actor/integration", other)
+    assert judged(encoding(rng))["layer"]["remark"].endswith("no unit scores of layers are kept to pair them")
+
+
+def test_remarks_are_printed_with_the_verdict_and_in_json(tmp_path):
+    write(tmp_path / "records", *of_kind(np.random.default_rng(0), "kinematics"))
+    command = ["claims", "--runs", str(tmp_path)]
+    printed = CliRunner().invoke(app, command).stdout
+    assert "supported*" in printed and "* anatomy, M1: permuted_muscles tracks" in printed
+    rows = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)[0]["claims"]
+    (row,) = [row for row in rows if row["name"] == "anatomy"]
+    assert row["verdict"] == "supported" and f"* anatomy, M1: {row['remark']}" in printed
+
+
 # --- what is missing ------------------------------------------------------------------------------
 
 
@@ -227,7 +305,8 @@ def test_rows_without_intervals_have_no_verdict(null):
 
 def test_what_is_missing_is_named_with_a_command(null):
     rows = judged(
-        without(null, *of(null, "torque_ppo", "encoding"), *of(null, "muscle_ppo", "brain-control-curves"))
+        without(null, *of(null, "torque_ppo", "encoding"), *of(null, "muscle_ppo", "brain-control-curves")),
+        known={"planted"},
     )
     for name, model, protocol in (
         ("muscle", "torque_ppo", "encoding"),
@@ -238,6 +317,48 @@ def test_what_is_missing_is_named_with_a_command(null):
         command = f"`ngb score --model {model} --dataset planted --protocol {protocol} --seeds 5`"
         assert command in rows[name]["reason"]
     assert rows["trained"]["verdict"] != "missing"
+
+
+def test_a_dataset_without_a_name_is_that_of_a_file(null):
+    rows = judged(without(null, *of(null, "torque_ppo", "encoding")))
+    command = "`ngb score --model torque_ppo --dataset FILE --protocol encoding --seeds 5` makes it"
+    assert (
+        f"{command}, where FILE is the path or address that was scored as planted" in rows["muscle"]["reason"]
+    )
+
+
+def of_conditions(scored, n):
+    """The records as those of a dataset with few conditions, one in each fold."""
+    few = [one for one in scored if one.record.seed < n]
+    return [replace(s, record=replace(s.record, dataset={**s.record.dataset, "n_folds": n})) for s in few]
+
+
+@pytest.mark.parametrize("n_scored", [1, 4])
+def test_where_conditions_are_too_few_for_an_interval_no_command_is_named_that_gives_one(n_scored):
+    few = of_conditions(planted(np.random.default_rng(0), n_conditions=4, n_networks=4), 4)
+    rows = judged([one for one in few if one.record.seed < n_scored])
+    for name in ("trained", "muscle", "accuracy", "embedding"):
+        assert rows[name]["verdict"] == "inconclusive" and "`" not in rows[name]["reason"]
+        assert re.match("no interval: 4 conditions, fewer than 5; no command gives one", rows[name]["reason"])
+    rows = judged(
+        without(few, *of(few, "torque_ppo", "encoding"), *of(few, "muscle_ppo", "brain-control-curves"))
+    )
+    assert rows["muscle"]["reason"].endswith("but there will be no interval: 4 conditions, fewer than 5")
+    assert "but there will be" not in rows["tens"]["reason"]  # on new trials
+
+
+def test_where_no_condition_is_held_out_no_command_is_named(null):
+    bare = [replace(s, record=replace(s.record, dataset={**s.record.dataset, "n_folds": 1})) for s in null]
+    bare = [replace(s, units=UnitTable({})) if s.record.model == "torque_ppo" else s for s in bare]
+    reason = judged(bare)["muscle"]["reason"]
+    assert reason.endswith("no command makes them, since with fewer than 3 conditions none is held out")
+
+
+def test_an_area_that_was_not_recorded_is_said_to_be_none(null):
+    strip = lambda rows: [r for r in rows if r.get("area") != "S1"]  # noqa: E731
+    bare = [replace(s, record=replace(s.record, scores=strip(s.record.scores))) for s in null]
+    row = judged(bare)["areas"]
+    assert row["verdict"] == "missing" and row["reason"] == "the recording has no units of S1"
 
 
 def test_the_command_that_is_named_is_one_that_scores(tmp_path):

@@ -82,6 +82,13 @@ def test_the_model_is_as_good_as_the_reference_that_it_is(planted):
     for metric, labels in (("emg_correlation", {}), ("muscle_rsa", {}), ("single_trial_ev", {"area": "EMG"})):
         own = value(record, metric, **labels)
         assert value(record, metric, **labels, reference="static_optimisation") == own
+    for metric, of in (("single_trial_ev", {}), ("added_ev", {"of": "single_trial_ev"})):
+        rows = [
+            {**row(record, metric, split, **of, area="M1", group=group), "group": "either"}
+            for split in ("test", "ood")
+            for group in ("activation", "static_optimisation")
+        ]
+        assert rows[0] == rows[1] and rows[2] == rows[3]
 
 
 @pytest.mark.slow

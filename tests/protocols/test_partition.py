@@ -157,7 +157,7 @@ def test_what_does_not_depend_on_the_model_is_kept_for_all_models():
     shared = {key for key, of_model in World(planted(n_objects=5)).of_model.items() if not of_model}
     groups = ("joints", "goal", "emg")
     assert shared == {("group-" + g, ()) for g in groups} | {
-        ("banded", members) for members in ((groups), *((g,) for g in groups))
+        ("banded-ridge", members) for members in ((groups), *((g,) for g in groups))
     }
 
 
@@ -188,7 +188,7 @@ def pooled_ev(folds, members):
         (session,), splits = world.context.sessions, world.context.splits
         ood, train = (session.units.rates.select(world.context.index(session, s)).values
                       for s in (splits.ood, splits.train))  # fmt: skip
-        errors.append(ood - world.stages["banded", members]["ood"])
+        errors.append(ood - world.stages["banded-ridge", members]["ood"])
         deviations.append(ood - train.mean(0))
     return 1 - np.concatenate(errors).var(0) / np.concatenate(deviations).var(0)
 
@@ -210,7 +210,7 @@ def test_new_objects_and_trials_change_nothing_that_is_fitted_or_chosen(world):
     other = replace(session, units=replace(session.units, rates=rates))
     garbage = World(with_latents(other, spoilt(session.trials.signals["latents"], ood)))
     assert garbage.stages.keys() == world.stages.keys()
-    for key in (key for key in world.stages if key[0] == "banded"):
+    for key in (key for key in world.stages if key[0] == "banded-ridge"):
         for field in ("alpha", "test"):
             np.testing.assert_array_equal(garbage.stages[key][field], world.stages[key][field])
         assert not np.allclose(garbage.stages[key]["ood"], world.stages[key]["ood"]) or len(key[1]) == 0

@@ -45,7 +45,7 @@ SETS: Mapping[str, tuple[str, ...]] = {
 CHANNEL_METRICS = ("single_trial_ev", "condition_averaged_ev")
 CHANNEL_REFERENCES = ("quadratic_kinematic", STATIC, PERMUTED, "circular_shift")
 METRIC = "single_trial_ev"
-BANDED = Stage("banded-emg", asdict(EMG))
+BANDED = Stage("banded-ridge-emg", asdict(EMG))
 
 
 # --- channels of the EMG --------------------------------------------------------------------------
