@@ -17,6 +17,8 @@ ENCODED = {
     "permuted_muscles": ("",),
 }
 """Model → itself and the references beside it."""
+LATER = ("muscle_lstm", "muscle_stack", "muscle_delayed", "muscle_sl")
+"""Controllers of claims on memory and on the teacher, with no reference beside them."""
 SD = {"network": 0.003, "condition": 0.006, "unit": 0.008, "between": 0.006, "noise": 0.03}
 """Standard deviations of a score: ``between`` of a network in a condition, ``noise`` of a unit in these."""
 
@@ -130,6 +132,23 @@ def encoding(rng, area="M1", sd=SD, n_conditions=35, n_units=30, n_networks=5, l
             else None
         )
         out += records(model, "encoding", units, rows, n_networks=n_networks)
+    return [*out, *_later(rng.spawn(1)[0], area, sd, size, base, layers, true)]
+
+
+def _later(rng, area, sd, size, base, layers, true):
+    """Records by encoding of the controllers of :data:`LATER`."""
+    stack = true.get("recurrence", 0.0)
+    below = dict(
+        zip(LATER, (0.0, stack, stack + true.get("memory", 0.0), true.get("reward", 0.0)), strict=True)
+    )
+    out = []
+    for model in LATER:
+        units = {
+            Labels(area, "ood", "single_trial_ev", ""): folded(base + draw(rng, sd, *size, -below[model]))
+        }
+        of_layers = layers and model == "muscle_lstm"
+        rows = _layer_rows(rng, area, sd, size, true.get("recurrent_layer", 0.0)) if of_layers else None
+        out += records(model, "encoding", units, rows, n_networks=size[0])
     return out
 
 
@@ -179,6 +198,10 @@ def moving(rng, area="M1", sd=MM, n_conditions=35, n_networks=5, **true):
     base = draw(rng, shared, 1, *size[1:], ERROR)
     for model, above in (("fixed_muscles", 0.0), ("permuted_muscles", true.get("tracking", 0.0))):
         units = {errors: folded(base + draw(rng, sd, *size, above))}
+        out += records(model, "tracking", units, n_networks=n_networks)
+    own, base = rng.spawn(1)[0], draw(rng.spawn(1)[0], shared, 1, *size[1:], ERROR)
+    for model in LATER:
+        units = {errors: folded(base + draw(own, sd, *size))}
         out += records(model, "tracking", units, n_networks=n_networks)
     return out
 

@@ -54,7 +54,7 @@ DECODED_EFFECT = 0.05
 """Smallest difference of decoding EV between areas of interest."""
 ALL = "all"
 """Number of decoded units, if it is all."""
-ACTOR, PEAK = "actor/", "actor/integration"
+ACTOR, PEAK, CELL = "actor/", "actor/integration", "actor/cell"
 LINEAR, QUADRATIC = "linear_kinematic", "quadratic_kinematic"
 Term = tuple[float, str, Mapping[str, Any]]
 """A weight, and the metric and labels of a row."""
@@ -112,9 +112,14 @@ def _over(*references: str) -> Callable[[Evidence, Models, str], Measured]:
     )
 
 
-def _over_torque(at_hand: Evidence, models: Models, area: str) -> Measured:
-    """Explained variance of the muscle controller minus that of the torque controller."""
-    return _of_two(EFFECT, Evidence.scores, at_hand, (models.muscle, models.torque), area)
+def _between(one: str, other: str) -> Callable[[Evidence, Models, str], Measured]:
+    """Explained variance of one controller minus that of another, both by their names in ``Models``."""
+
+    def measure(at_hand: Evidence, models: Models, area: str) -> Measured:
+        names = getattr(models, one), getattr(models, other)
+        return _of_two(EFFECT, Evidence.scores, at_hand, names, area)
+
+    return measure
 
 
 def _over_permuted(at_hand: Evidence, models: Models, area: str) -> Measured:
@@ -181,24 +186,31 @@ def _robust(at_hand: Evidence, models: Models, area: str) -> Measured:
     return _of_rows(table, terms, ALIKE * (table.score(BY_EMBEDDING, **terms[-1][2]).value or math.nan))
 
 
-def _integration_peaks(at_hand: Evidence, models: Models, area: str) -> Measured:
-    """Explained variance by the actor's integration layer, minus that by the layer closest to it.
+def _integration_peaks(which: str) -> Callable[[Evidence, Models, str], Measured]:
+    """Explained variance by a controller's integration layer, minus that by its actor's closest other layer.
 
-    It peaks there if it is above every other layer, so the layer that is closest decides.
+    It peaks there if it is above every other layer, so the layer that is closest decides. The cell state of a
+    recurrent integration layer is of the same layer.
     """
-    table = at_hand.table(models.muscle, ENCODING)
-    labels = {"split": SPLIT, "area": area}
-    layers = table.along("layer", METRIC, **labels)
-    others = [name for name in layers if name.startswith(ACTOR) and name != PEAK]
-    if PEAK not in layers or not others:
-        raise MissingError(f"{models.muscle} has no layer {PEAK} beside others")
-    peak = (1.0, METRIC, {**labels, "layer": PEAK})
-    by_name = {
-        name: _of_rows(table, [peak, (-1.0, METRIC, {**labels, "layer": name})], EFFECT) for name in others
-    }
-    found = _closest(by_name.values())
-    closest = next(name for name in others if by_name[name] is found)
-    return replace(found, remark=_of_layers(found, layers, closest))
+
+    def measure(at_hand: Evidence, models: Models, area: str) -> Measured:
+        model = getattr(models, which)
+        table = at_hand.table(model, ENCODING)
+        labels = {"split": SPLIT, "area": area}
+        layers = table.along("layer", METRIC, **labels)
+        others = [name for name in layers if name.startswith(ACTOR) and name not in (PEAK, CELL)]
+        if PEAK not in layers or not others:
+            raise MissingError(f"{model} has no layer {PEAK} beside others")
+        peak = (1.0, METRIC, {**labels, "layer": PEAK})
+        by_name = {
+            name: _of_rows(table, [peak, (-1.0, METRIC, {**labels, "layer": name})], EFFECT)
+            for name in others
+        }
+        found = _closest(by_name.values())
+        closest = next(name for name in others if by_name[name] is found)
+        return replace(found, remark=_of_layers(found, layers, closest))
+
+    return measure
 
 
 def _of_layers(found: Measured, layers: Mapping[str, Score], closest: str) -> str:
@@ -349,7 +361,7 @@ CLAIMS = (
         "muscle",
         "Muscles explain more than joint torques",
         f"{_EV}: {{muscle}} − {{torque}}",
-        _over_torque,
+        _between("muscle", "torque"),
     ),
     Claim(
         "contrast",
@@ -405,8 +417,32 @@ CLAIMS = (
     Claim(
         "layer",
         "Explained variance peaks at the integration layer",
-        f"{_EV}: integration layer − the closest other layer of the actor",
-        _integration_peaks,
+        f"{_EV}: integration layer of {{muscle}} − the closest other layer of the actor",
+        _integration_peaks("muscle"),
+    ),
+    Claim(
+        "recurrent_layer",
+        "It does in a recurrent network",
+        f"{_EV}: integration layer of {{recurrent}} − the closest other layer of the actor",
+        _integration_peaks("recurrent"),
+    ),
+    Claim(
+        "recurrence",
+        "A recurrent memory explains more than a window of the same inputs",
+        f"{_EV}: {{recurrent}} − {{stack}}",
+        _between("recurrent", "stack"),
+    ),
+    Claim(
+        "memory",
+        "A window of past inputs explains more than the present ones alone",
+        f"{_EV}: {{stack}} − {{delayed}}",
+        _between("stack", "delayed"),
+    ),
+    Claim(
+        "reward",
+        "Learning from reward explains more than learning from an expert's actions",
+        f"{_EV}: {{muscle}} − {{supervised}}",
+        _between("muscle", "supervised"),
     ),
 )
 

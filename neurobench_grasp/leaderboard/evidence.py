@@ -134,12 +134,20 @@ class Models:
     muscle, torque, permuted : str
     fixed : str
         That of ``permuted`` before its muscles are permuted; where it has no records, ``muscle``.
+    recurrent, stack, delayed : str
+        Controllers of equal inputs: with a recurrent memory, with a window of past inputs, without memory.
+    supervised : str
+        That of ``muscle`` trained by an expert instead of by reward.
     """
 
     muscle: str = "muscle_ppo"
     torque: str = "torque_ppo"
     permuted: str = "permuted_muscles"
     fixed: str = "fixed_muscles"
+    recurrent: str = "muscle_lstm"
+    stack: str = "muscle_stack"
+    delayed: str = "muscle_delayed"
+    supervised: str = "muscle_sl"
 
     def before_permuting(self, at_hand: Evidence) -> str:
         """Return the model that ``permuted`` is compared with."""

@@ -22,9 +22,9 @@ from neurobench_grasp.records.units import UnitTable
 from neurobench_grasp.scoring import intervals
 
 NAMES = [claim.name for claim in CLAIMS]
-OF_UNITS = ("trained", "linear", "muscle", "anatomy")
+OF_UNITS = ("trained", "linear", "muscle", "anatomy", "recurrence", "memory", "reward")
 EFFECTS = {
-    **dict.fromkeys(("trained", "linear", "muscle", "anatomy", "layer"), 0.01),
+    **dict.fromkeys((*OF_UNITS, "layer", "recurrent_layer"), 0.01),
     "quadratic": 0.05,  # where linear kinematics are closer
     "contrast": 0.005,
     "accuracy": 0.88,
@@ -74,7 +74,7 @@ def test_without_an_effect_a_claim_is_hardly_ever_supported_or_contradicted():
     ],
 )
 def test_nor_is_it_whatever_varies_most(n_conditions, sd):
-    """200 designs; over the four claims that are measured alike, of which each alone has twice the chance error."""
+    """200 designs; over the claims that are measured alike, of which each alone has twice the chance error."""
     verdicts, _ = shares(200, encoding, n_conditions=n_conditions, sd={**SD, **sd}, layers=False)
     for verdict in ("supported", "contradicted"):
         assert np.mean([verdicts[name].get(verdict, 0.0) for name in OF_UNITS]) <= 0.05
@@ -202,9 +202,36 @@ def test_the_closest_layer_decides_whether_one_is_ahead():
     assert judged(encoding(rng, sd=sd, layer=-0.5))["layer"]["verdict"] == "contradicted"
 
 
+def test_claims_on_memory_and_on_the_teacher_are_between_controllers_of_equal_inputs():
+    rng = np.random.default_rng(0)
+    rows = judged(encoding(rng, recurrence=0.05, memory=-0.04, reward=0.03, recurrent_layer=0.1))
+    for name, value, one, other in (
+        ("recurrence", 0.05, "muscle_lstm", "muscle_stack"),
+        ("memory", -0.04, "muscle_stack", "muscle_delayed"),
+        ("reward", 0.03, "muscle_ppo", "muscle_sl"),
+    ):
+        assert rows[name]["value"] == pytest.approx(value, abs=0.01)
+        assert rows[name]["verdict"] == ("supported" if value > 0 else "contradicted")
+        assert rows[name]["statistic"].endswith(f"{one} − {other}")
+    assert rows["recurrent_layer"]["verdict"] == "supported"
+    assert rows["layer"]["verdict"] == "inconclusive"
+
+
+def test_the_cell_state_is_no_other_layer(null):
+    """Of a recurrent integration layer: it cannot be what the layer has to be above."""
+    cell = lambda r: {**r, "layer": "actor/cell", "value": 9.0}  # noqa: E731
+    with_cell = [
+        replace(one, record=replace(one.record, scores=[*one.record.scores, cell(one.record.scores[-1])]))
+        if one.record.model == "muscle_lstm" and one.record.protocol["name"] == "encoding"
+        else one
+        for one in null
+    ]
+    assert judged(with_cell)["recurrent_layer"]["value"] == judged(null)["recurrent_layer"]["value"]
+
+
 # --- what a verdict has to be read beside ----------------------------------------------------------
 
-OF_TWO = {"muscle", "contrast", "anatomy"}
+OF_TWO = {"muscle", "contrast", "anatomy", "recurrence", "memory", "reward"}
 """Claims about two controllers, of which one may track better."""
 
 
@@ -215,7 +242,7 @@ def test_no_claim_that_the_generator_contradicts_is_supported_without_a_remark(k
     true = {name for name, effect in effects.items() if effect > 0} | ({"anatomy"} if anatomy else set())
     rows = [judged(of_kind(np.random.default_rng(seed), kind)) for seed in range(5)]
     supported = [row for one in rows for row in one.values() if row["verdict"] == "supported"]
-    of_neurons = {"trained", "linear", "quadratic", *OF_TWO}
+    of_neurons = {"trained", "linear", "quadratic", "muscle", "contrast", "anatomy"}
     false = [row for row in supported if row["name"] in of_neurons - true]
     assert {row["name"] for row in false} <= {"anatomy"}
     assert all("permuted_muscles tracks" in row["remark"] for row in false)
@@ -235,7 +262,9 @@ def test_a_difference_in_tracking_is_stated_with_its_size_and_interval():
         found = re.fullmatch(rf"{start} tracks {worse} {end}, .* docs/claims.md", rows[name]["remark"])
         value, low, high = map(float, found.groups())
         assert low < value < high and value == pytest.approx(size, abs=0.6)
-    assert not any(row["remark"] for name, row in rows.items() if name not in {*OF_TWO, "layer"})
+    assert not any(
+        row["remark"] for name, row in rows.items() if name not in {*OF_TWO, "layer", "recurrent_layer"}
+    )
 
 
 def test_only_controllers_that_track_differently_get_a_remark():
@@ -435,7 +464,7 @@ def test_a_model_that_was_named_and_has_no_record_is_missing(null):
 
 
 def test_without_records_or_with_those_of_others_there_is_nothing_to_judge(null):
-    assert claims([]) == [] == claims(null, Models("a", "b", "c", "d"))
+    assert claims([]) == [] == claims(null, Models(*"abcdefgh"))
     with pytest.raises(NgbError, match="'nothing'; there are records on planted"):
         claims(null, dataset="nothing")
 
