@@ -34,8 +34,8 @@ RULE = (
     "that an effect of the size beside it is supported by such records."
 )
 LEGEND = (
-    "detectable: shown with a power of 0.8. Its interval, and that of the power, are what a pilot of this size "
-    "leaves open, since its variances are estimates. Units, conditions, networks: how many of these alone "
+    "detectable: shown with a power of 0.8. Its interval, and that of the power, are what a pilot of this "
+    "size leaves open, since its variances are estimates. Units, conditions, networks: how many of these alone "
     "show the wanted effect with this power, in brackets how many there are; –: no number does."
 )
 
