@@ -34,8 +34,9 @@ RULE = (
     "that an effect of the size beside it is supported by such records."
 )
 LEGEND = (
-    "detectable: shown with a power of 0.8. Units, conditions, networks: how many of these alone show the "
-    "wanted effect with this power, in brackets how many there are; –: no number does."
+    "detectable: shown with a power of 0.8. Its interval, and that of the power, are what a pilot of this "
+    "size leaves open, since its variances are estimates. Units, conditions, networks: how many of these alone "
+    "show the wanted effect with this power, in brackets how many there are; –: no number does."
 )
 
 
@@ -164,8 +165,8 @@ def _powers(one: Mapping[str, Any]) -> Iterator[RenderableType]:
         (
             f"{r['effect']}, {r['area']}",
             with_interval(r, 3),
-            number(r["detectable"], 3),
-            f"{number(r['power'], 2)} for {number(r['wanted'], 3)}",
+            with_interval({"value": r["detectable"], "ci": r["detectable_ci"]}, 3),
+            f"{with_interval({'value': r['power'], 'ci': r['power_ci']}, 2)} for {number(r['wanted'], 3)}",
             *(f"{number(r[f'{what}_needed'], 0)} ({r[f'n_{what}']})" for what in NUMBERS),
         )
         for r in rows

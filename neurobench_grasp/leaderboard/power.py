@@ -2,7 +2,8 @@
 
 An effect is shown if its 95 % interval lies above 0: with probability ``Φ((effect − half) / se)``, where
 ``half`` is the half width of the interval and ``se`` the standard error (docs/claims.md). Each part of the
-variance falls with the numbers that it comes from, so that a pilot predicts other designs.
+variance falls with the numbers that it comes from, so that a pilot predicts other designs. The variances are
+estimates; what is predicted has an interval from the designs that such a pilot may come from.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
+
+from neurobench_grasp.contract import Floats
 from neurobench_grasp.leaderboard.compare import on_dataset
 from neurobench_grasp.leaderboard.evidence import (
     ENCODING,
@@ -25,10 +29,13 @@ from neurobench_grasp.leaderboard.evidence import (
 )
 from neurobench_grasp.leaderboard.standings import TWIN
 from neurobench_grasp.records.record import Scored
-from neurobench_grasp.scoring.intervals import MIN_GROUPS, MIN_NETWORKS, Summary, half_width
+from neurobench_grasp.scoring.intervals import MIN_GROUPS, MIN_NETWORKS, Summary, Variances, half_width
+from neurobench_grasp.scoring.references import generator
 
 POWER = 0.8
 """Power at which an effect counts as detectable, as is usual (Cohen 1988, Statistical Power Analysis)."""
+N_DRAWS = 400
+"""Designs that a pilot may come from, drawn for an interval."""
 MOST = 10_000
 """Units, conditions or networks beyond which no number is sought."""
 
@@ -120,6 +127,50 @@ class Design:
         return found and found * each
 
 
+def possible_designs(pilot: Summary, n_networks: int, n_models: int) -> list[Design]:
+    """Draw designs that a pilot may come from, since its variances are estimates.
+
+    A mean square is a true one times chi-squared over its degrees of freedom, so that the true one is drawn
+    as the mean square divided by that (Weerahandi 1993, J. Am. Stat. Assoc. 88:899): those over conditions,
+    over units, over both, and over the folds of the conditions or the networks of each model.
+
+    Parameters
+    ----------
+    pilot : Summary
+        With an interval.
+    n_networks, n_models : int
+        Networks of each model, and models.
+    """
+    parts, n_conditions, n_units = pilot.variances, pilot.n_groups, pilot.n_units
+    assert parts is not None
+    rng = generator("possible designs")
+
+    def drawn(mean_square: float, degrees_of_freedom: int) -> Floats:
+        n = max(degrees_of_freedom, 1)
+        found: Floats = mean_square * n / rng.chisquare(n, N_DRAWS)
+        return found
+
+    of_conditions = drawn(parts.groups + parts.both, n_conditions - 1)
+    of_units = drawn(parts.units + parts.both, n_units - 1)
+    of_both = drawn(parts.both, (n_conditions - 1) * (n_units - 1))
+    if pilot.n_folds:  # what conditions explain is in the variance over folds, too
+        of_folds = drawn(parts.groups + parts.both + pilot.draw_se**2, pilot.n_folds - 1)
+        of_networks = np.maximum(of_folds - of_conditions, 0.0)
+    else:
+        of_networks = drawn(pilot.draw_se**2, n_models * (n_networks - 1))
+    every = np.stack([of_conditions, of_units, of_both, np.sqrt(of_networks)], axis=1).tolist()
+    return [
+        Design.of(replace(pilot, variances=Variances.apart(*variances), draw_se=draw_se), n_networks)
+        for *variances, draw_se in every
+    ]
+
+
+def middle(values: Iterable[float]) -> tuple[float, float]:
+    """Return the middle 95 % of some values."""
+    low, high = np.quantile(list(values), [0.025, 0.975]).tolist()
+    return low, high
+
+
 def _least(power: Callable[[int], float], low: int) -> int | None:
     """Return the least number, at least ``low``, with enough power, which more than that number has, too."""
     high = MOST
@@ -159,9 +210,9 @@ def powers(
     list of dict
         One for each content of the dataset on which these models were scored, with its labels and
         ``effects``: rows with ``effect`` (as text), ``area, wanted`` and ``value, ci, se, detectable,
-        power``, the numbers of the pilot ``n_units, n_conditions, n_networks`` and those for a power of 0.8
-        ``units_needed, conditions_needed, networks_needed``, ``None`` where no number of these alone
-        suffices; ``reason`` where the effect was not measured with an interval.
+        detectable_ci, power, power_ci``, the numbers of the pilot ``n_units, n_conditions, n_networks`` and
+        those for a power of 0.8 ``units_needed, conditions_needed, networks_needed``, ``None`` where no
+        number of these alone suffices; ``reason`` where the effect was not measured with an interval.
 
     Raises
     ------
@@ -196,8 +247,17 @@ def _rows(at_hand: Evidence, area: str, effect: float, models: Models) -> Iterat
         if reason:
             yield row | {"reason": reason}
         else:
-            design = Design.of(total, min(len(networks) for networks, _ in found))
-            yield row | {"value": total.value, "ci": total.ci} | _numbers(design, wanted)
+            n_networks = min(len(networks) for networks, _ in found)
+            possible = possible_designs(total, n_networks, len(found))
+            yield (
+                row
+                | {"value": total.value, "ci": total.ci}
+                | {
+                    **_numbers(Design.of(total, n_networks), wanted),
+                    "detectable_ci": middle(design.detectable for design in possible),
+                    "power_ci": middle(design.power(wanted) for design in possible),
+                }
+            )
 
 
 def _numbers(design: Design, wanted: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from neurobench_grasp.leaderboard import powers
 from neurobench_grasp.leaderboard.evidence import effect_of
-from neurobench_grasp.leaderboard.power import MOST, POWER, Design
+from neurobench_grasp.leaderboard.power import MOST, POWER, Design, middle, possible_designs
 from neurobench_grasp.leaderboard.ranking import difference
 from neurobench_grasp.scoring.intervals import (
     MIN_GROUPS,
@@ -116,6 +116,23 @@ def test_with_the_numbers_that_are_needed_the_power_is_as_wanted(name, effect, w
     assert needed > dict(zip(SIZES, size, strict=True))[f"n_{what}"]
     new = tuple(needed if key == f"n_{what}" else n for key, n in zip(SIZES, size, strict=True))
     assert found(effect, new, n_folds, sd) == pytest.approx(POWER, abs=0.1), needed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [{}, {"n_units": 90}, {"n_conditions": 70}])
+@pytest.mark.parametrize("name", DESIGNS)
+def test_the_interval_of_a_predicted_power_covers_what_is_found(name, change):
+    """Of 60 pilots, against 400 designs: nominal are 95 %; it is more where folds and conditions vary alike."""
+    effect, size, n_folds, sd = DESIGNS[name]
+    new = tuple(change.get(key, n) for key, n in zip(SIZES, size, strict=True))
+    power = found(effect, new, n_folds, sd)
+    covered = []
+    for k in range(60):
+        pilot = measured(np.random.default_rng(k), effect, size, n_folds, sd)
+        designs = [replace(design, **change) for design in possible_designs(pilot, size[2], 2)]
+        low, high = middle(design.power(effect) for design in designs)
+        covered.append(low <= power <= high)
+    assert np.mean(covered) >= 0.88
 
 
 # --- laws -----------------------------------------------------------------------------------------
@@ -235,6 +252,18 @@ def test_rows_state_what_the_pilot_can_show():
     assert (row["n_units"], row["n_conditions"], row["n_networks"]) == (30, 35, 5)
     assert rows["muscle_ppo − torque_ppo, gains"]["wanted"] == 0.005
     assert row["detectable"] > row["se"] > 0 and 0 < row["power"] < 1
+    for name in ("detectable", "power"):
+        low, high = row[f"{name}_ci"]
+        assert low < row[name] < high
+
+
+def test_the_interval_of_a_power_is_narrower_for_a_larger_pilot():
+    widths = []
+    for size in ((30, 10, 5), (90, 50, 20)):
+        pilots = [measured(np.random.default_rng(k), 0.01, size, 0, SD) for k in range(5)]
+        bounds = [middle(d.detectable for d in possible_designs(p, size[2], 2)) for p in pilots]
+        widths.append(np.mean([high / low for low, high in bounds]))
+    assert widths[1] < 0.7 * widths[0]
 
 
 @pytest.mark.parametrize("n_networks", [1, 3])
