@@ -116,6 +116,17 @@ def test_the_network_before_training_has_its_trained_twin_trained(quick, reaches
     assert score("muscle_ppo", reaches, tmp_path / "run").exit_code == 0 and len(quick) == 1
 
 
+def test_an_expert_is_trained_before_the_network_that_imitates_it(quick, reaches, cache, tmp_path):
+    run = score("muscle_sl", reaches, tmp_path / "run", "--steps", STEPS)
+    assert run.exit_code == 0, run.stderr
+    assert quick == [("muscle_ppo", 0), ("muscle_sl", 0)]
+    expert, pupil = (NetworkCard.read(card) for card in cards(cache))
+    assert expert.expert is None and len(pupil.expert) == 64
+    assert expert.settings == pupil.settings and expert.weights_sha256 != pupil.weights_sha256
+    cards(cache)[0].unlink()  # once trained, it needs its expert no more
+    assert score("muscle_sl", reaches, tmp_path / "other", "--no-train").exit_code == 0
+
+
 def test_each_seed_that_is_missing_is_trained(quick, reaches, cache, tmp_path):
     assert (
         score("permuted_muscles", reaches, tmp_path / "run", "--seed", "1", "--steps", STEPS).exit_code == 0
