@@ -264,7 +264,7 @@ def test_a_fold_of_few_conditions_says_what_gives_an_interval(ngb, monkeypatch, 
 
 @pytest.fixture
 def of_folds(monkeypatch):
-    """Three networks, the last of which lacks a unit and has a note of its own."""
+    """Three networks, the last of which lacks a unit and has a separate note."""
     made = {}
     for seed in range(3):
         one = scored("x", steady(0.2)[:, : 9 if seed == 2 else 10], seed=seed)
