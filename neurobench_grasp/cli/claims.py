@@ -35,8 +35,8 @@ RULE = (
 )
 LEGEND = (
     "detectable: shown with a power of 0.8. Its interval, and that of the power, are what a pilot of this "
-    "size leaves open, since its variances are estimates. Units, conditions, networks: how many of these alone "
-    "show the wanted effect with this power, in brackets how many there are; –: no number does."
+    "size leaves open, since its variances are estimates. Units, conditions, networks: how many of these "
+    "alone show the wanted effect with this power, in brackets how many there are; –: no number does."
 )
 
 

@@ -27,7 +27,12 @@ Models = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them. May be repeated."),
 ]
-DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="Name of a dataset, or an NWB file.")]
+DatasetName = Annotated[
+    str,
+    typer.Option(
+        "--dataset", "-d", help="Name of a dataset, an NWB file, or a folder of NWB files: its sessions."
+    ),
+]
 LayoutName = Annotated[
     str | None, typer.Option("--layout", help="Layout of the file (default: the one that fits best).")
 ]

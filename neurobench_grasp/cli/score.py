@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +71,7 @@ CEILINGS = ("ceiling", "share_of_ceiling")
 OTHER_CEILINGS = ("repeats_ceiling", "poisson_ceiling")  # in the record only
 CONTRIBUTIONS = {UNIQUE: "unique", ADDED: "beyond quadratic"}
 MAX_NOTES = 3
+MAX_UNITS = 5
 
 
 def score(
@@ -165,7 +166,7 @@ def _view(networks: ScoreTable) -> Iterator[RenderableType]:
     record = networks.first.record
     dataset, protocol = record.dataset, record.protocol
     kind = "synthetic self-test" if dataset["synthetic"] else "recordings"
-    what = f"{record.model} ({_seeds(networks)}) on {dataset['id']} ({kind})"
+    what = f"{record.model} ({_several(networks.seeds)}) on {dataset['id']} ({kind})"
     frozen = f", trained on {dataset['trained_on']}" if "trained_on" in dataset else ""
     yield f"{what}, {protocol['name']} v{protocol['version']}{frozen}"
     rows = networks.mean_rows
@@ -183,13 +184,10 @@ def _view(networks: ScoreTable) -> Iterator[RenderableType]:
     yield ""
     yield from _footnotes([*shown, *of_groups, *of_populations])
     yield from _open_folds(record, shown)
-    yield from _left_out(record)
+    yield from _not_in_all(networks, shown)
+    yield from _dropped(record)
+    yield from _notes(networks)
     yield from (f"record: {scored.path}" for scored in networks.networks)
-
-
-def _seeds(networks: ScoreTable) -> str:
-    seeds = networks.seeds
-    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
 
 
 def _layer_tables(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
@@ -381,7 +379,27 @@ def _open_folds(record: ScoreRecord, rows: Sequence[StoredRow]) -> Iterator[str]
     yield from (f"{split}: {why}" for split in lacking if (why := open_folds([record], split)))
 
 
-def _left_out(record: ScoreRecord) -> Iterator[str]:
+def _not_in_all(networks: ScoreTable, rows: Sequence[StoredRow]) -> Iterator[str]:
+    """List the units that means over networks leave out, since some network has no score of them."""
+    if len(networks.networks) == 1:
+        return
+    found = []
+    for row in rows:
+        own = "reference" not in row and "of" not in row
+        if own and (without := networks.left_out(RowKey.of_row(row))):
+            names = [*without][:MAX_UNITS] + [f"{len(without) - MAX_UNITS} more"] * (len(without) > MAX_UNITS)
+            seeds = sorted({seed for lacking in without.values() for seed in lacking})
+            by = f"{'' if len(seeds) == 1 else 'at least one of '}{_several(seeds)}"
+            reason = f"the mean leaves out {', '.join(names)}, without a score by {by}"
+            found.append({**row, "reason": reason})
+    yield from _footnotes(found)
+
+
+def _several(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _dropped(record: ScoreRecord) -> Iterator[str]:
     """List what was dropped and why; the names are in the record."""
     counts: Counter[str] = Counter()
     for item in record.dropped:
@@ -389,7 +407,18 @@ def _left_out(record: ScoreRecord) -> Iterator[str]:
             counts[f"{item.get('what', 'items')}: {item['reason']}"] += item["n"]
     if counts:
         yield "left out: " + "; ".join(f"{n} {what}" for what, n in counts.items())
-    notes = list(dict.fromkeys(item["reason"] for item in record.dropped if "n" not in item))
-    yield from (f"note: {text}" for text in notes[:MAX_NOTES])
-    if len(notes) > MAX_NOTES:
-        yield f"note: {len(notes) - MAX_NOTES} more in the record"
+
+
+def _notes(networks: ScoreTable) -> Iterator[str]:
+    """List the notes of the records; those of some networks alone, as of a fold, with their seeds."""
+    seeds: dict[str, list[int]] = defaultdict(list)
+    for scored in networks.networks:
+        for text in dict.fromkeys(item["reason"] for item in scored.record.dropped if "n" not in item):
+            seeds[text].append(scored.record.seed)
+    shared = [text for text, mine in seeds.items() if mine == networks.seeds]
+    for text, mine in seeds.items():
+        if mine != networks.seeds:
+            yield f"note, {_several(mine)}: {text}"
+    yield from (f"note: {text}" for text in shared[:MAX_NOTES])
+    if len(shared) > MAX_NOTES:
+        yield f"note: {len(shared) - MAX_NOTES} more in the record"

@@ -412,6 +412,18 @@ class ScoreTable:
         found = [key.unit_scores(scored.units) for scored in self.networks]
         return [parts for parts in found if parts is not None] if None not in found else []
 
+    def left_out(self, key: RowKey) -> dict[str, list[int]]:
+        """Units that a mean over networks leaves out, with the seeds that have no score of them."""
+        scored = [
+            {unit: None for part in parts for unit, has in zip(part.units, part.has_data, strict=True) if has}
+            for parts in self.unit_scores(key)
+        ]
+        lacking = {
+            unit: [seed for seed, own in zip(self.seeds, scored, strict=True) if unit not in own]
+            for unit in dict.fromkeys(unit for own in scored for unit in own)
+        }
+        return {unit: seeds for unit, seeds in lacking.items() if seeds}
+
     def _total(self, key: RowKey) -> Summary | None:
         if key.metric == SHARE:
             return self._share(key)

@@ -124,7 +124,9 @@ def load_dataset(
     *,
     quarantine: bool = True,
 ) -> Dataset:
-    """Read, align and split a registered dataset, an NWB file, or files of DANDI.
+    """Read, align and split a registered dataset, an NWB file or a folder of these, or files of DANDI.
+
+    The files of a folder are the sessions of one dataset.
 
     Files are read in a subprocess with limits, unless ``quarantine`` is ``False`` or the dataset is
     registered: its files were made or verified here.
@@ -140,7 +142,8 @@ def load_dataset(
         files, source = list(fetched.files), fetched.source
         licence, dataset_id = fetched.found.licence, fetched.dataset_id
     elif is_path(registry, name):
-        files, licence, dataset_id = [Path(name)], "as stated by its owner", Path(name).stem
+        files, licence = _files_of(Path(name)), "as stated by its owner"
+        dataset_id = Path(name).stem if files == [Path(name)] else Path(name).resolve().name
         if not is_line(dataset_id):  # which no record may hold
             raise NgbError(f"The name of the file {str(name)!r} has invisible characters; rename it.")
     else:
@@ -183,6 +186,12 @@ def _with_twins(sessions: tuple[AlignedSession, ...]) -> tuple[AlignedSession, .
         replace(s, notes=(*s.notes, *(f"all sessions: {n}" for n in report.notes if n not in s.notes)))
         for s in sessions
     )
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return the NWB files of a folder, or what else is at the path."""
+    inside = sorted(file for file in path.glob("*.nwb") if not file.name.startswith("."))
+    return inside or [path]
 
 
 def is_path(registry: Registry, name: str | Path) -> bool:

@@ -14,7 +14,7 @@ from neurobench_grasp.checks.fixture import layers_in
 from neurobench_grasp.checks.rules import Broken, CheckResult, Report
 from neurobench_grasp.cli import app
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.records import write_record
+from neurobench_grasp.records import read_record, write_record
 from neurobench_grasp.run.job import Job, Options
 
 DISTRIBUTIONS = Path(__file__).parents[1] / "plugins" / "distributions"
@@ -255,6 +255,41 @@ def test_a_fold_of_few_conditions_says_what_gives_an_interval(ngb, monkeypatch, 
     scored_as(monkeypatch, made)
     said = "ood: no interval: only 1 of 5 folds of the conditions; score all (--seeds 5)"
     assert (said in ngb("score", "-m", "x").stdout.splitlines()) == (ci is None)
+    scored_as(monkeypatch, replace(made, dataset={**made.dataset, "n_folds": 4}))
+    said = (
+        "ood: no interval: 4 conditions, fewer than 5; no command gives one (1 of 4 folds of the conditions"
+    )
+    assert (said in ngb("score", "-m", "x").stdout) == (ci is None)
+
+
+@pytest.fixture
+def of_folds(monkeypatch):
+    """Three networks, the last of which lacks a unit and has a separate note."""
+    made = {}
+    for seed in range(3):
+        one = scored("x", steady(0.2)[:, : 9 if seed == 2 else 10], seed=seed)
+        notes = ["units were unsorted", f"turned by {40 if seed < 2 else 30} degrees"]
+        dropped = [{"session": "s", "what": "note", "reason": note} for note in notes]
+        made[seed] = replace(one, record=replace(one.record, dropped=dropped))
+
+    def score(job, workspace):
+        (path,) = write(workspace.out / "records", made[job.seed])
+        return read_record(path)
+
+    jobs = [Job("x", "data", "encoding", seed) for seed in made]
+    monkeypatch.setattr("neurobench_grasp.run.plan.plan", lambda *a, **k: jobs)
+    monkeypatch.setattr("neurobench_grasp.run.evaluate.score", score)
+
+
+def test_what_a_mean_over_networks_leaves_out_is_named(ngb, of_folds):
+    lines = ngb("score", "-m", "x").stdout.splitlines()
+    assert "M1 single-trial EV ood: the mean leaves out u9, without a score by seed 2" in lines
+
+
+def test_notes_of_all_folds_are_printed(ngb, of_folds):
+    lines = ngb("score", "-m", "x").stdout.splitlines()
+    assert {"note, seeds 0, 1: turned by 40 degrees", "note, seed 2: turned by 30 degrees"} <= {*lines}
+    assert lines.count("note: units were unsorted") == 1
 
 
 def test_listings(ngb, install):

@@ -6,20 +6,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from recorded import write_planted
+from recorded import planted_session, write_for_test, write_planted
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.align import align
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.protocols.event_tuning import event_tuning
 from neurobench_grasp.records import to_json
 from neurobench_grasp.records.record import read_records
 from neurobench_grasp.records.table import tables_of
+from neurobench_grasp.run.dataset import load_dataset
 from neurobench_grasp.run.evaluate import evaluate
 
 STAGES = ("fit", "activations", "map", "shift", "score")
@@ -55,6 +58,20 @@ def test_what_no_model_takes_part_in_is_computed_once_for_all_run_folders(plante
     assert {p.parent.name.split("-")[0] for p in kept} == set(SHARED_STAGES)
     evaluate("linear_kinematic", planted_file, seeds=(0,), out=tmp_path / "two")
     assert {p: p.stat().st_mtime_ns for p in (cache / "references").glob("*/arrays.npz")} == kept
+
+
+def test_the_files_of_a_folder_are_sessions_of_one_dataset(tmp_path):
+    folder = tmp_path / "both.days"
+    folder.mkdir()
+    for seed, name in enumerate(("monday", "tuesday")):
+        write_for_test(folder / f"{name}.nwb", replace(planted_session(seed=seed), id=name))
+    for other in ("notes.txt", "._monday.nwb"):
+        (folder / other).write_text("not a recording")
+    data = load_dataset(load_registry(), str(folder))
+    assert data.id == "both.days" and [session.id for session in data.sessions] == ["monday", "tuesday"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NgbError, match="is a folder; name one of the NWB files in it"):
+        load_dataset(load_registry(), str(tmp_path / "empty"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

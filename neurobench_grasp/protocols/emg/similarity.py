@@ -104,7 +104,8 @@ class Similarity:
         row: ScoreRow = {"value": total.value, "ci": total.ci, "median": total.median}
         row |= {"n_units": total.n_units, "n_conditions": len(conditions)}
         if total.ci is None:
-            return row | {"reason": f"no interval: {len(conditions)} conditions, fewer than {MIN_GROUPS}"}
+            n = f"{len(conditions)} condition{'' if len(conditions) == 1 else 's'}"
+            return row | {"reason": f"no interval: {n}, fewer than {MIN_GROUPS}"}
         return row | {"ci_over": ["condition", "unit"]}
 
     def _scores(self, metric: str, reference: str) -> list[UnitScores]:
