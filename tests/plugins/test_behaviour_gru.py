@@ -22,7 +22,9 @@ from neurobench_grasp.scoring.intervals import summarise
 @pytest.fixture
 def small(monkeypatch):
     """Networks that are trained in a moment."""
-    brief = replace(GRU, n_hidden=8, learning_rate=0.05, averaging=0.5, max_steps=12, input_noise=0.1)
+    brief = replace(
+        GRU, losses=("poisson",), n_hidden=8, learning_rate=0.05, averaging=0.5, max_steps=12, input_noise=0.1
+    )
     monkeypatch.setattr(reference, "GRU", brief)
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,21 @@ from ngb_behaviour_gru.settings import GruSettings
 
 LOWEST_RATE = 1e-3
 """Relative rate below which the likelihood is cut, so that one spike cannot decide a step of training."""
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From predicted and measured relative rates to the loss of each."""
+
+
+def squared_error(predicted: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+    """Return what explained variance is made of."""
+    return (predicted - rates).square()
+
+
+def poisson(predicted: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+    """Return twice the negative log-likelihood of Poisson counts, near the mean a squared error."""
+    return 2 * (predicted - rates * torch.log(predicted.clamp(min=LOWEST_RATE)))
+
+
+LOSSES: Mapping[str, Loss] = {"squared_error": squared_error, "poisson": poisson}
 
 
 @dataclass(frozen=True)
@@ -83,9 +98,9 @@ def _padded(trials: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def train_network(
-    trials: Sequence[Trial], held_out: Sequence[Trial], seed: int, settings: GruSettings
+    trials: Sequence[Trial], held_out: Sequence[Trial], loss: str, seed: int, settings: GruSettings
 ) -> BehaviourGru:
-    """Train until held-out trials are no longer predicted better, and return the network that did it best.
+    """Train until the squared error in held-out trials no longer falls; return the network with the least.
 
     What is judged and returned is the moving average of the weights.
 
@@ -93,6 +108,8 @@ def train_network(
     ----------
     trials, held_out : sequence of Trial
         Both of train.
+    loss : str
+        One of :data:`LOSSES`.
     seed : int
         Of weights, order of trials, dropout and noise.
     settings : GruSettings
@@ -103,12 +120,12 @@ def train_network(
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        best, least, best_step, step = copy.deepcopy(average.state_dict()), _loss_of(average, held_out), 0, 0
+        best, least, best_step, step = copy.deepcopy(average.state_dict()), _error_of(average, held_out), 0, 0
         while step < min(settings.max_steps, best_step + settings.patience):
-            step += _one_epoch(network, average, optimiser, trials, settings)
-            loss = _loss_of(average, held_out)
-            if loss < least:
-                best, least, best_step = copy.deepcopy(average.state_dict()), loss, step
+            step += _one_epoch(network, average, optimiser, trials, LOSSES[loss], settings)
+            error = _error_of(average, held_out)
+            if error < least:
+                best, least, best_step = copy.deepcopy(average.state_dict()), error, step
         average.load_state_dict(best)
         return average
 
@@ -127,6 +144,7 @@ def _one_epoch(
     average: BehaviourGru,
     optimiser: torch.optim.Optimizer,
     trials: Sequence[Trial],
+    loss: Loss,
     settings: GruSettings,
 ) -> int:
     """Pass once over the trials in random order, move the average along, and return the number of steps."""
@@ -137,7 +155,7 @@ def _one_epoch(
         steps = [t.movement.steps for t in mine]
         noisy = [x + settings.input_noise * torch.randn_like(x) for x in steps]
         optimiser.zero_grad()
-        _poisson_loss(network(noisy), mine).backward()
+        _mean_loss(network(noisy), mine, loss).backward()
         nn.utils.clip_grad_norm_(network.parameters(), settings.max_gradient)
         optimiser.step()
         with torch.no_grad():
@@ -146,22 +164,17 @@ def _one_epoch(
     return len(batches)
 
 
-def _loss_of(network: BehaviourGru, trials: Sequence[Trial]) -> float:
+def _error_of(network: BehaviourGru, trials: Sequence[Trial]) -> float:
     with torch.no_grad():
-        return float(_poisson_loss(network([t.movement.steps for t in trials]), trials))
+        return float(_mean_loss(network([t.movement.steps for t in trials]), trials, squared_error))
 
 
-def _poisson_loss(predicted: torch.Tensor, trials: Sequence[Trial]) -> torch.Tensor:
-    """Return the mean negative log-likelihood over the observed bins of all units.
-
-    It is scaled unit by unit, so that near the mean it is the squared error in units of the unit's variance.
-    """
-    total, n_bins = predicted.new_zeros(()), 0.0
+def _mean_loss(predicted: torch.Tensor, trials: Sequence[Trial], loss: Loss) -> torch.Tensor:
+    """Return the mean over the observed bins of all units, weighted by unit."""
+    total, n_bins = predicted.new_zeros(()), 0
     for rates, trial in zip(predicted, trials, strict=True):
-        made = rates[trial.movement.window]
-        loss = made - trial.rates * torch.log(made.clamp(min=LOWEST_RATE))
-        total = total + 2 * (trial.weight * loss).sum()
-        n_bins += len(made) * int((trial.weight > 0).sum())
+        total = total + (trial.weight * loss(rates[trial.movement.window], trial.rates)).sum()
+        n_bins += len(trial.rates) * int((trial.weight > 0).sum())
     return total / max(n_bins, 1)
 
 

@@ -121,20 +121,19 @@ def _behaviour(session: AlignedSession, train: Sequence[int]) -> list[Movement]:
 def _fitted(
     session: AlignedSession, behaviour: Sequence[Movement], units: TrainingActivity, train: Sequence[int]
 ) -> tuple[list[BehaviourGru], np.ndarray]:
-    """Train a network without each inner fold, which stops its training, and fit how far to trust them."""
-    fold = _inner_folds(session, train)
+    """Train networks without each inner fold, which stops their training, and fit how far to trust them."""
+    fold = np.array(_inner_folds(session, train))
     trials = [_trial(session, behaviour[i], units, i) for i in train]
     networks: list[BehaviourGru] = []
-    held_out: list[np.ndarray] = [np.empty(0)] * len(train)
-    for k in sorted(set(fold)):
-        fitted, stopping = (
-            [t for t, f in zip(trials, fold, strict=True) if (f == k) == own] for own in (False, True)
-        )
+    held_out: dict[int, np.ndarray] = {}
+    for k in np.unique(fold).tolist():
+        fitted, stopping = (np.flatnonzero(mine).tolist() for mine in (fold != k, fold == k))
+        parts = [trials[i] for i in fitted], [trials[i] for i in stopping]
         seed = int(generator(NAME, session.id, k).integers(2**31))
-        networks.append(train_network(fitted, stopping, seed, GRU))
-        for place in np.flatnonzero(np.array(fold) == k):
-            held_out[place] = predict(networks[-1], trials[place].movement)
-    return networks, _share(trials, held_out)
+        without = [train_network(*parts, loss, seed, GRU) for loss in GRU.losses]
+        held_out |= {i: _mean_of(without, trials[i].movement) for i in stopping}
+        networks += without
+    return networks, _share(trials, [held_out[i] for i in range(len(trials))])
 
 
 def _inner_folds(session: AlignedSession, train: Sequence[int]) -> list[int]:

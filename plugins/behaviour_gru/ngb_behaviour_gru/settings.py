@@ -11,6 +11,8 @@ class GruSettings:
 
     Parameters
     ----------
+    losses : tuple of str
+        A network is trained with each; their predictions are averaged.
     n_hidden : int
         Units of the recurrent layer in each direction of time.
     dropout : float
@@ -31,11 +33,12 @@ class GruSettings:
         Most steps of training, and steps without a better network after which it stops.
     """
 
+    losses: tuple[str, ...] = ("squared_error", "poisson")
     n_hidden: int = 64
     dropout: float = 0.3
-    input_noise: float = 0.3
+    input_noise: float = 0.5
     input_sd: float = 6.0
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 0.01
     batch: int = 32
     max_gradient: float = 1.0
