@@ -1,8 +1,8 @@
 """Compare the network of ``behaviour_gru`` with what behaviour determines, where that is known; prints JSON.
 
-Explained variance of the recorded rates on ``test`` and ``ood`` of fold 0, area by area, by the network and the
-drift-free drive, and their ratio. The drift-free drive is the rate that generated the spikes without the gain of
-single trials and, in ``mixed``, without the noise on afferents: all that behaviour determines.
+Explained variance of the recorded rates on ``test`` and ``ood`` of fold 0, by area: of the network and of
+the drift-free drive, and their ratio. That drive is the rate that generated the spikes without the gain
+of single trials and, in ``mixed``, without the noise on afferents: all that behaviour determines.
 
     python benchmarks/behaviour_gru.py demo_a_1
     python benchmarks/behaviour_gru.py mixed

@@ -9,12 +9,18 @@ from ngb_behaviour_gru import protocol, reference
 from ngb_behaviour_gru.network import Movement, predict
 from ngb_behaviour_gru.settings import GRU, NAME
 from planted import PAD, aligned_session, context_of, repeating_population, row_of, smooth_latents, with_units
+from recorded import write_planted
+from typer.testing import CliRunner
 
+from neurobench_grasp.cli import app
 from neurobench_grasp.contract import Ragged
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import load_registry
+from neurobench_grasp.records.consistency import contradictions
+from neurobench_grasp.records.record import read_units, record_path
 from neurobench_grasp.records.table import RowKey
 from neurobench_grasp.records.units import UnitTable
+from neurobench_grasp.run import evaluate as run
 from neurobench_grasp.scoring.ev import explained_variance
 from neurobench_grasp.scoring.intervals import summarise
 
@@ -248,6 +254,48 @@ def test_rows_stand_beside_the_candidate_and_say_that_the_network_saw_units(smal
             assert row["value"] == pytest.approx(summarise(parts).value, abs=1e-6)
             checked += row.get("reference") == NAME or NAME in row["metric"]
     assert checked >= 6
+
+
+def test_its_record_is_verified_shown_and_made_from_what_encoding_made(small, tmp_path, monkeypatch):
+    """One run folder: the candidate runs and is mapped once; the networks are trained once for all run folders."""
+    monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
+    file, out = (
+        write_planted(tmp_path / "planted.nwb", n_objects=5, n_repeats=5, n_units=4),
+        tmp_path / "runs",
+    )
+    trained = []
+    spied = reference.train_network
+    monkeypatch.setattr(reference, "train_network", lambda *a: trained.append(1) or spied(*a))
+    for protocols in (["encoding"], [NAME]):
+        records = run.evaluate("linear_kinematic", file, protocols=protocols, seeds=(0,), out=out)
+    stages = sorted(place.name.rsplit("-", 1)[0] for place in (out / "stages").iterdir())
+    assert stages.count("map") == stages.count("activations") == 1 and len(trained) == 4
+    (record,) = records
+    assert not list(contradictions(record, read_units(record_path(out / "records", record), record)))
+    lowered = [
+        row | {"value": row["value"] - 0.01}
+        if row["value"] and NAME in (row.get("reference"), *row["metric"].split("over_"))
+        else row
+        for row in record.scores
+    ]
+    forged = replace(record, scores=lowered)
+    units = read_units(record_path(out / "records", record), record)
+    assert len(list(contradictions(forged, units))) >= 4
+    shown = CliRunner().invoke(
+        app,
+        [
+            "score",
+            "--model=linear_kinematic",
+            f"--dataset={file}",
+            f"--protocol={NAME}",
+            "--seed=0",
+            f"--out={tmp_path / 'other'}",
+        ],
+    )
+    assert shown.exit_code == 0 and len(trained) == 4, "another run folder reads them from the cache"
+    assert (
+        f"{NAME}: was trained on spikes of these units: an upper reference, never a candidate" in shown.stdout
+    )
 
 
 def test_it_is_offered():
