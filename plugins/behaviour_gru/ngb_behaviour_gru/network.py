@@ -121,7 +121,7 @@ def train_network(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         best, least, best_step, step = copy.deepcopy(average.state_dict()), _error_of(average, held_out), 0, 0
-        while step < min(settings.max_steps, best_step + settings.patience):
+        while step < min(settings.max_steps, best_step + settings.stop_after):
             step += _one_epoch(network, average, optimiser, trials, LOSSES[loss], settings)
             error = _error_of(average, held_out)
             if error < least:

@@ -29,7 +29,7 @@ class GruSettings:
         Norm to which gradients are cut.
     averaging : float
         Share of the moving average of the weights that a step of training keeps.
-    max_steps, patience : int
+    max_steps, stop_after : int
         Most steps of training, and steps without a better network after which it stops.
     """
 
@@ -44,7 +44,7 @@ class GruSettings:
     max_gradient: float = 1.0
     averaging: float = 0.98
     max_steps: int = 2000
-    patience: int = 120
+    stop_after: int = 120
 
 
 GRU = GruSettings()
