@@ -10,6 +10,7 @@ from neurobench_grasp.bodies.recorded import (
     joint_kinematics,
     linear_kinematics,
     linear_lookahead,
+    motion,
     muscle_kinematics,
     quadratic_kinematics,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "keypoint_distances",
     "linear_kinematics",
     "linear_lookahead",
+    "motion",
     "muscle_kinematics",
     "pulling_directions",
     "quadratic_kinematics",

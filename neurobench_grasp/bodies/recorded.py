@@ -94,11 +94,28 @@ def linear_lookahead(trials: Trials) -> Ragged:
     return at_lags(linear_kinematics(trials), steps)
 
 
-def quadratic_kinematics(trials: Trials, train: Sequence[int]) -> Ragged:
-    """Return position, velocity and acceleration of the moment, with their squares and products.
+def motion(trials: Trials) -> Ragged:
+    """Return position, velocity and acceleration of the moment, (trial, step, n_features).
 
     Of the recorded joint angles of a body or, without, of the recorded positions (of velocities, where only
     these were recorded).
+
+    Raises
+    ------
+    UnsupportedError
+        If nothing of the movement was recorded.
+    """
+    angles = recorded_angles(trials)
+    positions = [angles] if angles is not None else _kinematic(trials, POSITION_ROLES)
+    only_velocity = angles is None and not set(POSITION_ROLES) & set(trials.roles.values())
+    terms = [Ragged(np.hstack([p.values for p in positions]), trials.offsets)]
+    for _ in range(1 if only_velocity else 2):
+        terms.append(Ragged(_change(terms[-1], trials.dt), trials.offsets))
+    return Ragged(np.hstack([term.values for term in terms]), trials.offsets)
+
+
+def quadratic_kinematics(trials: Trials, train: Sequence[int]) -> Ragged:
+    """Return position, velocity and acceleration (`motion`), with their squares and products.
 
     Parameters
     ----------
@@ -116,16 +133,10 @@ def quadratic_kinematics(trials: Trials, train: Sequence[int]) -> Ragged:
     UnsupportedError
         If nothing of the movement was recorded.
     """
-    angles = recorded_angles(trials)
-    positions = [angles] if angles is not None else _kinematic(trials, POSITION_ROLES)
-    only_velocity = angles is None and not set(POSITION_ROLES) & set(trials.roles.values())
-    terms = [Ragged(np.hstack([p.values for p in positions]), trials.offsets)]
-    for _ in range(1 if only_velocity else 2):
-        terms.append(Ragged(_change(terms[-1], trials.dt), trials.offsets))
-    linear = np.hstack([term.values for term in terms])
-    known = Ragged(linear, trials.offsets).select(train).values
+    terms = motion(trials)
+    known = terms.select(train).values
     scale = known.std(0)
-    linear = (linear - known.mean(0)) / np.where(scale > 0, scale, 1.0)
+    linear = (terms.values - known.mean(0)) / np.where(scale > 0, scale, 1.0)
     one, other = np.triu_indices(linear.shape[1])
     return Ragged(np.hstack([linear, linear[:, one] * linear[:, other]]), trials.offsets)
 

@@ -40,7 +40,7 @@ from neurobench_grasp.cli.terminal import (
     with_interval,
 )
 from neurobench_grasp.contract import ScoreRecord, StoredRow
-from neurobench_grasp.records.names import DECODED, lower_is_better, short_name
+from neurobench_grasp.records.names import DECODED, SAW_UNITS, lower_is_better, short_name
 from neurobench_grasp.records.table import (
     ADDED,
     CORRELATION,
@@ -183,6 +183,7 @@ def _view(networks: ScoreTable) -> Iterator[RenderableType]:
     yield from _population_tables(of_populations)
     yield ""
     yield from _footnotes([*shown, *of_groups, *of_populations])
+    yield from _saw_units(shown)
     yield from _open_folds(record, shown)
     yield from _not_in_all(networks, shown)
     yield from _dropped(record)
@@ -370,6 +371,12 @@ def _footnotes(rows: Sequence[StoredRow]) -> Iterator[str]:
             " and ".join(split for split in HELD_OUT if any(r.get("split") == split for r in same)),
         ]
         yield f"{' '.join(filter(None, parts))}: {reason}"
+
+
+def _saw_units(rows: Sequence[StoredRow]) -> Iterator[str]:
+    """State which references were trained on the units that are scored."""
+    there = {row.get("reference") for row in rows if row["value"] is not None}
+    yield from (f"{name}: {how}" for name, how in SAW_UNITS.items() if name in there)
 
 
 def _open_folds(record: ScoreRecord, rows: Sequence[StoredRow]) -> Iterator[str]:

@@ -97,12 +97,15 @@ class Stage:
         Constants that its arrays depend on.
     model, decoder : bool
         What else they depend on. Stages that do not depend on the model are shared by all run folders.
+    core : bool
+        True if the code of the package alone makes them, so that protocols of plugins share them, too.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     model: bool = True
     decoder: bool = False
+    core: bool = False
 
 
 class StageStore(Protocol):

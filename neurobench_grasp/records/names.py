@@ -27,6 +27,7 @@ METRICS: Mapping[str, Metric] = {
     "gain_over_linear_inputs": Metric("gain over own inputs"),
     "gain_over_untrained": Metric("gain over untrained"),
     "gain_over_phase_mean": Metric("gain over phase mean"),
+    "gain_over_behaviour_gru": Metric("gain over the GRU on behaviour"),
     "unique_ev": Metric("unique EV"),
     "added_ev": Metric("EV beyond quadratic kinematics"),
     "emg_correlation": Metric("correlation with EMG"),
@@ -92,6 +93,7 @@ REFERENCES: Mapping[str, str] = {
     "circular_shift": "shifted in time (null)",
     "identical_trial": "the same trial in train (null)",
     "true_rate": "true rates",
+    "behaviour_gru": "GRU on behaviour, trained on these units",
     "average_posture": "average posture",
     "average_trajectory": "average trajectory",
     "intact": "intact goal",
@@ -102,6 +104,10 @@ REFERENCES: Mapping[str, str] = {
     "shifted_emg": "shifted EMG (null)",
     "matched_covariance": "random, matched in covariance (null)",
 }
+SAW_UNITS: Mapping[str, str] = {
+    "behaviour_gru": "was trained on spikes of these units: an upper reference, never a candidate"
+}
+"""References that learned more than a map from the units that are scored, and how tables say so."""
 GROUPS: Mapping[str, str] = {
     "muscles": "muscle lengths and velocities",
     "joints": "joint angles and velocities",

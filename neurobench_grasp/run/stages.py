@@ -180,18 +180,23 @@ class Stages:
         self, stage: Stage, session: AlignedSession, make: Callable[[], Arrays], **inputs: Any
     ) -> Arrays:
         """Return the arrays of a stage of a session: read if they are kept, otherwise made."""
-        known = self.identity(model=stage.model, decoder=stage.decoder)
+        known = self.identity(model=stage.model, decoder=stage.decoder, core=stage.core)
         if known is not None:
             known |= {"session": session.sha256, "settings": dict(stage.settings), **inputs}
             known |= {} if session.turn is None else {"turn": session.turn}
         return (self.own if stage.model else self.shared).keep(stage.name, known, make)
 
-    def identity(self, *, model: bool = True, decoder: bool = False) -> dict[str, Any] | None:
-        """Return what identifies code, splits, model and decoder; ``None`` if one cannot be identified."""
+    def identity(
+        self, *, model: bool = True, decoder: bool = False, core: bool = False
+    ) -> dict[str, Any] | None:
+        """Return what identifies code, splits, model and decoder; ``None`` if one cannot be identified.
+
+        The code of a protocol of a plugin is part of it, unless ``core`` states that it makes nothing here.
+        """
         known: dict[str, Any] = {"core": self.core, "splits": self.splits}
         known |= {"model": self.model} if model else {}
         known |= {"decoder": self.decoder} if decoder else {}
-        known |= {} if self.protocol == "" else {"protocol": self.protocol}
+        known |= {} if core or self.protocol == "" else {"protocol": self.protocol}
         return None if None in known.values() else known
 
 

@@ -275,6 +275,15 @@ def test_a_stage_without_a_model_is_shared_by_models_and_run_folders(tmp_path, s
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("core", [False, True])
+def test_protocols_of_plugins_share_only_what_the_package_makes_alone(tmp_path, session, core):
+    make, calls = counter()
+    folder = StageFolder(tmp_path)
+    for protocol in ("", "one plugin", "another", None):
+        Stages(folder, folder, **PARTS | {"protocol": protocol})(Stage("map", core=core), session, make)
+    assert len(calls) == (1 if core else 4)
+
+
 @pytest.mark.parametrize("part", ["core", "model", "protocol"])
 def test_nothing_is_kept_of_what_cannot_be_identified(tmp_path, session, part):
     make, calls = counter()

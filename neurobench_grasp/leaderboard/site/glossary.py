@@ -40,6 +40,10 @@ METRICS: Mapping[str, str] = {
     "gain_over_phase_mean": (
         "Score minus that of the mean over training conditions at each phase of the movement."
     ),
+    "gain_over_behaviour_gru": (
+        "Score minus that of a recurrent network from recorded behaviour to these very units, trained on "
+        "their spikes in training trials: how far a model is from what behaviour might explain."
+    ),
     "unique_ev": (
         "Explained variance with all groups of features, minus that of a model fitted again without one "
         "group; paired unit by unit."

@@ -20,7 +20,7 @@ from neurobench_grasp.protocols.encoding.references import reference_predictions
 from neurobench_grasp.protocols.encoding.table import Scored, score_table
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 
-MAP = Stage("map", asdict(SETTINGS))
+MAP = Stage("map", asdict(SETTINGS), core=True)
 
 
 def run(context: Context) -> Scores:

@@ -19,7 +19,7 @@ from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 from neurobench_grasp.scoring.components import fit_components
 from neurobench_grasp.threads import on_all_cores
 
-ACTIVATIONS = Stage("activations", asdict(SETTINGS))
+ACTIVATIONS = Stage("activations", asdict(SETTINGS), core=True)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -66,7 +66,9 @@ class ReferencePredictions:
     absent: Mapping[str, str]
 
 
-def reference_predictions(context: Context, lagged: LagWindow, scores: LayerScores) -> ReferencePredictions:
+def reference_predictions(
+    context: Context, lagged: LagWindow, scores: LayerScores, names: Iterable[str] | None = None
+) -> ReferencePredictions:
     """Compute every reference that applies.
 
     Parameters
@@ -75,6 +77,8 @@ def reference_predictions(context: Context, lagged: LagWindow, scores: LayerScor
     lagged : LagWindow
     scores : LayerScores
         Of the candidate, for the null.
+    names : iterable of str, optional
+        Those that are wanted. Default: all.
     """
     made: dict[str, Sequence[Predictions]] = {}
     absent: dict[str, str] = {}
@@ -90,7 +94,7 @@ def reference_predictions(context: Context, lagged: LagWindow, scores: LayerScor
         "identical_trial": lambda: [_identical_trial(context, lagged.session)],
         "true_rate": lambda: [_true_rate(context, lagged.session)],
     }
-    for name in REFERENCES:
+    for name in REFERENCES if names is None else names:
         try:
             made[name] = makers[name]()
         except UnsupportedError as reason:
@@ -115,7 +119,8 @@ def _kinematic(context: Context, lagged: LagWindow, name: str) -> Sequence[Predi
             features = of_movement(bins.scored)
         return _mapped(context, lagged, Activations({name: features}), bins)
 
-    return [context.stages(Stage(name, asdict(SETTINGS), model=False), lagged.session, make)]
+    stage = Stage(name, asdict(SETTINGS), model=False, core=True)
+    return [context.stages(stage, lagged.session, make)]
 
 
 def _linear_emg(context: Context, lagged: LagWindow) -> Predictions:

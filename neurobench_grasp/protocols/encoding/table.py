@@ -40,6 +40,23 @@ from neurobench_grasp.threads import on_all_cores
 METRICS = ("single_trial_ev", "single_trial_r2", "condition_averaged_ev", "object_tuning_ev")
 GAINS = (BEST_KINEMATIC, *KINEMATIC, "linear_emg", "linear_inputs", "untrained", "phase_mean")
 """References that a model should beat; the others are nulls or bounds."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Which references stand beside a model: rows of their scores, and of the model's gains over some.
+
+    Parameters
+    ----------
+    references, gains : sequence of str
+    """
+
+    references: Sequence[str] = REFERENCES
+    gains: Sequence[str] = GAINS
+
+
+ALL = Panel()
+"""The panel of the protocol ``encoding``."""
 BOUNDS: Mapping[str, Noise] = {"repeats_ceiling": repeats, "poisson_ceiling": poisson}
 """Other ceilings of single trials, by the noise that they assume."""
 
@@ -58,13 +75,15 @@ class Scored:
     n_winsorised: int
 
 
-def score_table(context: Context, scored: Sequence[Scored]) -> Scores:
+def score_table(context: Context, scored: Sequence[Scored], panel: Panel = ALL) -> Scores:
     """All rows of the record, area by area and split by split, then bookkeeping; and the units' scores."""
     areas = sorted({a for s in scored for a in s.session.units.areas})
     activity = dict(on_all_cores(lambda s: (s.session.id, Activity.of(context, s.session)), scored))
     reliable = {s.session.id: _reliable(context, s.session, activity[s.session.id]) for s in scored}
     tables = [
-        EncodingTable(context, scored, area, split, activity, reliable) for area in areas for split in SPLITS
+        EncodingTable(context, scored, area, split, activity, reliable, panel)
+        for area in areas
+        for split in SPLITS
     ]
     rows = list(chain.from_iterable(on_all_cores(lambda table: list(table.rows()), tables)))
     rows += [{"metric": "n_winsorised", "session": s.session.id, "value": s.n_winsorised} for s in scored]
@@ -95,6 +114,7 @@ class EncodingTable:
         By session.
     reliable : mapping of str to ndarray of bool, optional
         Session → which of its units are reliable; only ceilings need it.
+    panel : Panel
     """
 
     def __init__(
@@ -105,8 +125,9 @@ class EncodingTable:
         split: str,
         activity: Mapping[str, Activity],
         reliable: Mapping[str, Bools] | None = None,
+        panel: Panel = ALL,
     ) -> None:
-        self.area, self.split, self._activity = area, split, activity
+        self.area, self.split, self._activity, self._panel = area, split, activity, panel
         self._one_of_many = context.model.seeded
         ids = context.splits.train if split == "train_by_object" else getattr(context.splits, split)
         self.parts = [(s, context.index(s.session, ids)) for s in scored if area in s.session.units.areas]
@@ -132,9 +153,9 @@ class EncodingTable:
             yield self.row(metric)
             yield from self.session_rows(metric)
         if self.split != "train_by_object":
-            for reference in REFERENCES:
+            for reference in self._panel.references:
                 yield from (self.row(m, reference=reference) for m in EXPLAINED_VARIANCE)
-            for reference in GAINS:
+            for reference in self._panel.gains:
                 yield from (self.gain(m, reference) for m in EXPLAINED_VARIANCE)
             yield from self.ceiling_rows()
             yield from self.choices()
@@ -185,12 +206,17 @@ class EncodingTable:
         if joins:
             yield from self.kept("single_trial_r2")
         for metric in EXPLAINED_VARIANCE:
-            for reference in ("", BEST_KINEMATIC, *REFERENCES) if joins else ("", *GAINS):
+            for reference in ("", *(self._of_all_folds if joins else self._panel.gains)):
                 yield from self.kept(metric, reference)
         for metric in NOISE:
             labels = Labels(self.area, self.split, metric, CEILING)
             for s, trials in self.parts:
                 yield labels, self._kept(self._ceilings(s, trials, metric))
+
+    @property
+    def _of_all_folds(self) -> Sequence[str]:
+        """References whose scores are rows or behind gains."""
+        return list(dict.fromkeys([*self._panel.gains, *self._panel.references]))
 
     def kept(self, metric: str, reference: str = "") -> Iterator[tuple[Labels, UnitScores]]:
         """Yield the scores of single units behind one row, session by session; none if it is absent."""
