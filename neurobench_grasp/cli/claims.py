@@ -31,7 +31,7 @@ Torque = Annotated[str, typer.Option(metavar="MODEL", help="Controller by joint 
 NUMBERS = ("units", "conditions", "networks")
 RULE = (
     "supported, contradicted: the 95 % interval of the statistic lies above, below 0. Power: probability "
-    "that an effect of the size beside it is supported by such records."
+    "that an effect of the size beside it is supported by such records. *: to be read with its remark."
 )
 LEGEND = (
     "detectable: shown with a power of 0.8. Its interval, and that of the power, are what a pilot of this "

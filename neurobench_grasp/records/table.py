@@ -413,10 +413,20 @@ class ScoreTable:
         return [parts for parts in found if parts is not None] if None not in found else []
 
     def left_out(self, key: RowKey) -> dict[str, list[int]]:
-        """Units that a mean over networks leaves out, with the seeds that have no score of them."""
+        """Units that a mean over networks leaves out, with the seeds that have no score of them.
+
+        Units of several sessions are named with their session.
+        """
+        networks = self.unit_scores(key)
+        several = len({part.session for parts in networks for part in parts}) > 1
         scored = [
-            {unit: None for part in parts for unit, has in zip(part.units, part.has_data, strict=True) if has}
-            for parts in self.unit_scores(key)
+            {
+                f"{unit} of {part.session}" if several else unit: None
+                for part in parts
+                for unit, has in zip(part.units, part.has_data, strict=True)
+                if has
+            }
+            for parts in networks
         ]
         lacking = {
             unit: [seed for seed, own in zip(self.seeds, scored, strict=True) if unit not in own]

@@ -15,7 +15,7 @@ from neurobench_grasp.controllers import trained_digest
 AFFERENTS = {"proprioception_delay": 2, "sensor_noise": 0.05, "motor_noise": 0.1}
 """Control steps of 20 ms, share of each feature's standard deviation, share of each excitation or torque."""
 TRAINING = {"n_steps": 8, "learning_rate_power": 2.0, "default_steps": 2_000_000}
-"""Gradients through 160 ms, as many updates for each step of experience as in ``muscle_ppo``, and more steps."""
+"""Gradients through 160 ms; more steps than ``muscle_ppo``, and as many updates for each of them."""
 
 
 @dataclass(frozen=True)
