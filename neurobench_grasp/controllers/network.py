@@ -73,8 +73,9 @@ def observation(bodies: Simulator, goals: Floats, action: Floats) -> Floats:
 class Tower(nn.Module):
     """Three encoders → integration → decoder; one for the actor, one for the critic.
 
-    The integration layer may have a memory, (n, memory_size): hidden and cell state of an LSTM, or the
-    encodings of the steps before the present one. It is zero before a trial's first step.
+    The integration layer receives the encodings of the present and, where there is a memory, what is remembered:
+    the hidden state of an LSTM on the encodings, or the encodings of the steps before. The memory, (n,
+    memory_size), is zero before a trial's first step.
 
     Parameters
     ----------
@@ -89,14 +90,11 @@ class Tower(nn.Module):
         self.sizes = dict(sizes)
         self.encoders = nn.ModuleDict({k: nn.Linear(n, s.encoder_units) for k, n in sizes.items()})
         encoded = len(sizes) * s.encoder_units
-        self.integration: nn.Module
-        if s.lstm_units:
-            self.integration, integrated = nn.LSTMCell(encoded, s.lstm_units), s.lstm_units
-            self.memory_size = 2 * s.lstm_units
-        else:
-            self.integration = nn.Linear(s.stack_steps * encoded, s.integration_units)
-            integrated, self.memory_size = s.integration_units, (s.stack_steps - 1) * encoded
-        self.decoder = nn.Linear(integrated, s.decoder_units)
+        self.lstm = nn.LSTMCell(encoded, s.lstm_units) if s.lstm_units else None
+        remembered = s.lstm_units or (s.stack_steps - 1) * encoded
+        self.memory_size = 2 * s.lstm_units or remembered
+        self.integration = nn.Linear(encoded + remembered, s.integration_units)
+        self.decoder = nn.Linear(s.integration_units, s.decoder_units)
 
     def forward(self, observed: Tensor, memory: Tensor, first: Tensor) -> dict[str, Tensor]:
         """Return the activity of every layer along sequences, and the ``memory`` after the last step.
@@ -132,23 +130,25 @@ class Tower(nn.Module):
         }
 
     def integrate(self, encoded: Tensor, memory: Tensor, first: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the layers ``integration`` and, of an LSTM, ``cell``, and the memory after the last step.
+        """Return the layers ``integration`` and, of an LSTM, ``hidden`` and ``cell``, and the memory afterwards.
 
         Shapes are those of :meth:`forward`; ``encoded`` is (n_steps, n, n_streams · encoder_units).
         """
-        steps = []
-        if isinstance(self.integration, nn.LSTMCell):
-            for now, begins in zip(encoded, first, strict=True):
-                hidden, cell = self.integration(now, (memory * (1 - begins)).tensor_split(2, dim=1))
-                memory = torch.cat([hidden, cell], dim=1)
-                steps.append(memory)
-            hidden, cell = torch.stack(steps).tensor_split(2, dim=2)
-            return {"integration": hidden, "cell": cell}, memory
+        steps, states = [], {}
         for now, begins in zip(encoded, first, strict=True):
-            window = torch.cat([now, memory * (1 - begins)], dim=1)  # the newest first
-            memory = window[:, : self.memory_size]
-            steps.append(window)
-        return {"integration": nn.functional.elu(self.integration(torch.stack(steps)))}, memory
+            memory = memory * (1 - begins)
+            if self.lstm is None:
+                steps.append(memory)
+                memory = torch.cat([now, memory], dim=1)[:, : self.memory_size]  # the newest first
+            else:
+                memory = torch.cat(self.lstm(now, memory.tensor_split(2, dim=1)), dim=1)
+                steps.append(memory)
+        remembered = torch.stack(steps)
+        if self.lstm is not None:
+            hidden, cell = remembered.tensor_split(2, dim=2)
+            states, remembered = {"hidden": hidden, "cell": cell}, hidden
+        integrated = self.integration(torch.cat([encoded, remembered], dim=2))
+        return {**states, "integration": nn.functional.elu(integrated)}, memory
 
     def decode(self, integrated: Tensor) -> Tensor:
         """Return the decoder's activity."""

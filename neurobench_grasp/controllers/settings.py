@@ -60,8 +60,8 @@ class ControllerSettings:
     default_steps : int
         Control steps of experience, by default; fewer for a body of few joints, see :meth:`steps_for`.
     lstm_units : int
-        Units of an LSTM in the place of the integration layer; 0: none. Training then backpropagates through
-        ``n_steps``, and ``batch_size`` is made of whole sequences.
+        Units of an LSTM on the encodings, of which the integration layer receives the hidden state, too; 0:
+        none. Training then backpropagates through ``n_steps``, and batches are of whole sequences.
     stack_steps : int
         Steps whose encodings the integration layer receives, the present one and those before it.
     trajectory_delay, proprioception_delay, efference_delay : int
