@@ -54,7 +54,9 @@ DECODED_EFFECT = 0.05
 """Smallest difference of decoding EV between areas of interest."""
 ALL = "all"
 """Number of decoded units, if it is all."""
-ACTOR, PEAK, CELL = "actor/", "actor/integration", "actor/cell"
+ACTOR, PEAK = "actor/", "actor/integration"
+STATES = ("actor/hidden", "actor/cell")
+"""States of a recurrent integration layer, which are of the same layer."""
 LINEAR, QUADRATIC = "linear_kinematic", "quadratic_kinematic"
 Term = tuple[float, str, Mapping[str, Any]]
 """A weight, and the metric and labels of a row."""
@@ -189,8 +191,7 @@ def _robust(at_hand: Evidence, models: Models, area: str) -> Measured:
 def _integration_peaks(which: str) -> Callable[[Evidence, Models, str], Measured]:
     """Explained variance by a controller's integration layer, minus that by its actor's closest other layer.
 
-    It peaks there if it is above every other layer, so the layer that is closest decides. The cell state of a
-    recurrent integration layer is of the same layer.
+    It peaks there if it is above every other layer, so the layer that is closest decides.
     """
 
     def measure(at_hand: Evidence, models: Models, area: str) -> Measured:
@@ -198,7 +199,7 @@ def _integration_peaks(which: str) -> Callable[[Evidence, Models, str], Measured
         table = at_hand.table(model, ENCODING)
         labels = {"split": SPLIT, "area": area}
         layers = table.along("layer", METRIC, **labels)
-        others = [name for name in layers if name.startswith(ACTOR) and name not in (PEAK, CELL)]
+        others = [name for name in layers if name.startswith(ACTOR) and name not in (PEAK, *STATES)]
         if PEAK not in layers or not others:
             raise MissingError(f"{model} has no layer {PEAK} beside others")
         peak = (1.0, METRIC, {**labels, "layer": PEAK})

@@ -69,10 +69,12 @@ def assert_close(one, other, atol=1e-12):
 
 def test_layers_of_a_memory_are_named_and_all_have_the_steps_of_the_trials(model, trials):
     layers = model.activations(trials).layers
-    cells = {"actor/cell", "critic/cell"} if model.settings.lstm_units else set()
-    assert {name for name in layers if name.endswith("cell")} == cells
+    states = {f"{tower}/{name}" for tower in ("actor", "critic") for name in ("hidden", "cell")}
+    found = {name for name in layers if name.endswith(("hidden", "cell"))}
+    assert found == (states if model.settings.lstm_units else set())
     assert all(np.array_equal(layer.offsets, trials.offsets) for layer in layers.values())
-    assert layers["actor/integration"].values.shape[1] == (24 if cells else 256)
+    assert all(layers[name].values.shape[1] == 24 for name in found)
+    assert layers["actor/integration"].values.shape[1] == 256
 
 
 def test_a_layer_depends_on_what_came_before_and_on_nothing_that_comes_after(model, trials):
@@ -166,7 +168,7 @@ def test_the_twin_has_the_same_memory_and_other_weights(model, trials):
 def test_an_lstm_is_that_of_its_equations(trials):
     """Gates by hand, in numpy: Hochreiter and Schmidhuber 1997 with a forget gate."""
     network = networks.initial_network("muscle", KINDS["lstm"], 0, trials).double()
-    cell = network.towers.actor.integration
+    cell = network.towers.actor.lstm
     rng = np.random.default_rng(0)
     x, h, c = (rng.standard_normal((5, n)) for n in (cell.input_size, 24, 24))
     wi, wh, bi, bh = (
@@ -180,7 +182,15 @@ def test_an_lstm_is_that_of_its_equations(trials):
         layers, memory = network.towers.actor.integrate(
             torch.tensor(x)[None], torch.tensor(np.concatenate([h, c], axis=1)), torch.zeros(1, 5, 1)
         )
-    np.testing.assert_allclose(layers["integration"][0], hidden, atol=1e-12)
+    np.testing.assert_allclose(layers["hidden"][0], hidden, atol=1e-12)
+    np.testing.assert_allclose(layers["cell"][0], after, atol=1e-12)
+    linear = network.towers.actor.integration
+    joined = (
+        np.concatenate([x, hidden], axis=1) @ linear.weight.detach().numpy().T + linear.bias.detach().numpy()
+    )
+    np.testing.assert_allclose(
+        layers["integration"][0], np.where(joined > 0, joined, np.expm1(joined)), atol=1e-12
+    )
     np.testing.assert_allclose(memory, np.concatenate([hidden, after], axis=1), atol=1e-12)
 
 

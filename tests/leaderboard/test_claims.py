@@ -217,16 +217,17 @@ def test_claims_on_memory_and_on_the_teacher_are_between_controllers_of_equal_in
     assert rows["layer"]["verdict"] == "inconclusive"
 
 
-def test_the_cell_state_is_no_other_layer(null):
-    """Of a recurrent integration layer: it cannot be what the layer has to be above."""
-    cell = lambda r: {**r, "layer": "actor/cell", "value": 9.0}  # noqa: E731
-    with_cell = [
-        replace(one, record=replace(one.record, scores=[*one.record.scores, cell(one.record.scores[-1])]))
+@pytest.mark.parametrize("name", ["actor/hidden", "actor/cell"])
+def test_the_states_of_a_recurrent_layer_are_no_other_layers(name, null):
+    """They cannot be what the layer has to be above."""
+    state = lambda r: {**r, "layer": name, "value": 9.0}  # noqa: E731
+    with_state = [
+        replace(one, record=replace(one.record, scores=[*one.record.scores, state(one.record.scores[-1])]))
         if one.record.model == "muscle_lstm" and one.record.protocol["name"] == "encoding"
         else one
         for one in null
     ]
-    assert judged(with_cell)["recurrent_layer"]["value"] == judged(null)["recurrent_layer"]["value"]
+    assert judged(with_state)["recurrent_layer"]["value"] == judged(null)["recurrent_layer"]["value"]
 
 
 # --- what a verdict has to be read beside ----------------------------------------------------------
