@@ -73,9 +73,9 @@ def observation(bodies: Simulator, goals: Floats, action: Floats) -> Floats:
 class Tower(nn.Module):
     """Three encoders → integration → decoder; one for the actor, one for the critic.
 
-    The integration layer receives the encodings of the present and, where there is a memory, what is
-    remembered: the hidden state of an LSTM on the encodings, or the encodings of the steps before. The memory,
-    (n, memory_size), is zero before a trial's first step.
+    The integration layer receives the present encodings and, where there is a memory, what is remembered: the
+    hidden state of an LSTM on the encodings, or the encodings of the steps before. The memory has the shape
+    (n, memory_size) and is zero before a trial's first step.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Tower(nn.Module):
         }
 
     def integrate(self, encoded: Tensor, memory: Tensor, first: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the layers ``integration`` and, of an LSTM, ``hidden`` and ``cell``, and the memory after it.
+        """Return the layers ``integration`` and, of an LSTM, ``hidden`` and ``cell``; and the memory after.
 
         Shapes are those of :meth:`forward`; ``encoded`` is (n_steps, n, n_streams · encoder_units).
         """
