@@ -33,19 +33,19 @@ KINDS = {
         "muscle",
         {"lstm_units": 128, **TRAINING},
         "muscle_ppo with an LSTM, and late and noisy afferents",
-        403_629,
+        600_749,
     ),
     "torque_lstm": Kind(
         "torque",
         {"lstm_units": 128, **TRAINING},
         "torque_ppo with an LSTM, and late and noisy afferents",
-        394_525,
+        591_645,
     ),
     "muscle_stack": Kind(
         "muscle",
         {"stack_steps": 10, **TRAINING},
         "muscle_lstm with a window of 200 ms instead of an LSTM",
-        565_677,
+        1_090_221,
     ),
     "muscle_delayed": Kind(
         "muscle", TRAINING, "muscle_ppo with late and noisy afferents, and without memory", 205_485
