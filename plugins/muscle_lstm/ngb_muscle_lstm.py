@@ -14,8 +14,10 @@ from neurobench_grasp.controllers import trained_digest
 
 AFFERENTS = {"proprioception_delay": 2, "sensor_noise": 0.05, "motor_noise": 0.1}
 """Control steps of 20 ms, share of each feature's standard deviation, share of each excitation or torque."""
-TRAINING = {"n_steps": 8, "default_steps": 2_000_000}
-"""Gradients through 160 ms; more steps than ``muscle_ppo``, and as many updates for each of them."""
+STEPS = 2_000_000
+"""Of experience, more than ``muscle_ppo`` needs; with as many updates for each of them."""
+SEQUENCES = {"n_steps": 8}
+"""Gradients flow through 160 ms."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +33,24 @@ class Kind:
 KINDS = {
     "muscle_lstm": Kind(
         "muscle",
-        {"lstm_units": 128, **TRAINING},
+        {"lstm_units": 128, **SEQUENCES},
         "muscle_ppo with an LSTM, and late and noisy afferents",
         600_749,
     ),
     "torque_lstm": Kind(
         "torque",
-        {"lstm_units": 128, **TRAINING},
+        {"lstm_units": 128, **SEQUENCES},
         "torque_ppo with an LSTM, and late and noisy afferents",
         591_645,
     ),
     "muscle_stack": Kind(
         "muscle",
-        {"stack_steps": 10, **TRAINING},
+        {"stack_steps": 10, **SEQUENCES},
         "muscle_lstm with a window of 200 ms instead of an LSTM",
         1_090_221,
     ),
     "muscle_delayed": Kind(
-        "muscle", TRAINING, "muscle_ppo with late and noisy afferents, and without memory", 205_485
+        "muscle", {}, "muscle_ppo with late and noisy afferents, and without memory", 205_485
     ),
 }
 
@@ -62,7 +64,7 @@ def build(seed, *, name, fit_steps=None):
     from neurobench_grasp.controllers.settings import ControllerSettings
 
     kind = KINDS[name]
-    settings = ControllerSettings(**AFFERENTS, **kind.settings)
+    settings = ControllerSettings(**AFFERENTS, default_steps=STEPS, **kind.settings)
     controller = RecurrentController if settings.has_memory else NetworkController
     return controller(name, kind.action, settings, fit_steps=fit_steps)
 
