@@ -35,19 +35,19 @@ def small(monkeypatch):
     monkeypatch.setattr(reference, "GRU", brief)
 
 
-def with_memory(n_objects=15, n_repeats=8, n_steps=25, n_units=6, noise=0.5, seed=0):
+def with_memory(n_objects=16, n_repeats=10, n_steps=16, n_units=4, noise=0.5):
     """Units that follow products of behaviour at two different times; their rates without noise are true.
 
     No function of the moment, at whatever lag, has both factors.
     """
-    rng, n = np.random.default_rng(seed), n_objects * n_repeats
-    latents = smooth_latents(n, n_steps + 2 * PAD, 2, rng, width=4)
+    rng, n = np.random.default_rng(0), n_objects * n_repeats
+    latents = smooth_latents(n, n_steps + 2 * PAD, 2, rng, width=5)
 
     def at(latent, ago):
-        return np.sign(latents[:, PAD - ago : PAD - ago + n_steps, latent])
+        return np.tanh(2 * latents[:, PAD - ago : PAD - ago + n_steps, latent])
 
-    factors = np.stack([at(0, 5) * at(1, 0), at(0, 0) * at(1, 6), at(0, 7)], axis=-1)
-    drive = factors @ rng.standard_normal((3, n_units))
+    factors = np.stack([at(0, 5) * at(1, 0), at(0, 0) * at(1, 6)], axis=-1)
+    drive = factors @ rng.standard_normal((2, n_units))
     true = 20 + 4 * drive / drive.std((0, 1))
     rates = true + 4 * noise * rng.standard_normal(true.shape)
     session = aligned_session(latents, rates, [f"object_{i // n_repeats:02d}" for i in range(n)])
@@ -81,18 +81,20 @@ def same(a, b):
 
 
 @pytest.mark.slow
-def test_it_explains_what_kinematics_of_the_moment_cannot():
-    session = with_memory(n_objects=30, n_repeats=10)
-    rows = protocol.run(context_of(session)).rows
+def test_it_explains_what_kinematics_of_the_moment_cannot(monkeypatch):
+    """From 100 trials of 16 bins most of the truth, of which a quadratic function explains a tenth."""
+    quick = replace(GRU, losses=("squared_error",), n_hidden=32, dropout=0.1, input_noise=0.1, averaging=0.9)
+    monkeypatch.setattr(reference, "GRU", replace(quick, learning_rate=0.01))
+    rows = protocol.run(context_of(with_memory())).rows
     for split in ("test", "ood"):
-        network, truth, quadratic = (
+        made, truth, quadratic = (
             row_of(rows, split=split, reference=name)["value"]
             for name in (NAME, "true_rate", "quadratic_kinematic")
         )
-        assert network > 0.9 * truth
-        assert quadratic < 0.3 * truth
+        assert made > 0.6 * truth > 0.4
+        assert quadratic < 0.2 * truth
         gain = row_of(rows, f"gain_over_{NAME}", split, of="single_trial_ev")
-        assert gain["ci"][1] < 0, "the candidate, which is behaviour itself, is below"
+        assert gain["value"] < -0.3, "the candidate, which is behaviour of the moment, is below"
 
 
 def test_units_that_follow_nothing_are_left_at_their_mean(small, monkeypatch):
