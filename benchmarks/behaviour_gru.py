@@ -1,10 +1,10 @@
 """Compare the network of ``behaviour_gru`` with what behaviour determines, where that is known; prints JSON.
 
-Explained variance of the recorded rates on ``test`` and ``ood`` of fold 0, by area: of the network and of the
-drift-free drive, and their ratio. That drive is the rate that generated the spikes without the gain of single
-trials and, in ``mixed``, without the noise on afferents: all that behaviour determines. For a session of ``demo``
-also of a ridge map from the very features that drive its units, at two leads about the mean of the area's: what
-so many trials give to a model that knows all but weights, leads and saturation.
+Explained variance of the recorded rates on ``test`` and ``ood`` of fold 0, by area: of the network and of
+the drift-free drive, and their ratio. That drive is the rate that generated the spikes without the gain of
+single trials and, in ``mixed``, without the noise on afferents: all that behaviour determines. For a session
+of ``demo`` also of a ridge map from the very features that drive its units, at two leads about the mean of
+the area's: what so many trials give to a model that knows all but weights, leads and saturation.
 
     python benchmarks/behaviour_gru.py demo_a_1
     python benchmarks/behaviour_gru.py mixed
