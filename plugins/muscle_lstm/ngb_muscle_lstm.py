@@ -89,7 +89,7 @@ def ngb_models():
                 training_data=(),
                 parameters=kind.parameters,
                 steps=2_000_896,
-                compute="20 to 40 min on one core, on demo",
+                compute="22 min on one core, on demo (muscle_lstm)",
                 seeds=(0, 1, 2),
                 simulator="MuJoCo 4.0.0, MyoSuite 3.0.0; noise in training alone, none in scored runs",
             ),
