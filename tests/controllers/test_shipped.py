@@ -35,7 +35,7 @@ def test_a_shipped_network_is_intact_small_and_labelled(path):
     card = NetworkCard.read(path)
     settings = card.controller_settings()
     load_weights(path, card, networks.network_state(networks.Network(HAND, card.action, settings)))
-    assert path.with_suffix(".safetensors").stat().st_size < 2e6
+    assert path.with_suffix(".safetensors").stat().st_size < 5e6
     assert path.stem == f"{card.model}-{card.seed}" and path.parent.name == card.dataset["id"]
     if card.dataset["synthetic"]:
         assert card.licence == "CC0-1.0"

@@ -38,7 +38,8 @@ def test_the_wheel_holds_layouts_catalogue_and_the_default_networks_alone(distri
     wheel, names, _ = distributions
     inside = f"{DATA}registry/checkpoints/"
     networks = sorted(n.removeprefix(DATA) for n in names if n.startswith(inside) and "safetensors" in n)
-    default = [f"{model}-0" for model in ("fixed_muscles", "muscle_ppo", "permuted_muscles", "torque_ppo")]
+    models = ("fixed_muscles", "muscle_lstm", "muscle_ppo", "permuted_muscles", "torque_ppo")
+    default = [f"{model}-0" for model in models]
     teachers = [f"{model}-100" for model in ("muscle_ppo", "permuted_muscles", "torque_ppo")]  # of `mixed`
     assert networks == [
         f"registry/checkpoints/demo/{name}.safetensors" for name in sorted(default + teachers)
