@@ -47,7 +47,7 @@ def apart(weights, expert, trials):
     """Mean squared difference of actions and of values, as shares of the expert's, where the expert moves."""
     observed = observed_by(expert, trials)
     one, other = networks.Network(hand(), "muscle", SMALL), networks.Network(hand(), "muscle", SMALL)
-    one.load_state_dict({k: torch.as_tensor(v) for k, v in weights.items()})
+    one.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})
     other.load_state_dict(expert.state_dict())
     with torch.no_grad():
         mine, its = ((network(network.one_step(observed))[:2]) for network in (one, other))
@@ -66,7 +66,7 @@ def observed_by(expert, trials):
     made.restore(
         networks.network_state(expert) | {f"settings.{k}": np.array(v) for k, v in vars(SMALL).items()}
     )
-    return torch.as_tensor(made.observe(trials).values, dtype=torch.float32)
+    return torch.tensor(made.observe(trials).values, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
