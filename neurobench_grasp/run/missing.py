@@ -67,10 +67,8 @@ def _train(
     )
     work = work_folder(own_networks(), data, name, seed, trials)
     with alone(work, progress):
-        again = _missing(task, seed)
-        if (
-            again is not None and again.model == missing.model
-        ):  # another process may have trained it meanwhile
+        again = _missing(task, seed)  # another process may have trained it meanwhile
+        if again is not None and again.model == missing.model:
             train_on(trained, built, data, trials, work, seed=seed, steps=steps, progress=progress)
 
 
