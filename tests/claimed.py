@@ -1,13 +1,20 @@
 """Records of all that the claims need, with planted effects: units, conditions and networks vary at random."""
 
+from collections import Counter
+
 import numpy as np
 
 from neurobench_grasp.contract import ScoreRecord
+from neurobench_grasp.leaderboard import claims
+from neurobench_grasp.leaderboard.claims import CLAIMS
 from neurobench_grasp.records import Scored
 from neurobench_grasp.records.units import Labels, UnitTable
 from neurobench_grasp.scoring.intervals import UnitScores, summarise
 from neurobench_grasp.scoring.sums import Sums
 
+NAMES = [claim.name for claim in CLAIMS]
+OF_UNITS = ("trained", "linear", "muscle", "anatomy", "recurrence", "memory", "reward")
+"""Claims whose statistic is a difference of unit scores of two models."""
 N_FOLDS = 5
 LAYERS = ("actor/trajectory", "actor/integration", "actor/decoder")
 ENCODED = {
@@ -278,3 +285,22 @@ def planted(rng, **true):
     sizes = {name: true.pop(name) for name in ("n_networks", "n_conditions") if name in true}
     sd = {name: true.pop(name) for name in ("sd", "n_units") if name in true}
     return encoding(rng, **sizes, **sd, **true) + moving(rng, **sizes, **true)
+
+
+def judged(scored, area="M1", **options):
+    """Rows of the one dataset by the names of the claims, of one area."""
+    (one,) = claims(scored, **options)
+    return {row["name"]: row for row in one["claims"] if row["area"] in ("", area)}
+
+
+def shares(n, make=planted, **true):
+    """How often each claim got each verdict in ``n`` designs, and the mean power."""
+    found = [judged(make(np.random.default_rng(k), **true)) for k in range(n)]
+    names = found[0]
+    verdicts = {name: Counter(rows[name]["verdict"] for rows in found) for name in names}
+    power = {name: np.mean([rows[name]["power"] or 0.0 for rows in found]) for name in names}
+    return {name: {v: k / n for v, k in count.items()} for name, count in verdicts.items()}, power
+
+
+def share(verdicts, verdict):
+    return max(verdicts.get(verdict, 0.0) for verdicts in verdicts.values())
