@@ -8,6 +8,7 @@ the area's: what so many trials give to a model that knows all but weights, lead
 
     python benchmarks/behaviour_gru.py demo_a_1
     python benchmarks/behaviour_gru.py mixed
+    python benchmarks/behaviour_gru.py mixed_memory
 """
 
 import json
@@ -36,18 +37,21 @@ STILL = {name: replace(area, trial_gain=0.0, drift=0.0) for name, area in neuron
 
 
 def recorded_and_drift_free(name: str) -> tuple[Session, Session]:
-    """Return a session of ``demo``, or of ``mixed``, and the same without what is not behaviour."""
-    if name != "mixed":
+    """Return a session of ``demo``, or of a set with a key, and the same without what is not behaviour."""
+    if name not in mixed.MIXED_SETS:
         with patch.object(neurons, "AREAS", STILL):
             still = sessions.make_session(name)
         return sessions.make_session(name), still
     bases = [load_session(path, quarantine=False) for path in demo_files()]
     aligned = [align(base) for base in bases]
     train = mixed.training_trials(aligned, mixed.TEACHER_SEED)
-    features = {kind: mixed.policy_features(kind, train, aligned[0].trials) for kind in mixed.POLICIES}
-    recorded, _ = mixed.mixed_session(bases[0], aligned[0], features)
+    policies = mixed.MIXED_SETS[name].policies
+    features = {
+        kind: mixed.policy_features(policy, train, aligned[0].trials) for kind, policy in policies.items()
+    }
+    recorded, _ = mixed.mixed_session(name, bases[0], aligned[0], features)
     with patch.object(mixed, "AREAS", STILL), patch.object(mixed, "AFFERENT_NOISE", 0.0):
-        still, _ = mixed.mixed_session(bases[0], aligned[0], features)
+        still, _ = mixed.mixed_session(name, bases[0], aligned[0], features)
     return recorded, still
 
 
@@ -93,7 +97,7 @@ if __name__ == "__main__":
     session = align(replace(recorded, true_rates=still.true_rates))
     context, started = context_of(session), time.monotonic()
     made = gru_predictions(context, session)
-    mapped = None if sys.argv[1] == "mixed" else mapped_features(context, session)
+    mapped = None if sys.argv[1] in mixed.MIXED_SETS else mapped_features(context, session)
     result = {"session": session.id, "seconds": round(time.monotonic() - started, 1)}
     for split in ("test", "ood"):
         trials = context.index(session, getattr(context.splits, split))

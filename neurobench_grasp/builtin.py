@@ -26,10 +26,10 @@ def _demo_files() -> Sequence[Path]:
     return demo_files()
 
 
-def _mixed_files() -> Sequence[Path]:
-    from neurobench_grasp.demo.mixed import MIXED
+def _mixed_files(name: str) -> Sequence[Path]:
+    from neurobench_grasp.demo.mixed import MIXED_SETS
 
-    return MIXED.files()
+    return MIXED_SETS[name].files()
 
 
 @hookimpl
@@ -45,14 +45,15 @@ def ngb_datasets() -> Iterator[DatasetSpec]:
         licence="CC0-1.0",
         summary="synthetic, a self-test: 2 animals × 2 sessions, 35 objects × 15 trials, M1 and S1",
     )
-    yield DatasetSpec(
-        "mixed",
-        files=_mixed_files,
-        layout="ngb-grasp-1",
-        synthetic=True,
-        licence="CC0-1.0",
-        summary="synthetic, a self-test: movements of demo, 150 units of five known kinds, for ngb recovery",
-    )
+    for name, units in (("mixed", "150 units of five"), ("mixed_memory", "180 units of six")):
+        yield DatasetSpec(
+            name,
+            files=partial(_mixed_files, name),
+            layout="ngb-grasp-1",
+            synthetic=True,
+            licence="CC0-1.0",
+            summary=f"synthetic, a self-test: movements of demo, {units} known kinds, for ngb recovery",
+        )
     for entry in catalogue().values():
         yield DatasetSpec(
             entry.name,

@@ -97,7 +97,9 @@ def validate(
 def make(
     dataset: Annotated[
         str,
-        typer.Argument(metavar="[DATASET]", help="`demo`, or `mixed`, whose units are of known kinds."),
+        typer.Argument(
+            metavar="[DATASET]", help="`demo`, or `mixed` or `mixed_memory`, whose units are of known kinds."
+        ),
     ] = "demo",
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for the files (default: the user's cache folder).")

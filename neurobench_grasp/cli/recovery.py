@@ -39,7 +39,7 @@ def recovery(
         typer.Option(
             "--dataset",
             "-d",
-            help="Movements of the teachers; or `mixed`, whose units are of known kinds.",
+            help="Movements of the teachers; or `mixed` or `mixed_memory`, whose units are of known kinds.",
         ),
     ] = "demo",
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; an interrupted run resumes.")] = Path(

@@ -1,6 +1,6 @@
-"""The built-in dataset ``mixed``: movements of the demo, units of known kinds.
+"""The built-in datasets ``mixed`` and ``mixed_memory``: movements of the demo, units of known kinds.
 
-Its sessions are those of the demo with other units, so that networks trained for the demo serve: behaviour
+Their sessions are those of the demo with other units, so that networks trained for the demo serve: behaviour
 and names of sessions, trials and conditions are the same. The first session has units, the others have
 none. Which kind each unit is of, the *key*, is a column of the units table that is not part of a session:
 neither models nor scores receive it. See docs/mixed.md.
@@ -144,7 +144,17 @@ MIXED = MixedSet(
     },
     "92c142007635c39d19e42d72f273fe4edec0fc3b0df4c03e40de4b63f6e7929e",
 )
-MIXED_SETS = {one.name: one for one in (MIXED,)}
+MIXED_MEMORY = MixedSet(
+    "mixed_memory",
+    {
+        "lstm": Policy("muscle_lstm"),
+        "stack": Policy("muscle_stack"),
+        "muscle": Policy("muscle_ppo"),
+        "supervised": Policy("muscle_sl"),
+    },
+    "",
+)
+MIXED_SETS = {one.name: one for one in (MIXED, MIXED_MEMORY)}
 
 
 def _write(made: MixedSet, folder: Path, progress: Callable[[str], None]) -> dict[str, str]:

@@ -73,7 +73,9 @@ def test_make_makes_only_built_in_datasets(monkeypatch, tmp_path):
     assert ngb("make", "mixed", "--to", tmp_path).stdout == f"{tmp_path / 'm.nwb'}\n"
     result = ngb("make", "dandi:000128", "--to", tmp_path)
     assert result.exit_code == 1
-    assert result.stderr == "'dandi:000128' is not a built-in dataset; choose demo or mixed.\n"
+    assert (
+        result.stderr == "'dandi:000128' is not a built-in dataset; choose demo or mixed or mixed_memory.\n"
+    )
 
 
 def test_make_tells_the_paths_it_made(monkeypatch, tmp_path):
