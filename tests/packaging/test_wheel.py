@@ -40,7 +40,8 @@ def test_the_wheel_holds_layouts_catalogue_and_the_default_networks_alone(distri
     networks = sorted(n.removeprefix(DATA) for n in names if n.startswith(inside) and "safetensors" in n)
     models = ("fixed_muscles", "muscle_lstm", "muscle_ppo", "permuted_muscles", "torque_ppo")
     default = [f"{model}-0" for model in models]
-    teachers = [f"{model}-100" for model in ("muscle_ppo", "permuted_muscles", "torque_ppo")]  # of `mixed`
+    drive = ("muscle_lstm", "muscle_ppo", "muscle_sl", "muscle_stack", "permuted_muscles", "torque_ppo")
+    teachers = [f"{model}-100" for model in drive]  # of `mixed` and `mixed_memory`
     assert networks == [
         f"registry/checkpoints/demo/{name}.safetensors" for name in sorted(default + teachers)
     ]
