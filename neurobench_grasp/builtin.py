@@ -83,6 +83,12 @@ def _planar_arm() -> Body:
     return build_planar_arm()
 
 
+def _myoarm() -> Body:
+    from neurobench_grasp.bodies.myoarm import build_myoarm
+
+    return build_myoarm()
+
+
 @hookimpl
 def ngb_bodies() -> Iterator[BodySpec]:
     """Offer the built-in bodies."""
@@ -92,6 +98,13 @@ def ngb_bodies() -> Iterator[BodySpec]:
         summary="forearm, wrist and hand of a human with 39 muscles",
         licence="Apache-2.0",
         source="MyoSuite 3.0.0, hand_standard",
+    )
+    yield BodySpec(
+        "myoarm",
+        build=_myoarm,
+        summary="right arm of a human from shoulder to wrist with 50 muscles, fingers held relaxed",
+        licence="Apache-2.0",
+        source="MyoSuite 3.0.0 with myo-sim 0.2.3, myoarm_r",
     )
     yield BodySpec(
         "isometric_wrist",

@@ -32,7 +32,7 @@ def muscle_kinematics(
         If the angles are not of the body, or a trial has fewer than two steps.
     """
     _check(body, joint_angles)
-    joint_velocity = _rate(joint_angles, dt, offsets)
+    joint_velocity = _rate(body.qpos(joint_angles), dt, offsets)
     length, moments = _at_each_step(
         body, joint_angles, ("mj_tendon", "mj_transmission"), ("actuator_length", "actuator_moment")
     )
@@ -57,7 +57,7 @@ def muscle_moments(body: BodyModel, joint_angles: Floats, dt: float, offsets: In
         If the angles are not of the body, or a trial has fewer than two steps.
     """
     _check(body, joint_angles)
-    velocity = _rate(joint_angles, dt, offsets)
+    velocity = _rate(body.qpos(joint_angles), dt, offsets)
     moments, limits, passive = _at_each_step(
         body,
         joint_angles,
@@ -66,7 +66,8 @@ def muscle_moments(body: BodyModel, joint_angles: Floats, dt: float, offsets: In
         qvel=velocity,
         qacc=_rate(velocity, dt, offsets),
     )
-    return moments + limits - passive  # mj_inverse leaves to a joint limit what presses against it
+    active = moments + limits - passive  # mj_inverse leaves to a joint limit what presses against it
+    return body.by_joints(joint_angles, active[:, None])[:, 0]
 
 
 def muscle_capacity(body: BodyModel, joint_angles: Floats) -> tuple[Floats, Floats]:
@@ -80,9 +81,9 @@ def muscle_capacity(body: BodyModel, joint_angles: Floats) -> tuple[Floats, Floa
     )
     (passive,) = _at_each_step(body, joint_angles, stages, ("actuator_force",), activation=0.0)
     row, joint = _moment_pattern(body)
-    arms = np.zeros((*full.shape, len(body.joints)))
+    arms = np.zeros((*full.shape, body.model.nv))
     arms[:, row, joint] = moments
-    return arms, full - passive
+    return body.by_joints(joint_angles, arms), full - passive
 
 
 def keypoint_positions(body: BodyModel, joint_angles: Floats) -> Floats:
@@ -120,14 +121,14 @@ def endpoint_jacobian(body: BodyModel, joint_angles: Floats) -> tuple[Floats, Fl
     rotation = turns[:, frame].reshape(-1, 3, 3)
 
     def moved(by: int, at: Floats) -> Floats:
-        """Velocity of a point at unit velocity of each joint that carries a body, (n_steps, n_joints, 3)."""
+        """Velocity of a point at unit velocity of each hinge that carries a body, (n_steps, n_hinges, 3)."""
         velocity: Floats = np.cross(joint_axes, at[:, None] - anchors) * _carries(model, by)[:, None]
         return velocity
 
     relative = moved(carrier, point) - moved(frame, point)  # the frame moves the point along, too
     axes = ["xyz".index(axis) for axis in body.endpoint_axes]
     position = np.einsum("tca,tc->ta", rotation, point - origin)[:, axes]
-    return position, np.einsum("tca,tjc->taj", rotation, relative)[:, axes]
+    return position, body.by_joints(joint_angles, np.einsum("tca,tjc->taj", rotation, relative)[:, axes])
 
 
 def _carries(model: Any, body: int) -> Floats:
@@ -177,14 +178,14 @@ def _at_each_step(
 ) -> list[Floats]:
     """Set each posture, run some stages of MuJoCo's pipeline and copy some fields, on a few threads.
 
-    Derivatives are the joint velocities ``qvel`` and accelerations ``qacc``. Default: 0.
+    Derivatives are the velocities ``qvel`` and accelerations ``qacc`` of all hinges. Default: 0.
     """
     import mujoco
 
     model = body.model
     calls = [getattr(mujoco, stage) for stage in ("mj_kinematics", "mj_comPos", *stages)]
 
-    motion = {"qpos": joint_angles, **derivatives}
+    motion = {"qpos": body.qpos(joint_angles), **derivatives}
 
     def run(steps: Ints) -> list[Floats]:
         data = mujoco.MjData(model)

@@ -237,10 +237,10 @@ class Simulation:
         joint_angles, joint_velocity : ndarray, shape (n_which, n_joints)
             rad and rad/s.
         """
-        n_joints = len(self._body.joints)
+        n_joints = self._model.nq
         state = np.zeros((len(joint_angles), self._state.shape[1]))
-        state[:, 1 : 1 + n_joints] = joint_angles
-        state[:, 1 + n_joints : 1 + 2 * n_joints] = joint_velocity
+        state[:, 1 : 1 + n_joints] = self._body.qpos(joint_angles)
+        state[:, 1 + n_joints : 1 + 2 * n_joints] = self._body.qvel(joint_angles, joint_velocity)
         control = to_control(self._body, self._action, np.zeros((len(state), self.n_actions)))
         states, sensed = self._pool.rollout(self._model, self._data, state, control[:, None], nstep=1)
         self._state[which] = states[:, -1]
@@ -267,9 +267,7 @@ class Simulation:
         )
         self._state[:n] = states[:, -1]
         self.sensors[:n] = sensed[:, -1]
-        self.activation[:n] = states[
-            :, -2, 1 + 2 * len(self._body.joints) :
-        ]  # the state at the time of the sensors
+        self.activation[:n] = states[:, -2, 1 + 2 * self._model.nq :]  # the state at the time of the sensors
         if not np.isfinite(self._state[:n]).all():
             raise NgbError(
                 f"The simulated {self._body.name} became unstable; reduce the controller's actions."

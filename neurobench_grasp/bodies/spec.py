@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.polynomial.polynomial import polyder, polyval
 
-from neurobench_grasp.contract import Bools, Floats
+from neurobench_grasp.contract import Bools, Floats, Ints
 from neurobench_grasp.contract.body import Part
 from neurobench_grasp.errors import NgbError
 
@@ -69,8 +70,11 @@ class BodyModel:
     make_spec : callable
         Returns a new ``mujoco.MjSpec`` without sensors, in which exactly the joints, all of them hinges with
         limits, and exactly the muscles, each an actuator with activation on a tendon, are those named here.
+        There may be further hinges, each of which follows a named joint by the polynomial of an active joint
+        equality constraint: they move with the body, but have no angle in postures, no sensor and no motor,
+        and need no limits.
     joint_names : mapping of str to str
-        Joint → its name in the MjSpec, in the order of ``qpos``.
+        Joint → its name in the MjSpec, in the order of ``qpos`` (without those that follow others).
     muscle_names : mapping of str to (str, str)
         Muscle → the names of its actuator and of its tendon in the MjSpec, in the order of the actuators.
     keypoint_sources : mapping of str to (str, str)
@@ -140,7 +144,7 @@ class BodyModel:
     @cached_property
     def joint_limits(self) -> Floats:
         """Lowest and highest angle of each joint, rad, shape (n_joints, 2)."""
-        return _read_only(np.array(self.model.jnt_range))
+        return _read_only(np.array([self.model.joint(name).range for name in self.joint_names.values()]))
 
     @property
     def spec(self) -> Any:
@@ -164,6 +168,59 @@ class BodyModel:
             model = spec.compile()
         self._check(model)
         return spec, model
+
+    def qpos(self, joint_angles: Floats) -> Floats:
+        """Return MuJoCo's ``qpos``, (n, n_model_joints): joint angles and those of the joints that follow."""
+        if self._following is None:
+            return joint_angles
+        leader, origin, coefficients = self._following
+        return np.asarray(polyval(joint_angles[:, leader] - origin, coefficients, tensor=False), np.float64)
+
+    def qvel(self, joint_angles: Floats, joint_velocity: Floats) -> Floats:
+        """Return MuJoCo's ``qvel``, (n, n_model_joints), at joint velocities."""
+        if self._following is None:
+            return joint_velocity
+        return self._slopes(joint_angles) * joint_velocity[:, self._following[0]]
+
+    def by_joints(self, joint_angles: Floats, by_qpos: Floats) -> Floats:
+        """Return derivatives by the joint angles, (n, k, n_joints), from those by ``qpos``: the chain rule.
+
+        Generalised forces are converted in the same way.
+        """
+        if self._following is None:
+            return by_qpos
+        leads = self._following[0][:, None] == np.arange(len(self.joints))
+        by_angles: Floats = by_qpos @ (self._slopes(joint_angles)[:, :, None] * leads)
+        return by_angles
+
+    def _slopes(self, joint_angles: Floats) -> Floats:
+        """Return the derivative of each entry of ``qpos`` by the joint that it depends on."""
+        assert self._following is not None
+        leader, origin, coefficients = self._following
+        slopes = polyval(joint_angles[:, leader] - origin, polyder(coefficients), tensor=False)
+        return np.asarray(slopes, np.float64)
+
+    @cached_property
+    def _following(self) -> tuple[Ints, Floats, Floats] | None:
+        """Return how the entries of ``qpos`` depend on joint angles; none if no joint follows another.
+
+        For each entry the joint that it depends on, (n,); the angle of this at which the polynomial's
+        argument is 0, (n,); and the coefficients, the constant first, (5, n).
+        """
+        model, names = self.model, list(self.joint_names.values())
+        followed = _followed(model, names)
+        if not followed:
+            return None
+        own = [model.joint(name).id for name in names]
+        leader, origin = np.zeros(model.nq, np.int64), np.zeros(model.nq)
+        coefficients = np.zeros((5, model.nq))
+        leader[own], coefficients[1, own] = np.arange(len(own)), 1.0
+        for joint, constraint in followed.items():
+            driver = int(model.eq_obj2id[constraint])
+            leader[joint], origin[joint] = own.index(driver), model.qpos0[driver]
+            coefficients[:, joint] = model.eq_data[constraint, :5]
+            coefficients[0, joint] += model.qpos0[joint]
+        return leader, origin, coefficients
 
     def n_actions(self, action: str) -> int:
         """Return the number of actions: muscle excitations or joint torques.
@@ -203,7 +260,8 @@ class BodyModel:
         """Raise if the compiled model has other joints or muscles than those named."""
         import mujoco
 
-        joints = tuple(model.joint(i).name for i in range(model.njnt))
+        followed = _followed(model, list(self.joint_names.values()))
+        joints = tuple(model.joint(i).name for i in range(model.njnt) if i not in followed)
         actuators = tuple(model.actuator(i).name for i in range(model.nu))
         wanted = (
             tuple(self.joint_names.values()),
@@ -214,8 +272,21 @@ class BodyModel:
                 f"The model of the body {self.name} (MuJoCo {mujoco.__version__}) has other joints or "
                 "muscles than its description; install the version of its source that this was written for."
             )
-        if not (model.jnt_type == mujoco.mjtJoint.mjJNT_HINGE).all() or not model.jnt_limited.all():
+        limited = all(model.joint(name).limited for name in joints)
+        if not (model.jnt_type == mujoco.mjtJoint.mjJNT_HINGE).all() or not limited:
             raise NgbError(f"Each joint of the body {self.name} must be a hinge with limits.")
+
+
+def _followed(model: Any, names: Sequence[str]) -> dict[int, int]:
+    """Return the joints of a model that follow a named one → the equality constraint by which they do."""
+    import mujoco
+
+    found = {}
+    for i in np.flatnonzero((model.eq_type == mujoco.mjtEq.mjEQ_JOINT) & (model.eq_active0 != 0)):
+        joint, driver = int(model.eq_obj1id[i]), int(model.eq_obj2id[i])
+        if driver >= 0 and model.joint(driver).name in names and model.joint(joint).name not in names:
+            found[joint] = int(i)
+    return found
 
 
 def members(names: Sequence[str], groups: Sequence[Sequence[str]]) -> Bools:

@@ -1,0 +1,470 @@
+"""Turn an OpenSim model into an MjSpec: hinges, sites, wrapped tendons and muscles.
+
+MuJoCo wraps tendons over spheres and cylinders, one between two points of a path. Ellipsoids are replaced,
+muscle by muscle, by the sphere or cylinder with which the muscle's length changes least over the workspace,
+tori by a sphere that the tendon passes inside. Conditional points are kept or left out, whichever changes
+lengths less. :class:`Converted` states by how much lengths differ from those of the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from neurobench_grasp.bodies.from_scratch import new_spec
+from neurobench_grasp.bodies.opensim.document import (
+    GROUND,
+    Muscle,
+    OpenSimModel,
+    PathPoint,
+    Pose,
+    Turn,
+    Wrap,
+    rotation,
+)
+from neurobench_grasp.bodies.opensim.strings import Obstacle, around, in_base, path_length, straight
+from neurobench_grasp.contract import Bools, Floats
+
+N_FITTED, N_JUDGED = 64, 200
+"""Postures by which objects are replaced, and others by which lengths are compared."""
+RADIUS_STEP = 5e-4
+"""Radii are multiples of it, m, so that a conversion is the same on every machine."""
+TOUCHES = 1e-5
+"""Mean lengthening of a path by a wrap object, m, from which the object matters."""
+DAMPING = 2e-3
+"""Of a joint, in s, times the greatest moment of its muscles: turning at 5 rad/s costs a hundredth of it."""
+ARMATURE = 2e-5
+"""Of a joint, in s², times that moment: so that light segments between strong muscles can be simulated."""
+FASTEST = 10.0
+"""Optimal fibre lengths per second at which a shortening muscle has no force: Zajac (1989), Critical Reviews
+in Biomedical Engineering 17:359. The classes of muscles state it in different units, or not at all."""
+
+
+@dataclass(frozen=True)
+class LengthError:
+    """How the length of a converted muscle differs from that of the original over the workspace.
+
+    Parameters
+    ----------
+    rms, largest : float
+        Of the difference without its mean, m; a constant is taken up by the tendon.
+    moving : float
+        Standard deviation of the length itself, m.
+    replaced : tuple of str
+        What was replaced in its path.
+    """
+
+    rms: float
+    largest: float
+    moving: float
+    replaced: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Converted:
+    """An OpenSim model for MuJoCo.
+
+    Parameters
+    ----------
+    xml : str
+        MJCF. Joints and muscles are named as coordinates and muscles, the tendon of a muscle ``<muscle>_tendon``,
+        bodies and markers as in the file.
+    joints, muscles, markers : tuple of str
+    neutral : mapping of str to float
+        Default angle of each joint, rad.
+    errors : mapping of str to LengthError
+        By muscle.
+    notes : tuple of str
+    """
+
+    xml: str
+    joints: tuple[str, ...]
+    muscles: tuple[str, ...]
+    markers: tuple[str, ...]
+    neutral: Mapping[str, float]
+    errors: Mapping[str, LengthError]
+    notes: tuple[str, ...]
+
+
+def convert(model: OpenSimModel) -> Converted:
+    """Convert a model.
+
+    Raises
+    ------
+    NgbError
+        If MuJoCo does not accept the result.
+    """
+    fitted, judged = (_Places(model, postures(model, n)) for n in (N_FITTED, N_JUDGED))
+    paths = [_path(muscle, model, fitted) for muscle in model.muscles]
+    spec = _skeleton(model)
+    for path in paths:
+        _add_tendon(spec, path)
+    lengths = _lengths(spec, model, judged.angles)
+    for muscle, length in zip(model.muscles, lengths.T, strict=True):
+        _add_muscle(spec, muscle, length)
+    _set_joints(spec, model)
+    errors = {
+        path.muscle.name: _error(length, original_length(path.muscle, model, judged), path.replaced)
+        for path, length in zip(paths, lengths.T, strict=True)
+    }
+    spec.compile()
+    return Converted(
+        spec.to_xml(),
+        tuple(c.name for c in model.coordinates),
+        tuple(muscle.name for muscle in model.muscles),
+        tuple(model.markers),
+        {c.name: c.default for c in model.coordinates},
+        errors,
+        model.notes,
+    )
+
+
+def postures(model: OpenSimModel, n: int) -> Floats:
+    """Return postures that fill the ranges of all coordinates evenly, (n, n_coordinates) in rad."""
+    from scipy.stats import qmc
+
+    sequence = qmc.Halton(len(model.coordinates), scramble=False)
+    sequence.fast_forward(n)  # different postures for different numbers
+    low, high = np.array([(c.lowest, c.highest) for c in model.coordinates]).T
+    angles: Floats = low + (high - low) * sequence.random(n)
+    return angles
+
+
+class _Places:
+    """Where the bodies of a model are in some postures, by its own kinematics."""
+
+    def __init__(self, model: OpenSimModel, angles: Floats) -> None:
+        self.angles, self._model = angles, model
+
+    @cached_property
+    def of_bodies(self) -> Mapping[str, tuple[Floats, Floats]]:
+        import mujoco
+
+        compiled = _skeleton(self._model).compile()
+        data, n, order = mujoco.MjData(compiled), len(self.angles), _places_of(compiled, self._model)
+        turned, placed = np.empty((compiled.nbody, n, 3, 3)), np.empty((compiled.nbody, n, 3))
+        for row, angles in enumerate(self.angles):
+            data.qpos[order] = angles
+            mujoco.mj_kinematics(compiled, data)
+            turned[:, row], placed[:, row] = data.xmat.reshape(-1, 3, 3), data.xpos
+        ids = {GROUND: 0} | {s.name: compiled.body(s.name).id for s in self._model.segments}
+        return {name: (turned[k], placed[k]) for name, k in ids.items()}
+
+    def of_point(self, point: PathPoint) -> Floats:
+        rotation, position = self.of_bodies[point.body]
+        return rotation @ point.position + position
+
+    def of_wrap(self, wrap: Wrap) -> Obstacle:
+        return Obstacle(wrap.kind, wrap.size, *in_base(wrap.pose, *self.of_bodies[wrap.body]), wrap.side)
+
+    def touches(self, point: PathPoint) -> Bools:
+        """Return in which postures the path touches a point."""
+        if point.within is None:
+            return np.ones(len(self.angles), bool)
+        name, low, high = point.within
+        names = [c.name for c in self._model.coordinates]
+        if name not in names:
+            return np.ones(len(self.angles), bool)
+        angle = self.angles[:, names.index(name)]
+        return (angle >= low) & (angle <= high)
+
+    def some(self, which: Bools) -> _Places:
+        return _Places(self._model, self.angles[which])
+
+
+# --- the original ---------------------------------------------------------------------------------
+
+
+def original_length(muscle: Muscle, model: OpenSimModel, places: _Places) -> Floats:
+    """Return the lengths of a muscle over its original wrap objects and points, (n,) in m."""
+    touched = np.stack([places.touches(point) for point in muscle.points])
+    out = np.empty(touched.shape[1])
+    for pattern in np.unique(touched, axis=1).T:
+        which = (touched == pattern[:, None]).all(axis=0)
+        points = [point for point, touches in zip(muscle.points, pattern, strict=True) if touches]
+        wraps = [model.wraps[name] for name in muscle.wraps]
+        out[which] = _over(points, wraps, places.some(which))
+    return out
+
+
+def _over(points: Sequence[PathPoint], wraps: Sequence[Wrap], places: _Places) -> Floats:
+    at = [places.of_point(point) for point in points]
+    total = np.zeros(len(places.angles))
+    for segment in range(len(at) - 1):
+        total += path_length(_ends(at, segment), list(_obstacles(segment, at, wraps, places)))
+    return total
+
+
+def _obstacles(
+    segment: int, at: Sequence[Floats], wraps: Sequence[Wrap], places: _Places
+) -> Iterator[Obstacle]:
+    """Yield what obstructs a segment; what has to be passed on one side, only the segment closest to it."""
+    for wrap in wraps:
+        obstacle = places.of_wrap(wrap)
+        if obstacle.via is None or _closest(at, obstacle) == segment:
+            yield obstacle
+
+
+def _ends(at: Sequence[Floats], segment: int) -> Floats:
+    return np.stack(at[segment : segment + 2], axis=1)
+
+
+def _closest(at: Sequence[Floats], obstacle: Obstacle) -> int:
+    """Return the segment whose middle third is closest to an object, on average over the postures."""
+    inner = [
+        np.stack([start + (stop - start) * share for share in (0.3, 0.5, 0.7)], axis=1)
+        for start, stop in pairwise(at)
+    ]
+    return int(np.argmin([np.linalg.norm(obstacle.local(some), axis=-1).min(1).mean() for some in inner]))
+
+
+def _error(length: Floats, original: Floats, replaced: Sequence[str]) -> LengthError:
+    difference = length - original
+    difference = difference - difference.mean()
+    return LengthError(
+        float(difference.std()), float(np.abs(difference).max()), float(original.std()), tuple(replaced)
+    )
+
+
+# --- paths for MuJoCo -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Around:
+    """A sphere or cylinder between two points of a path, which passes outside, or inside."""
+
+    wrap: Wrap
+    inside: bool = False
+
+
+@dataclass(frozen=True)
+class _Path:
+    muscle: Muscle
+    points: tuple[PathPoint, ...]
+    around: tuple[_Around | None, ...]
+    """What is between a point and the next, for all but the last."""
+    replaced: tuple[str, ...]
+
+
+def _path(muscle: Muscle, model: OpenSimModel, places: _Places) -> _Path:
+    """Choose points, and a sphere or cylinder for each segment that is obstructed."""
+    points, replaced = _without_conditions(muscle, model, places)
+    wraps = [model.wraps[name] for name in muscle.wraps]
+    at, around = [places.of_point(point) for point in points], list[_Around | None]()
+    for segment in range(len(at) - 1):
+        chosen = _most_obstructing(segment, at, wraps, places)
+        around.append(None if chosen is None else _replacement(chosen, _ends(at, segment), places))
+        if chosen is not None and chosen.kind in ("ellipsoid", "torus"):
+            replaced.append(f"{chosen.kind} {chosen.name}")
+    return _Path(muscle, points, tuple(around), tuple(replaced))
+
+
+def _without_conditions(
+    muscle: Muscle, model: OpenSimModel, places: _Places
+) -> tuple[tuple[PathPoint, ...], list[str]]:
+    """Return the points of a path that are always touched, and what is said of the others."""
+    points, replaced = muscle.points, [f"{p.note} point" for p in muscle.points if p.note]
+    for point in muscle.points:
+        if point.within is None:
+            continue
+        original = original_length(muscle, model, places)
+        kept = tuple(replace(p, within=None) if p is point else p for p in points)
+        left = tuple(p for p in points if p is not point)
+        errors = [
+            np.std(original_length(replace(muscle, points=some), model, places) - original)
+            for some in (kept, left)
+        ]
+        points = kept if errors[0] <= errors[1] else left
+        muscle = replace(muscle, points=points)
+    return points, replaced
+
+
+def _most_obstructing(
+    segment: int, at: Sequence[Floats], wraps: Sequence[Wrap], places: _Places
+) -> Wrap | None:
+    ends, longer = _ends(at, segment), {}
+    for wrap in wraps:
+        for obstacle in _obstacles(segment, at, [wrap], places):
+            longer[wrap.name] = float((obstacle.length(ends) - straight(ends)).mean())
+    found = {wrap.name: wrap for wrap in wraps}
+    most = max(longer, key=lambda name: longer[name], default=None)
+    return None if most is None or longer[most] < TOUCHES else found[most]
+
+
+def _replacement(wrap: Wrap, ends: Floats, places: _Places) -> _Around:
+    """Return the sphere or cylinder that takes the place of a wrap object for one segment of a path."""
+    if wrap.kind == "torus":
+        tube, ring = wrap.size
+        return _Around(replace(wrap, kind="sphere", size=(max(ring - tube, RADIUS_STEP),)), inside=True)
+    if wrap.kind != "ellipsoid":
+        return _Around(wrap)
+    obstacle = places.of_wrap(wrap)
+    target = obstacle.length(ends)
+    target = target - target.mean()
+    ends = obstacle.local(ends)
+    steps = np.arange(1, round(1.5 * max(wrap.size) / RADIUS_STEP) + 1)
+    best, least = wrap, np.inf
+    for turned, kind in _directions():
+        for radius in RADIUS_STEP * steps:
+            length = around(kind, radius, ends @ turned)
+            error = float((length - length.mean() - target).std())
+            if error < least - 1e-9:
+                pose = Pose(wrap.pose.rotation @ turned, wrap.pose.position)
+                size = (radius,) if kind == "sphere" else (radius, max(wrap.size))
+                best, least = replace(wrap, kind=kind, size=size, pose=pose, side=None), error
+    return _Around(best)
+
+
+def _directions() -> Iterator[tuple[Floats, str]]:
+    """Yield a sphere, and cylinders along x, y and z: the rotation of the object's frame, and its kind."""
+    x, y, z = np.eye(3)
+    yield np.eye(3), "sphere"
+    yield np.stack([y, z, x], axis=1), "cylinder"
+    yield np.stack([z, x, y], axis=1), "cylinder"
+    yield np.eye(3), "cylinder"
+
+
+# --- MuJoCo ---------------------------------------------------------------------------------------
+
+
+def _skeleton(model: OpenSimModel) -> Any:
+    """Return an MjSpec with the bodies, hinges and markers."""
+    import mujoco
+
+    spec = new_spec()
+    spec.modelname = model.name or "opensim"
+    spec.compiler.balanceinertia = True
+    bodies = {GROUND: spec.worldbody}
+    for segment in model.segments:
+        at = segment.in_parent @ _constant(segment.turns) @ segment.in_body.inverse
+        body = bodies[segment.parent].add_body(name=segment.name, pos=at.position, quat=_quaternion(at.rotation))
+        bodies[segment.name] = body
+        i = segment.inertia
+        if segment.mass > 0 and i.any():  # massless ones, and points that never move, need none
+            body.explicitinertial = True
+            body.mass, body.ipos = segment.mass, segment.centre
+            body.fullinertia = [i[0, 0], i[1, 1], i[2, 2], i[0, 1], i[0, 2], i[1, 2]]
+        for axis, turn in _axes(segment.turns):
+            assert turn.coordinate is not None
+            body.add_joint(
+                name=turn.coordinate.name,
+                type=mujoco.mjtJoint.mjJNT_HINGE,
+                pos=segment.in_body.position,
+                axis=segment.in_body.rotation @ axis,
+                limited=True,
+                range=[turn.coordinate.lowest, turn.coordinate.highest],
+            )
+    for name, marker in model.markers.items():
+        bodies[marker.body].add_site(name=name, pos=marker.position)
+    return spec
+
+
+def _constant(turns: Sequence[Turn]) -> Pose:
+    """Return what a joint's rotations amount to where its coordinates are 0."""
+    out = np.eye(3)
+    for turn in turns:
+        if not turn.moves:
+            out = out @ rotation(turn.axis, turn.angle)
+    return Pose(out, np.zeros(3))
+
+
+def _axes(turns: Sequence[Turn]) -> Iterator[tuple[Floats, Turn]]:
+    """Yield the rotations that move, with their axes in the joint's frame on the body at angles of 0."""
+    before, whole = np.eye(3), _constant(turns).rotation
+    for turn in turns:
+        if turn.moves:
+            yield whole.T @ before @ turn.axis, turn
+        else:
+            before = before @ rotation(turn.axis, turn.angle)
+
+
+def _quaternion(matrix: Floats) -> Floats:
+    import mujoco
+
+    out = np.empty(4)
+    mujoco.mju_mat2Quat(out, np.ascontiguousarray(matrix).ravel())
+    return out
+
+
+def _add_tendon(spec: Any, path: _Path) -> None:
+    import mujoco
+
+    name = path.muscle.name
+    tendon = spec.add_tendon(name=f"{name}_tendon")
+    for k, point in enumerate(path.points):
+        body = _body(spec, point.body)
+        body.add_site(name=f"{name}-{k}", pos=point.position)
+        tendon.wrap_site(f"{name}-{k}")
+        one = path.around[k] if k < len(path.around) else None
+        if one is None:
+            continue
+        wrap, called = one.wrap, f"{name}-{k}-{one.wrap.name}"
+        kinds = {"sphere": mujoco.mjtGeom.mjGEOM_SPHERE, "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER}
+        size = [wrap.size[0], wrap.size[1] / 2 if wrap.kind == "cylinder" else 0, 0]
+        carrier = _body(spec, wrap.body)
+        place = {"pos": wrap.pose.position, "quat": _quaternion(wrap.pose.rotation)}
+        carrier.add_geom(name=called, type=kinds[wrap.kind], size=size, contype=0, conaffinity=0, mass=0, **place)
+        side = np.zeros(3) if one.inside else wrap.side
+        if side is not None:
+            at = wrap.pose.rotation @ (2 * wrap.size[0] * side) + wrap.pose.position
+            carrier.add_site(name=f"{called}-side", pos=at)
+        tendon.wrap_geom(called, "" if side is None else f"{called}-side")
+
+
+def _body(spec: Any, name: str) -> Any:
+    return spec.worldbody if name == GROUND else spec.body(name)
+
+
+def _lengths(spec: Any, model: OpenSimModel, angles: Floats) -> Floats:
+    """Return the lengths of all tendons in some postures, (n, n_muscles) in m."""
+    import mujoco
+
+    compiled = spec.compile()
+    data, out = mujoco.MjData(compiled), np.empty((len(angles), compiled.ntendon))
+    order = _places_of(compiled, model)
+    for row, posture in enumerate(angles):
+        data.qpos[order] = posture
+        mujoco.mj_fwdPosition(compiled, data)
+        out[row] = data.ten_length
+    return out
+
+
+def _places_of(compiled: Any, model: OpenSimModel) -> list[int]:
+    """Return where each coordinate is in ``qpos``, which follows the tree of bodies."""
+    return [int(compiled.joint(c.name).qposadr[0]) for c in model.coordinates]
+
+
+def _add_muscle(spec: Any, muscle: Muscle, lengths: Floats) -> None:
+    """Add a muscle whose fibres have their optimal length where the file's have; the tendon does not stretch."""
+    import mujoco
+
+    shortest, longest = float(lengths.min()), float(lengths.max())
+    along = np.cos(muscle.pennation)
+    fibre = muscle.fibre * along
+    tendon = f"{muscle.name}_tendon"
+    actuator = spec.add_actuator(name=muscle.name, target=tendon, ctrllimited=True, ctrlrange=[0, 1])
+    actuator.trntype = mujoco.mjtTrn.mjTRN_TENDON
+    actuator.set_to_muscle(
+        range=[(length - muscle.slack) / fibre for length in (shortest, longest)],
+        force=muscle.force * along,
+        vmax=FASTEST,
+        tausmooth=0.0,
+    )
+    actuator.lengthrange = [shortest, longest]
+
+
+def _set_joints(spec: Any, model: OpenSimModel) -> None:
+    """Set damping and armature of each joint by what its muscles can do in the default posture."""
+    default = np.array([c.default for c in model.coordinates])
+    turned = 1e-4 * np.eye(len(default))
+    ahead, behind = (_lengths(spec, model, default + step) for step in (turned, -turned))
+    forces = np.array([muscle.force for muscle in model.muscles])
+    moments = (np.abs(ahead - behind) / 2e-4 * forces).sum(1) / 2
+    for coordinate, moment in zip(model.coordinates, moments.tolist(), strict=True):
+        joint = spec.joint(coordinate.name)
+        joint.damping, joint.armature = [DAMPING * moment, 0, 0], ARMATURE * moment
