@@ -89,6 +89,12 @@ def _myoarm() -> Body:
     return build_myoarm()
 
 
+def _macaque_arm() -> Body:
+    from neurobench_grasp.bodies.macaque_arm import build_macaque_arm
+
+    return build_macaque_arm()
+
+
 @hookimpl
 def ngb_bodies() -> Iterator[BodySpec]:
     """Offer the built-in bodies."""
@@ -105,6 +111,13 @@ def ngb_bodies() -> Iterator[BodySpec]:
         summary="right arm of a human from shoulder to wrist with 50 muscles, fingers held relaxed",
         licence="Apache-2.0",
         source="MyoSuite 3.0.0 with myo-sim 0.2.3, myoarm_r",
+    )
+    yield BodySpec(
+        "macaque_arm",
+        build=_macaque_arm,
+        summary="arm of a macaque from shoulder to wrist with 39 muscles; `ngb body fetch macaque_arm` first",
+        licence="MIT",
+        source="monkeyArm_current.osim of github.com/limblab/monkeyArmModel, after Chan and Moran (2006)",
     )
     yield BodySpec(
         "isometric_wrist",

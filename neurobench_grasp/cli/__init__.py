@@ -8,6 +8,7 @@ from neurobench_grasp import __version__
 from neurobench_grasp.cli import (
     board,
     bodies,
+    body,
     check,
     claims,
     compare,
@@ -55,6 +56,7 @@ app.command("submit", cls=Command)(submit.submit)
 app.command("verify", cls=Command)(verify.verify)
 data.app.add_typer(convert.app, name="convert")
 app.add_typer(data.app, name="data")
+app.add_typer(body.app, name="body")
 app.add_typer(new.app, name="new")
 
 

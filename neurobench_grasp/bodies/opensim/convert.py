@@ -34,8 +34,10 @@ N_FITTED, N_JUDGED = 64, 200
 """Postures by which objects are replaced, and others by which lengths are compared."""
 RADIUS_STEP = 5e-4
 """Radii are multiples of it, m, so that a conversion is the same on every machine."""
-TOUCHES = 1e-5
-"""Mean lengthening of a path by a wrap object, m, from which the object matters."""
+MATTERS = 1e-4
+"""Error of a path's length without a wrap object, root mean square in m, from which the object is kept."""
+BONE = 0.004
+"""Radius of the bones that are drawn, m; they neither weigh nor collide."""
 DAMPING = 2e-3
 """Of a joint, in s, times the greatest moment of its muscles: turning at 5 rad/s costs a hundredth of it."""
 ARMATURE = 2e-5
@@ -72,8 +74,8 @@ class Converted:
     Parameters
     ----------
     xml : str
-        MJCF. Joints and muscles are named as coordinates and muscles, the tendon of a muscle ``<muscle>_tendon``,
-        bodies and markers as in the file.
+        MJCF. Joints, muscles, bodies and markers have the names of the file, the tendon of a muscle is called
+        ``<muscle>_tendon``.
     joints, muscles, markers : tuple of str
     neutral : mapping of str to float
         Default angle of each joint, rad.
@@ -290,14 +292,17 @@ def _most_obstructing(
     ends, longer = _ends(at, segment), {}
     for wrap in wraps:
         for obstacle in _obstacles(segment, at, [wrap], places):
-            longer[wrap.name] = float((obstacle.length(ends) - straight(ends)).mean())
+            longer[wrap.name] = float((obstacle.length(ends) - straight(ends)).std())
     found = {wrap.name: wrap for wrap in wraps}
     most = max(longer, key=lambda name: longer[name], default=None)
-    return None if most is None or longer[most] < TOUCHES else found[most]
+    return None if most is None or longer[most] < MATTERS else found[most]
 
 
-def _replacement(wrap: Wrap, ends: Floats, places: _Places) -> _Around:
-    """Return the sphere or cylinder that takes the place of a wrap object for one segment of a path."""
+def _replacement(wrap: Wrap, ends: Floats, places: _Places) -> _Around | None:
+    """Return the sphere or cylinder that takes the place of a wrap object for one segment of a path.
+
+    None, if none of them comes closer to it than a straight line.
+    """
     if wrap.kind == "torus":
         tube, ring = wrap.size
         return _Around(replace(wrap, kind="sphere", size=(max(ring - tube, RADIUS_STEP),)), inside=True)
@@ -308,7 +313,7 @@ def _replacement(wrap: Wrap, ends: Floats, places: _Places) -> _Around:
     target = target - target.mean()
     ends = obstacle.local(ends)
     steps = np.arange(1, round(1.5 * max(wrap.size) / RADIUS_STEP) + 1)
-    best, least = wrap, np.inf
+    best, least = None, float((straight(ends) - straight(ends).mean() - target).std()) - MATTERS
     for turned, kind in _directions():
         for radius in RADIUS_STEP * steps:
             length = around(kind, radius, ends @ turned)
@@ -317,7 +322,7 @@ def _replacement(wrap: Wrap, ends: Floats, places: _Places) -> _Around:
                 pose = Pose(wrap.pose.rotation @ turned, wrap.pose.position)
                 size = (radius,) if kind == "sphere" else (radius, max(wrap.size))
                 best, least = replace(wrap, kind=kind, size=size, pose=pose, side=None), error
-    return _Around(best)
+    return None if best is None else _Around(best)
 
 
 def _directions() -> Iterator[tuple[Floats, str]]:
@@ -342,7 +347,9 @@ def _skeleton(model: OpenSimModel) -> Any:
     bodies = {GROUND: spec.worldbody}
     for segment in model.segments:
         at = segment.in_parent @ _constant(segment.turns) @ segment.in_body.inverse
-        body = bodies[segment.parent].add_body(name=segment.name, pos=at.position, quat=_quaternion(at.rotation))
+        body = bodies[segment.parent].add_body(
+            name=segment.name, pos=at.position, quat=_quaternion(at.rotation)
+        )
         bodies[segment.name] = body
         i = segment.inertia
         if segment.mass > 0 and i.any():  # massless ones, and points that never move, need none
@@ -359,9 +366,21 @@ def _skeleton(model: OpenSimModel) -> Any:
                 limited=True,
                 range=[turn.coordinate.lowest, turn.coordinate.highest],
             )
+        if segment.parent != GROUND:
+            _add_bone(bodies[segment.parent], f"bone-{segment.name}", at.position)
     for name, marker in model.markers.items():
         bodies[marker.body].add_site(name=name, pos=marker.position)
     return spec
+
+
+def _add_bone(body: Any, name: str, end: Floats) -> None:
+    """Draw a bone from the origin of a body to that of the next, which joints are usually close to."""
+    import mujoco
+
+    if np.linalg.norm(end) > BONE:
+        ends = [0.0, 0.0, 0.0, *end]
+        place = {"fromto": ends, "size": [BONE, 0, 0], "contype": 0, "conaffinity": 0, "mass": 0}
+        body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_CAPSULE, **place)
 
 
 def _constant(turns: Sequence[Turn]) -> Pose:
@@ -408,7 +427,9 @@ def _add_tendon(spec: Any, path: _Path) -> None:
         size = [wrap.size[0], wrap.size[1] / 2 if wrap.kind == "cylinder" else 0, 0]
         carrier = _body(spec, wrap.body)
         place = {"pos": wrap.pose.position, "quat": _quaternion(wrap.pose.rotation)}
-        carrier.add_geom(name=called, type=kinds[wrap.kind], size=size, contype=0, conaffinity=0, mass=0, **place)
+        carrier.add_geom(
+            name=called, type=kinds[wrap.kind], size=size, contype=0, conaffinity=0, mass=0, **place
+        )
         side = np.zeros(3) if one.inside else wrap.side
         if side is not None:
             at = wrap.pose.rotation @ (2 * wrap.size[0] * side) + wrap.pose.position
@@ -440,7 +461,7 @@ def _places_of(compiled: Any, model: OpenSimModel) -> list[int]:
 
 
 def _add_muscle(spec: Any, muscle: Muscle, lengths: Floats) -> None:
-    """Add a muscle whose fibres have their optimal length where the file's have; the tendon does not stretch."""
+    """Add a muscle whose fibres have the lengths of the file's, on a tendon that does not stretch."""
     import mujoco
 
     shortest, longest = float(lengths.min()), float(lengths.max())

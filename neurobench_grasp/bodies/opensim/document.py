@@ -1,8 +1,8 @@
 """Read an OpenSim model (``.osim``): bodies, coordinates, wrap objects, muscles and markers.
 
-Versions 3 (joints inside bodies) and 4 (a set of joints, with offset frames). What has no equivalent in a tree
-of hinges is refused in one sentence. Delp et al. (2007), IEEE Transactions on Biomedical Engineering 54:1940;
-OpenSim 4 API documentation.
+Versions 3 (joints inside bodies) and 4 (a set of joints, with offset frames). What has no equivalent in a
+tree of hinges is refused in one sentence. Delp et al. (2007), IEEE Transactions on Biomedical Engineering
+54:1940; OpenSim 4 API documentation.
 """
 
 from __future__ import annotations
@@ -244,14 +244,20 @@ def read_osim(path: str | Path) -> OpenSimModel:
 def _parsed(path: Path) -> ET.Element:
     raw = read_plain(path, LARGEST, advice="check the path")
     if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw:
-        raise UnsafeFileError(f"{path.name} declares entities, which no OpenSim model needs; it was not read.")
+        raise UnsafeFileError(
+            f"{path.name} declares entities, which no OpenSim model needs; it was not read."
+        )
     try:
         root = ET.fromstring(raw)
     except ET.ParseError as error:
-        raise CorruptFileError(f"{path.name} is no XML ({error}); export the model from OpenSim again.") from None
+        raise CorruptFileError(
+            f"{path.name} is no XML ({error}); export the model from OpenSim again."
+        ) from None
     found = root.find("Model") if root.tag == "OpenSimDocument" else None
     if found is None:
-        raise CorruptFileError(f"{path.name} is no OpenSim model: it has no <OpenSimDocument> with a <Model>.")
+        raise CorruptFileError(
+            f"{path.name} is no OpenSim model: it has no <OpenSimDocument> with a <Model>."
+        )
     if sum(1 for _ in found.iter()) > MOST_ELEMENTS:
         raise UnsafeFileError(f"{path.name} has more than {MOST_ELEMENTS} elements; it was not read.")
     return found
@@ -414,7 +420,9 @@ class _Reader:
         coordinates = [self._coordinate(one) for one in listed]
         axes = {"WeldJoint": "", "PinJoint": "z", "UniversalJoint": "xy", "GimbalJoint": "xyz"}
         if joint.tag in axes and len(coordinates) == len(axes[joint.tag]):
-            turns = [Turn(_unit(axis), c, c.default) for axis, c in zip(axes[joint.tag], coordinates, strict=True)]
+            turns = [
+                Turn(_unit(axis), c, c.default) for axis, c in zip(axes[joint.tag], coordinates, strict=True)
+            ]
             return tuple(turns), np.zeros(3)
         transform = joint.find("SpatialTransform")
         if joint.tag != "CustomJoint" or transform is None:
@@ -465,7 +473,9 @@ class _Reader:
                     raise self._moves(joint, coordinate, f"moves along a {found.tag}")
                 slope, offset = scale * self._numbers(found, "coefficients", 2)
                 if slope not in (0.0, 1.0, -1.0) or offset:
-                    raise self._moves(joint, coordinate, f"turns by {slope:g} times the angle plus {offset:g}")
+                    raise self._moves(
+                        joint, coordinate, f"turns by {slope:g} times the angle plus {offset:g}"
+                    )
                 return coordinate, float(slope), float(offset)
         return None, 0.0, 0.0
 
@@ -486,11 +496,13 @@ class _Reader:
                 "convert them."
             )
         if locked:
-            self._notes.append(f"The coordinate {name} is locked, so it is held at {np.rad2deg(default):.0f}°.")
+            self._notes.append(
+                f"The coordinate {name} is locked, so it is held at {np.rad2deg(default):.0f}°."
+            )
         elif not lowest < highest:
             raise CorruptFileError(
-                f"{self._called(element)} in {self._file} goes from {lowest:g} to {highest:g} rad, which is no "
-                "range; set it, or lock the coordinate."
+                f"{self._called(element)} in {self._file} goes from {lowest:g} to {highest:g} rad, which is "
+                "no range; set it, or lock the coordinate."
             )
         return Coordinate(name, default, float(lowest), float(highest), locked)
 
@@ -510,7 +522,9 @@ class _Reader:
                 continue
             values = [v for prop, n in sizes[wrap.tag] for v in self._numbers(wrap, prop, n).tolist()]
             if min(values) <= 0:
-                raise CorruptFileError(f"{self._called(wrap)} in {self._file} has a size of 0 or less; set it.")
+                raise CorruptFileError(
+                    f"{self._called(wrap)} in {self._file} has a size of 0 or less; set it."
+                )
             pose = self._pose(wrap, "xyz_body_rotation", "translation")
             yield Wrap(_name(wrap), name, wrap.tag[4:].lower(), pose, tuple(values), self._side(wrap))
 
@@ -583,7 +597,9 @@ class _Reader:
     def _middle(self, point: ET.Element, axis: str) -> float:
         """Return a moving point's place along an axis in the middle of what its function states."""
         function = point.find(f"{axis}_location")
-        values = next((one for one in (function if function is not None else ()) for one in one.iter("y")), None)
+        values = next(
+            (one for one in (function if function is not None else ()) for one in one.iter("y")), None
+        )
         if values is None:
             constant = None if function is None else next(function.iter("Constant"), None)
             return 0.0 if constant is None else self._number(constant, "value", 0.0)

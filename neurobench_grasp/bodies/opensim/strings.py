@@ -1,8 +1,8 @@
 """Shortest paths around wrap objects: in closed form around one sphere or cylinder, else as a tight string.
 
 A string of many points is shortened by moving each point to the middle of its neighbours, and out of the
-objects that it would pass through; from coarse to fine. Paths over ellipsoids, through tori and around several
-objects need no special case. It is the reference by which wrap objects that MuJoCo does not have are
+objects that it would pass through; from coarse to fine. Paths over ellipsoids, through tori and around
+several objects need no special case. It is the reference by which wrap objects that MuJoCo does not have are
 replaced, and it states how much lengths change by that.
 """
 
@@ -59,18 +59,22 @@ class Obstacle:
 
     def local(self, points: Floats) -> Floats:
         """Return points of the base frame, (n, k, 3), in the object's."""
-        return np.einsum("nji,nkj->nki", self.rotation, points - self.position[:, None])
+        local: Floats = np.einsum("nji,nkj->nki", self.rotation, points - self.position[:, None])
+        return local
 
     def base(self, points: Floats) -> Floats:
         """Return points of the object's frame, (n, k, 3), in the base frame."""
-        return np.einsum("nij,nkj->nki", self.rotation, points) + self.position[:, None]
+        base: Floats = np.einsum("nij,nkj->nki", self.rotation, points) + self.position[:, None]
+        return base
 
     def inside(self, points: Floats) -> Bools:
         """Return which points are inside, (n, k)."""
         where = self.local(points)
         if self.kind == "torus":
-            return np.linalg.norm(where - _on_ring(where, self.size[1]), axis=-1) < self.size[0]
-        within: Bools = ((where / self.axes) ** 2).sum(-1) < 1
+            away = where - _on_ring(where, self.size[1])
+            within: Bools = np.linalg.norm(away, axis=-1) < self.size[0]
+        else:
+            within = ((where / self.axes) ** 2).sum(-1) < 1
         return within
 
     def outside(self, points: Floats) -> Floats:
@@ -119,7 +123,7 @@ def path_length(ends: Floats, obstacles: Sequence[Obstacle]) -> Floats:
     direct = straight(ends)
     longer = np.array([one.length(ends) - direct for one in obstacles]).reshape(-1, len(ends))
     length: Floats = direct + longer.sum(0)
-    several = (longer > 1e-9).sum(0) > 1
+    several: Bools = (longer > 1e-9).sum(axis=0) > 1
     if several.any():
         length[several] = _tight(ends[several], [one.some(several) for one in obstacles])
     return length
@@ -176,7 +180,7 @@ def in_base(pose: Pose, rotations: Floats, positions: Floats) -> tuple[Floats, F
 
 def _tight(ends: Floats, obstacles: Sequence[Obstacle]) -> Floats:
     """Return the lengths of strings that are pulled tight around obstacles, (n,)."""
-    free = [~one.inside(ends).any(axis=1)[:, None, None] for one in obstacles]
+    free = [np.array(~one.inside(ends).any(axis=1)).reshape(-1, 1, 1) for one in obstacles]
     start, stop = np.moveaxis(ends, 1, 0)
     middle = ends.mean(axis=1)
     for one in obstacles:
