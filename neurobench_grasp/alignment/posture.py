@@ -12,6 +12,7 @@ from neurobench_grasp.bodies import find_body
 from neurobench_grasp.bodies.inverse import REACHED, endpoint_of
 from neurobench_grasp.contract import Body, Endpoint, Floats, Ragged, Session, Signal
 from neurobench_grasp.contract.body import InferredPosture
+from neurobench_grasp.contract.data import HELD
 from neurobench_grasp.errors import UnknownNameError, UnsupportedError
 
 MIDDLE = (2.5, 97.5)
@@ -155,11 +156,11 @@ def check_axes(session: Session, endpoint: Endpoint, body: Body) -> None:
     """
     signal = session.signals[endpoint.signal]
     absent = [name for name in endpoint.columns if name not in signal.columns]
-    if absent or len(endpoint.axes) != len(body.endpoint_axes):
+    if absent or not endpoint.columns or len(endpoint.axes) != len(body.endpoint_axes):
         wanted, columns = ", ".join(body.endpoint_axes), ", ".join(signal.columns)
         raise UnsupportedError(
             f"The endpoint of {session.id} has the axes {', '.join(endpoint.axes)}; {body.name} needs a "
-            f"column of {signal.name} ({columns}) for each of {wanted}."
+            f"column of {signal.name} ({columns}) for each of {wanted}, or '{HELD}' where none was recorded."
         )
 
 
@@ -184,6 +185,9 @@ def _notes(endpoint: Endpoint, body: Body, result: InferredPosture, origin: Floa
         f"{body.endpoint} is {np.median(residual):.2f} mm away in the median and {residual.max():.1f} mm at "
         f"most; {beyond} of {len(residual)} steps are beyond {1000 * REACHED:g} mm, out of reach"
     ]
+    axes = zip(body.endpoint_axes, endpoint.axes, strict=True)
+    if unknown := ", ".join(axis for axis, column in axes if column == HELD):
+        notes.append(f"the {body.endpoint} was not recorded along {unknown}, and is held at neutral there")
     if result.at_limit:
         held = ", ".join(f"{joint} {n}" for joint, n in result.at_limit.items())
         notes.append(f"joint angles at a limit of {body.name}, steps: {held}")

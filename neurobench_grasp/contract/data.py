@@ -273,6 +273,10 @@ class Window:
     contiguous: str = "recording"
 
 
+HELD = "held"
+"""In place of a column: the endpoint stays where it is in the body's neutral posture, along this axis."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """Where a body's endpoint was recorded; postures follow from it by inverse kinematics.
@@ -283,7 +287,7 @@ class Endpoint:
         Name of a recorded signal.
     axes : tuple of str
         For each axis of the body's endpoint, the column that was recorded along it, after ``-`` where it
-        points the other way.
+        points the other way; :data:`HELD` where none was, as for a hand that moved in a plane.
     scale : float
         Metres per unit of the signal.
     origin : tuple of float, optional
@@ -305,13 +309,16 @@ class Endpoint:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the signal, axis by axis."""
-        return tuple(axis.removeprefix("-") for axis in self.axes)
+        """Columns of the signal, axis by axis, without axes that were not recorded."""
+        return tuple(axis.removeprefix("-") for axis in self.axes if axis != HELD)
 
     def in_metres(self, values: Floats, columns: Sequence[str]) -> Floats:
         """Turn rows of the signal along the body's axes, (n_rows, n_axes) in m, without the origin."""
-        signs = np.array([-1.0 if axis.startswith("-") else 1.0 for axis in self.axes])
-        chosen: Floats = self.scale * signs * values[:, [columns.index(name) for name in self.columns]]
+        chosen = np.zeros((len(values), len(self.axes)))
+        for k, axis in enumerate(self.axes):
+            if axis != HELD:
+                sign = -1.0 if axis.startswith("-") else 1.0
+                chosen[:, k] = self.scale * sign * values[:, columns.index(axis.removeprefix("-"))]
         return chosen if self.turn is None else chosen @ np.array(self.turn).T
 
     def to_json(self) -> dict[str, Any]:
