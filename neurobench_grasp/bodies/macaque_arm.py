@@ -52,10 +52,10 @@ JOINTS = (
 NEUTRAL: Mapping[str, float] = {
     "shoulder_adduction": -0.2,
     "shoulder_rotation": 0.35,
-    "shoulder_flexion": 0.35,
-    "elbow_flexion": 1.4,
+    "shoulder_flexion": 0.1,
+    "elbow_flexion": 1.8,
 }
-"""The hand in front of the trunk, at the height of the elbow, rad; in the middle of what it can reach."""
+"""The hand in front of the trunk, rad, where it can reach 11 cm in every horizontal direction."""
 
 
 def _dress(spec: Any) -> None:

@@ -67,6 +67,22 @@ def test_a_mirrored_axis_and_a_known_origin_are_honoured(public):
     assert not any("is not recorded" in note for note in aligned.notes)
 
 
+def test_a_hand_that_moved_in_a_plane_drives_an_arm_in_space(public):
+    """Along the axis that was not recorded it stays where the neutral posture has it."""
+    session = load_session(public("perich-miller-co"))
+    arm, endpoint = find_body("myoarm"), Endpoint("cursor_pos", ("y", "held", "x"), 0.01)
+    aligned = align(replace(session, body="myoarm", endpoint=endpoint))
+    hand = slice(3 * arm.keypoints.index("hand"), None)
+    reached = arm.keypoint_positions(aligned.trials.joint_angles.values)[:, hand][:, :3]
+    neutral = arm.keypoint_positions(arm.neutral[None])[0, hand][:3]
+    assert np.abs(reached[:, 1] - neutral[1]).max() < WITHIN
+    recorded = 0.01 * aligned.trials.signals["cursor_pos"].values[:, [1, 0]]
+    moved = (recorded - recorded.mean(0)) - (reached[:, [0, 2]] - reached[:, [0, 2]].mean(0))
+    assert np.linalg.norm(moved, axis=1).max() < WITHIN
+    assert np.ptp(recorded, axis=0).min() > 0.04
+    assert "the hand was not recorded along y, and is held at neutral there" in aligned.notes
+
+
 # -- what cannot be followed -------------------------------------------------------------------------------
 
 
@@ -96,9 +112,9 @@ def test_a_mirrored_axis_and_a_known_origin_are_honoured(public):
             r"has the axes x; planar_arm needs a column of cursor_pos",
         ),
         (
-            {"body": "macaque_arm"},
+            {"body": "marmoset_arm"},
             UnknownNameError,
-            r"^CO-20131003 needs the body 'macaque_arm', which its layout perich-miller-co@1 names and which is not "
+            r"^CO-20131003 needs the body 'marmoset_arm', which its layout perich-miller-co@1 names and which is not "
             r"installed; `ngb bodies` lists those that are\.$",
         ),
         (
@@ -117,7 +133,7 @@ def test_what_no_arm_can_follow_is_refused_in_a_sentence(public, changes, error,
 
 def test_a_layout_of_a_body_that_is_not_installed_ends_in_one_line(public, tmp_path):
     layout = yaml.safe_load(resource("nwb_schemas/perich-miller-co.yaml").read_text()) | {
-        "body": "macaque_arm"
+        "body": "marmoset_arm"
     }
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(layout))
@@ -138,7 +154,7 @@ def test_a_layout_of_a_body_that_is_not_installed_ends_in_one_line(public, tmp_p
     )
     assert scored.exit_code == 1 and scored.stdout == ""
     *_, message = scored.stderr.splitlines()
-    assert message.startswith("CO-20131003 needs the body 'macaque_arm'") and "`ngb bodies`" in message
+    assert message.startswith("CO-20131003 needs the body 'marmoset_arm'") and "`ngb bodies`" in message
 
 
 def test_a_unit_that_contradicts_the_scale_is_noted(public):
