@@ -8,7 +8,7 @@ from neurobench_grasp.bodies import kinematics, render, simulator
 from neurobench_grasp.bodies.inverse import inverse_kinematics
 from neurobench_grasp.bodies.posture import posture
 from neurobench_grasp.bodies.spec import BodyModel
-from neurobench_grasp.contract import Bools, Colour, Floats, Image, Ints
+from neurobench_grasp.contract import Bools, Floats, Ints
 from neurobench_grasp.contract.body import InferredPosture, MuscleKinematics, Posture
 
 
@@ -58,16 +58,4 @@ class MujocoBody(BodyModel):
 
     def painter(self, width: int, height: int) -> render.Painter:
         """Return a painter of images of that size in pixels."""
-        return _Painter(self, width, height)
-
-
-class _Painter(render.Painter):
-    """Draws also the joints that follow others where they belong."""
-
-    def __init__(self, body: BodyModel, width: int, height: int) -> None:
-        super().__init__(body, width, height)
-        self._body = body
-
-    def paint(self, joint_angles: Floats, colour: Colour) -> Image:
-        """Draw one posture."""
-        return super().paint(self._body.qpos(joint_angles[None])[0], colour)
+        return render.Painter(self, width, height)

@@ -70,7 +70,7 @@ class Painter:
     def __init__(self, body: BodyModel, width: int, height: int) -> None:
         if body.view is None:
             raise UnsupportedError(f"The body {body.name} has no view, from which it could be drawn.")
-        self._view = body.view
+        self._body, self._view = body, body.view
         context = import_module(f"mujoco.{drawing_backend()}").GLContext  # independent of mujoco's own choice
 
         import mujoco
@@ -109,7 +109,7 @@ class Painter:
         """
         mujoco = self._mujoco
         self._model.geom_rgba[self._painted, :3] = colour
-        self._data.qpos[:] = joint_angles
+        self._data.qpos[:] = self._body.qpos(joint_angles[None])[0]
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
