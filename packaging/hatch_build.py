@@ -11,7 +11,7 @@ SHIPPED = (
     "registry/datasets",
     "registry/checkpoints/README.md",
     "registry/checkpoints/demo/*-0.*",  # one network of each model: enough to score offline at once
-    "registry/checkpoints/demo/*-100.*",  # those that drive the units of `mixed`
+    "registry/checkpoints/demo/*-100.*",  # those that drive the units of `mixed` and `mixed_memory`
     "registry/results",
 )
 """Networks of other seeds, and those trained on data that not everyone may use, stay in the repository."""

@@ -74,8 +74,8 @@ class Tower(nn.Module):
     """Three encoders → integration → decoder; one for the actor, one for the critic.
 
     The integration layer receives the present encodings and, where there is a memory, what is remembered: the
-    hidden state of an LSTM on the encodings, or the encodings of the steps before. The memory has the shape
-    (n, memory_size) and is zero before a trial's first step.
+    hidden state of an LSTM on the encodings, or the encodings of the steps before over their number. The memory
+    has the shape (n, memory_size) and is zero before a trial's first step.
 
     Parameters
     ----------
@@ -147,6 +147,8 @@ class Tower(nn.Module):
         if self.lstm is not None:
             hidden, cell = remembered.tensor_split(2, dim=2)
             states, remembered = {"hidden": hidden, "cell": cell}, hidden
+        elif self.memory_size:  # steps are alike, so their sum would change as many times faster in training
+            remembered = remembered * (encoded.shape[2] / self.memory_size)
         integrated = self.integration(torch.cat([encoded, remembered], dim=2))
         return {**states, "integration": nn.functional.elu(integrated)}, memory
 

@@ -152,7 +152,7 @@ MIXED_MEMORY = MixedSet(
         "muscle": Policy("muscle_ppo"),
         "supervised": Policy("muscle_sl"),
     },
-    "43b29bd087e23d3b188315c71e8db4805153ed47bc1dae26aedb65fda8962f8d",
+    "a88763470656f5c3d43311d7156612b1e23704945595c50092574adc4328e9cc",
 )
 MIXED_SETS = {one.name: one for one in (MIXED, MIXED_MEMORY)}
 
