@@ -50,6 +50,7 @@ KINDS = {
         {"stack_steps": 10, **SEQUENCES},
         "muscle_lstm with a window of 200 ms instead of an LSTM",
         1_090_221,
+        seeds=(0,),
     ),
     "muscle_delayed": Kind(
         "muscle", {}, "muscle_ppo with late and noisy afferents, and without memory", 205_485

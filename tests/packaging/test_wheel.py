@@ -38,7 +38,7 @@ def test_the_wheel_holds_layouts_catalogue_and_the_default_networks_alone(distri
     wheel, names, _ = distributions
     inside = f"{DATA}registry/checkpoints/"
     networks = sorted(n.removeprefix(DATA) for n in names if n.startswith(inside) and "safetensors" in n)
-    models = ("fixed_muscles", "muscle_lstm", "muscle_ppo", "muscle_sl", "permuted_muscles",
+    models = ("fixed_muscles", "muscle_lstm", "muscle_ppo", "muscle_sl", "muscle_stack", "permuted_muscles",
               "torque_ppo")  # fmt: skip
     default = [f"{model}-0" for model in models]
     drive = ("muscle_lstm", "muscle_ppo", "muscle_sl", "muscle_stack", "permuted_muscles", "torque_ppo")
