@@ -74,8 +74,8 @@ class Tower(nn.Module):
     """Three encoders → integration → decoder; one for the actor, one for the critic.
 
     The integration layer receives the present encodings and, where there is a memory, what is remembered: the
-    hidden state of an LSTM on the encodings, or the encodings of the steps before over their number. The memory
-    has the shape (n, memory_size) and is zero before a trial's first step.
+    hidden state of an LSTM on the encodings, or the encodings of the steps before over their number. The
+    memory has the shape (n, memory_size) and is zero before a trial's first step.
 
     Parameters
     ----------
