@@ -115,9 +115,10 @@ def ngb_bodies() -> Iterator[BodySpec]:
     yield BodySpec(
         "macaque_arm",
         build=_macaque_arm,
-        summary="arm of a macaque from shoulder to wrist with 39 muscles; `ngb body fetch macaque_arm` first",
+        summary="arm of a macaque from shoulder to wrist with 39 muscles",
         licence="MIT",
         source="monkeyArm_current.osim of github.com/limblab/monkeyArmModel, after Chan and Moran (2006)",
+        fetch="ngb body fetch macaque_arm",
     )
     yield BodySpec(
         "isometric_wrist",

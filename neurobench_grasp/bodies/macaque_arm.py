@@ -34,7 +34,7 @@ FILE = "monkeyArm_current.osim"
 URL = f"https://github.com/limblab/monkeyArmModel/raw/4fb7ddd/{FILE}"
 SHA256 = "4148aee2c8dda1dcb0918496ad7c5e1adcf4ebabde0a68a3e0dc67faec67b895"
 LICENCE = "MIT, © Miller Limb Lab; https://github.com/limblab/monkeyArmModel/blob/4fb7ddd/LICENSE"
-LARGEST, PATIENCE = 20 * MB, 30.0
+LARGEST, TIMEOUT = 20 * MB, 30.0
 """Bytes of a download, and seconds to wait for a part of it, at most."""
 CONVERSION = 1
 """Raised when the same file is converted to another body."""
@@ -153,7 +153,7 @@ def build_macaque_arm() -> MujocoBody:
 def _downloaded(url: str) -> bytes:
     by_hand = "download it elsewhere and pass it with --from"
     try:
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # its digest is checked
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # its digest is checked
             raw: bytes = answer.read(LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)

@@ -10,6 +10,7 @@ import typer
 
 from neurobench_grasp.cli.listing import listing
 from neurobench_grasp.cli.terminal import Json, Result, note, progress, table
+from neurobench_grasp.errors import NgbError
 
 
 def bodies(
@@ -28,7 +29,7 @@ def bodies(
         if to is not None:
             raise typer.BadParameter("writes all bodies; leave out the name", param_hint="--to")
         return _one(name)
-    return _all(registry.bodies()) if to is None else _page([p.spec for p in registry.bodies()], to)
+    return _all(registry.bodies()) if to is None else _page(registry.bodies(), to)
 
 
 def _one(name: str) -> Result:
@@ -46,7 +47,12 @@ def _all(found: Sequence[Any]) -> Result:
     listed = listing("body", found, "licence", "source")
     names = [_names_in(p) for p in found]
     rows = [
-        (p.spec.name, *(str(len(some)) for some in parts.values()), p.spec.licence, p.spec.source)
+        (
+            p.spec.name,
+            *(str(len(some)) if some else "–" for some in parts.values()),
+            p.spec.licence,
+            p.spec.source,
+        )
         for p, parts in zip(found, names, strict=True)
     ]
     sizes = ("joints", "muscles", "keypoints")
@@ -54,13 +60,14 @@ def _all(found: Sequence[Any]) -> Result:
     return Result([row | parts for row, parts in zip(listed.data, names, strict=True)], view)
 
 
-def _page(specs: Sequence[Any], folder: Path) -> Result:
+def _page(found: Sequence[Any], folder: Path) -> Result:
     from neurobench_grasp.atomic import write_atomically
     from neurobench_grasp.plots.body_sheet import body_page, joint_pictures
 
-    files = {folder / "bodies.md": body_page(specs).encode()}
+    drawn = [p.spec for p in found if not p.spec.fetch and _built(p) is not None]
+    files = {folder / "bodies.md": body_page([*drawn, *(p.spec for p in found if p.spec.fetch)]).encode()}
     with progress() as report:
-        for spec in specs:
+        for spec in drawn:
             report(f"pictures of {spec.name}")
             files[folder / "images" / f"{spec.name}.png"] = joint_pictures(spec.build())
     for path, content in files.items():
@@ -70,11 +77,18 @@ def _page(specs: Sequence[Any], folder: Path) -> Result:
 
 def _names_in(provided: Any) -> dict[str, Sequence[str]]:
     """Return the names of a body's joints, muscles and keypoints; none if it cannot be built."""
+    body = _built(provided)
+    return {kind: getattr(body, kind, ()) for kind in ("joints", "muscles", "keypoints")}
+
+
+def _built(provided: Any) -> Any:
+    """Return a body; if it cannot be built, show why and return none."""
     from neurobench_grasp.plugins import reason_of
 
     try:
-        body = provided.spec.build()
+        return provided.spec.build()
+    except NgbError as error:
+        note(str(error))
     except Exception as error:  # whatever a plugin raises must not stop the listing
         note(f"The body {provided.spec.name} ({provided.provider}) cannot be built: {reason_of(error)}.")
-        return {"joints": (), "muscles": (), "keypoints": ()}
-    return {"joints": body.joints, "muscles": body.muscles, "keypoints": body.keypoints}
+    return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from neurobench_grasp.cli.terminal import Command, Json, Result
+from neurobench_grasp.cli.terminal import Command, Json, Result, progress
 
 app = typer.Typer(help="Create the folder of a new plugin: a working example to edit.", no_args_is_help=True)
 Name = Annotated[
@@ -59,17 +60,43 @@ def decoder(name: Name, to: To = Path(), as_json: Json = False) -> Result:
 
 
 @app.command("body", cls=Command)
-def body(name: Name, to: To = Path(), as_json: Json = False) -> Result:
+def body(
+    name: Name,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Convert this OpenSim model (`.osim`).")
+    ] = None,
+    to: To = Path(),
+    as_json: Json = False,
+) -> Result:
     """Create a body: joints, muscles and keypoints that controllers move."""
-    return _new("body", name, to)
+    if source is None:
+        return _new("body", name, to)
+    from neurobench_grasp.scaffold import new_body_from
+
+    with progress() as report:
+        folder, made = new_body_from(source, name, to, progress=report)
+    created = _created("body", name, folder)
+    worst = max(made.errors, key=lambda muscle: made.errors[muscle].rms)
+    error = made.errors[worst]
+    found = (
+        f"{len(made.joints)} joints, {len(made.muscles)} muscles, {len(made.keypoints)} keypoints; largest "
+        f"length error: {worst}, {1e3 * error.rms:.2f} mm rms, {1e3 * error.largest:.2f} mm at most "
+        "(every muscle: README.md)"
+    )
+    data = {"length_errors": {m: asdict(e) for m, e in made.errors.items()}, "notes": made.notes}
+    first, *rest = created.view
+    return Result(created.data | data, [first, found, *made.notes, *rest])
 
 
 def _new(kind: str, name: str, to: Path) -> Result:
-    from shlex import quote
-
     from neurobench_grasp.scaffold import new_plugin
 
-    folder = new_plugin(kind, name, to)
+    return _created(kind, name, new_plugin(kind, name, to))
+
+
+def _created(kind: str, name: str, folder: Path) -> Result:
+    from shlex import quote
+
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     commands = [
         f"pip install -e {quote(f'{folder}[test]')}",

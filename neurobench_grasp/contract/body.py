@@ -370,6 +370,8 @@ class BodySpec:
         SPDX expression of the licence of the model and its parameters.
     source : str
         Where the model and its parameters come from.
+    fetch : str
+        Command that fetches the model first, if it is no part of the plugin.
     """
 
     name: str
@@ -377,3 +379,4 @@ class BodySpec:
     summary: str
     licence: str
     source: str
+    fetch: str = ""

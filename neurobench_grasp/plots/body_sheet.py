@@ -30,7 +30,8 @@ A controller moves a body: named joints, muscles and keypoints, simulated by MuJ
 that its joint angles belong to (`body`, default `myohand`; [layouts](layouts.md)) and maps each recorded
 column to a joint, with a sign and an offset. This page lists what that needs. `ngb bodies NAME` prints it for
 any installed body, `ngb bodies --to FOLDER` writes this page, `ngb new body NAME` creates a plugin with a
-body to edit, and `ngb check NAME` checks it. A controller that moves one body only names it in its
+body to edit, `ngb new body NAME --from FILE.osim` one with an OpenSim model ([opensim](opensim.md)), and
+`ngb check NAME` checks it. A controller that moves one body only names it in its
 `ModelSpec` (`body`): it is checked on movements of this body, and movements of another are not scored.
 
 **Sign.** For each joint: the muscles that shorten and lengthen most when its angle increases, and the
@@ -46,9 +47,18 @@ single joint, a permutation exchanges the two, which is no control.
 """
 
 
+FETCHED = """
+**Fetched bodies.** The models of these are no part of the package, and are not described on this page;
+`ngb bodies NAME` prints the same tables of them once they are fetched.
+"""
+
+
 def body_page(specs: Sequence[BodySpec]) -> str:
-    """Return the page of some bodies as Markdown."""
-    return "\n".join([INTRODUCTION, *(line for spec in specs for line in _section(spec))])
+    """Return the page of some bodies as Markdown; fetched ones are only named."""
+    fetched = [f"- {spec.name}: {spec.summary}; `{spec.fetch}`" for spec in specs if spec.fetch]
+    listed = [FETCHED, *fetched, ""] if fetched else []
+    sections = (line for spec in specs if not spec.fetch for line in _section(spec))
+    return "\n".join([INTRODUCTION, *listed, *sections])
 
 
 def body_tables(body: Body) -> dict[str, list[tuple[str, ...]]]:

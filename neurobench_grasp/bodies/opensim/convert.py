@@ -29,6 +29,8 @@ from neurobench_grasp.bodies.opensim.document import (
 )
 from neurobench_grasp.bodies.opensim.strings import Obstacle, around, in_base, path_length, straight
 from neurobench_grasp.contract import Bools, Floats
+from neurobench_grasp.errors import UnsupportedError
+from neurobench_grasp.text import plain
 
 N_FITTED, N_JUDGED = 64, 200
 """Postures by which objects are replaced, and others by which lengths are compared."""
@@ -76,21 +78,31 @@ class Converted:
     xml : str
         MJCF. Joints, muscles, bodies and markers have the names of the file, the tendon of a muscle is called
         ``<muscle>_tendon``.
-    joints, muscles, markers : tuple of str
+    joints, muscles : tuple of str
+        In the order of the MjSpec.
+    keypoints : mapping of str to (str, str)
+        Markers that move, or without them the last bodies: kind and name in the MjSpec.
     neutral : mapping of str to float
-        Default angle of each joint, rad.
+        Default angle of each joint, rad, within its limits.
     errors : mapping of str to LengthError
         By muscle.
     notes : tuple of str
+        Sentences about what was held or left out.
+    centre : tuple of float
+        Of the model in the posture of 0, m.
+    extent : float
+        Of the model in that posture, m.
     """
 
     xml: str
     joints: tuple[str, ...]
     muscles: tuple[str, ...]
-    markers: tuple[str, ...]
+    keypoints: Mapping[str, tuple[str, str]]
     neutral: Mapping[str, float]
     errors: Mapping[str, LengthError]
     notes: tuple[str, ...]
+    centre: tuple[float, float, float]
+    extent: float
 
 
 def convert(model: OpenSimModel) -> Converted:
@@ -98,32 +110,60 @@ def convert(model: OpenSimModel) -> Converted:
 
     Raises
     ------
-    NgbError
-        If MuJoCo does not accept the result.
+    UnsupportedError
+        If MuJoCo does not accept the result, or no muscle crosses a joint that moves.
     """
-    fitted, judged = (_Places(model, postures(model, n)) for n in (N_FITTED, N_JUDGED))
+    try:
+        return _converted(model)
+    except ValueError as error:  # of names that are there twice, or of what compiles to no model
+        raise UnsupportedError(
+            f"MuJoCo does not accept the model ({plain(str(error))}); change that in the OpenSim file."
+        ) from None
+
+
+def _converted(model: OpenSimModel) -> Converted:
+    fitted, judged = (Places(model, postures(model, n)) for n in (N_FITTED, N_JUDGED))
     paths = [_path(muscle, model, fitted) for muscle in model.muscles]
     spec = _skeleton(model)
     for path in paths:
         _add_tendon(spec, path)
     lengths = _lengths(spec, model, judged.angles)
-    for muscle, length in zip(model.muscles, lengths.T, strict=True):
+    errors, notes = dict[str, LengthError](), list(model.notes)
+    for path, length in zip(paths, lengths.T, strict=True):
+        muscle = path.muscle
+        if np.ptp(length) < MATTERS:
+            spec.delete(spec.tendon(f"{muscle.name}_tendon"))
+            notes.append(f"The muscle {muscle.name} crosses no joint that moves it, so it is left out.")
+            continue
         _add_muscle(spec, muscle, length)
+        errors[muscle.name] = _error(length, original_length(muscle, model, judged), path.replaced)
+    if not errors:
+        raise UnsupportedError("No muscle of the model crosses a joint that moves, so it is no body.")
+    model = replace(model, muscles=tuple(muscle for muscle in model.muscles if muscle.name in errors))
     _set_joints(spec, model)
-    errors = {
-        path.muscle.name: _error(length, original_length(path.muscle, model, judged), path.replaced)
-        for path, length in zip(paths, lengths.T, strict=True)
-    }
-    spec.compile()
+    compiled = spec.compile()
+    stat = compiled.stat
     return Converted(
         spec.to_xml(),
-        tuple(c.name for c in model.coordinates),
-        tuple(muscle.name for muscle in model.muscles),
-        tuple(model.markers),
-        {c.name: c.default for c in model.coordinates},
+        tuple(compiled.joint(k).name for k in range(compiled.njnt)),
+        tuple(errors),
+        _keypoints(model),
+        {c.name: min(max(c.default, c.lowest), c.highest) for c in model.coordinates},
         errors,
-        model.notes,
+        tuple(notes),
+        (float(stat.center[0]), float(stat.center[1]), float(stat.center[2])),
+        float(stat.extent),
     )
+
+
+def _keypoints(model: OpenSimModel) -> Mapping[str, tuple[str, str]]:
+    """Return the markers that move, or without them the last bodies: kind and name in the MjSpec."""
+    moving = {GROUND: False}
+    for segment in model.segments:
+        moving[segment.name] = moving[segment.parent] or any(turn.moves for turn in segment.turns)
+    last = {s.name for s in model.segments if moving[s.name]} - {s.parent for s in model.segments}
+    markers = {name: ("site", name) for name, marker in model.markers.items() if moving[marker.body]}
+    return markers or {name: ("body", name) for name in sorted(last)}
 
 
 def postures(model: OpenSimModel, n: int) -> Floats:
@@ -137,7 +177,7 @@ def postures(model: OpenSimModel, n: int) -> Floats:
     return angles
 
 
-class _Places:
+class Places:
     """Where the bodies of a model are in some postures, by its own kinematics."""
 
     def __init__(self, model: OpenSimModel, angles: Floats) -> None:
@@ -145,6 +185,7 @@ class _Places:
 
     @cached_property
     def of_bodies(self) -> Mapping[str, tuple[Floats, Floats]]:
+        """Rotations, (n, 3, 3), and positions, (n, 3), of all bodies."""
         import mujoco
 
         compiled = _skeleton(self._model).compile()
@@ -158,10 +199,19 @@ class _Places:
         return {name: (turned[k], placed[k]) for name, k in ids.items()}
 
     def of_point(self, point: PathPoint) -> Floats:
+        """Return where a point is, (n, 3)."""
         rotation, position = self.of_bodies[point.body]
-        return rotation @ point.position + position
+        return np.asarray(np.einsum("nij,nj->ni", rotation, self.in_body(point)) + position, np.float64)
+
+    def in_body(self, point: PathPoint) -> Floats:
+        """Return where a point is in the frame of its body, (n, 3)."""
+        local = np.tile(point.position, (len(self.angles), 1))
+        for axis, (name, angles, places) in point.moves.items():
+            local[:, axis] = np.interp(self._angle(name), angles, places)
+        return local
 
     def of_wrap(self, wrap: Wrap) -> Obstacle:
+        """Return a wrap object where it is in the postures."""
         return Obstacle(wrap.kind, wrap.size, *in_base(wrap.pose, *self.of_bodies[wrap.body]), wrap.side)
 
     def touches(self, point: PathPoint) -> Bools:
@@ -169,20 +219,24 @@ class _Places:
         if point.within is None:
             return np.ones(len(self.angles), bool)
         name, low, high = point.within
-        names = [c.name for c in self._model.coordinates]
-        if name not in names:
-            return np.ones(len(self.angles), bool)
-        angle = self.angles[:, names.index(name)]
+        angle = self._angle(name)
         return (angle >= low) & (angle <= high)
 
-    def some(self, which: Bools) -> _Places:
-        return _Places(self._model, self.angles[which])
+    def _angle(self, name: str) -> Floats:
+        """Return a coordinate's angle in each posture, also of one that is held."""
+        names = [c.name for c in self._model.coordinates]
+        held = np.full(len(self.angles), self._model.defaults.get(name, 0.0))
+        return self.angles[:, names.index(name)] if name in names else held
+
+    def some(self, which: Bools) -> Places:
+        """Return the places in some of the postures."""
+        return Places(self._model, self.angles[which])
 
 
 # --- the original ---------------------------------------------------------------------------------
 
 
-def original_length(muscle: Muscle, model: OpenSimModel, places: _Places) -> Floats:
+def original_length(muscle: Muscle, model: OpenSimModel, places: Places) -> Floats:
     """Return the lengths of a muscle over its original wrap objects and points, (n,) in m."""
     touched = np.stack([places.touches(point) for point in muscle.points])
     out = np.empty(touched.shape[1])
@@ -194,7 +248,7 @@ def original_length(muscle: Muscle, model: OpenSimModel, places: _Places) -> Flo
     return out
 
 
-def _over(points: Sequence[PathPoint], wraps: Sequence[Wrap], places: _Places) -> Floats:
+def _over(points: Sequence[PathPoint], wraps: Sequence[Wrap], places: Places) -> Floats:
     at = [places.of_point(point) for point in points]
     total = np.zeros(len(places.angles))
     for segment in range(len(at) - 1):
@@ -203,7 +257,7 @@ def _over(points: Sequence[PathPoint], wraps: Sequence[Wrap], places: _Places) -
 
 
 def _obstacles(
-    segment: int, at: Sequence[Floats], wraps: Sequence[Wrap], places: _Places
+    segment: int, at: Sequence[Floats], wraps: Sequence[Wrap], places: Places
 ) -> Iterator[Obstacle]:
     """Yield what obstructs a segment; what has to be passed on one side, only the segment closest to it."""
     for wrap in wraps:
@@ -253,9 +307,9 @@ class _Path:
     replaced: tuple[str, ...]
 
 
-def _path(muscle: Muscle, model: OpenSimModel, places: _Places) -> _Path:
+def _path(muscle: Muscle, model: OpenSimModel, places: Places) -> _Path:
     """Choose points, and a sphere or cylinder for each segment that is obstructed."""
-    points, replaced = _without_conditions(muscle, model, places)
+    points, replaced = _fixed_points(muscle, model, places)
     wraps = [model.wraps[name] for name in muscle.wraps]
     at, around = [places.of_point(point) for point in points], list[_Around | None]()
     for segment in range(len(at) - 1):
@@ -266,12 +320,17 @@ def _path(muscle: Muscle, model: OpenSimModel, places: _Places) -> _Path:
     return _Path(muscle, points, tuple(around), tuple(replaced))
 
 
-def _without_conditions(
-    muscle: Muscle, model: OpenSimModel, places: _Places
+def _fixed_points(
+    muscle: Muscle, model: OpenSimModel, places: Places
 ) -> tuple[tuple[PathPoint, ...], list[str]]:
-    """Return the points of a path that are always touched, and what is said of the others."""
-    points, replaced = muscle.points, [f"{p.note} point" for p in muscle.points if p.note]
-    for point in muscle.points:
+    """Return points of a path that are always touched and do not move, and what they replace."""
+    replaced = ["moving point" for p in muscle.points if p.moves]
+    replaced += ["conditional point" for p in muscle.points if p.within is not None]
+    points = tuple(
+        replace(p, position=places.in_body(p).mean(0), moves={}) if p.moves else p for p in muscle.points
+    )
+    muscle = replace(muscle, points=points)
+    for point in points:
         if point.within is None:
             continue
         original = original_length(muscle, model, places)
@@ -287,7 +346,7 @@ def _without_conditions(
 
 
 def _most_obstructing(
-    segment: int, at: Sequence[Floats], wraps: Sequence[Wrap], places: _Places
+    segment: int, at: Sequence[Floats], wraps: Sequence[Wrap], places: Places
 ) -> Wrap | None:
     ends, longer = _ends(at, segment), {}
     for wrap in wraps:
@@ -298,8 +357,8 @@ def _most_obstructing(
     return None if most is None or longer[most] < MATTERS else found[most]
 
 
-def _replacement(wrap: Wrap, ends: Floats, places: _Places) -> _Around | None:
-    """Return the sphere or cylinder that takes the place of a wrap object for one segment of a path.
+def _replacement(wrap: Wrap, ends: Floats, places: Places) -> _Around | None:
+    """Return the sphere or cylinder that replaces a wrap object for one segment of a path.
 
     None, if none of them comes closer to it than a straight line.
     """
@@ -470,12 +529,10 @@ def _add_muscle(spec: Any, muscle: Muscle, lengths: Floats) -> None:
     tendon = f"{muscle.name}_tendon"
     actuator = spec.add_actuator(name=muscle.name, target=tendon, ctrllimited=True, ctrlrange=[0, 1])
     actuator.trntype = mujoco.mjtTrn.mjTRN_TENDON
-    actuator.set_to_muscle(
-        range=[(length - muscle.slack) / fibre for length in (shortest, longest)],
-        force=muscle.force * along,
-        vmax=FASTEST,
-        tausmooth=0.0,
-    )
+    actuator.set_to_muscle(force=muscle.force * along, vmax=FASTEST, tausmooth=0.0)
+    ends = [(length - muscle.slack) / fibre for length in (shortest, longest)]
+    for parameters in (actuator.gainprm, actuator.biasprm):  # set_to_muscle takes no negative ones
+        parameters[:2] = ends
     actuator.lengthrange = [shortest, longest]
 
 

@@ -8,9 +8,10 @@ tree of hinges is refused in one sentence. Delp et al. (2007), IEEE Transactions
 from __future__ import annotations
 
 import math
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,14 @@ from neurobench_grasp.text import plain
 
 LARGEST = 20 * MB
 MOST_ELEMENTS = 500_000
+MOST = 1e6
+"""Size of a number, and :data:`MOST_LETTERS` of a name."""
+MOST_LETTERS = 80
 GROUND = "ground"
 _FULL_TURN = 2 * math.pi
 _AXES = {"x": 0, "y": 1, "z": 2}
+_ABOUT_FUNCTIONS = {"TransformAxis", "coordinates", "axis", "function", "MultiplierFunction", "scale"}
+"""Elements of an axis that are no function."""
 _MUSCLES = ("Muscle", "Muscle_Deprecated")
 """Endings of the names of OpenSim's classes of muscles."""
 
@@ -156,17 +162,17 @@ class PathPoint:
     ----------
     body : str
     position : ndarray, shape (3,)
-        m; of a moving point where its coordinates are at their defaults.
-    note : str
-        What kind of point it is, if it is no fixed one.
+        m; of a moving point in the middle of where it moves.
     within : (str, float, float), optional
         Coordinate, and lowest and highest angle at which the path touches the point.
+    moves : mapping of int to (str, ndarray, ndarray)
+        Axis of a moving point → the coordinate that it follows, angles, and where it is at these, m.
     """
 
     body: str
     position: Floats
-    note: str = ""
     within: tuple[str, float, float] | None = None
+    moves: Mapping[int, tuple[str, Floats, Floats]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -224,6 +230,12 @@ class OpenSimModel:
         turns = (turn for segment in self.segments for turn in segment.turns if turn.moves)
         return tuple(turn.coordinate for turn in turns if turn.coordinate is not None)
 
+    @property
+    def defaults(self) -> Mapping[str, float]:
+        """Default angle of every coordinate, also of those that are locked."""
+        turns = (turn for segment in self.segments for turn in segment.turns)
+        return {turn.coordinate.name: turn.coordinate.default for turn in turns if turn.coordinate}
+
 
 def read_osim(path: str | Path) -> OpenSimModel:
     """Read an OpenSim model.
@@ -243,13 +255,15 @@ def read_osim(path: str | Path) -> OpenSimModel:
 
 def _parsed(path: Path) -> ET.Element:
     raw = read_plain(path, LARGEST, advice="check the path")
-    if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw:
+    if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw or b"\0" in raw:  # which also UTF-16 has
         raise UnsafeFileError(
-            f"{path.name} declares entities, which no OpenSim model needs; it was not read."
+            f"{path.name} declares entities or is not in UTF-8, and OpenSim writes neither; it was not read."
         )
+    if raw.count(b"<") > 2 * MOST_ELEMENTS:
+        raise UnsafeFileError(f"{path.name} has more than {MOST_ELEMENTS} elements; it was not read.")
     try:
         root = ET.fromstring(raw)
-    except ET.ParseError as error:
+    except (ET.ParseError, ValueError, LookupError) as error:  # the latter of encodings
         raise CorruptFileError(
             f"{path.name} is no XML ({error}); export the model from OpenSim again."
         ) from None
@@ -258,8 +272,6 @@ def _parsed(path: Path) -> ET.Element:
         raise CorruptFileError(
             f"{path.name} is no OpenSim model: it has no <OpenSimDocument> with a <Model>."
         )
-    if sum(1 for _ in found.iter()) > MOST_ELEMENTS:
-        raise UnsafeFileError(f"{path.name} has more than {MOST_ELEMENTS} elements; it was not read.")
     return found
 
 
@@ -270,7 +282,7 @@ class _Reader:
         self._file, self._root, self._notes = file, root, list[str]()
         defaults = root.find("defaults")
         self._defaults = {} if defaults is None else {one.tag: one for one in defaults}
-        self._frames: dict[str, tuple[str, Pose]] = {}
+        self._coordinates: set[str] = set()
 
     def model(self) -> OpenSimModel:
         bodies = list(self._objects(self._root, "BodySet"))
@@ -280,10 +292,11 @@ class _Reader:
         carriers = bodies if ground is None else [*bodies, ground]
         wraps = {wrap.name: wrap for body in carriers for wrap in self._wraps(body)}
         muscles = tuple(self._muscles(names, wraps))
-        if not muscles:
-            raise CorruptFileError(f"{self._file} has no muscles, so it is no body that can be moved.")
+        if not muscles or not any(turn.moves for segment in segments for turn in segment.turns):
+            lacks = "no joint that turns" if muscles else "no muscles"
+            raise CorruptFileError(f"{self._file} has {lacks}, so it is no body that can be moved; add one.")
         markers = {
-            _name(one): PathPoint(self._body_of(one, names), self._numbers(one, "location", 3))
+            self._name(one): PathPoint(self._body_of(one, names), self._numbers(one, "location", 3))
             for one in self._objects(self._root, "MarkerSet")
         }
         used = {name for muscle in muscles for name in muscle.wraps}
@@ -318,10 +331,10 @@ class _Reader:
             values = np.array([float(part) for part in text.split()])
         except ValueError:
             values = np.empty(0)
-        if len(values) != n or not np.isfinite(values).all():
+        if len(values) != n or not (np.abs(values) <= MOST).all():
             raise CorruptFileError(
-                f"<{name}> of {self._called(element)} in {self._file} is {plain(text)!r}; "
-                f"it needs {n} finite number{'s' if n > 1 else ''}."
+                f"<{name}> of {self._called(element)} in {self._file} is {plain(text, MOST_LETTERS)!r}; "
+                f"it needs {n} finite number{'s' if n > 1 else ''}, {MOST:.0e} at most."
             )
         return values
 
@@ -332,14 +345,26 @@ class _Reader:
         return self._text(element, name).lower() == "true"
 
     def _called(self, element: ET.Element) -> str:
-        return f"the {element.tag} {_name(element)!r}"
+        return f"the {plain(element.tag, MOST_LETTERS)} {_label(element.get('name') or '')!r}"
+
+    def _name(self, element: ET.Element) -> str:
+        name = _label(element.get("name") or "")
+        if not name:
+            raise CorruptFileError(
+                f"A <{plain(element.tag, MOST_LETTERS)}> in {self._file} has no name; add one."
+            )
+        return name
+
+    def _reference(self, element: ET.Element, *names: str) -> str:
+        """Return the name of what an element refers to, by the first of some properties that it has."""
+        return _label(next(filter(None, (self._text(element, name) for name in names)), ""))
 
     def _body_of(self, element: ET.Element, names: set[str]) -> str:
         """Return the body that a point is on."""
-        name = (self._text(element, "socket_parent_frame") or self._text(element, "body")).rpartition("/")[2]
+        name = self._reference(element, "socket_parent_frame", "body")
         if name not in names:
             raise CorruptFileError(
-                f"{self._called(element)} in {self._file} is on {plain(name)!r}, which is no body of the "
+                f"{self._called(element)} in {self._file} is on {name!r}, which is no body of the "
                 "model; name one of its bodies."
             )
         return name
@@ -352,7 +377,7 @@ class _Reader:
             child, in_body = self._socket(joint, "socket_child_frame")
             joints[child] = (joint, self._socket(joint, "socket_parent_frame"), in_body)
         for body in bodies:
-            name = _name(body)
+            name = self._name(body)
             if name == GROUND:
                 continue
             if name in joints:
@@ -362,7 +387,7 @@ class _Reader:
                 if own is None or len(own) != 1:
                     raise CorruptFileError(f"{self._called(body)} in {self._file} has no joint; add one.")
                 joint = own[0]
-                parent = self._text(joint, "parent_body")
+                parent = self._reference(joint, "parent_body")
                 in_parent = self._pose(joint, "orientation_in_parent", "location_in_parent")
                 in_body = self._pose(joint, "orientation", "location")
             inertia = self._inertia(body)
@@ -370,6 +395,8 @@ class _Reader:
             moved = Pose(in_parent.rotation, in_parent.position + in_parent.rotation @ shift)
             centre = self._numbers(body, "mass_center", 3, 0.0)
             mass = self._number(body, "mass", 0.0)
+            if mass < 0:
+                raise CorruptFileError(f"{self._called(body)} in {self._file} has a mass below 0; set it.")
             yield Segment(name, parent, mass, centre, inertia, moved, in_body, turns)
 
     def _in_order(self, segments: Iterator[Segment]) -> list[Segment]:
@@ -379,8 +406,8 @@ class _Reader:
             ready = [segment for segment in left if segment.parent in placed]
             if not ready:
                 raise CorruptFileError(
-                    f"The body {plain(left[0].name)!r} in {self._file} hangs on "
-                    f"{plain(left[0].parent)!r}, which is no body of the model or hangs on it in turn."
+                    f"The body {left[0].name!r} in {self._file} hangs on "
+                    f"{left[0].parent!r}, which is no body of the model or hangs on it in turn."
                 )
             out += ready
             placed.update(segment.name for segment in ready)
@@ -397,10 +424,10 @@ class _Reader:
 
     def _socket(self, joint: ET.Element, name: str) -> tuple[str, Pose]:
         """Return the body that a joint's frame is on, and the frame in it."""
-        target = self._text(joint, name).rpartition("/")[2]
+        target = self._reference(joint, name)
         for frame in joint.iter("PhysicalOffsetFrame"):
-            if _name(frame) == target:
-                body = self._text(frame, "socket_parent").rpartition("/")[2]
+            if _label(frame.get("name") or "") == target:
+                body = self._reference(frame, "socket_parent")
                 return body, self._pose(frame, "orientation", "translation")
         return target, Pose(np.eye(3), np.zeros(3))
 
@@ -416,8 +443,10 @@ class _Reader:
                 f"{self._called(joint)} in {self._file} is reversed (from child to parent), which is not "
                 "supported; exchange its bodies."
             )
-        listed = [*self._objects(joint, "CoordinateSet"), *(joint.find("coordinates") or ())]
+        several = joint.find("coordinates")
+        listed = [*self._objects(joint, "CoordinateSet"), *(several if several is not None else ())]
         coordinates = [self._coordinate(one) for one in listed]
+        self._coordinates.update(coordinate.name for coordinate in coordinates)
         axes = {"WeldJoint": "", "PinJoint": "z", "UniversalJoint": "xy", "GimbalJoint": "xyz"}
         if joint.tag in axes and len(coordinates) == len(axes[joint.tag]):
             turns = [
@@ -455,29 +484,26 @@ class _Reader:
         self, axis: ET.Element, joint: ET.Element, known: Mapping[str, Coordinate]
     ) -> tuple[Coordinate | None, float, float]:
         """Return the coordinate that an axis follows, its sign (±1, or 0) and the constant that is added."""
-        name, scale = self._text(axis, "coordinates"), 1.0
+        name, scale = self._reference(axis, "coordinates"), 1.0
         for multiplier in axis.iter("MultiplierFunction"):
             scale = self._number(multiplier, "scale", 1.0)
-        for found in axis.iter():
-            if found.tag == "Constant":
-                return None, 0.0, scale * self._number(found, "value", 0.0)
-            if found.tag in ("LinearFunction", "SimmSpline", "PiecewiseLinearFunction", "NaturalCubicSpline",
-                             "PolynomialFunction"):  # fmt: skip
-                if name not in known:
-                    raise CorruptFileError(
-                        f"{self._called(joint)} in {self._file} follows {plain(name)!r}, which is no "
-                        "coordinate of it; name one of its coordinates."
-                    )
-                coordinate = known[name]
-                if found.tag != "LinearFunction":
-                    raise self._moves(joint, coordinate, f"moves along a {found.tag}")
-                slope, offset = scale * self._numbers(found, "coefficients", 2)
-                if slope not in (0.0, 1.0, -1.0) or offset:
-                    raise self._moves(
-                        joint, coordinate, f"turns by {slope:g} times the angle plus {offset:g}"
-                    )
-                return coordinate, float(slope), float(offset)
-        return None, 0.0, 0.0
+        found = next((one for one in axis.iter() if one.tag not in _ABOUT_FUNCTIONS), None)
+        if found is None:
+            return None, 0.0, 0.0
+        if found.tag == "Constant":
+            return None, 0.0, scale * self._number(found, "value", 0.0)
+        if name not in known:
+            raise CorruptFileError(
+                f"{self._called(joint)} in {self._file} follows {name!r}, which is no coordinate of it; "
+                "name one of its coordinates."
+            )
+        coordinate = known[name]
+        if found.tag != "LinearFunction":
+            raise self._moves(joint, coordinate, f"moves along a {plain(found.tag, MOST_LETTERS)}")
+        slope, offset = scale * self._numbers(found, "coefficients", 2)
+        if slope not in (0.0, 1.0, -1.0) or offset:
+            raise self._moves(joint, coordinate, f"turns by {slope:g} times the angle plus {offset:g}")
+        return coordinate, float(slope), float(offset)
 
     def _moves(self, joint: ET.Element, coordinate: Coordinate, how: str) -> UnsupportedError:
         return UnsupportedError(
@@ -487,7 +513,7 @@ class _Reader:
 
     def _coordinate(self, element: ET.Element) -> Coordinate:
         lowest, highest = self._numbers(element, "range", 2, 0.0)
-        name, default = _name(element), self._number(element, "default_value", 0.0)
+        name, default = self._name(element), self._number(element, "default_value", 0.0)
         locked = self._is(element, "locked")
         if max(abs(lowest), abs(highest), abs(default)) > _FULL_TURN:
             raise CorruptFileError(
@@ -509,7 +535,7 @@ class _Reader:
     # --- muscles ------------------------------------------------------------------------------------
 
     def _wraps(self, body: ET.Element) -> Iterator[Wrap]:
-        name = GROUND if body.tag == "Ground" else _name(body)
+        name = GROUND if body.tag == "Ground" else self._name(body)
         for wrap in self._objects(body, "WrapObjectSet"):
             sizes: Mapping[str, tuple[tuple[str, int], ...]] = {
                 "WrapEllipsoid": (("dimensions", 3),),
@@ -518,7 +544,7 @@ class _Reader:
                 "WrapTorus": (("inner_radius", 1), ("outer_radius", 1)),
             }
             if wrap.tag not in sizes:
-                yield Wrap(_name(wrap), name, plain(wrap.tag), Pose(np.eye(3), np.zeros(3)), ())
+                yield Wrap(self._name(wrap), name, plain(wrap.tag), Pose(np.eye(3), np.zeros(3)), ())
                 continue
             values = [v for prop, n in sizes[wrap.tag] for v in self._numbers(wrap, prop, n).tolist()]
             if min(values) <= 0:
@@ -526,7 +552,7 @@ class _Reader:
                     f"{self._called(wrap)} in {self._file} has a size of 0 or less; set it."
                 )
             pose = self._pose(wrap, "xyz_body_rotation", "translation")
-            yield Wrap(_name(wrap), name, wrap.tag[4:].lower(), pose, tuple(values), self._side(wrap))
+            yield Wrap(self._name(wrap), name, wrap.tag[4:].lower(), pose, tuple(values), self._side(wrap))
 
     def _side(self, wrap: ET.Element) -> Floats | None:
         text = (self._text(wrap, "quadrant") or "all").lower()
@@ -544,7 +570,7 @@ class _Reader:
         for element in self._objects(self._root, "ForceSet"):
             if not element.tag.endswith(_MUSCLES):
                 continue
-            name, path = _name(element), next(element.iter("GeometryPath"), None)
+            name, path = self._name(element), next(element.iter("GeometryPath"), None)
             if path is None:
                 raise CorruptFileError(f"{self._called(element)} in {self._file} has no path; draw it.")
             points = tuple(self._point(one, names) for one in self._objects(path, "PathPointSet"))
@@ -553,28 +579,30 @@ class _Reader:
                     f"The path of {self._called(element)} in {self._file} has {len(points)} points; "
                     "it needs two."
                 )
-            over = [self._text(one, "wrap_object") for one in self._objects(path, "PathWrapSet")]
+            over = [self._reference(one, "wrap_object") for one in self._objects(path, "PathWrapSet")]
             for wrap in over:
                 self._refuse_wrap(name, wrap, wraps)
-            yield Muscle(
-                name,
-                self._number(element, "max_isometric_force"),
-                self._number(element, "optimal_fiber_length"),
-                self._number(element, "tendon_slack_length"),
-                self._number(element, "pennation_angle_at_optimal", 0.0),
-                points,
-                tuple(over),
-            )
+            force = self._number(element, "max_isometric_force")
+            fibre = self._number(element, "optimal_fiber_length")
+            pennation = self._number(element, "pennation_angle_at_optimal", 0.0)
+            if min(force, fibre) <= 0 or not 0 <= pennation < math.pi / 2:
+                raise CorruptFileError(
+                    f"{self._called(element)} in {self._file} has a force of {force:g} N, fibres of "
+                    f"{fibre:g} m and a pennation of {pennation:g} rad; force and length must be positive, "
+                    "and the angle between 0 and 1.57."
+                )
+            slack = self._number(element, "tendon_slack_length")
+            yield Muscle(name, force, fibre, slack, pennation, points, tuple(over))
 
     def _refuse_wrap(self, muscle: str, wrap: str, wraps: Mapping[str, Wrap]) -> None:
         if wrap not in wraps:
             raise CorruptFileError(
-                f"The muscle {muscle} in {self._file} wraps over {plain(wrap)!r}, which the model does not "
+                f"The muscle {muscle} in {self._file} wraps over {wrap!r}, which the model does not "
                 "have; name one of its wrap objects."
             )
         if not wraps[wrap].size:
             raise UnsupportedError(
-                f"The muscle {muscle} in {self._file} wraps over {plain(wrap)!r}, a {wraps[wrap].kind}; "
+                f"The muscle {muscle} in {self._file} wraps over {wrap!r}, a {wraps[wrap].kind}; "
                 "ellipsoids, cylinders, spheres and tori are supported, so replace it by one of them."
             )
 
@@ -583,28 +611,50 @@ class _Reader:
         if element.tag == "PathPoint":
             return PathPoint(body, self._numbers(element, "location", 3))
         if element.tag == "ConditionalPathPoint":
-            name = self._text(element, "socket_coordinate") or self._text(element, "coordinate")
+            name = self._follows(element, "socket_coordinate", "coordinate")
             low, high = self._numbers(element, "range", 2).tolist()
-            within = (name.rpartition("/")[2], low, high)
-            return PathPoint(body, self._numbers(element, "location", 3), "conditional", within)
+            return PathPoint(body, self._numbers(element, "location", 3), (name, low, high))
         if element.tag == "MovingPathPoint":
-            return PathPoint(body, np.array([self._middle(element, axis) for axis in "xyz"]), "moving")
+            return self._moving(element, body)
         raise UnsupportedError(
             f"{self._called(element)} in {self._file} cannot be read; points are PathPoint, "
             "ConditionalPathPoint and MovingPathPoint."
         )
 
-    def _middle(self, point: ET.Element, axis: str) -> float:
-        """Return a moving point's place along an axis in the middle of what its function states."""
-        function = point.find(f"{axis}_location")
-        values = next(
-            (one for one in (function if function is not None else ()) for one in one.iter("y")), None
-        )
-        if values is None:
-            constant = None if function is None else next(function.iter("Constant"), None)
-            return 0.0 if constant is None else self._number(constant, "value", 0.0)
-        stated = [float(part) for part in (values.text or "0").split()]
-        return (min(stated) + max(stated)) / 2
+    def _follows(self, point: ET.Element, *properties: str) -> str:
+        """Return the coordinate that a point depends on."""
+        name = self._reference(point, *properties)
+        if name not in self._coordinates:
+            raise CorruptFileError(
+                f"{self._called(point)} in {self._file} follows {name!r}, which is no coordinate of the "
+                "model; name one of them."
+            )
+        return name
+
+    def _moving(self, point: ET.Element, body: str) -> PathPoint:
+        position, moves = np.zeros(3), {}
+        for k, axis in enumerate(_AXES):
+            function = next((one for one in point if f"{axis}_location" in (one.tag, one.get("name"))), None)
+            if function is None:
+                continue
+            scale = 1.0
+            for multiplier in function.iter("MultiplierFunction"):
+                scale = self._number(multiplier, "scale", 1.0)
+            constant = next(function.iter("Constant"), None)
+            if constant is not None:
+                position[k] = scale * self._number(constant, "value", 0.0)
+                continue
+            stated = next((one for one in function.iter() if one.find("x") is not None), function)
+            n = len(self._text(stated, "x").split())
+            angles, places = self._numbers(stated, "x", n), scale * self._numbers(stated, "y", n)
+            if n < 2 or (np.diff(angles) <= 0).any():
+                raise UnsupportedError(
+                    f"<{axis}_location> of {self._called(point)} in {self._file} cannot be read; it may be a "
+                    "constant, or a curve through places <y> at increasing angles <x>."
+                )
+            name = self._follows(point, f"socket_{axis}_coordinate", f"{axis}_coordinate")
+            position[k], moves[k] = (places.min() + places.max()) / 2, (name, angles, places)
+        return PathPoint(body, position, moves=moves)
 
 
 def body_fixed(angles: Floats) -> Floats:
@@ -629,5 +679,6 @@ def _unit(axis: str) -> Floats:
     return out
 
 
-def _name(element: ET.Element) -> str:
-    return plain(element.get("name") or "")
+def _label(text: str) -> str:
+    """Return a name, or the last one of a path, with letters, digits and a few other characters only."""
+    return re.sub(r"[^\w.+-]", "_", plain(text.rpartition("/")[2], MOST_LETTERS))

@@ -17,7 +17,8 @@ def scaled(model: OpenSimModel, factor: float) -> OpenSimModel:
         return Pose(one.rotation, factor * one.position)
 
     def point(one: PathPoint) -> PathPoint:
-        return replace(one, position=factor * one.position)
+        moves = {axis: (name, angles, factor * at) for axis, (name, angles, at) in one.moves.items()}
+        return replace(one, position=factor * one.position, moves=moves)
 
     return replace(
         model,

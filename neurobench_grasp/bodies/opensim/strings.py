@@ -97,7 +97,7 @@ class Obstacle:
         if self.via is None:  # an ellipsoid, scaled to a unit sphere
             in_the_way = _nearest(*np.moveaxis(self.local(ends) / self.axes, 1, 0)) < 1
         if in_the_way.any():
-            length[in_the_way] = _tight(ends[in_the_way], [self.some(in_the_way)])
+            length[in_the_way] = tight_length(ends[in_the_way], [self.some(in_the_way)])
         return length
 
     def some(self, which: Bools) -> Obstacle:
@@ -125,7 +125,7 @@ def path_length(ends: Floats, obstacles: Sequence[Obstacle]) -> Floats:
     length: Floats = direct + longer.sum(0)
     several: Bools = (longer > 1e-9).sum(axis=0) > 1
     if several.any():
-        length[several] = _tight(ends[several], [one.some(several) for one in obstacles])
+        length[several] = tight_length(ends[several], [one.some(several) for one in obstacles])
     return length
 
 
@@ -141,7 +141,8 @@ def around(kind: str, radius: float, ends: Floats, side: Floats | None = None) -
     ends : ndarray, shape (n, 2, 3)
         m. An object that contains an end is no obstacle.
     side : ndarray, shape (3,), optional
-        Direction on whose side a path has to pass a cylinder. Default: the shorter way.
+        Direction on whose side a path has to pass, by the rules of OpenSim's ``WrapCylinder``. Default: the
+        shorter way.
 
     Returns
     -------
@@ -155,13 +156,13 @@ def around(kind: str, radius: float, ends: Floats, side: Floats | None = None) -
     first, last = (np.linalg.norm(end, axis=1) for end in (start, stop))
     cosine = (start * stop).sum(1) / np.maximum(first * last, 1e-12)
     turn = np.arccos(np.clip(cosine, -1, 1))
+    beside = np.zeros(len(ends), bool)  # passes on the stated side anyway
     if side is not None:
-        angles = [np.arctan2(point[..., 1], point[..., 0]) for point in (start, stop, side)]
-        sweep, to_side = ((angle - angles[0]) % (2 * np.pi) for angle in angles[1:])
-        turn = np.where(to_side < sweep, sweep, 2 * np.pi - sweep)
+        beside, other_way = _on_side(start, stop, radius, side)
+        turn = np.where(other_way, 2 * np.pi - turn, turn)
     ratios = (np.minimum(radius / np.maximum(end, 1e-12), 1.0) for end in (first, last))
     arc = turn - sum(np.arccos(ratio) for ratio in ratios)
-    free = (arc <= 0) | (np.minimum(first, last) < radius)
+    free = (arc <= 0) | beside | (np.minimum(first, last) < radius)
     tangents = [np.sqrt(np.maximum(end**2 - radius**2, 0)) for end in (first, last)]
     length: Floats = np.hypot(np.where(free, straight(ends), sum(tangents) + radius * arc), along)
     return length
@@ -178,7 +179,7 @@ def in_base(pose: Pose, rotations: Floats, positions: Floats) -> tuple[Floats, F
     return rotations @ pose.rotation, rotations @ pose.position + positions
 
 
-def _tight(ends: Floats, obstacles: Sequence[Obstacle]) -> Floats:
+def tight_length(ends: Floats, obstacles: Sequence[Obstacle]) -> Floats:
     """Return the lengths of strings that are pulled tight around obstacles, (n,)."""
     free = [np.array(~one.inside(ends).any(axis=1)).reshape(-1, 1, 1) for one in obstacles]
     start, stop = np.moveaxis(ends, 1, 0)
@@ -206,6 +207,19 @@ def _nearest(start: Floats, stop: Floats) -> Floats:
     share = np.clip(-(start * ahead).sum(1) / np.maximum((ahead**2).sum(1), 1e-24), 0, 1)
     distance: Floats = np.linalg.norm(start + share[:, None] * ahead, axis=1)
     return distance
+
+
+def _on_side(start: Floats, stop: Floats, radius: float, side: Floats) -> tuple[Bools, Bools]:
+    """Return where a straight line passes on that side, and where the path to it is the longer way, (n,)."""
+    ahead = stop - start
+    share = -(start * ahead).sum(1) / np.maximum((ahead**2).sum(1), 1e-24)
+    nearest = start + share[:, None] * ahead
+    crosses = (np.linalg.norm(nearest, axis=1) < radius) & (share > 0) & (share < 1)
+    first, last = start @ side > 0, stop @ side > 0
+    wraps: Bools = crosses | ~(first | last) | ((first != last) & (nearest @ side <= 0))
+    middle = sum(end / np.maximum(np.linalg.norm(end, axis=1, keepdims=True), 1e-12) for end in (start, stop))
+    other_way: Bools = (middle @ side < 0) | ~crosses
+    return ~wraps, other_way
 
 
 def _doubled(string: Floats) -> Floats:
