@@ -68,7 +68,7 @@ def test_rounding_errors_of_another_machine_do_not_show(monkeypatch):
 
 def test_the_datasets_are_offered_as_synthetic():
     found = [s for s in ngb_datasets() if s.synthetic]
-    assert [s.name for s in found] == ["demo", "mixed"]
+    assert [s.name for s in found] == ["demo", "mixed", "mixed_memory"]
     for spec in found:
         assert (spec.layout, spec.licence) == ("ngb-grasp-1", "CC0-1.0")
         assert "synthetic, a self-test" in spec.summary
