@@ -153,7 +153,7 @@ def by_hand(flexion, turn, tilt, bend, wave):
 
 def test_kinematics_are_products_of_the_rotations_in_the_file():
     angles = postures(MODEL, 50)
-    places = Places(MODEL, angles).of_bodies
+    places = Places.at(MODEL, angles).of_bodies
     for row, some in enumerate(angles):
         for name, expected in by_hand(*some).items():
             rotation, position = places[name]
@@ -190,7 +190,7 @@ def test_a_locked_coordinate_is_held_at_its_default(tmp_path):
     assert model.notes == ("The coordinate bend is locked, so it is held at 40°.",)
     assert "bend" not in names_of(model)
     angles = postures(model, 5)
-    places = Places(model, angles).of_bodies["hand"][1]
+    places = Places.at(model, angles).of_bodies["hand"][1]
     for row, (flexion, turn, tilt, wave) in enumerate(angles):
         expected = by_hand(flexion, turn, tilt, 0.7, wave)["hand"]
         np.testing.assert_allclose(places[row], expected[:3, 3], atol=1e-9)
@@ -225,7 +225,7 @@ def point(places, body, *at):
 
 def test_lengths_without_wraps_are_those_of_the_polyline(small, compiled):
     angles = postures(MODEL, 60)
-    places = Places(MODEL, angles)
+    places = Places.at(MODEL, angles)
     blade = point(places, "ground", -0.05, 0.06, 0.02) - point(places, "blade", 0.03, 0.03, 0.01)
     back = point(places, "ground", -0.05, 0.03, 0.09) - point(places, "upper", -0.01, -0.06, 0)
     found = lengths(compiled, names_of(MODEL), angles)
@@ -238,7 +238,7 @@ def test_lengths_without_wraps_are_those_of_the_polyline(small, compiled):
 
 def test_mujoco_wraps_cylinders_and_spheres_as_the_closed_forms(small, compiled):
     angles = postures(MODEL, 200)
-    places, found = Places(MODEL, angles), lengths(compiled, names_of(MODEL), angles)
+    places, found = Places.at(MODEL, angles), lengths(compiled, names_of(MODEL), angles)
     ends = {
         "over_cylinder": (("upper", 0.02, -0.12, 0.005), ("fore", 0.014, -0.05, 0.01)),
         "over_sphere": (("upper", -0.015, -0.1, 0.004), ("fore", -0.02, -0.03, 0.002)),
@@ -255,7 +255,7 @@ def test_mujoco_wraps_cylinders_and_spheres_as_the_closed_forms(small, compiled)
 def test_replaced_objects_are_within_the_stated_error(small, compiled):
     """Over other postures than those of the conversion, against the original objects as tight strings."""
     angles = postures(MODEL, 300)
-    places, found = Places(MODEL, angles), lengths(compiled, names_of(MODEL), angles)
+    places, found = Places.at(MODEL, angles), lengths(compiled, names_of(MODEL), angles)
     stated = {
         "over_ellipsoid": ("ellipsoid shoulder_ellipsoid",),
         "through_torus": ("torus wrist_torus",),
@@ -281,7 +281,7 @@ def test_a_conditional_point_is_kept_or_left_by_which_is_closer(tmp_path, low, k
 
 def test_a_moving_point_is_where_its_curve_says():
     angles = postures(MODEL, 40)
-    places = Places(MODEL, angles)
+    places = Places.at(MODEL, angles)
     (muscle,) = (m for m in MODEL.muscles if m.name == "moving")
     bend = angles[:, names_of(MODEL).index("bend")]
     local = np.stack(
@@ -348,8 +348,8 @@ def test_lengths_of_the_original_scale_with_the_animal(factor):
     larger, angles = scaled(MODEL, factor), postures(MODEL, 4)
     for muscle, scaled_muscle in zip(MODEL.muscles, larger.muscles, strict=True):
         if not set(muscle.wraps) & {"shoulder_ellipsoid", "wrist_torus"}:  # strings take a second
-            one = original_length(muscle, MODEL, Places(MODEL, angles))
-            two = original_length(scaled_muscle, larger, Places(larger, angles))
+            one = original_length(muscle, MODEL, Places.at(MODEL, angles))
+            two = original_length(scaled_muscle, larger, Places.at(larger, angles))
             np.testing.assert_allclose(two, factor * one, rtol=1e-9)
     back = scaled(larger, 1 / factor)
     for old, new in zip(MODEL.segments, back.segments, strict=True):

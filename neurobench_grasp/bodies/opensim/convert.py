@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -122,7 +121,7 @@ def convert(model: OpenSimModel) -> Converted:
 
 
 def _converted(model: OpenSimModel) -> Converted:
-    fitted, judged = (Places(model, postures(model, n)) for n in (N_FITTED, N_JUDGED))
+    fitted, judged = (Places.at(model, postures(model, n)) for n in (N_FITTED, N_JUDGED))
     paths = [_path(muscle, model, fitted) for muscle in model.muscles]
     spec = _skeleton(model)
     for path in paths:
@@ -177,26 +176,37 @@ def postures(model: OpenSimModel, n: int) -> Floats:
     return angles
 
 
+@dataclass(frozen=True, eq=False)
 class Places:
-    """Where the bodies of a model are in some postures, by its own kinematics."""
+    """Where the bodies of a model are in some postures.
 
-    def __init__(self, model: OpenSimModel, angles: Floats) -> None:
-        self.angles, self._model = angles, model
+    Parameters
+    ----------
+    model : OpenSimModel
+    angles : ndarray, shape (n, n_coordinates)
+        rad.
+    of_bodies : mapping of str to tuple of ndarray
+        Rotation, (n, 3, 3), and position, (n, 3), of each body.
+    """
 
-    @cached_property
-    def of_bodies(self) -> Mapping[str, tuple[Floats, Floats]]:
-        """Rotations, (n, 3, 3), and positions, (n, 3), of all bodies."""
+    model: OpenSimModel
+    angles: Floats
+    of_bodies: Mapping[str, tuple[Floats, Floats]]
+
+    @classmethod
+    def at(cls, model: OpenSimModel, postures: Floats) -> Places:
+        """Return the places in some postures, (n, n_coordinates) in rad, by the model's kinematics."""
         import mujoco
 
-        compiled = _skeleton(self._model).compile()
-        data, n, order = mujoco.MjData(compiled), len(self.angles), _places_of(compiled, self._model)
+        compiled = _skeleton(model).compile()
+        data, n, order = mujoco.MjData(compiled), len(postures), _places_of(compiled, model)
         turned, placed = np.empty((compiled.nbody, n, 3, 3)), np.empty((compiled.nbody, n, 3))
-        for row, angles in enumerate(self.angles):
+        for row, angles in enumerate(postures):
             data.qpos[order] = angles
             mujoco.mj_kinematics(compiled, data)
             turned[:, row], placed[:, row] = data.xmat.reshape(-1, 3, 3), data.xpos
-        ids = {GROUND: 0} | {s.name: compiled.body(s.name).id for s in self._model.segments}
-        return {name: (turned[k], placed[k]) for name, k in ids.items()}
+        ids = {GROUND: 0} | {s.name: compiled.body(s.name).id for s in model.segments}
+        return cls(model, postures, {name: (turned[k], placed[k]) for name, k in ids.items()})
 
     def of_point(self, point: PathPoint) -> Floats:
         """Return where a point is, (n, 3)."""
@@ -224,13 +234,14 @@ class Places:
 
     def _angle(self, name: str) -> Floats:
         """Return a coordinate's angle in each posture, also of one that is held."""
-        names = [c.name for c in self._model.coordinates]
-        held = np.full(len(self.angles), self._model.defaults.get(name, 0.0))
+        names = [c.name for c in self.model.coordinates]
+        held = np.full(len(self.angles), self.model.defaults.get(name, 0.0))
         return self.angles[:, names.index(name)] if name in names else held
 
     def some(self, which: Bools) -> Places:
         """Return the places in some of the postures."""
-        return Places(self._model, self.angles[which])
+        of_bodies = {name: (turned[which], at[which]) for name, (turned, at) in self.of_bodies.items()}
+        return replace(self, angles=self.angles[which], of_bodies=of_bodies)
 
 
 # --- the original ---------------------------------------------------------------------------------
