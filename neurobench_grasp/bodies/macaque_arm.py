@@ -21,21 +21,22 @@ from typing import Any
 from neurobench_grasp.atomic import move_folder, new_folder
 from neurobench_grasp.bodies.mujoco_body import MujocoBody
 from neurobench_grasp.bodies.opensim import convert, read_osim, scaled
+from neurobench_grasp.bodies.opensim.document import LARGEST
 from neurobench_grasp.bodies.planar_arm import SCALE
 from neurobench_grasp.bodies.spec import PAINTED, UNSEEN, View
 from neurobench_grasp.cache import cache_folder
 from neurobench_grasp.contract import Progress
 from neurobench_grasp.contract.body import Part
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.formats import MB, read_plain
+from neurobench_grasp.formats import read_plain
 
 NAME = "macaque_arm"
 FILE = "monkeyArm_current.osim"
 URL = f"https://github.com/limblab/monkeyArmModel/raw/4fb7ddd/{FILE}"
 SHA256 = "4148aee2c8dda1dcb0918496ad7c5e1adcf4ebabde0a68a3e0dc67faec67b895"
 LICENCE = "MIT, © Miller Limb Lab; https://github.com/limblab/monkeyArmModel/blob/4fb7ddd/LICENSE"
-LARGEST, TIMEOUT = 20 * MB, 30.0
-"""Bytes of a download, and seconds to wait for a part of it, at most."""
+TIMEOUT = 30.0
+"""Seconds to wait for a part of a download, at most."""
 CONVERSION = 1
 """Raised when the same file is converted to another body."""
 

@@ -2,13 +2,13 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import mujoco
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limbs import SMALL, SMALL_4, edited
 
 from neurobench_grasp.bodies.opensim import convert, read_osim, scaled
 from neurobench_grasp.bodies.opensim.convert import Places, original_length, postures
@@ -16,8 +16,6 @@ from neurobench_grasp.bodies.opensim.document import MOST_ELEMENTS, Pose
 from neurobench_grasp.bodies.opensim.strings import Obstacle, around, tight_length
 from neurobench_grasp.errors import CorruptFileError, NgbError, UnsafeFileError, UnsupportedError
 
-HERE = Path(__file__).parent
-SMALL, SMALL_4 = HERE / "small.osim", HERE / "small_4.osim"
 MODEL = read_osim(SMALL)
 TIGHT = 2e-5
 """Tolerance of a string of 65 points around an object of 1 to 3 cm, m."""
@@ -31,17 +29,6 @@ def small():
 @pytest.fixture(scope="module")
 def compiled(small):
     return mujoco.MjModel.from_xml_string(small.xml)
-
-
-def edited(tmp_path, *changes, source=SMALL):
-    """Write a copy of the file in which texts are replaced."""
-    text = source.read_text()
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new)
-    path = tmp_path / "edited.osim"
-    path.write_text(text)
-    return path
 
 
 def lengths(model, names, angles):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from limbs import SMALL, edited
 from typer.testing import CliRunner
 
 from neurobench_grasp.bodies import find_body
@@ -17,21 +18,10 @@ from neurobench_grasp.errors import NgbError
 from neurobench_grasp.scaffold import new_body_from
 
 ROOT = Path(__file__).parents[2]
-SMALL = ROOT / "tests/bodies/small.osim"
 
 
 def ngb(*arguments):
     return CliRunner().invoke(app, [str(word) for word in arguments])
-
-
-def edited(tmp_path, *changes):
-    text = SMALL.read_text()
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new)
-    path = tmp_path / "edited.osim"
-    path.write_text(text)
-    return path
 
 
 def test_the_plugin_passes_every_check_and_reaches(made):

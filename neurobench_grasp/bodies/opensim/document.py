@@ -344,6 +344,11 @@ class _Reader:
     def _is(self, element: ET.Element, name: str) -> bool:
         return self._text(element, name).lower() == "true"
 
+    def _scale(self, element: ET.Element) -> float:
+        """Return the factor of the function in an element."""
+        multiplier = next(element.iter("MultiplierFunction"), None)
+        return 1.0 if multiplier is None else self._number(multiplier, "scale", 1.0)
+
     def _called(self, element: ET.Element) -> str:
         return f"the {plain(element.tag, MOST_LETTERS)} {_label(element.get('name') or '')!r}"
 
@@ -484,9 +489,7 @@ class _Reader:
         self, axis: ET.Element, joint: ET.Element, known: Mapping[str, Coordinate]
     ) -> tuple[Coordinate | None, float, float]:
         """Return the coordinate that an axis follows, its sign (±1, or 0) and the constant that is added."""
-        name, scale = self._reference(axis, "coordinates"), 1.0
-        for multiplier in axis.iter("MultiplierFunction"):
-            scale = self._number(multiplier, "scale", 1.0)
+        name, scale = self._reference(axis, "coordinates"), self._scale(axis)
         found = next((one for one in axis.iter() if one.tag not in _ABOUT_FUNCTIONS), None)
         if found is None:
             return None, 0.0, 0.0
@@ -637,9 +640,7 @@ class _Reader:
             function = next((one for one in point if f"{axis}_location" in (one.tag, one.get("name"))), None)
             if function is None:
                 continue
-            scale = 1.0
-            for multiplier in function.iter("MultiplierFunction"):
-                scale = self._number(multiplier, "scale", 1.0)
+            scale = self._scale(function)
             constant = next(function.iter("Constant"), None)
             if constant is not None:
                 position[k] = scale * self._number(constant, "value", 0.0)
