@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -19,6 +19,10 @@ MIDDLE = (2.5, 97.5)
 """Percentiles of recorded positions between which the workspace lies; a few stray samples do not count."""
 METRES = {"m": 1.0, "meters": 1.0, "metres": 1.0, "cm": 0.01, "mm": 0.001}
 """Units that a signal may state, m."""
+ALIKE = 0.9
+"""Correlation of recorded lengths of muscles with a body's, in the median, below which postures are doubted.
+
+Recorded lengths are those of a model of the same anatomy, and correlate by nearly 1."""
 FAR = 0.01
 """Distance from the recorded endpoint, m, in the median over steps; a larger one means a wrong layout."""
 
@@ -62,10 +66,42 @@ def joint_angles_of(session: Session, sampled: Mapping[str, Ragged], dt: float) 
     # Where no map is stated, a column is mapped to its own name, which the body need not know.
     joint_map = {c: to for c, to in session.joint_map.items() if to[0] != c or c in body.joints}
     if named and any(c in joint_map or c in body.joints for c in named[0].columns):
-        return _recorded(named[0], sampled, body, joint_map)
-    if followed is not None:
-        return _inferred(session, followed, body, sampled, dt)
-    return BodyAngles(notes=(_unnamed(named[0].name, named[0].columns, body),))
+        found = _recorded(named[0], sampled, body, joint_map)
+    elif followed is not None:
+        found = _inferred(session, followed, body, sampled, dt)
+    else:
+        return BodyAngles(notes=(_unnamed(named[0].name, named[0].columns, body),))
+    return replace(found, notes=(*found.notes, *_lengths_recorded(session, sampled, body, found, dt)))
+
+
+def _lengths_recorded(
+    session: Session, sampled: Mapping[str, Ragged], body: Body, found: BodyAngles, dt: float
+) -> Iterator[str]:
+    """Compare recorded lengths of muscles with those in the body's postures, one note for each signal."""
+    assert found.joint_angles is not None
+    for signal in (s for s in session.inputs.values() if s.role == "muscle_length"):
+        muscles = {k: m for k, name in enumerate(signal.columns) if (m := _muscle_of(name, body.muscles))}
+        lengths = body.muscle_kinematics(found.joint_angles.values, dt, found.joint_angles.offsets).length
+        alike = {}
+        for column, muscle in muscles.items():
+            pair = sampled[signal.name].values[:, column], lengths[:, body.muscles.index(muscle)]
+            if all(np.isfinite(one).all() and np.ptp(one) > 0 for one in pair):
+                alike[muscle] = float(np.corrcoef(*pair)[0, 1])
+        if not alike:
+            yield f"no column of {signal.name} is a muscle of {body.name}, so its lengths check nothing"
+            continue
+        median, least = float(np.median(list(alike.values()))), min(alike, key=lambda muscle: alike[muscle])
+        doubt = "" if median >= ALIKE else "; the postures are not those of the recording"
+        yield (
+            f"{signal.name} has lengths of {len(alike)} muscles of {body.name}: they correlate with those in "
+            f"its postures by {median:.2f} in the median and {alike[least]:.2f} at least ({least}){doubt}"
+        )
+
+
+def _muscle_of(column: str, muscles: Sequence[str]) -> str | None:
+    """Return the muscle that a column is named after, perhaps with more behind its name (``_len``)."""
+    found = [muscle for muscle in muscles if f"{column}_".startswith(f"{muscle}_")]
+    return max(found, key=len, default=None)
 
 
 def _unnamed(signal: str, columns: Sequence[str], body: Body) -> str:
@@ -83,8 +119,7 @@ def _body_of(session: Session) -> Body:
         return find_body(session.body)
     except UnknownNameError as cause:
         raise UnknownNameError(
-            f"{session.id} needs the body {session.body!r}, which its layout {session.layout} names and "
-            "which is not installed; `ngb bodies` lists those that are."
+            f"{session.id} needs the body {session.body!r}, which its layout {session.layout} names. {cause}"
         ) from cause
 
 
@@ -121,11 +156,12 @@ def _inferred(
         )
     check_axes(session, endpoint, body)
     path, origin = endpoint_in_metres(session, sampled), _origin(session, endpoint, body)
-    place = path.values + origin
-    result = body.inverse_kinematics(place, dt, path.offsets)
+    place = path.values + np.tile(origin, 1 + len(endpoint.keypoints))
+    more = {"keypoints": tuple(endpoint.keypoints)} if endpoint.keypoints else {}
+    result = body.inverse_kinematics(place, dt, path.offsets, **more)
     missed = np.nanmedian(result.residual)
     if missed > FAR:
-        away = np.nanmax(np.linalg.norm(place, axis=1))
+        away = np.nanmax(np.linalg.norm(place[:, : len(origin)], axis=1))
         raise UnsupportedError(
             f"The body {body.name} cannot follow {endpoint.signal} of {session.id}: its {body.endpoint} is "
             f"{1000 * missed:.0f} mm away in the median, since positions are up to {away:.2f} m from its "
@@ -139,7 +175,7 @@ def _inferred(
 
 
 def endpoint_in_metres(session: Session, sampled: Mapping[str, Ragged]) -> Ragged:
-    """Return the recorded endpoint along the body's axes, (trial, step, n_axes) in m, without its origin."""
+    """Return recorded positions along the body's axes, as `Endpoint.in_metres`, trial by trial."""
     assert session.endpoint is not None
     path = sampled[session.endpoint.signal]
     columns = session.signals[session.endpoint.signal].columns
@@ -162,6 +198,14 @@ def check_axes(session: Session, endpoint: Endpoint, body: Body) -> None:
             f"The endpoint of {session.id} has the axes {', '.join(endpoint.axes)}; {body.name} needs a "
             f"column of {signal.name} ({columns}) for each of {wanted}, or '{HELD}' where none was recorded."
         )
+    for keypoint, axes in endpoint.keypoints.items():
+        others = [k for k in body.keypoints if k != body.endpoint]
+        if keypoint not in others or len(axes) != len(endpoint.axes) or HELD in axes:
+            raise UnsupportedError(
+                f"The endpoint of {session.id} names the keypoint {keypoint!r} with {len(axes)} columns; "
+                f"{body.name} has the further keypoints {', '.join(others) or '(none)'}, each with a column "
+                f"for each of {', '.join(body.endpoint_axes)}."
+            )
 
 
 def _origin(session: Session, endpoint: Endpoint, body: Body) -> Floats:
@@ -169,7 +213,7 @@ def _origin(session: Session, endpoint: Endpoint, body: Body) -> Floats:
     if endpoint.origin is not None:
         return np.array(endpoint.origin)
     signal = session.signals[endpoint.signal]
-    recorded = endpoint.in_metres(signal.values, signal.columns)
+    recorded = endpoint.in_metres(signal.values, signal.columns)[:, : len(endpoint.axes)]
     middle = np.nanpercentile(recorded, MIDDLE, axis=0).mean(0)
     (neutral,) = endpoint_of(body, body.keypoint_positions(body.neutral[None]))
     origin: Floats = neutral - middle
@@ -180,9 +224,11 @@ def _notes(endpoint: Endpoint, body: Body, result: InferredPosture, origin: Floa
     """State how joint angles were found, how well the endpoint follows, and what was assumed."""
     residual = 1000 * result.residual[np.isfinite(result.residual)]
     beyond = int((residual > 1000 * REACHED).sum())
+    followed = " and ".join((body.endpoint, *endpoint.keypoints))
+    verb = "are (root mean square)" if endpoint.keypoints else "is"
     notes = [
         f"joint angles of {body.name} follow from {endpoint.signal} by inverse kinematics: the "
-        f"{body.endpoint} is {np.median(residual):.2f} mm away in the median and {residual.max():.1f} mm at "
+        f"{followed} {verb} {np.median(residual):.2f} mm away in the median and {residual.max():.1f} mm at "
         f"most; {beyond} of {len(residual)} steps are beyond {1000 * REACHED:g} mm, out of reach"
     ]
     axes = zip(body.endpoint_axes, endpoint.axes, strict=True)

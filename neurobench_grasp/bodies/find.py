@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from neurobench_grasp.bodies.sizes import of_size
 from neurobench_grasp.bodies.tendons import with_tendons
 from neurobench_grasp.contract import Body, BodySpec, Trials
 from neurobench_grasp.errors import UnsupportedError
@@ -16,20 +17,22 @@ def find_body(name: str) -> Body:
     Parameters
     ----------
     name : str
-        Of a body that a plugin offers, or such a name, a slash and other tendons of its muscles, such as
-        ``myohand/fixed`` or ``myohand/permuted-0``; see :mod:`neurobench_grasp.bodies.tendons`.
+        Of a body that a plugin offers, perhaps with a size, such as ``myoarm@0.6``
+        (:mod:`neurobench_grasp.bodies.sizes`), and after a slash with other tendons of its muscles, such as
+        ``myohand/fixed`` or ``myohand/permuted-0`` (:mod:`neurobench_grasp.bodies.tendons`).
 
     Raises
     ------
     UnknownNameError
-        If no plugin offers it, the message suggests near names; or if there are no such tendons.
+        If no plugin offers it, the message suggests near names; or if there is no such size or tendons.
     PluginError
         If two plugins offer it; the message names both.
     UnsupportedError
-        If the muscles of the body cannot have these tendons.
+        If the body cannot have this size, or its muscles these tendons.
     """
-    base, slash, tendons = name.partition("/")
-    return _built(load_registry().body(base).spec, tendons if slash else None)
+    sized, slash, tendons = name.partition("/")
+    base, at, size = sized.partition("@")
+    return _built(load_registry().body(base).spec, size if at else None, tendons if slash else None)
 
 
 def body_of(trials: Trials, tendons: str | None = None) -> Body:
@@ -52,5 +55,7 @@ def body_of(trials: Trials, tendons: str | None = None) -> Body:
 
 
 @cache
-def _built(spec: BodySpec, tendons: str | None = None) -> Body:
-    return spec.build() if tendons is None else with_tendons(_built(spec), tendons)
+def _built(spec: BodySpec, size: str | None = None, tendons: str | None = None) -> Body:
+    if tendons is not None:
+        return with_tendons(_built(spec, size), tendons)
+    return spec.build() if size is None else of_size(_built(spec), size)

@@ -1,6 +1,6 @@
-"""Inverse kinematics: the postures in which a body's endpoint follows a recorded path.
+"""Inverse kinematics: the postures in which a body's endpoint, and other keypoints, follow recorded paths.
 
-All steps of a trial are found at once, as a weighted least-squares problem: the distance of the endpoint,
+All steps of a trial are found at once, as a weighted least-squares problem: the distance of each keypoint,
 the acceleration of the joints and the distance from a relaxed posture, within the joint limits. Step by step,
 a redundant or stretched arm would jump. Gauss-Newton, whose equations are banded, with an active set of
 limits: Nocedal and Wright (2006), Numerical Optimization, chapters 10 and 16.
@@ -9,42 +9,48 @@ limits: Nocedal and Wright (2006), Numerical Optimization, chapters 10 and 16.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from neurobench_grasp.bodies.kinematics import endpoint_jacobian, keypoint_positions
+from neurobench_grasp.bodies.kinematics import endpoint_jacobian
 from neurobench_grasp.bodies.spec import BodyModel
 from neurobench_grasp.contract import Body, Bools, Floats, Ints
 from neurobench_grasp.contract.body import InferredPosture
 from neurobench_grasp.errors import NgbError, UnsupportedError
 
 POSITION_SD = 1e-3
-"""Distance of the endpoint, m, that costs as much as :data:`ACCELERATION_SD` or :data:`POSTURE_SD`."""
+"""Distance of a keypoint, m, that costs as much as :data:`ACCELERATION_SD` or :data:`POSTURE_SD`."""
 ACCELERATION_SD = 100.0
 """Joint acceleration, rad/s²: reaches have peaks of this size, so that only jumps are costly."""
 POSTURE_SD = 1.0
-"""Distance of a joint from the neutral posture, rad: decides only what the endpoint leaves open."""
+"""Distance of a joint from the neutral posture, rad: decides only what the keypoints leave open."""
 REACHED = 2e-3
-"""Distance within which the endpoint counts as reproduced, m."""
+"""Distance within which a posture counts as reproduced, m."""
 _MOST_ITERATIONS, _LONGEST_STEP, _CONVERGED = 40, 0.3, 1e-5  # –, rad, rad
 
 
-def inverse_kinematics(body: BodyModel, endpoint: Floats, dt: float, offsets: Ints) -> InferredPosture:
+def inverse_kinematics(
+    body: BodyModel, endpoint: Floats, dt: float, offsets: Ints, keypoints: Sequence[str] = ()
+) -> InferredPosture:
     """Return the postures in which the endpoint follows a path; as ``Body.inverse_kinematics``."""
     if not body.endpoint:
         raise UnsupportedError(
             f"The body {body.name} has no endpoint that determines its posture; let the layout map joint "
             "angles (joint_map), or name another body."
         )
-    n_axes = len(body.endpoint_axes)
-    if endpoint.ndim != 2 or endpoint.shape[1] != n_axes:
+    n_axes, points = len(body.endpoint_axes), (body.endpoint, *keypoints)
+    unknown = [name for name in keypoints if name not in body.keypoints or name == body.endpoint]
+    if unknown or endpoint.ndim != 2 or endpoint.shape[1] != n_axes * len(points):
         raise NgbError(
-            f"Endpoints have shape {endpoint.shape}; the body {body.name} needs {n_axes} coordinates "
-            f"({', '.join(body.endpoint_axes)})."
+            f"Positions of {', '.join(points)} have shape {endpoint.shape}; the body {body.name} needs "
+            f"{n_axes} coordinates ({', '.join(body.endpoint_axes)}) of its {body.endpoint}, then of each "
+            f"further keypoint, which may be {', '.join(k for k in body.keypoints if k != body.endpoint) or 'none'}."
         )
-    known = np.all(np.isfinite(endpoint), axis=1)  # a trial with a gap is left out later
-    endpoint = np.where(known[:, None], endpoint, _position(body, body.neutral[None])[0])
+    known = np.asarray(np.isfinite(endpoint.reshape(len(endpoint), -1, n_axes)).all(axis=2))
+    known &= known[:, :1]  # a trial with a gap of the endpoint is left out later
+    wanted = _Wanted(tuple(keypoints), np.nan_to_num(endpoint), np.repeat(known, n_axes, axis=1))
     angles = np.tile(body.neutral, (len(endpoint), 1))
     smooth = _acceleration_cost(offsets, len(body.joints), dt)
     trial = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
@@ -52,21 +58,38 @@ def inverse_kinematics(body: BodyModel, endpoint: Floats, dt: float, offsets: In
     for _ in range(_MOST_ITERATIONS):
         rows = moving[trial]  # trials do not depend on each other
         of_rows = smooth[:, np.repeat(rows, len(body.joints))]
-        step = _gauss_newton(body, angles[rows], endpoint[rows], of_rows)
+        step = _gauss_newton(body, angles[rows], wanted.rows(rows), of_rows)
         angles[rows] += step
         farthest = np.zeros(len(moving))
         np.maximum.at(farthest, trial[rows], np.abs(step).max(1))
         moving &= farthest >= _CONVERGED
         if not moving.any():
             break
-    residual = np.linalg.norm(_position(body, angles) - endpoint, axis=1)
+    squared = np.sum(wanted.missed(endpoint_jacobian(body, angles, keypoints)[0]) ** 2, axis=1)
+    n_known = known.sum(axis=1)
     low, high = body.joint_limits.T
     at_limit = ((angles <= low) | (angles >= high)).sum(0)
     return InferredPosture(
         angles,
-        np.where(known, residual, np.nan),
+        np.where(n_known, np.sqrt(squared / np.maximum(n_known, 1)), np.nan),
         {joint: int(n) for joint, n in zip(body.joints, at_limit, strict=True) if n},
     )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Recorded positions of the endpoint and further keypoints, (n_steps, n_points · n_axes), where known."""
+
+    keypoints: tuple[str, ...]
+    positions: Floats
+    known: Bools
+
+    def rows(self, rows: Bools) -> _Wanted:
+        return _Wanted(self.keypoints, self.positions[rows], self.known[rows])
+
+    def missed(self, reached: Floats) -> Floats:
+        """Return reached minus recorded positions, 0 where these are not known."""
+        return np.where(self.known, reached - self.positions, 0.0)
 
 
 def endpoint_of(body: Body | BodyModel, keypoints: Floats) -> Floats:
@@ -100,15 +123,12 @@ def pulling_directions(body: Body, muscles: Sequence[Sequence[int]]) -> Floats:
     return directions
 
 
-def _position(body: BodyModel, angles: Floats) -> Floats:
-    return endpoint_of(body, keypoint_positions(body, angles))
-
-
-def _gauss_newton(body: BodyModel, angles: Floats, endpoint: Floats, smooth: Floats) -> Floats:
+def _gauss_newton(body: BodyModel, angles: Floats, wanted: _Wanted, smooth: Floats) -> Floats:
     """Return the step to the minimum of the linearised problem, within the limits and not too long."""
     from scipy.linalg import solveh_banded
 
-    position, jacobian = endpoint_jacobian(body, angles)
+    position, jacobian = endpoint_jacobian(body, angles, wanted.keypoints)
+    jacobian = jacobian * wanted.known[:, :, None]
     n_joints = angles.shape[1]
     matrix = smooth.copy()
     products = np.einsum("tai,taj->tij", jacobian, jacobian) / POSITION_SD**2
@@ -116,7 +136,7 @@ def _gauss_newton(body: BodyModel, angles: Floats, endpoint: Floats, smooth: Flo
         matrix[0, i::n_joints] += POSTURE_SD**-2
         for j in range(i + 1):
             matrix[i - j, j::n_joints] += products[:, i, j]
-    gradient = np.einsum("tai,ta->ti", jacobian, position - endpoint) / POSITION_SD**2
+    gradient = np.einsum("tai,ta->ti", jacobian, wanted.missed(position)) / POSITION_SD**2
     gradient += (angles - body.neutral) / POSTURE_SD**2
     gradient = gradient.ravel() + _times(smooth, angles.ravel())
     low, high = body.joint_limits.T

@@ -99,36 +99,40 @@ def keypoint_positions(body: BodyModel, joint_angles: Floats) -> Floats:
     return sensors[:, body.keypoint_sensors]
 
 
-def endpoint_jacobian(body: BodyModel, joint_angles: Floats) -> tuple[Floats, Floats]:
-    """Return the endpoint and its derivatives by the joint angles, in the body's frame.
+def endpoint_jacobian(
+    body: BodyModel, joint_angles: Floats, keypoints: Sequence[str] = ()
+) -> tuple[Floats, Floats]:
+    """Return the endpoint, then further keypoints, and their derivatives by the joint angles.
 
     Returns
     -------
-    position : ndarray, shape (n_steps, n_axes)
-        m.
-    jacobian : ndarray, shape (n_steps, n_axes, n_joints)
+    position : ndarray, shape (n_steps, n_points · n_axes)
+        m, in the body's frame.
+    jacobian : ndarray, shape (n_steps, n_points · n_axes, n_joints)
         m/rad.
     """
     model = body.model
-    kind, target = body.keypoint_sources[body.endpoint]
-    carrier = model.body(target).id if kind == "body" else int(model.site(target).bodyid[0])
     frame = model.body(body.frame_body).id
-    positions = "xpos" if kind == "body" else "site_xpos"
-    place = carrier if kind == "body" else model.site(target).id
-    fields = (positions, "xpos", "xmat", "xanchor", "xaxis")
-    points, bodies, turns, anchors, joint_axes = _at_each_step(body, joint_angles, (), fields)
-    point, origin = points[:, place], bodies[:, frame]
-    rotation = turns[:, frame].reshape(-1, 3, 3)
+    fields = ("site_xpos", "xpos", "xmat", "xanchor", "xaxis")
+    sites, bodies, turns, anchors, joint_axes = _at_each_step(body, joint_angles, (), fields)
+    origin, rotation = bodies[:, frame], turns[:, frame].reshape(-1, 3, 3)
+    axes = ["xyz".index(axis) for axis in body.endpoint_axes]
 
     def moved(by: int, at: Floats) -> Floats:
         """Velocity of a point at unit velocity of each hinge that carries a body, (n_steps, n_hinges, 3)."""
         velocity: Floats = np.cross(joint_axes, at[:, None] - anchors) * _carries(model, by)[:, None]
         return velocity
 
-    relative = moved(carrier, point) - moved(frame, point)  # the frame moves the point along, too
-    axes = ["xyz".index(axis) for axis in body.endpoint_axes]
-    position = np.einsum("tca,tc->ta", rotation, point - origin)[:, axes]
-    return position, body.by_joints(joint_angles, np.einsum("tca,tjc->taj", rotation, relative)[:, axes])
+    positions, jacobians = [], []
+    for name in (body.endpoint, *keypoints):
+        kind, target = body.keypoint_sources[name]
+        carrier = model.body(target).id if kind == "body" else int(model.site(target).bodyid[0])
+        point = bodies[:, carrier] if kind == "body" else sites[:, model.site(target).id]
+        relative = moved(carrier, point) - moved(frame, point)  # the frame moves the point along, too
+        positions.append(np.einsum("tca,tc->ta", rotation, point - origin)[:, axes])
+        by_qpos = np.einsum("tca,tjc->taj", rotation, relative)[:, axes]
+        jacobians.append(body.by_joints(joint_angles, by_qpos))
+    return np.concatenate(positions, axis=1), np.concatenate(jacobians, axis=1)
 
 
 def _carries(model: Any, body: int) -> Floats:

@@ -28,9 +28,11 @@ class MujocoBody(BodyModel):
         """Map recorded joint angles to the body's order and limits."""
         return posture(self, values, columns, joint_map)
 
-    def inverse_kinematics(self, endpoint: Floats, dt: float, offsets: Ints) -> InferredPosture:
-        """Return the postures in which the endpoint follows a recorded path."""
-        return inverse_kinematics(self, endpoint, dt, offsets)
+    def inverse_kinematics(
+        self, endpoint: Floats, dt: float, offsets: Ints, keypoints: Sequence[str] = ()
+    ) -> InferredPosture:
+        """Return the postures in which the endpoint, and further keypoints, follow recorded paths."""
+        return inverse_kinematics(self, endpoint, dt, offsets, keypoints)
 
     def keypoint_positions(self, joint_angles: Floats) -> Floats:
         """Return the keypoints in the body's frame, m, shape (n_steps, 3 · n_keypoints)."""

@@ -177,12 +177,16 @@ def _read(
 
 
 def _contents(found: Inspection, layout: str | None) -> Iterator[RenderableType]:
+    from neurobench_grasp.data.nwb.layout import extensions_of
+
     label = f" ({found.label})" if found.label else ""
     yield f"{found.path}{label}: {found.size / 1e6:.1f} MB, NWB {found.nwb_version}"
     for name in ("session", "subject", "species", "description", "licence"):
         if value := getattr(found, name):
             yield f"{name}: {value}"
-    yield f"layout: {found.layout or 'none fits'}"
+    others = ", ".join(extensions_of(found.layout)) if found.layout else ""
+    more = f"; others for such files (--layout): {others}" if others else ""
+    yield f"layout: {found.layout or 'none fits'}{more}"
     if found.layout is None:
         yield from _misses(found.fits, layout)
     else:

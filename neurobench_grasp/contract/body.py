@@ -63,14 +63,15 @@ class Posture:
 
 @dataclass(frozen=True)
 class InferredPosture:
-    """Postures of a body that follow from the recorded position of its endpoint.
+    """Postures of a body that follow from recorded positions of its endpoint, and of further keypoints.
 
     Parameters
     ----------
     joint_angles : ndarray, shape (n_steps, n_joints)
         rad, in the body's order, within the joint limits.
     residual : ndarray, shape (n_steps,)
-        Distance of the endpoint from its recorded position, m; NaN where that is not known.
+        Distance of the endpoint from its recorded position, m, or with further keypoints the root mean
+        square over those that are known; NaN where the endpoint is not known.
     at_limit : mapping of str to int
         Joint → number of steps at one of its limits; joints without any are omitted.
     """
@@ -238,22 +239,29 @@ class Body(Protocol):
             one joint, no column maps to any, or an angle is not a finite number.
         """
 
-    def inverse_kinematics(self, endpoint: Floats, dt: float, offsets: Ints) -> InferredPosture:
-        """Return the postures in which the endpoint follows a recorded path.
+    def inverse_kinematics(
+        self, endpoint: Floats, dt: float, offsets: Ints, keypoints: Sequence[str] = ()
+    ) -> InferredPosture:
+        """Return the postures in which the endpoint, and further keypoints, follow recorded paths.
 
         Parameters
         ----------
-        endpoint : ndarray, shape (n_steps, n_endpoint_axes)
-            Metres in the body's frame; NaN where it is not known.
+        endpoint : ndarray, shape (n_steps, (1 + n_keypoints) · n_endpoint_axes)
+            Metres in the body's frame, of the endpoint and then of each further keypoint; NaN where one
+            is not known.
         dt : float
             Seconds between steps.
         offsets : ndarray of int64, shape (n_trials + 1,)
             Start of each trial; all postures of a trial are found together.
+        keypoints : sequence of str
+            Further keypoints that were recorded, such as the elbow.
 
         Raises
         ------
         UnsupportedError
             If the body has no endpoint.
+        NgbError
+            If there is no such keypoint, or the positions are not theirs.
         """
 
     def keypoint_positions(self, joint_angles: Floats) -> Floats:

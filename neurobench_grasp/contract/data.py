@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -298,6 +299,9 @@ class Endpoint:
     aligned_by : str
         ``emg``: the turn is not stated, but fitted on the training trials of each fold, such that recorded
         muscles are active in the directions in which the body's muscles pull.
+    keypoints : mapping of str to tuple of str
+        Further keypoints of the body that the signal contains, such as its elbow → their columns, like
+        ``axes`` and in the same units, directions and origin.
     """
 
     signal: str
@@ -306,24 +310,32 @@ class Endpoint:
     origin: tuple[float, ...] | None = None
     turn: tuple[tuple[float, ...], ...] | None = None
     aligned_by: str = ""
+    keypoints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the signal, axis by axis, without axes that were not recorded."""
-        return tuple(axis.removeprefix("-") for axis in self.axes if axis != HELD)
+        every = (*self.axes, *chain.from_iterable(self.keypoints.values()))
+        return tuple(axis.removeprefix("-") for axis in every if axis != HELD)
 
     def in_metres(self, values: Floats, columns: Sequence[str]) -> Floats:
-        """Turn rows of the signal along the body's axes, (n_rows, n_axes) in m, without the origin."""
-        chosen = np.zeros((len(values), len(self.axes)))
-        for k, axis in enumerate(self.axes):
-            if axis != HELD:
-                sign = -1.0 if axis.startswith("-") else 1.0
-                chosen[:, k] = self.scale * sign * values[:, columns.index(axis.removeprefix("-"))]
-        return chosen if self.turn is None else chosen @ np.array(self.turn).T
+        """Turn rows of the signal along the body's axes, in m and without the origin.
+
+        Of the endpoint and then of each further keypoint, (n_rows, (1 + n_keypoints) · n_axes).
+        """
+        points = []
+        for axes in (self.axes, *self.keypoints.values()):
+            chosen = np.zeros((len(values), len(axes)))
+            for k, axis in enumerate(axes):
+                if axis != HELD:
+                    sign = -1.0 if axis.startswith("-") else 1.0
+                    chosen[:, k] = self.scale * sign * values[:, columns.index(axis.removeprefix("-"))]
+            points.append(chosen if self.turn is None else chosen @ np.array(self.turn).T)
+        return np.hstack(points)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields; those that are younger than files with an endpoint only where they are given."""
-        younger = {"turn": None, "aligned_by": ""}
+        younger: dict[str, Any] = {"turn": None, "aligned_by": "", "keypoints": {}}
         return {k: v for k, v in asdict(self).items() if k not in younger or v != younger[k]}
 
 

@@ -38,6 +38,10 @@ body to edit, `ngb new body NAME --from FILE.osim` one with an OpenSim model ([o
 keypoint that moves most, with its displacement (x, y, z) in the body's frame for 10 degrees. Joints that were
 not recorded are held at their neutral angle.
 
+**Sizes.** A body's name with `@0.6` is the same body of a smaller animal: lengths are multiplied by 0.6,
+forces of muscles by its square, masses and moments of force by its cube, moments of inertia by its fifth
+power. A layout names it, and other tendons may follow: `myoarm@0.6/fixed`.
+
 **Other tendons.** A body's name with `/fixed` or `/permuted-0`, `/permuted-1` … is the same body whose
 muscles have constant moment arms: those of the neutral posture, or these permuted among the muscles that
 cross a joint. They are for controllers; recordings name the body itself. What stays, and how permutations are

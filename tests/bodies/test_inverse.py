@@ -9,6 +9,8 @@ from courses import minimum_jerk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from movements import HAND
+from planted_postures import DT as STEP
+from planted_postures import missed, positions, waves
 
 from neurobench_grasp.bodies import find_body
 from neurobench_grasp.bodies.inverse import REACHED
@@ -121,3 +123,60 @@ def test_a_body_without_an_endpoint_says_so():
         HAND.inverse_kinematics(np.zeros((3, 3)), DT, np.array([0, 3]))
     with pytest.raises(NgbError, match=r"shape \(3, 3\); the body planar_arm needs 2 coordinates \(x, y\)"):
         ARM.inverse_kinematics(np.zeros((3, 3)), DT, np.array([0, 3]))
+
+
+# -- arms with seven joints --------------------------------------------------------------------------------
+
+SEVEN = find_body("myoarm")
+ROTATION = SEVEN.joints.index("pro_sup")
+WITHIN = 3.0  # degrees
+
+
+def test_hand_elbow_and_wrist_determine_all_joints_but_the_rotation_of_the_forearm():
+    """Three points on a line from the forearm leave that open: the prior decides it, and is right where it holds."""
+    error, residual = missed(SEVEN, 0.3, "elbow", "wrist")
+    others = np.delete(error, ROTATION, axis=1)
+    assert np.percentile(others, 95, axis=0).max() < WITHIN and residual.max() < 1e-3
+    assert np.percentile(error[:, ROTATION], 95) > WITHIN
+    size = np.where(np.arange(7) == ROTATION, 0.0, 0.3)
+    error, _ = missed(SEVEN, size, "elbow", "wrist")
+    assert np.percentile(error, 95, axis=0).max() < WITHIN
+
+
+def test_the_hand_alone_is_reached_with_other_angles():
+    error, residual = missed(SEVEN, 0.3)
+    assert residual.max() < REACHED
+    assert np.percentile(error, 95, axis=0).max() > WITHIN  # what seven joints leave open
+
+
+def test_a_keypoint_is_followed_where_it_is_known():
+    angles, offsets = waves(SEVEN, 0.3, n_trials=2)
+    path = positions(SEVEN, angles, ("hand", "elbow", "wrist"))
+    whole = SEVEN.inverse_kinematics(path, STEP, offsets, ("elbow", "wrist"))
+    path[10:20, 3:6] = np.nan  # the elbow, for ten steps
+    path[60, 6:] = np.nan
+    found = SEVEN.inverse_kinematics(path, STEP, offsets, ("elbow", "wrist"))
+    assert np.isfinite(found.joint_angles).all() and np.isfinite(found.residual).all()
+    others = np.delete(np.degrees(np.abs(found.joint_angles - angles)), ROTATION, axis=1)
+    assert others.max() < 2 * WITHIN and found.residual.max() < 1e-3
+    np.testing.assert_allclose(found.joint_angles[80:], whole.joint_angles[80:], atol=1e-3)
+    path[30, :3] = np.nan  # without the hand, a step is not known
+    found = SEVEN.inverse_kinematics(path, STEP, offsets, ("elbow", "wrist"))
+    assert np.isnan(found.residual).sum() == 1 and np.isfinite(found.joint_angles).all()
+
+
+def test_the_jacobian_of_several_keypoints_is_that_of_small_turns():
+    angles, _ = waves(SEVEN, 0.3, n_trials=1)
+    names = ("hand", "elbow", "wrist")
+    position, jacobian = endpoint_jacobian(SEVEN, angles, names[1:])
+    np.testing.assert_allclose(position, positions(SEVEN, angles, names), atol=1e-12)
+    for joint in range(7):
+        step = 1e-6 * (np.arange(7) == joint)
+        ahead, behind = (positions(SEVEN, angles + s * step, names) for s in (1, -1))
+        np.testing.assert_allclose(jacobian[:, :, joint], (ahead - behind) / 2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("keypoints", [("knee",), ("hand",)])
+def test_keypoints_that_are_none_of_the_body_are_refused(keypoints):
+    with pytest.raises(NgbError, match=r"further keypoint, which may be elbow, wrist\."):
+        SEVEN.inverse_kinematics(np.zeros((3, 6)), DT, np.array([0, 3]), keypoints)

@@ -10,6 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from planted_postures import missed
 from typer.testing import CliRunner
 
 from neurobench_grasp.bodies import macaque_arm
@@ -249,3 +250,13 @@ def test_reaches_of_ten_centimetres_are_followed(arm):
     reached = arm.keypoint_positions(found.joint_angles)[:, -3:]
     assert np.linalg.norm(reached - np.concatenate(paths), axis=1).max() < 2e-3
     assert found.residual.max() < 2e-3
+
+
+def test_hand_elbow_and_wrist_determine_all_joints_but_the_rotation_of_the_forearm(arm):
+    rotation = JOINTS.index("radial_pronation")
+    error, residual = missed(arm, 0.3, "elbow", "wrist")
+    assert np.percentile(np.delete(error, rotation, axis=1), 95, axis=0).max() < 3 and residual.max() < 1e-3
+    error, _ = missed(arm, np.where(np.arange(7) == rotation, 0.0, 0.3), "elbow", "wrist")
+    assert np.percentile(error, 95, axis=0).max() < 3
+    _, residual = missed(arm, 0.3)  # the hand alone
+    assert residual.max() < 2e-3

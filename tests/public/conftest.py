@@ -5,6 +5,7 @@ from pathlib import Path
 
 import public_files
 import pytest
+import stand_in_arm
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "dandi"))  # the archive to fetch them from
 
@@ -23,7 +24,10 @@ def public(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """Keep the user's cache and archive out of it."""
+    """Keep the user's cache and archive out of it; an arm of ours stands in for the fetched one."""
     monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
+    stand_in_arm.install()
     for name in ("NGB_DANDI_TOKEN", "NGB_DANDI_INSTANCE", "DANDI_API_KEY", "DANDI_INSTANCE"):
         monkeypatch.delenv(name, raising=False)
+    yield
+    stand_in_arm.forget()

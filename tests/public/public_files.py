@@ -352,15 +352,19 @@ def nlb_area2_bump(path):
     size = np.where(bumped, 3.0, 6.0)  # a bump is shorter than a reach
     position, velocity = reaches(rng, clock, move[moves], np.deg2rad(direction)[moves], size[moves])
     mixing = rng.normal(size=(2, len(ARM_JOINTS)))
-    angle, speed = 20 + position @ mixing, velocity @ mixing
+    angle, speed = np.array([0, 20, 5, 90, 0, 0, 0]) + position @ mixing, velocity @ mixing
+    arms = (
+        -20e-3 * np.array([[0, 0, 1, 0, 0, 0, 0], [0, 0, 0, -1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 0]]).T
+    )  # m/rad
+    length, lengthening = 0.1 + np.deg2rad(angle) @ arms, np.deg2rad(speed) @ arms
     spikes = drives(rng, clock[::10], speed[::10], 7)
     split = np.where(moves, np.where(np.arange(n) % 4 == 2, "val", "train"), "none").astype(object)
     with raw.nwb_file(path, identifier="Han-train", subject="Han", start="2017-12-07T00:00:00-06:00") as file:
         raw.module(file, "behavior")
-        joints, muscles = ",".join(ARM_JOINTS), "deltoid_ant,triceps_lat,flex_carpi_radialis"
+        joints, muscles = ",".join(ARM_JOINTS), "deltoid_ant,tricep_lat,flex_carpi_radialis"
         for name, data, unit, columns in (
             ("joint_ang", angle, "degrees", joints), ("joint_vel", speed, "degrees/s", joints),
-            ("muscle_len", 0.1 + 1e-3 * angle[:, :3], "m", muscles), ("muscle_vel", 1e-3 * speed[:, :3], "m/s", muscles),
+            ("muscle_len", length, "m", muscles), ("muscle_vel", lengthening, "m/s", muscles),
             ("hand_pos", position, "cm", "x,y"), ("hand_vel", velocity, "cm/s", "x,y"),
             ("force", np.hstack([velocity] * 3), "unknown", "fx,fy,fz,mx,my,mz"),
         ):  # fmt: skip

@@ -158,7 +158,7 @@ def test_listings_say_what_is_unverified(monkeypatch):
         ("myodm", "myohand no yes no"),
         ("falcon-m1", "– own no no"),
         ("falcon-m2", "myohand yes partial partial"),
-        ("nlb-area2-bump", "planar_arm yes yes yes"),
+        ("nlb-area2-bump", "macaque_arm yes yes yes"),
     ],
 )
 def test_listings_say_which_body_and_which_protocols(monkeypatch, name, cells):

@@ -112,4 +112,6 @@ def _endpoint(content: Mapping[str, Any]) -> Endpoint | None:
         return None
     origin = found["origin"] if found["origin"] is None else tuple(found["origin"])
     turn = None if found.get("turn") is None else tuple(map(tuple, found["turn"]))
-    return Endpoint(**found | {"axes": tuple(found["axes"]), "origin": origin, "turn": turn})
+    keypoints = {name: tuple(axes) for name, axes in found.get("keypoints", {}).items()}
+    made = {"axes": tuple(found["axes"]), "origin": origin, "turn": turn, "keypoints": keypoints}
+    return Endpoint(**found | made)

@@ -15,7 +15,7 @@ from neurobench_grasp.data.nwb.header import CANONICAL, FileHeader, read_header
 from neurobench_grasp.data.nwb.layout import (
     Layout,
     UnitsLayout,
-    layouts,
+    kinds_of_files,
     load_layout,
     posture_source,
     scored_by_protocol,
@@ -208,7 +208,7 @@ def _scores(reader: Reader | None, n_units: int) -> dict[str, str]:
 
 
 def _fits(nwb: NwbFile, wanted: str | Path | None, header: FileHeader | None) -> list[Fit]:
-    known = dict(layouts())
+    known = kinds_of_files()
     if wanted is not None:
         own = load_layout(wanted)
         known[own.name] = own

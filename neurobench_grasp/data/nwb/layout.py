@@ -30,7 +30,7 @@ CHOICES = {
     "bin_label": ("start", "center", "end"),
     "time_label": ("sample", "start", "end"),
     "container": ("timeseries", "behavioral_timeseries", "separate_timeseries"),
-    "role": ("joint_angle", "position", "velocity", "emg", "force", "other"),
+    "role": ("joint_angle", "position", "velocity", "emg", "force", "muscle_length", "other"),
     "overlap": ("error", "allow"),
     "contiguous": ("recording", "trial"),
     "aligned_by": ("emg",),
@@ -39,6 +39,8 @@ CHOICES = {
 
 LONGEST_PATTERN, MOST_REPEATS, LONGEST_NAME = 100, 3, 100
 """Of the regular expression in ``subject``, and of the name that it is searched in."""
+EXTENDED = ("trials", "window", "endpoint")
+"""Fields whose own fields an extending layout replaces one by one."""
 POSTURE = "partial_posture"
 """Name of the signal made by a layout's ``posture``."""
 
@@ -277,7 +279,8 @@ class TrialsLayout:
         Event → column with its times in seconds; ``"*": "*_time"`` matches every such column.
     start, stop : str
         Columns of the trial's bounds.
-    keep : KeepLayout, optional
+    keep : tuple of KeepLayout
+        Rules that all hold for the trials that are used; in the file a list, or one rule alone.
     overlap : str
         ``error``: overlapping trials are refused; ``allow``: they are part of the design.
     block : float, optional
@@ -299,7 +302,7 @@ class TrialsLayout:
     events: Mapping[str, str]
     start: str = "start_time"
     stop: str = "stop_time"
-    keep: KeepLayout | None = None
+    keep: tuple[KeepLayout, ...] = ()
     detect: DetectLayout | None = None
     cut_at: str | None = None
     overlap: str = "error"
@@ -319,6 +322,9 @@ class Layout:
     summary : str
     trials : TrialsLayout
     window : Window
+    extends : str, optional
+        Shipped layout whose fields hold where this one states none, such as one with another body
+        for the same files. A layout that extends one is never chosen automatically.
     units : tuple of UnitsLayout
         Alternatives, in order; empty for recordings without neurons.
     units_optional : bool
@@ -347,6 +353,7 @@ class Layout:
     summary: str
     trials: TrialsLayout
     window: Window
+    extends: str | None = None
     units: tuple[UnitsLayout, ...] = ()
     units_optional: bool = False
     signals: tuple[SignalLayout, ...] = ()
@@ -366,13 +373,24 @@ class Layout:
 
 @cache
 def _shipped() -> Mapping[str, Layout]:
-    found = [_from_file(path) for path in sorted(resource("nwb_schemas").glob("*.yaml"))]
+    files = sorted(resource("nwb_schemas").glob("*.yaml"), key=lambda path: path.stem)
+    found = [_from_file(path) for path in files]
     return {layout.name: layout for layout in found}
 
 
 def layouts() -> dict[str, Layout]:
     """Return the layouts that ship with the package, by name."""
     return dict(_shipped())
+
+
+def kinds_of_files() -> dict[str, Layout]:
+    """Return the shipped layouts of which one is chosen for a file: those that extend no other."""
+    return {name: layout for name, layout in _shipped().items() if layout.extends is None}
+
+
+def extensions_of(name: str) -> tuple[str, ...]:
+    """Return the names of the shipped layouts that extend one."""
+    return tuple(other.name for other in _shipped().values() if other.extends == name)
 
 
 def load_layout(name_or_path: str | Path) -> Layout:
@@ -439,11 +457,14 @@ def posture_source(layout: Layout, roles: Mapping[str, str], body: str, endpoint
     if any(part.signal in roles for part in layout.posture):
         drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in layout.posture)
         return f"yes, as a partial posture: {drives}"
+    recorded = "joint_angle" in roles.values()
+    if recorded and layout.joint_map != {}:
+        return "yes" if body == DEFAULT_BODY else f"yes, with the body {body}"
     if endpoint is not None and endpoint.signal in roles:
         return f"yes, with the body {body}: its posture follows from {endpoint.signal}"
-    if "joint_angle" not in roles.values():
-        return "no joint angles of a body were recorded"
-    return "yes" if layout.joint_map != {} else "its joint angles are not mapped to a body"
+    return (
+        "its joint angles are not mapped to a body" if recorded else "no joint angles of a body were recorded"
+    )
 
 
 def _from_file(path: Path) -> Layout:
@@ -456,9 +477,28 @@ def _from_file(path: Path) -> Layout:
         raise LayoutError(f"The layout file {path} cannot be read: {cause}") from cause
     except ValueError as cause:
         raise LayoutError(f"The layout file {path} is not valid YAML ({cause}).") from cause
-    layout: Layout = _Builder(path.name).build(Layout, content, "")
+    layout: Layout = _Builder(path.name).build(Layout, _extended(content, path), "")
     _check(layout, path.name)
     return layout
+
+
+def _extended(content: Any, path: Path) -> Any:
+    """Add the fields of the layout that this one extends, where this one states none."""
+    if not isinstance(content, dict) or content.get("extends") is None or "name" not in content:
+        return content
+    name, files = content["extends"], {p.stem: p for p in resource("nwb_schemas").glob("*.yaml")}
+    known = isinstance(name, str) and name in files
+    base: dict[str, Any] = parse_yaml(files[name].read_bytes()) if known else {"extends": ""}
+    if "extends" in base:
+        raise LayoutError(
+            f"The layout file {path.name} is wrong at extends: expected a shipped layout that extends none, "
+            f"not {name!r:.60}; `ngb data layouts` lists them."
+        )
+    whole = {**base, **content}
+    for part in EXTENDED:
+        if isinstance(content.get(part), dict):
+            whole[part] = {**(base.get(part) or {}), **content[part]}
+    return whole
 
 
 def _check(layout: Layout, source: str) -> None:
@@ -498,7 +538,7 @@ def _trial_faults(layout: Layout) -> Iterator[str]:
             yield f"is wrong at trials.condition.labels: {column!r} is not one of the condition's columns"
     yield from _direction_faults(layout)
     rules = [
-        ("trials.keep", trials.keep),
+        *(("trials.keep", rule) for rule in trials.keep),
         *((f"units[{i}].keep", u.keep) for i, u in enumerate(layout.units)),
     ]
     for place, rule in rules:
@@ -566,7 +606,11 @@ def _endpoint_faults(layout: Layout) -> Iterator[str]:
         yield f"is wrong at endpoint.signal: {endpoint.signal!r} is not one of its signals"
     elif (columns := signals[endpoint.signal].columns) and not set(endpoint.columns) <= set(columns):
         missing = next(column for column in endpoint.columns if column not in columns)
-        yield f"is wrong at endpoint.axes: {missing!r} is not a column of {endpoint.signal}"
+        where = "axes" if missing in {axis.removeprefix("-") for axis in endpoint.axes} else "keypoints"
+        yield f"is wrong at endpoint.{where}: {missing!r} is not a column of {endpoint.signal}"
+    for keypoint, axes in endpoint.keypoints.items():
+        if len(axes) != len(endpoint.axes):
+            yield f"is wrong at endpoint.keypoints.{keypoint}: expected a column for each of the axes"
     if not 0 < endpoint.scale < float("inf"):
         yield f"is wrong at endpoint.scale: expected metres per unit above 0, not {endpoint.scale}"
     if endpoint.origin is not None and len(endpoint.origin) != len(endpoint.axes):
@@ -655,6 +699,8 @@ class _Builder:
         return value
 
     def sequence(self, inner: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+        if isinstance(value, dict) and inner[0] is KeepLayout:
+            value = [value]
         if not isinstance(value, list):
             raise self.refuse(where, f"expected a list, not {value!r}")
         if len(inner) == 2 and inner[1] is Ellipsis:

@@ -11,7 +11,7 @@ from neurobench_grasp.contract import Window
 from neurobench_grasp.data.nwb.file import NwbFile
 from neurobench_grasp.data.nwb.findings import Report
 from neurobench_grasp.data.nwb.header import CANONICAL, FileHeader
-from neurobench_grasp.data.nwb.layout import Layout, SignalLayout, UnitsLayout, layouts, load_layout
+from neurobench_grasp.data.nwb.layout import Layout, SignalLayout, UnitsLayout, kinds_of_files, load_layout
 from neurobench_grasp.data.nwb.series import Parts
 from neurobench_grasp.errors import LayoutError
 
@@ -81,7 +81,7 @@ def choose_layout(nwb: NwbFile, wanted: str | Path | None, header: FileHeader | 
         States what is missing, what is there instead, and which layout fits best.
     """
     name = wanted or (header.layout if header else None)
-    fits = [fit(nwb, layout, header) for layout in layouts().values()]
+    fits = [fit(nwb, layout, header) for layout in kinds_of_files().values()]
     if name is not None:
         chosen = fit(nwb, load_layout(name), header)
         if chosen.missing:
@@ -213,7 +213,7 @@ class _Search:
         if "*" in trials.events:
             names = (window.start_event, window.stop_event)
             columns |= {trials.events.get(e, trials.events["*"].replace("*", e)) for e in names}
-        columns |= {trials.keep.column} if trials.keep else set()
+        columns |= {rule.column for rule in trials.keep}
         columns |= {trials.cut_at} if trials.cut_at else set()
         for column in sorted(columns):
             self.column(path, column, "trials")

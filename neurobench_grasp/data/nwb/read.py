@@ -34,7 +34,7 @@ from neurobench_grasp.data.nwb.layout import (
     POSTURE,
     ConditionLayout,
     SignalLayout,
-    layouts,
+    kinds_of_files,
     load_layout,
 )
 from neurobench_grasp.data.nwb.locate import (
@@ -97,7 +97,7 @@ def _layout_to_validate(nwb: NwbFile, wanted: str | Path | None, header: FileHea
     try:
         return choose_layout(nwb, None, header)
     except LayoutError:
-        return nearest_first(fit(nwb, layout, header) for layout in layouts().values())[0]
+        return nearest_first(fit(nwb, layout, header) for layout in kinds_of_files().values())[0]
 
 
 class Reader:
@@ -264,15 +264,17 @@ class Reader:
     def kept(self, path: str, table: TrialTable) -> Ints:
         """Return the rows of the trials to use: not those with other outcomes, or without a label."""
         keep = np.ones(len(table), bool)
-        rule = self.layout.trials.keep
-        found = self.labels(path, rule.column, ConditionLayout(), len(table)) if rule else None
-        if rule is not None and found is not None:
-            keep = np.array([rule.keeps(label) for label in found], dtype=bool)
-            if not keep.all():
+        for rule in self.layout.trials.keep:
+            found = self.labels(path, rule.column, ConditionLayout(), len(table))
+            if found is None:
+                continue
+            used = np.array([rule.keeps(label) for label in found], dtype=bool)
+            if not used.all():
                 place = f"{path}/{locate_column(self.nwb, path, rule.column)}"
                 self.report.changed(
-                    place, f"{(~keep).sum()} of {len(table)} trials are {rule.others}, so left out", "info"
+                    place, f"{(~used).sum()} of {len(table)} trials are {rule.others}, so left out", "info"
                 )
+            keep &= used
         nameless = keep & (np.array(table.condition, dtype=object) == "")
         labelled_later = self.layout.trials.condition.direction is not None
         if nameless.any() and self.complete and not labelled_later:
