@@ -41,12 +41,12 @@ def inverse_kinematics(
             "angles (joint_map), or name another body."
         )
     n_axes, points = len(body.endpoint_axes), (body.endpoint, *keypoints)
-    unknown = [name for name in keypoints if name not in body.keypoints or name == body.endpoint]
-    if unknown or endpoint.ndim != 2 or endpoint.shape[1] != n_axes * len(points):
+    further = [name for name in body.keypoints if name != body.endpoint]
+    if not set(keypoints) <= set(further) or endpoint.ndim != 2 or endpoint.shape[1] != n_axes * len(points):
         raise NgbError(
             f"Positions of {', '.join(points)} have shape {endpoint.shape}; the body {body.name} needs "
             f"{n_axes} coordinates ({', '.join(body.endpoint_axes)}) of its {body.endpoint}, then of each "
-            f"further keypoint, which may be {', '.join(k for k in body.keypoints if k != body.endpoint) or 'none'}."
+            f"further keypoint, which may be {', '.join(further) or 'none'}."
         )
     known = np.asarray(np.isfinite(endpoint.reshape(len(endpoint), -1, n_axes)).all(axis=2))
     known &= known[:, :1]  # a trial with a gap of the endpoint is left out later
