@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import scipy.io
+import stand_in_arm
 from mat_files import Cell, StructArray, mat73, write_mat73
 from typer.testing import CliRunner
 
@@ -13,6 +14,7 @@ from neurobench_grasp.checks.replay_controller import context_of
 from neurobench_grasp.cli import app
 from neurobench_grasp.contract import Endpoint
 from neurobench_grasp.data import load_session
+from neurobench_grasp.data.converters.arm_model import JOINTS
 from neurobench_grasp.data.converters.trialdata import Options, convert
 from neurobench_grasp.errors import CorruptFileError, LayoutError
 from neurobench_grasp.protocols import tracking
@@ -247,6 +249,64 @@ def test_one_trial_is_a_struct_without_references(tmp_path):
     np.testing.assert_array_equal(
         session.units.counts, np.hstack([element["M1_spikes"], element["PMd_spikes"]])
     )
+
+
+# -- an arm model's results -------------------------------------------------------------------------------
+
+MUSCLES = ("deltoid_ant", "tricep_lat")
+
+
+def with_arm(together, degrees=True):
+    """Trials with seven joint angles and the lengths of two muscles, in one field or in two; and the angles, rad."""
+    elements, planted = trials(), []
+    for element in elements:
+        angles = np.array([0, 20, 5, 90, 0, 0, 0]) + element["pos"] @ np.arange(14).reshape(2, 7) / 4
+        lengths = 0.1 + np.radians(angles) @ np.outer(np.arange(7), [-0.002, 0.002])
+        planted.append(np.radians(angles))
+        angles = angles if degrees else np.radians(angles)
+        if together:
+            element["opensim"] = np.hstack([angles, 0 * angles[:, :1], lengths])
+            element["opensim_names"] = [
+                *(f"{joint}_ang" for joint in JOINTS), "elbow_flexion_vel", *(f"{m}_len" for m in MUSCLES)
+            ]  # fmt: skip
+        else:
+            element |= {"joint_ang": angles, "joint_names": list(JOINTS), "muscle_len": lengths,
+                        "muscle_names": list(MUSCLES)}  # fmt: skip
+    return elements, np.concatenate(planted)
+
+
+@pytest.mark.parametrize("degrees", [True, False])
+@pytest.mark.parametrize("together", [True, False])
+def test_joint_angles_of_an_arm_model_drive_its_body(tmp_path, monkeypatch, together, degrees):
+    elements, planted = with_arm(together, degrees)
+    write_old(tmp_path / "ada.mat", elements)
+    session = converted(tmp_path / "ada.mat")
+    assert (
+        session.body == "macaque_arm" and session.endpoint is None and set(session.joint_map) == set(JOINTS)
+    )
+    joints, lengths = session.signals["joint_ang"], session.signals["muscle_len"]
+    assert (joints.role, joints.columns, joints.unit) == ("joint_angle", JOINTS, "rad")
+    assert (lengths.role, lengths.columns) == ("muscle_length", MUSCLES)
+    np.testing.assert_allclose(joints.values, planted, atol=1e-12)
+    if together:
+        assert session.signals["opensim"].columns == ("elbow_flexion_vel",)
+    assert any("joint_ang are those of the arm model" in note for note in session.notes)
+    monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
+    stand_in_arm.install()
+    aligned = align(session)
+    stand_in_arm.forget()
+    assert aligned.trials.body == "macaque_arm" and aligned.trials.inferred_from == ""
+    assert any(note.startswith("muscle_len has lengths of 2 muscles") for note in aligned.notes)
+
+
+def test_angles_of_another_model_are_recorded_signals_and_the_hand_is_followed(tmp_path):
+    elements, _ = with_arm(together=False)
+    for element in elements:
+        element["joint_names"] = [f"q{i}" for i in range(7)]
+    write_old(tmp_path / "ada.mat", elements)
+    session = converted(tmp_path / "ada.mat")
+    assert session.body == "planar_arm" and session.endpoint.signal == "pos"
+    assert session.signals["joint_ang"].role == "other"
 
 
 # -- faults -----------------------------------------------------------------------------------------------

@@ -121,6 +121,7 @@ def lay_end_to_end(
     window: Window,
     notes: Sequence[str] = (),
     body: str = DEFAULT_BODY,
+    joint_map: Mapping[str, tuple[str, float, float]] | None = None,
     endpoint: Endpoint | None = None,
 ) -> Session:
     """Build a session from separate trials whose positions in the recording are unknown.
@@ -140,7 +141,9 @@ def lay_end_to_end(
     window : Window
     notes : sequence of str
     body : str
-        Name of the body whose endpoint was recorded.
+        Name of the body whose endpoint or joints were recorded.
+    joint_map : mapping of str to tuple, optional
+        Column of the joint angles → (joint of the body, sign, offset in rad). Default: none.
     endpoint : Endpoint, optional
         The signal of that endpoint.
 
@@ -187,6 +190,7 @@ def lay_end_to_end(
         },
         window=window,
         body=body,
+        joint_map=joint_map or {},
         endpoint=endpoint,
     )
     report = Report()

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobench_grasp.contract import DEFAULT_BODY, Endpoint, Window
+from neurobench_grasp.data.converters import arm_model
+from neurobench_grasp.data.converters.arm_model import arm_signals
 from neurobench_grasp.data.converters.binned import (
     NOMINAL_DATE,
     BinnedTrial,
@@ -65,8 +67,14 @@ BEHAVIOUR = {
 }
 """Behavioural fields → role and column names; other fields, which may be neural, are used on request only."""
 
-NAMES = {"markers": "marker_names"}
-"""Field with the column names of another, if it is not ``<field>_names``."""
+NAMES = {
+    "markers": ("marker_names",),
+    "joint_ang": ("joint_ang_names", "joint_names"),
+    "joint_vel": ("joint_vel_names", "joint_names"),
+    "muscle_len": ("muscle_len_names", "muscle_names"),
+    "muscle_vel": ("muscle_vel_names", "muscle_names"),
+}
+"""Fields that may have the column names of another, if it is not ``<field>_names``."""
 
 ANGLES = ("target_direction", "tgtDir")
 """Fields used as condition by default: directions, in degrees if above 2 pi."""
@@ -153,7 +161,12 @@ def convert(path: Path, options: Options) -> Converted:
         units = {a: table.units(a, spikes[a][0].shape[1]) for a in areas}
         window = table.window(options.start, options.stop)
         subject = table.word("monkey") or "unknown"
-    endpoint, assumed = _endpoint(kinds, behaviour, options.position_unit)
+    kinds, behaviour, joints = arm_signals(kinds, behaviour)
+    if joints:
+        body, endpoint, assumed = arm_model.ARM, None, [arm_model.ASSUMED]
+    else:
+        endpoint, assumed = _endpoint(kinds, behaviour, options.position_unit)
+        body = DEFAULT_BODY if endpoint is None else ARM
     trials = [
         BinnedTrial(
             id=ids[k],
@@ -174,7 +187,8 @@ def convert(path: Path, options: Options) -> Converted:
         kinds=kinds,
         window=window,
         notes=(*notes, *several, *left_out, *undated),
-        body=DEFAULT_BODY if endpoint is None else ARM,
+        body=body,
+        joint_map={joint: (joint, 1.0, 0.0) for joint in joints},
         endpoint=endpoint,
     )
     return Converted(
@@ -383,8 +397,8 @@ class _TrialFields:
 
     def columns(self, field: str, n: int) -> tuple[str, ...]:
         """Return the names of a signal's columns."""
-        named = NAMES.get(field, f"{field}_names")
-        value: MatValue = self.data.get(named) if named in self.fields else Cells("", 0, lambda i: "")
+        named = next((f for f in NAMES.get(field, (f"{field}_names",)) if f in self.fields), None)
+        value: MatValue = self.data.get(named) if named else Cells("", 0, lambda i: "")
         alternatives = texts(value)
         usual = BEHAVIOUR.get(field, ("", ()))[1]
         for names in (alternatives, usual[:n]):
