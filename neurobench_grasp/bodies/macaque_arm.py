@@ -37,7 +37,7 @@ SHA256 = "4148aee2c8dda1dcb0918496ad7c5e1adcf4ebabde0a68a3e0dc67faec67b895"
 LICENCE = "MIT, © Miller Limb Lab; https://github.com/limblab/monkeyArmModel/blob/4fb7ddd/LICENSE"
 TIMEOUT = 30.0
 """Seconds to wait for a part of a download, at most."""
-CONVERSION = 1
+CONVERSION = 2
 """Raised when the same file is converted to another body."""
 
 JOINTS = (
@@ -53,10 +53,15 @@ JOINTS = (
 NEUTRAL: Mapping[str, float] = {
     "shoulder_adduction": -0.2,
     "shoulder_rotation": 0.35,
-    "shoulder_flexion": 0.1,
+    "shoulder_flexion": 0.6,
     "elbow_flexion": 1.8,
 }
-"""The hand in front of the trunk, rad, where it can reach 11 cm in every horizontal direction."""
+"""The hand in front of the trunk at the height of the shoulder, rad.
+
+The muscles can hold the hand still at all points 10 cm around it in the horizontal plane (static optimisation
+leaves no moment), and no joint needs more than 1.9 N·m there against passive fibres. With a shoulder flexion
+of 0.1 rad they could not where the hand is near the trunk.
+"""
 
 
 def _dress(spec: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurobench_grasp.bodies import find_body
 from neurobench_grasp.checks.fixture import (
     ROUNDING,
     SAME,
@@ -25,7 +26,6 @@ from neurobench_grasp.checks.rules import Broken, check
 from neurobench_grasp.checks.side_effects import shipped_files
 from neurobench_grasp.contract import LOOK_AHEAD_S, Bools, Controller, Ints, Model, ModelCard, Ragged, Trials
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.plugins import load_registry
 
 STATE, REFERENCE = "state.npz", "reference.npz"
 """File passed from the first process to the second."""
@@ -58,7 +58,7 @@ def names_its_body(case: ModelCase) -> None:
     """The body that it moves is installed."""
     try:
         if case.spec.body is not None:
-            load_registry().body(case.spec.body)
+            find_body(case.spec.body)
     except NgbError as error:
         raise Broken(f"Its ModelSpec names a body that cannot be used: {error}") from error
 

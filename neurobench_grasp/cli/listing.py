@@ -61,7 +61,7 @@ def _supports_view(found: Sequence[Any], supports: Sequence[dict[str, Any]]) -> 
     rows = []
     for provided, more in zip(found, supports, strict=True):
         body = more["body"] or "–"
-        known = more["body"] is None or body in installed
+        known = more["body"] is None or body.partition("@")[0] in installed
         cells = (_short(more["scores"].get(name)) for name in names)
         rows.append((provided.spec.name, body if known else f"{body} (not installed)", *cells))
     return [

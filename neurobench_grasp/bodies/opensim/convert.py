@@ -46,6 +46,8 @@ ARMATURE = 2e-5
 FASTEST = 10.0
 """Optimal fibre lengths per second at which a shortening muscle has no force: Zajac (1989), Critical Reviews
 in Biomedical Engineering 17:359. The classes of muscles state it in different units, or not at all."""
+STRETCHED = 1.6
+"""Longest active length of MuJoCo's muscles, in optimal lengths; the passive force is fitted up to it."""
 
 
 @dataclass(frozen=True)
@@ -540,11 +542,26 @@ def _add_muscle(spec: Any, muscle: Muscle, lengths: Floats) -> None:
     tendon = f"{muscle.name}_tendon"
     actuator = spec.add_actuator(name=muscle.name, target=tendon, ctrllimited=True, ctrlrange=[0, 1])
     actuator.trntype = mujoco.mjtTrn.mjTRN_TENDON
-    actuator.set_to_muscle(force=muscle.force * along, vmax=FASTEST, tausmooth=0.0)
+    actuator.set_to_muscle(
+        force=muscle.force * along, vmax=FASTEST, lmax=STRETCHED, fpmax=_passive(muscle), tausmooth=0.0
+    )
     ends = [(length - muscle.slack) / fibre for length in (shortest, longest)]
     for parameters in (actuator.gainprm, actuator.biasprm):  # set_to_muscle takes no negative ones
         parameters[:2] = ends
     actuator.lengthrange = [shortest, longest]
+
+
+def _passive(muscle: Muscle) -> float:
+    """Return the factor of MuJoCo's passive force that is closest to the file's, by least squares.
+
+    MuJoCo's curve has one shape, a parabola and then a line, and with its default factor of 1.3 stretched
+    fibres would pull three times as hard as those of Thelen (2003).
+    """
+    stretch = np.linspace(0, min(STRETCHED - 1, muscle.strain), 61)
+    wanted = np.expm1(muscle.stiffness * stretch / muscle.strain) / np.expm1(muscle.stiffness)
+    half = stretch / ((STRETCHED - 1) / 2)
+    curve = np.where(half <= 1, half**2 / 2, half - 0.5)
+    return float(curve @ wanted / (curve @ curve))
 
 
 def _set_joints(spec: Any, model: OpenSimModel) -> None:

@@ -31,6 +31,8 @@ _FULL_TURN = 2 * math.pi
 _AXES = {"x": 0, "y": 1, "z": 2}
 _ABOUT_FUNCTIONS = {"TransformAxis", "coordinates", "axis", "function", "MultiplierFunction", "scale"}
 """Elements of an axis that are no function."""
+STRAIN, STIFFNESS = 0.6, 4.0
+"""Of passive fibres, where a file states none: OpenSim's own defaults for Thelen's muscle."""
 _MUSCLES = ("Muscle", "Muscle_Deprecated")
 """Endings of the names of OpenSim's classes of muscles."""
 
@@ -188,6 +190,9 @@ class Muscle:
         Optimal length of the fibres, and of the tendon without force, m.
     pennation : float
         Angle of the fibres at optimal length, rad.
+    strain, stiffness : float
+        Strain of passive fibres whose force is the greatest isometric one, and the factor in the exponent of
+        the passive force: Thelen (2003), Journal of Biomechanical Engineering 125:70, equation 3.
     points : tuple of PathPoint
     wraps : tuple of str
     """
@@ -197,6 +202,8 @@ class Muscle:
     fibre: float
     slack: float
     pennation: float
+    strain: float
+    stiffness: float
     points: tuple[PathPoint, ...]
     wraps: tuple[str, ...]
 
@@ -595,7 +602,14 @@ class _Reader:
                     "and the angle between 0 and 1.57."
                 )
             slack = self._number(element, "tendon_slack_length")
-            yield Muscle(name, force, fibre, slack, pennation, points, tuple(over))
+            strain = self._number(element, "FmaxMuscleStrain", STRAIN)
+            stiffness = self._number(element, "KshapePassive", STIFFNESS)
+            if not (0.05 <= strain <= 5 and 0.1 <= stiffness <= 50):
+                raise CorruptFileError(
+                    f"{self._called(element)} in {self._file} has a passive strain of {strain:g} and a shape "
+                    f"of {stiffness:g}; expected 0.05 to 5 and 0.1 to 50 (FmaxMuscleStrain, KshapePassive)."
+                )
+            yield Muscle(name, force, fibre, slack, pennation, strain, stiffness, points, tuple(over))
 
     def _refuse_wrap(self, muscle: str, wrap: str, wraps: Mapping[str, Wrap]) -> None:
         if wrap not in wraps:
