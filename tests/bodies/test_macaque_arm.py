@@ -10,7 +10,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from courses import minimum_jerk
 from planted_postures import missed
+from scipy.optimize import lsq_linear
 from typer.testing import CliRunner
 
 from neurobench_grasp.bodies import macaque_arm
@@ -260,3 +262,19 @@ def test_hand_elbow_and_wrist_determine_all_joints_but_the_rotation_of_the_forea
     assert np.percentile(error, 95, axis=0).max() < 3
     _, residual = missed(arm, 0.3)  # the hand alone
     assert residual.max() < 2e-3
+
+
+def test_muscles_hold_the_hand_all_around(arm):
+    """At the points that the reaches above end at: static optimisation leaves no moment of the passive fibres."""
+    centre = arm.keypoint_positions(arm.neutral[None])[0, -3:]
+    share = minimum_jerk(np.linspace(0, 1, 41))[:, None]
+    paths = [centre + 0.1 * share * [np.cos(a), 0.0, np.sin(a)] for a in np.arange(8) * np.pi / 4]
+    found = arm.inverse_kinematics(np.concatenate(paths), 0.02, 41 * np.arange(9)).joint_angles
+    held = np.repeat(np.vstack([arm.neutral[None], found[40::41]]), 3, axis=0)
+    needed = arm.muscle_moments(held, 1.0, 3 * np.arange(10))[1::3]
+    arms, force = (of[1::3] for of in arm.muscle_capacity(held))
+    assert np.abs(needed).max() < 2.0
+    for moment, one, strength in zip(needed, arms, force, strict=True):
+        pulls = (one * strength[:, None]).T
+        left = pulls @ lsq_linear(pulls, moment, (0, 1)).x - moment
+        assert np.abs(left).max() < 0.02

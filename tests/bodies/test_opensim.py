@@ -306,6 +306,30 @@ def test_fibres_have_the_length_that_the_tendon_leaves_them(compiled):
     assert any(compiled.actuator(m.name).gainprm[0] < 0 for m in MODEL.muscles), "one is slack somewhere"
 
 
+def thelen(length, strain, stiffness):
+    """Passive force by length, in greatest isometric forces and optimal lengths."""
+    return np.expm1(stiffness * np.maximum(length - 1, 0) / strain) / np.expm1(stiffness)
+
+
+@pytest.mark.parametrize(("strain", "stiffness"), [(0.6, 4.0), (0.4, 3.0), (1.0, 5.0)])
+def test_passive_fibres_pull_as_those_of_the_file(tmp_path, strain, stiffness):
+    """By MuJoCo's curve; no other factor of it is closer, and its default of 1.3 is far."""
+    stated = f"<FmaxMuscleStrain>{strain}</FmaxMuscleStrain><KshapePassive>{stiffness}</KshapePassive>"
+    path = edited(tmp_path, ("<max_isometric_force>200<", f"{stated}<max_isometric_force>200<"))
+    actuator = mujoco.MjModel.from_xml_string(convert(read_osim(path)).xml).actuator("over_cylinder")
+    lengths = np.linspace(1, 1 + min(strain, 0.6), 61)
+    wanted = thelen(lengths, strain, stiffness)
+
+    def missed(factor):
+        prm = np.array([0.5, 1.6, 1.0, *actuator.biasprm[3:7], factor, actuator.biasprm[8]])
+        pull = [-mujoco.mju_muscleBias(one, [0.5, 1.6], 1.0, prm) for one in lengths]
+        return np.linalg.norm(pull - wanted)
+
+    fitted = actuator.biasprm[7]
+    assert missed(fitted) < min(missed(0.9 * fitted), missed(1.1 * fitted))
+    assert missed(fitted) < 0.4 * missed(1.3)
+
+
 @pytest.mark.parametrize("factor", [0.5, 1.2])
 def test_a_larger_animal_has_longer_muscles_and_arms_and_more_force(small, compiled, factor):
     """Ellipsoids are replaced by radii in steps of half a millimetre, so that these are close only."""
@@ -460,6 +484,7 @@ ERRORS = {
     "curve that turns back": (UnsupportedError, [("<x>0 1 2</x>", "<x>0 2 1</x>")], r"<x_location>.*increasing angles"),
     "no force": (CorruptFileError, [("<max_isometric_force>150</max_isometric_force>", "")], r"<max_isometric_force>.*'over_sphere'"),
     "no fibres": (CorruptFileError, [("<optimal_fiber_length>0.1<", "<optimal_fiber_length>0<")], r"'over_cylinder'.*must be positive"),
+    "passive curve": (CorruptFileError, [("<max_isometric_force>200<", "<FmaxMuscleStrain>0</FmaxMuscleStrain><max_isometric_force>200<")], r"'over_cylinder'.*passive strain of 0"),
     "no muscles": (CorruptFileError, [("Thelen2003Muscle", "PointActuator")], r"has no muscles"),
     "nothing turns": (CorruptFileError, [("<locked>false", "<locked>true")], r"has no joint that turns"),
     "no name": (CorruptFileError, [('<Body name="hand">', "<Body>")], r"A <Body> in edited\.osim has no name"),
