@@ -81,6 +81,9 @@ def _lengths_recorded(
     assert found.joint_angles is not None
     for signal in (s for s in session.inputs.values() if s.role == "muscle_length"):
         muscles = {k: m for k, name in enumerate(signal.columns) if (m := _muscle_of(name, body.muscles))}
+        if not muscles:
+            yield f"no column of {signal.name} is a muscle of {body.name}, so its lengths check nothing"
+            continue
         lengths = body.muscle_kinematics(found.joint_angles.values, dt, found.joint_angles.offsets).length
         alike = {}
         for column, muscle in muscles.items():
@@ -88,7 +91,7 @@ def _lengths_recorded(
             if all(np.isfinite(one).all() and np.ptp(one) > 0 for one in pair):
                 alike[muscle] = float(np.corrcoef(*pair)[0, 1])
         if not alike:
-            yield f"no column of {signal.name} is a muscle of {body.name}, so its lengths check nothing"
+            yield f"the lengths in {signal.name} do not vary, or have gaps, so they check nothing"
             continue
         median, least = float(np.median(list(alike.values()))), min(alike, key=lambda muscle: alike[muscle])
         doubt = "" if median >= ALIKE else "; the postures are not those of the recording"
@@ -162,10 +165,12 @@ def _inferred(
     missed = np.nanmedian(result.residual)
     if missed > FAR:
         away = np.nanmax(np.linalg.norm(place[:, : len(origin)], axis=1))
+        wrong = ", origin or columns of keypoints" if endpoint.keypoints else " or origin"
         raise UnsupportedError(
-            f"The body {body.name} cannot follow {endpoint.signal} of {session.id}: its {body.endpoint} is "
-            f"{1000 * missed:.0f} mm away in the median, since positions are up to {away:.2f} m from its "
-            f"{body.frame}; correct scale (metres per unit) or origin of the layout's endpoint."
+            f"The body {body.name} cannot follow {endpoint.signal} of {session.id}: its "
+            f"{_followed(body, endpoint)} {1000 * missed:.0f} mm away in the median, since positions are up "
+            f"to {away:.2f} m from its {body.frame}; correct scale (metres per unit){wrong} of the layout's "
+            "endpoint."
         )
     notes = _notes(endpoint, body, result, origin)
     unit = session.signals[endpoint.signal].unit
@@ -200,11 +205,12 @@ def check_axes(session: Session, endpoint: Endpoint, body: Body) -> None:
         )
     for keypoint, axes in endpoint.keypoints.items():
         others = [k for k in body.keypoints if k != body.endpoint]
-        if keypoint not in others or len(axes) != len(endpoint.axes) or HELD in axes:
+        if keypoint not in others or len(axes) != len(endpoint.axes) or HELD in (*axes, *endpoint.axes):
             raise UnsupportedError(
-                f"The endpoint of {session.id} names the keypoint {keypoint!r} with {len(axes)} columns; "
-                f"{body.name} has the further keypoints {', '.join(others) or '(none)'}, each with a column "
-                f"for each of {', '.join(body.endpoint_axes)}."
+                f"The endpoint of {session.id} names the keypoint {keypoint!r} with the columns "
+                f"{', '.join(axes)}; {body.name} has the further keypoints {', '.join(others) or '(none)'}, "
+                f"and all of them, and its {body.endpoint}, need a column for each of "
+                f"{', '.join(body.endpoint_axes)}."
             )
 
 
@@ -220,16 +226,21 @@ def _origin(session: Session, endpoint: Endpoint, body: Body) -> Floats:
     return origin
 
 
+def _followed(body: Body, endpoint: Endpoint) -> str:
+    """Name the keypoints whose distance is stated after it."""
+    others = ", ".join(endpoint.keypoints)
+    return f"{body.endpoint} with {others} is (root mean square)" if others else f"{body.endpoint} is"
+
+
 def _notes(endpoint: Endpoint, body: Body, result: InferredPosture, origin: Floats) -> list[str]:
     """State how joint angles were found, how well the endpoint follows, and what was assumed."""
     residual = 1000 * result.residual[np.isfinite(result.residual)]
     beyond = int((residual > 1000 * REACHED).sum())
-    followed = " and ".join((body.endpoint, *endpoint.keypoints))
-    verb = "are (root mean square)" if endpoint.keypoints else "is"
     notes = [
         f"joint angles of {body.name} follow from {endpoint.signal} by inverse kinematics: the "
-        f"{followed} {verb} {np.median(residual):.2f} mm away in the median and {residual.max():.1f} mm at "
-        f"most; {beyond} of {len(residual)} steps are beyond {1000 * REACHED:g} mm, out of reach"
+        f"{_followed(body, endpoint)} {np.median(residual):.2f} mm away in the median and "
+        f"{residual.max():.1f} mm at most; {beyond} of {len(residual)} steps are beyond {1000 * REACHED:g} mm, "
+        "out of reach"
     ]
     axes = zip(body.endpoint_axes, endpoint.axes, strict=True)
     if unknown := ", ".join(axis for axis, column in axes if column == HELD):

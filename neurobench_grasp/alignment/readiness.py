@@ -29,6 +29,9 @@ def scored_by(session: Session, stated: Mapping[str, str]) -> dict[str, str]:
         trials = _made(session).trials
     except NgbError as error:
         return dict.fromkeys(stated, f"no: {error}")
+    if trials.joint_angles is not None and trials.inferred_from and stated["tracking"].startswith("yes"):
+        follows = f"yes, with the body {trials.body}: its posture follows from {trials.inferred_from}"
+        return {**stated, "tracking": follows}
     if trials.joint_angles is not None:
         return dict(stated)
     moved = f"no joint angles of {session.body} are known"

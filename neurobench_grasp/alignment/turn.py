@@ -78,7 +78,8 @@ def _fitted(session: AlignedSession, recorded: Session, body: Body, train: Seque
     found, t = RecordedMuscles.of(session, body, train), session.scored
     assert recorded.endpoint is not None
     check_axes(recorded, recorded.endpoint, body)
-    shown = replace(recorded, endpoint=replace(recorded.endpoint, turn=None))  # it may be turned already
+    bare = replace(recorded.endpoint, turn=None, keypoints={})  # it may be turned already
+    shown = replace(recorded, endpoint=bare)
     position = endpoint_in_metres(shown, t.signals).cut(*t.window.T)
     tuning, share = preferred_directions(found.activity.select(train).values, position.select(train).values)
     pulls = pulling_directions(body, found.muscles)

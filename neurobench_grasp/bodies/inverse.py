@@ -48,7 +48,7 @@ def inverse_kinematics(
             f"{n_axes} coordinates ({', '.join(body.endpoint_axes)}) of its {body.endpoint}, then of each "
             f"further keypoint, which may be {', '.join(further) or 'none'}."
         )
-    known = np.asarray(np.isfinite(endpoint.reshape(len(endpoint), -1, n_axes)).all(axis=2))
+    known = np.asarray(np.isfinite(endpoint.reshape(len(endpoint), len(points), n_axes)).all(axis=2))
     known &= known[:, :1]  # a trial with a gap of the endpoint is left out later
     wanted = _Wanted(tuple(keypoints), np.nan_to_num(endpoint), np.repeat(known, n_axes, axis=1))
     angles = np.tile(body.neutral, (len(endpoint), 1))

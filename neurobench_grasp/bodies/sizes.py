@@ -63,6 +63,12 @@ def of_size(body: Body, size: str) -> MujocoBody:
 
 def _resized(spec: Any, size: float) -> Any:
     """Multiply all that has a unit of length, mass or force; what is not stated is NaN, and stays so."""
+    import mujoco
+
+    if any(constraint.type != mujoco.mjtEq.mjEQ_JOINT for constraint in spec.equalities):
+        raise UnsupportedError(
+            f"A body of the size {size:g} cannot have other constraints than those of joints."
+        )
     for segment in spec.bodies:
         segment.pos, segment.ipos = size * segment.pos, size * segment.ipos
         segment.mass *= size**3
@@ -86,8 +92,9 @@ def _resized(spec: Any, size: float) -> Any:
         tendon.range, tendon.width = size * tendon.range, size * tendon.width
         tendon.springlength = np.where(tendon.springlength < 0, -1, size * tendon.springlength)
         tendon.stiffness, tendon.damping = size * tendon.stiffness, size * tendon.damping
+        tendon.frictionloss, tendon.armature = size**2 * tendon.frictionloss, size**3 * tendon.armature
     for muscle in spec.actuators:
-        muscle.lengthrange = size * muscle.lengthrange
+        muscle.lengthrange, muscle.forcerange = size * muscle.lengthrange, size**2 * muscle.forcerange
         muscle.gainprm, muscle.biasprm = _stronger(muscle.gainprm, size), _stronger(muscle.biasprm, size)
     return spec
 

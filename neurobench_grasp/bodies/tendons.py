@@ -26,7 +26,7 @@ TOLERANCE = 0.02
 MOST_DRAWS = 1000
 """Permutations in a row that may be inadmissible."""
 
-_KINDS = re.compile("fixed|permuted-(0|[1-9][0-9]*)")
+_KINDS = re.compile("fixed|permuted-(0|[1-9][0-9]{0,2})")
 _RIDGE, _MOST, _EXACT = 1e-11, 1e9, 1e-12
 """Of the non-negative least squares: what makes them strictly convex, the largest force, and the tolerance.
 

@@ -104,7 +104,7 @@ def _as_json(path: str, converted: Converted) -> dict[str, Any]:
         "n_units": dict(Counter(session.units.areas)),
         "bin_width": session.units.bin_width,
         "signals": list(session.signals),
-        "body": None if session.endpoint is None else session.body,
+        "body": session.body if session.endpoint or session.joint_map else None,
         "window": [session.window.start_event, session.window.stop_event],
         "unverified": list(converted.unverified),
         "notes": list(session.notes),
@@ -122,6 +122,8 @@ def _view(path: str, converted: Converted) -> Iterator[str]:
     endpoint = converted.session.endpoint
     if endpoint is not None:
         yield f"body: {converted.session.body}, which follows {endpoint.signal}"
+    elif about["body"]:
+        yield f"body: {about['body']}, whose joint angles were recorded"
     yield f"scored: from {about['window'][0]} to {about['window'][1]}"
     yield from (f"note: {text}" for text in about["notes"])
     yield from (f"unverified: {text}" for text in about["unverified"])

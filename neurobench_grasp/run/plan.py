@@ -90,9 +90,10 @@ def _absolute(options: Options, workspace: Workspace) -> Options:
     trained_on = options.trained_on
     if trained_on is not None and is_path(workspace.registry, trained_on):
         trained_on = absolute(trained_on)
+    own = options.layout is not None and options.layout.endswith((".yaml", ".yml"))
     return replace(
         options,
-        layout=absolute(options.layout),
+        layout=absolute(options.layout) if own else options.layout,
         trained_on=trained_on,
         activations=absolute(options.activations),
         isolated=tuple(absolute(source) or source for source in options.isolated),

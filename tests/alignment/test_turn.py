@@ -278,7 +278,7 @@ def test_a_session_that_emg_turns_is_ready_for_tracking_and_its_notes_say_how():
 
     session = wrist_session(turn=30, n_repeats=4)
     assert scored_by(session, {"tracking": "yes", "encoding": "yes"}) == {
-        "tracking": "yes",
+        "tracking": "yes, with the body isometric_wrist: its posture follows from cursor",
         "encoding": "yes",
     }
     assert any("are turned by" in note for note in notes_on_trials(session))

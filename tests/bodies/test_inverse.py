@@ -176,6 +176,11 @@ def test_the_jacobian_of_several_keypoints_is_that_of_small_turns():
         np.testing.assert_allclose(jacobian[:, :, joint], (ahead - behind) / 2e-6, atol=1e-6)
 
 
+def test_nothing_recorded_is_no_posture():
+    found = ARM.inverse_kinematics(np.zeros((0, 2)), DT, np.array([0]))
+    assert found.joint_angles.shape == (0, 2) and found.residual.shape == (0,)
+
+
 @pytest.mark.parametrize("keypoints", [("knee",), ("hand",)])
 def test_keypoints_that_are_none_of_the_body_are_refused(keypoints):
     with pytest.raises(NgbError, match=r"further keypoint, which may be elbow, wrist\."):

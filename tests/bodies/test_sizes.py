@@ -1,12 +1,14 @@
 """A body in another size: lengths with the size, forces with its square, masses with its cube, inertia with its fifth power."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from lazy import Lazy
 
 from neurobench_grasp.bodies import find_body
 from neurobench_grasp.bodies.sizes import of_size
-from neurobench_grasp.errors import UnknownNameError
+from neurobench_grasp.errors import UnknownNameError, UnsupportedError
 
 mujoco = Lazy("mujoco")
 
@@ -79,3 +81,48 @@ def test_what_is_no_size_is_refused_in_one_sentence(size):
         of_size(find_body("planar_arm"), size)
     with pytest.raises(UnknownNameError, match=r"There is no body 'planar_arm@"):
         find_body(f"planar_arm@{size}")
+
+
+def test_a_force_that_mujoco_derives_grows_alike():
+    """Where none is stated, it follows from the acceleration that the muscle causes."""
+    body = find_body("planar_arm")
+
+    def unstated():
+        spec = body.make_spec()
+        for muscle in spec.actuators:
+            for parameters in (muscle.gainprm, muscle.biasprm):
+                parameters[2], parameters[3] = -1, 200
+        return spec
+
+    derived = replace(body, name="derived", make_spec=unstated)
+    angles = postures(body, 5)
+    force, small = (b.muscle_capacity(angles)[1] for b in (derived, of_size(derived, str(SIZE))))
+    assert np.abs(force).max() > 1
+    np.testing.assert_allclose(small, SIZE**2 * force, rtol=1e-5, atol=1e-9)
+
+
+def test_tendons_have_more_friction_and_inertia_and_other_constraints_are_refused():
+    body = find_body("planar_arm")
+
+    def rough():
+        spec = body.make_spec()
+        for tendon in spec.tendons:
+            tendon.frictionloss, tendon.armature = 5.0, 0.1
+        for muscle in spec.actuators:
+            muscle.forcerange = [-100, 0]
+        return spec
+
+    model = of_size(replace(body, name="rough", make_spec=rough), str(SIZE)).model
+    np.testing.assert_allclose(model.tendon_frictionloss, SIZE**2 * 5)
+    np.testing.assert_allclose(model.tendon_armature, SIZE**3 * 0.1)
+    np.testing.assert_allclose(model.actuator_forcerange[:, 0], -100 * SIZE**2)
+
+    def tied():
+        spec = body.make_spec()
+        names = [one.name for one in spec.bodies[1:3]]
+        spec.add_equality(name="tie", type=mujoco.mjtEq.mjEQ_CONNECT, objtype=mujoco.mjtObj.mjOBJ_BODY,
+                          name1=names[0], name2=names[1])  # fmt: skip
+        return spec
+
+    with pytest.raises(UnsupportedError, match="cannot have other constraints than those of joints"):
+        _ = of_size(replace(body, name="tied", make_spec=tied), str(SIZE)).model

@@ -290,7 +290,7 @@ def test_joint_angles_of_an_arm_model_drive_its_body(tmp_path, monkeypatch, toge
     np.testing.assert_allclose(joints.values, planted, atol=1e-12)
     if together:
         assert session.signals["opensim"].columns == ("elbow_flexion_vel",)
-    assert any("joint_ang are those of the arm model" in note for note in session.notes)
+    assert any("joint_ang is taken as the angles of the Miller" in note for note in session.notes)
     monkeypatch.setenv("NGB_CACHE", str(tmp_path / "cache"))
     stand_in_arm.install()
     aligned = align(session)
@@ -299,10 +299,41 @@ def test_joint_angles_of_an_arm_model_drive_its_body(tmp_path, monkeypatch, toge
     assert any(note.startswith("muscle_len has lengths of 2 muscles") for note in aligned.notes)
 
 
-def test_angles_of_another_model_are_recorded_signals_and_the_hand_is_followed(tmp_path):
+def test_the_unit_is_that_of_most_samples_of_the_joints(tmp_path):
+    """One artefact in rad, or a column that is no joint, does not make degrees of them."""
+    elements, planted = with_arm(together=False, degrees=False)
+    elements[0]["joint_ang"][3, 0] = 50.0
+    for element in elements:
+        element["joint_ang"] = np.hstack([element["joint_ang"], 0 * element["joint_ang"][:, :1] + 100])
+        element["joint_names"] = [*JOINTS, "time"]
+    write_old(tmp_path / "ada.mat", elements)
+    session = converted(tmp_path / "ada.mat")
+    joints = session.signals["joint_ang"]
+    assert joints.columns == JOINTS and any(note.endswith("arm model, in rad") for note in session.notes)
+    np.testing.assert_allclose(np.delete(joints.values, 3, axis=0), np.delete(planted, 3, axis=0))
+
+
+def test_a_unit_that_is_none_is_refused_with_joint_angles_too(tmp_path):
+    write_old(tmp_path / "ada.mat", with_arm(together=False)[0])
+    with pytest.raises(LayoutError, match="'inch' is no unit of a position"):
+        convert(tmp_path / "ada.mat", Options(position_unit="inch"))
+    command = ["data", "convert", "trialdata", str(tmp_path / "ada.mat"), "--to", str(tmp_path / "to")]
+    assert "body: macaque_arm, whose joint angles were recorded" in CliRunner().invoke(app, command).stdout
+
+
+def test_names_that_would_be_one_keep_their_endings(tmp_path):
     elements, _ = with_arm(together=False)
     for element in elements:
-        element["joint_names"] = [f"q{i}" for i in range(7)]
+        element["muscle_names"] = ["deltoid_ant", "deltoid_ant_len"]
+    write_old(tmp_path / "ada.mat", elements)
+    assert converted(tmp_path / "ada.mat").signals["muscle_len"].columns == ("deltoid_ant", "deltoid_ant_len")
+
+
+@pytest.mark.parametrize("known", [0, 1, 6])
+def test_angles_of_another_model_are_recorded_signals_and_the_hand_is_followed(tmp_path, known):
+    elements, _ = with_arm(together=False)
+    for element in elements:
+        element["joint_names"] = [*JOINTS[:known], *(f"q{i}" for i in range(7 - known))]
     write_old(tmp_path / "ada.mat", elements)
     session = converted(tmp_path / "ada.mat")
     assert session.body == "planar_arm" and session.endpoint.signal == "pos"

@@ -1,11 +1,14 @@
 """Public and real recordings on arms in space: joints by name, the plane of the task, recorded lengths, other layouts."""
 
+import shutil
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import stand_in_arm
 import yaml
+from planted_postures import positions
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.align import align
@@ -59,6 +62,9 @@ def test_lengths_named_otherwise_are_said_to_check_nothing(public):
     session = load_session(public(AREA2))
     lengths = replace(session.signals["muscle_len"], columns=("a", "b", "deltoid"))
     notes = align(replace(session, signals=session.signals | {"muscle_len": lengths})).notes
+    constant = replace(session.signals["muscle_len"], values=0 * session.signals["muscle_len"].values)
+    still = align(replace(session, signals=session.signals | {"muscle_len": constant})).notes
+    assert "the lengths in muscle_len do not vary, or have gaps, so they check nothing" in still
     assert "no column of muscle_len is a muscle of macaque_arm, so its lengths check nothing" in notes
     named = replace(session.signals["muscle_len"], columns=("deltoid_ant_len", "b", "c"))
     notes = align(replace(session, signals=session.signals | {"muscle_len": named})).notes
@@ -196,28 +202,6 @@ def test_without_the_fetched_arm_one_sentence_says_how_to_get_it(public, tmp_pat
 # -- hand, elbow and wrist -------------------------------------------------------------------------------
 
 
-def planted(arm, seed=0, n_trials=6, n_steps=50):
-    """Smooth movements about the neutral posture: two sines for each joint, 0.1 to 0.3 rad."""
-    rng = np.random.default_rng(seed)
-    t = np.linspace(0, 1, n_steps)[:, None]
-    waves = [
-        sum(
-            rng.uniform(0.05, 0.15, 7) * np.sin(2 * np.pi * (f * t + rng.uniform(0, 1, 7)))
-            for f in (0.5, 1.0)
-        )
-        for _ in range(n_trials)
-    ]
-    low, high = arm.joint_limits.T
-    return np.clip(arm.neutral + np.concatenate(waves), low + 0.02, high - 0.02), n_steps * np.arange(
-        n_trials + 1
-    )
-
-
-def columns_of(arm, angles, order):
-    found = arm.keypoint_positions(angles).reshape(len(angles), -1, 3)
-    return found[:, [arm.keypoints.index(k) for k in order]].reshape(len(angles), -1)
-
-
 def test_a_session_with_hand_elbow_and_wrist_places_the_arm(public):
     """The columns are those of the keypoints; the note says by how much all three are missed."""
     session, arm = load_session(public("perich-miller-co")), find_body("macaque_arm")
@@ -228,26 +212,71 @@ def test_a_session_with_hand_elbow_and_wrist_places_the_arm(public):
     markers = replace(
         session.signals["cursor_pos"],
         columns=names,
-        values=1000 * columns_of(arm, angles, ("hand", "elbow", "wrist")),
+        values=1000 * positions(arm, angles, ("hand", "elbow", "wrist")),
     )
     endpoint = Endpoint("cursor_pos", names[:3], 0.001, origin=(0.0, 0.0, 0.0),
                         keypoints={"elbow": names[3:6], "wrist": names[6:]})  # fmt: skip
     session = replace(session, body="macaque_arm", endpoint=endpoint, signals={"cursor_pos": markers})
     aligned = align(session)
     (note,) = [n for n in aligned.notes if "by inverse kinematics" in n]
-    assert "the hand and elbow and wrist are (root mean square) 0.0" in note
+    assert "the hand with elbow, wrist is (root mean square) 0.0" in note
     sampled = aligned.trials.signals["cursor_pos"].values / 1000
-    found = columns_of(arm, aligned.trials.joint_angles.values, ("hand", "elbow", "wrist"))
+    found = positions(arm, aligned.trials.joint_angles.values, ("hand", "elbow", "wrist"))
     assert np.abs(found - sampled).max() < 2e-3
 
 
 @pytest.mark.parametrize(
     "keypoints", [{"knee": ("x", "y", "x")}, {"hand": ("x", "y", "x")}, {"elbow": ("x", "y")}, {"elbow": ("x", "held", "y")}]
 )  # fmt: skip
-def test_keypoints_that_the_body_lacks_are_refused(public, keypoints):
+@pytest.mark.parametrize("axes", [("y", "x", "x"), ("y", "held", "x")])
+def test_keypoints_that_the_body_lacks_are_refused(public, keypoints, axes):
     session = load_session(public("perich-miller-co"))
-    endpoint = Endpoint("cursor_pos", ("y", "held", "x"), 0.01, keypoints=keypoints)
+    endpoint = Endpoint("cursor_pos", axes, 0.01, keypoints=keypoints)
     with pytest.raises(
-        UnsupportedError, match=r"macaque_arm has the further keypoints elbow, wrist, each with"
+        UnsupportedError, match=r"macaque_arm has the further keypoints elbow, wrist, and all of"
     ):
         align(replace(session, body="macaque_arm", endpoint=endpoint))
+
+
+def test_a_keypoint_in_the_wrong_place_is_named(public):
+    session, arm = load_session(public("perich-miller-co")), find_body("planar_arm")
+    t = np.linspace(0, 300, len(session.signals["cursor_pos"].times))[:, None]
+    found = arm.keypoint_positions(arm.neutral + 0.2 * np.sin(t + np.arange(2))).reshape(len(t), -1, 3)
+    hand, elbow = (found[:, arm.keypoints.index(k), :2] for k in ("hand", "elbow"))
+    signal = replace(
+        session.signals["cursor_pos"], columns=("x", "y", "ex", "ey"), values=np.hstack([hand, elbow + 0.05])
+    )
+    endpoint = Endpoint("cursor_pos", ("x", "y"), 1.0, (0.0, 0.0), keypoints={"elbow": ("ex", "ey")})
+    with pytest.raises(
+        UnsupportedError, match=r"hand with elbow is \(root mean square\) .* columns of keypoints"
+    ):
+        align(replace(session, endpoint=endpoint, signals={"cursor_pos": signal}))
+
+
+def test_a_rule_of_the_extended_layout_is_dropped_by_null(public, tmp_path):
+    file = public("perich-miller-co")
+    path = mine(tmp_path, name="all", extends="perich-miller-co", trials={"keep": None})
+    assert len(load_session(file, path).trials) > len(load_session(file).trials)
+
+
+def test_a_folder_named_like_a_layout_is_none(public, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = f"{AREA2}-planar-arm"
+    (tmp_path / name).mkdir()
+    command = ["score", "-m", "linear_kinematic", "-d", str(public(AREA2)), "--layout", name, "--seed", "0"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.stderr
+
+
+def test_inspection_says_where_a_posture_is_inferred_although_angles_were_recorded(
+    public, tmp_path, monkeypatch
+):
+    """Columns with other names: the hand is followed."""
+    monkeypatch.setenv("COLUMNS", "300")
+    path = shutil.copy(public(AREA2), tmp_path / "renamed.nwb")
+    with h5py.File(path, "r+") as file:
+        file["processing/behavior/joint_ang"].attrs["comments"] = "columns=[a,b,c,d,e,f,g]"
+    shown = CliRunner().invoke(app, ["data", "inspect", str(path)]).stdout
+    assert "scored by tracking: yes, with the body macaque_arm: its posture follows from hand_pos" in shown
+    shown = CliRunner().invoke(app, ["data", "inspect", str(public(AREA2))]).stdout
+    assert "scored by tracking: yes, with the body macaque_arm\n" in shown

@@ -127,7 +127,8 @@ def body_of_layout(layout: Layout) -> str | None:
 
 
 def _posture(layout: Layout) -> str:
-    return posture_source(layout, {s.name: s.role for s in layout.signals}, layout.body, layout.endpoint)
+    roles = {signal.name: signal.role for signal in layout.signals}
+    return posture_source(layout, roles, layout.body, layout.endpoint, layout.joint_map)
 
 
 @cache

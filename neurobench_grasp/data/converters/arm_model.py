@@ -26,10 +26,11 @@ TOGETHER = "opensim"
 ANGLES, LENGTHS = "joint_ang", "muscle_len"
 ENDINGS = {ANGLES: "_ang", LENGTHS: "_len"}
 """Signal → how its columns end."""
-ASSUMED = (
-    f"{ANGLES} are those of the arm model of the Miller laboratory in degrees, as OpenSim writes them "
-    "(in rad where none is beyond a turn)"
-)
+TURNS, SHARE = 4 * np.pi, 0.1
+"""Angles are in degrees where more than this share of a joint's samples is beyond two turns of rad.
+
+Postures are refused as degrees by the same rule; an elbow never comes near 0, so that one joint decides.
+"""
 
 Matrices = dict[str, list[NDArray[Any]]]
 """Signal → its values, trial by trial, (n_bins, n_columns)."""
@@ -37,15 +38,17 @@ Matrices = dict[str, list[NDArray[Any]]]
 
 def arm_signals(
     kinds: Mapping[str, SignalKind], found: Mapping[str, list[NDArray[Any]]]
-) -> tuple[dict[str, SignalKind], Matrices, tuple[str, ...]]:
+) -> tuple[dict[str, SignalKind], Matrices, str]:
     """Name joint angles, in rad, and muscle lengths of the arm model, if they are there.
+
+    Angles count as the model's only where all of its joints are among them.
 
     Returns
     -------
     kinds, found
         The same, with the signals ``joint_ang`` and ``muscle_len`` of the columns that are theirs.
-    tuple of str
-        Columns of ``joint_ang`` that are joints of the model.
+    str
+        What is assumed of joint angles of the model; empty without any.
     """
     kinds, found = dict(kinds), dict(found)
     for signal, end in ENDINGS.items():
@@ -53,16 +56,20 @@ def arm_signals(
             _take_out(kinds, found, signal, end)
         if signal in kinds:
             names = tuple(name.removesuffix(end) for name in kinds[signal].columns)
-            kinds[signal] = replace(kinds[signal], columns=names)
+            if all(names) and len(set(names)) == len(names):
+                kinds[signal] = replace(kinds[signal], columns=names)
     if LENGTHS in kinds:
         kinds[LENGTHS] = replace(kinds[LENGTHS], role="muscle_length")
-    joints = tuple(joint for joint in JOINTS if ANGLES in kinds and joint in kinds[ANGLES].columns)
-    if not joints:
-        return kinds, found, ()
-    kinds[ANGLES] = SignalKind("joint_angle", kinds[ANGLES].columns, "rad")
-    if max(np.nanmax(np.abs(values), initial=0.0) for values in found[ANGLES]) > 2 * np.pi:
+    if ANGLES not in kinds or not set(JOINTS) <= set(kinds[ANGLES].columns):
+        return kinds, found, ""
+    columns = [kinds[ANGLES].columns.index(joint) for joint in JOINTS]
+    kinds[ANGLES] = SignalKind("joint_angle", JOINTS, "rad")
+    found[ANGLES] = [values[:, columns] for values in found[ANGLES]]
+    in_degrees = np.any(np.mean(np.abs(np.concatenate(found[ANGLES])) > TURNS, axis=0) > SHARE)
+    if in_degrees:
         found[ANGLES] = [np.radians(values) for values in found[ANGLES]]
-    return kinds, found, joints
+    unit = "degrees" if in_degrees else "rad"
+    return kinds, found, f"{ANGLES} is taken as the angles of the Miller laboratory's arm model, in {unit}"
 
 
 def _take_out(kinds: dict[str, SignalKind], found: Matrices, signal: str, end: str) -> None:

@@ -161,12 +161,11 @@ def convert(path: Path, options: Options) -> Converted:
         units = {a: table.units(a, spikes[a][0].shape[1]) for a in areas}
         window = table.window(options.start, options.stop)
         subject = table.word("monkey") or "unknown"
-    kinds, behaviour, joints = arm_signals(kinds, behaviour)
-    if joints:
-        body, endpoint, assumed = arm_model.ARM, None, [arm_model.ASSUMED]
-    else:
-        endpoint, assumed = _endpoint(kinds, behaviour, options.position_unit)
-        body = DEFAULT_BODY if endpoint is None else ARM
+    endpoint, assumed = _endpoint(kinds, behaviour, options.position_unit)
+    body = DEFAULT_BODY if endpoint is None else ARM
+    kinds, behaviour, angles = arm_signals(kinds, behaviour)
+    if angles:
+        body, endpoint, assumed = arm_model.ARM, None, [angles]
     trials = [
         BinnedTrial(
             id=ids[k],
@@ -188,7 +187,7 @@ def convert(path: Path, options: Options) -> Converted:
         window=window,
         notes=(*notes, *several, *left_out, *undated),
         body=body,
-        joint_map={joint: (joint, 1.0, 0.0) for joint in joints},
+        joint_map={joint: (joint, 1.0, 0.0) for joint in arm_model.JOINTS} if angles else {},
         endpoint=endpoint,
     )
     return Converted(

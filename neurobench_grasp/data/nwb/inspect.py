@@ -200,7 +200,7 @@ def _scores(reader: Reader | None, n_units: int) -> dict[str, str]:
         return dict.fromkeys(("encoding", "tracking", "brain-control"), "no layout fits")
     units = "yes" if n_units else "it contains no units"
     roles = {signal.name: reader.role(signal, path) for signal, path in reader.located_signals()}
-    hand = posture_source(reader.layout, roles, reader.body, reader.endpoint)
+    hand = posture_source(reader.layout, roles, reader.body, reader.endpoint, reader.joint_map)
     if n_units and all(role in TARGET_ROLES for role in roles.values()):
         contains = "no behaviour but EMG, which no model may see" if roles else "no behaviour"
         units = f"with activations of your own only, because it contains {contains}"

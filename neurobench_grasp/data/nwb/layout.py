@@ -437,7 +437,13 @@ def scored_by_protocol(posture: str, encoding: str) -> dict[str, str]:
     return {"encoding": encoding, "tracking": posture, "brain-control": decoding}
 
 
-def posture_source(layout: Layout, roles: Mapping[str, str], body: str, endpoint: Endpoint | None) -> str:
+def posture_source(
+    layout: Layout,
+    roles: Mapping[str, str],
+    body: str,
+    endpoint: Endpoint | None,
+    joint_map: Mapping[str, Any] | None,
+) -> str:
     """Return whether postures of a body are available to controllers, and from what.
 
     Parameters
@@ -447,7 +453,8 @@ def posture_source(layout: Layout, roles: Mapping[str, str], body: str, endpoint
         Signal that is there → its role.
     body : str
     endpoint : Endpoint, optional
-        Both as the layout names them, or the header of a file.
+    joint_map : mapping, optional
+        All as the layout states them, or the header of a file.
 
     Returns
     -------
@@ -458,7 +465,7 @@ def posture_source(layout: Layout, roles: Mapping[str, str], body: str, endpoint
         drives = "; ".join(f"{p.column} drives {', '.join(p.joints)}" for p in layout.posture)
         return f"yes, as a partial posture: {drives}"
     recorded = "joint_angle" in roles.values()
-    if recorded and layout.joint_map != {}:
+    if recorded and joint_map != {}:
         return "yes" if body == DEFAULT_BODY else f"yes, with the body {body}"
     if endpoint is not None and endpoint.signal in roles:
         return f"yes, with the body {body}: its posture follows from {endpoint.signal}"
@@ -699,8 +706,8 @@ class _Builder:
         return value
 
     def sequence(self, inner: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-        if isinstance(value, dict) and inner[0] is KeepLayout:
-            value = [value]
+        if inner[0] is KeepLayout and not isinstance(value, list):
+            value = [] if value is None else [value]
         if not isinstance(value, list):
             raise self.refuse(where, f"expected a list, not {value!r}")
         if len(inner) == 2 and inner[1] is Ellipsis:

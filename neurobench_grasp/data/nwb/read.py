@@ -132,9 +132,9 @@ class Reader:
         trials = self.with_directions(self.with_movements(trials, signals), signals)
         signals |= self.posture(signals)
         joints = [c for s in signals.values() if s.role == "joint_angle" for c in s.columns]
-        joint_map = self.layout.joint_map
+        joint_map = self.joint_map
         if joint_map is None:
-            joint_map = self.header.joint_map if self.header else {c: (c, 1.0, 0.0) for c in joints}
+            joint_map = {c: (c, 1.0, 0.0) for c in joints}
         session = Session(
             id=self.nwb.text("general/session_id") or self.nwb.text("identifier") or self.nwb.path.stem,
             subject=self.subject(),
@@ -163,6 +163,12 @@ class Reader:
     def body(self) -> str:
         """Body of the joint angles, by the file's header, if it has one, else by the layout."""
         return self.header.body if self.header else self.layout.body
+
+    @property
+    def joint_map(self) -> Mapping[str, tuple[str, float, float]] | None:
+        """Columns of joint angles and their joints, of the layout or else the header; ``None``: by names."""
+        stated = self.layout.joint_map
+        return self.header.joint_map if stated is None and self.header else stated
 
     @property
     def endpoint(self) -> Endpoint | None:
