@@ -239,8 +239,8 @@ def _notes(endpoint: Endpoint, body: Body, result: InferredPosture, origin: Floa
     notes = [
         f"joint angles of {body.name} follow from {endpoint.signal} by inverse kinematics: the "
         f"{_followed(body, endpoint)} {np.median(residual):.2f} mm away in the median and "
-        f"{residual.max():.1f} mm at most; {beyond} of {len(residual)} steps are beyond {1000 * REACHED:g} mm, "
-        "out of reach"
+        f"{residual.max():.1f} mm at most; {beyond} of {len(residual)} steps are beyond {1000 * REACHED:g} "
+        "mm, out of reach"
     ]
     axes = zip(body.endpoint_axes, endpoint.axes, strict=True)
     if unknown := ", ".join(axis for axis, column in axes if column == HELD):
