@@ -309,7 +309,7 @@ def test_the_unit_is_that_of_most_samples_of_the_joints(tmp_path):
     write_old(tmp_path / "ada.mat", elements)
     session = converted(tmp_path / "ada.mat")
     joints = session.signals["joint_ang"]
-    assert joints.columns == JOINTS and any(note.endswith("arm model, in rad") for note in session.notes)
+    assert joints.columns == JOINTS and any(note.endswith("in rad, without time") for note in session.notes)
     np.testing.assert_allclose(np.delete(joints.values, 3, axis=0), np.delete(planted, 3, axis=0))
 
 

@@ -62,14 +62,15 @@ def arm_signals(
         kinds[LENGTHS] = replace(kinds[LENGTHS], role="muscle_length")
     if ANGLES not in kinds or not set(JOINTS) <= set(kinds[ANGLES].columns):
         return kinds, found, ""
+    others = ", ".join(name for name in kinds[ANGLES].columns if name not in JOINTS)
     columns = [kinds[ANGLES].columns.index(joint) for joint in JOINTS]
     kinds[ANGLES] = SignalKind("joint_angle", JOINTS, "rad")
     found[ANGLES] = [values[:, columns] for values in found[ANGLES]]
     in_degrees = np.any(np.mean(np.abs(np.concatenate(found[ANGLES])) > TURNS, axis=0) > SHARE)
     if in_degrees:
         found[ANGLES] = [np.radians(values) for values in found[ANGLES]]
-    unit = "degrees" if in_degrees else "rad"
-    return kinds, found, f"{ANGLES} is taken as the angles of the Miller laboratory's arm model, in {unit}"
+    how = f"{'degrees' if in_degrees else 'rad'}{f', without {others}' if others else ''}"
+    return kinds, found, f"{ANGLES} is taken as the angles of the Miller laboratory's arm model, in {how}"
 
 
 def _take_out(kinds: dict[str, SignalKind], found: Matrices, signal: str, end: str) -> None:
