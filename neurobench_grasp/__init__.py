@@ -1,5 +1,8 @@
 """Train and score models of the primate sensorimotor system while it shapes the hand to grasp."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from neurobench_grasp.contract import (
     MUSCLE_LAYER,
     Activations,
@@ -27,6 +30,9 @@ from neurobench_grasp.contract import (
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.hookspecs import hookimpl
 
+if TYPE_CHECKING:
+    from neurobench_grasp.api import compare, evaluate, load_session, read_records, score_table, train
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -53,5 +59,23 @@ __all__ = [
     "Tracking",
     "Trials",
     "Twinned",
+    "compare",
+    "evaluate",
     "hookimpl",
+    "load_session",
+    "read_records",
+    "score_table",
+    "train",
 ]
+_OF_API = ("compare", "evaluate", "load_session", "read_records", "score_table", "train")
+"""Imported when they are first used: listing models loads neither HDF5 nor MuJoCo."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OF_API:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

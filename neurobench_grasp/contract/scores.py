@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from numpy.typing import NDArray
@@ -64,3 +65,32 @@ class ScoreRecord:
     card: Mapping[str, Any] | None = None
     verification: Mapping[str, Any] | None = None
     schema: int = 1
+
+    def __repr__(self) -> str:
+        what = f"{self.model}, seed {self.seed}, {self.protocol['name']} on {self.dataset['id']}"
+        return f"<ScoreRecord: {what}, {len(self.scores)} rows>"
+
+    def _repr_html_(self) -> str:
+        """Show the scores of the model itself, without references and details, in a notebook."""
+        shown = ("metric", "split", "area", "value", "ci")
+        rows = [
+            row
+            for row in self.scores
+            if row.get("value") is not None
+            and set(row) & {"split"}
+            and not set(row) & {"reference", "layer", "of"}
+        ]
+        cells = "".join(
+            "<tr>" + "".join(f"<td>{escape(_cell(row.get(name)))}</td>" for name in shown) + "</tr>"
+            for row in rows
+        )
+        heads = "".join(f"<th>{name}</th>" for name in ("metric", "split", "area", "value", "95 % interval"))
+        return f"<table><caption>{escape(repr(self))}</caption><tr>{heads}</tr>{cells}</table>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(_cell, value))
+    return "" if value is None else str(value)

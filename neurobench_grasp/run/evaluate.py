@@ -16,12 +16,15 @@ from neurobench_grasp.run.record import keep_record
 from neurobench_grasp.run.scores import run_protocol
 from neurobench_grasp.run.workspace import Workspace
 
+RUNS = Path("ngb-runs")
+"""Run folder, unless another one is named."""
+
 
 def evaluate(
     model: str,
     dataset: str | Path,
     *,
-    out: str | Path,
+    out: str | Path = RUNS,
     protocols: Sequence[str] = (),
     curves: bool = False,
     seeds: Sequence[int] | None = None,
