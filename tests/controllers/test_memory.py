@@ -146,7 +146,8 @@ def test_step_after_step_is_the_open_pass_from_zeros(model, trials):
 
 def test_an_embedding_from_outside_drives_the_memory_step_by_step(model, trials):
     own, tracked = model.embed(trials), model.track(trials).keypoints.values
-    np.testing.assert_array_equal(own.values, model.activations(trials).layers["actor/trajectory"].values)
+    recorded = model.activations(trials).layers["actor/trajectory"].values
+    np.testing.assert_allclose(own.values, recorded, atol=1e-12)  # sums of other batches, on some processors
     np.testing.assert_array_equal(model.track(trials, goal=Goal("embedding", own)).keypoints.values, tracked)
     silenced = own.values.copy()
     silenced[own.offsets[0] + 10] = 0.0

@@ -43,7 +43,7 @@ def test_the_worked_example_runs_as_written(tmp_path, monkeypatch):
 
 
 def test_the_example_of_a_layout_is_a_layout(tmp_path):
-    example, posture, endpoint, muscles, direction, detection = (
+    example, extension, posture, endpoint, muscles, direction, detection = (
         yaml.safe_load(b) for b in blocks("layouts.md", "yaml")
     )
     (tmp_path / "our-lab.yaml").write_text(yaml.safe_dump(example))
@@ -51,6 +51,10 @@ def test_the_example_of_a_layout_is_a_layout(tmp_path):
     assert layout.name == example["name"]
     assert [units.kind for units in layout.units] == ["spikes", "counts"]
     assert layout.joint_map == {"index_knuckle": ("mcp2_flexion", -1.0, 0.2)}
+    (tmp_path / "arm.yaml").write_text(yaml.safe_dump(extension))
+    arm, base = load_layout(tmp_path / "arm.yaml"), load_layout(extension["extends"])
+    assert (arm.body, arm.version, arm.endpoint.scale) == ("macaque_arm", base.version, base.endpoint.scale)
+    assert arm.trials.keep[0].values == ("R", "F") and arm.trials.condition == base.trials.condition
     (tmp_path / "fingers.yaml").write_text(yaml.safe_dump(example | posture))
     (index,) = load_layout(tmp_path / "fingers.yaml").posture
     assert (index.signal, index.column, len(index.joints)) == ("finger_pos", "index", 2)
