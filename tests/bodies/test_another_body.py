@@ -225,7 +225,9 @@ def test_digests_name_another_body_and_not_the_default_one(arm):
     assert hand.body == "myohand" and replace(hand, body=None).sha256 == hand.sha256
     with pytest.raises(NgbError, match="different bodies"):
         Trials.join([trials, hand])
-    with pytest.raises(UnknownNameError, match=r"needs the body 'other', .*There is no body 'other'\. Installed: "):
+    with pytest.raises(
+        UnknownNameError, match=r"needs the body 'other', .*There is no body 'other'\. Installed: "
+    ):
         align(reaching("other"))
 
 
