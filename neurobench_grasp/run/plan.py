@@ -90,7 +90,7 @@ def _absolute(options: Options, workspace: Workspace) -> Options:
     trained_on = options.trained_on
     if trained_on is not None and is_path(workspace.registry, trained_on):
         trained_on = absolute(trained_on)
-    own = options.layout is not None and options.layout.endswith((".yaml", ".yml"))
+    own = options.layout is not None and Path(options.layout).suffix in (".yaml", ".yml")
     return replace(
         options,
         layout=absolute(options.layout) if own else options.layout,
