@@ -37,7 +37,7 @@ KINDS = {
         {"lstm_units": 128, **SEQUENCES},
         "muscle_ppo with an LSTM, and late and noisy afferents",
         600_749,
-        seeds=(0, 1, 2),
+        seeds=(0, 1, 2, 3),
     ),
     "torque_lstm": Kind(
         "torque",
@@ -50,7 +50,7 @@ KINDS = {
         {"stack_steps": 10, **SEQUENCES},
         "muscle_lstm with a window of 200 ms instead of an LSTM",
         1_090_221,
-        seeds=(0, 1, 2),
+        seeds=(0, 1, 2, 3),
     ),
     "muscle_delayed": Kind(
         "muscle", {}, "muscle_ppo with late and noisy afferents, and without memory", 205_485

@@ -41,7 +41,7 @@ def ngb_models():
             parameters=205_485,
             steps=1_200_128,
             compute="8.3 min on one core, on demo",
-            seeds=(0, 1, 2),
+            seeds=(0, 1, 2, 3, 4),
             simulator="MuJoCo 4.0.0, MyoSuite 3.0.0",
         ),
     )
