@@ -16,7 +16,8 @@ from neurobench_grasp.leaderboard import comparison, unit_scores_of
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
 from neurobench_grasp.records import record as stored
 from neurobench_grasp.records.table import LABELS
-from neurobench_grasp.run.evaluate import RUNS, evaluate
+from neurobench_grasp.run.evaluate import evaluate
+from neurobench_grasp.run.job import RUNS
 from neurobench_grasp.run.train import train_network as train
 
 if TYPE_CHECKING:

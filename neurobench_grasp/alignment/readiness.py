@@ -29,11 +29,10 @@ def scored_by(session: Session, stated: Mapping[str, str]) -> dict[str, str]:
         trials = _made(session).trials
     except NgbError as error:
         return dict.fromkeys(stated, f"no: {error}")
-    if trials.joint_angles is not None and trials.inferred_from and stated["tracking"].startswith("yes"):
-        follows = f"yes, with the body {trials.body}: its posture follows from {trials.inferred_from}"
-        return {**stated, "tracking": follows}
     if trials.joint_angles is not None:
-        return dict(stated)
+        follows = f"yes, with the body {trials.body}: its posture follows from {trials.inferred_from}"
+        inferred = trials.inferred_from and stated["tracking"].startswith("yes")
+        return {**stated, "tracking": follows} if inferred else dict(stated)
     moved = f"no joint angles of {session.body} are known"
     return {p: moved if p != "encoding" and a.startswith("yes") else a for p, a in stated.items()}
 

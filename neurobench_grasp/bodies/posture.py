@@ -50,14 +50,22 @@ def posture(body: BodyModel, values: Floats, columns: Sequence[str], joint_map: 
     )
 
 
+def in_degrees(recorded: Floats) -> bool:
+    """Return whether the angles of a joint, (n_steps,), can only be degrees."""
+    return _beyond(recorded) > SHARE
+
+
+def _beyond(recorded: Floats) -> float:
+    return float(np.mean(np.abs(recorded) > TURNS)) if len(recorded) else 0.0
+
+
 def _check_unit(column: str, recorded: Floats) -> None:
     """Raise if angles in rad can only be degrees."""
-    beyond = float(np.mean(np.abs(recorded) > TURNS)) if len(recorded) else 0.0
-    if beyond > SHARE:
+    if in_degrees(recorded):
         raise NgbError(
             f"Joint-angle column {column!r} reaches {np.abs(recorded).max():.0f} rad, and more than two "
-            f"turns in {100 * beyond:.0f} % of its samples, so it is in degrees; state that unit (`unit: "
-            "degrees` of the signal in the layout)."
+            f"turns in {100 * _beyond(recorded):.0f} % of its samples, so it is in degrees; state that unit "
+            "(`unit: degrees` of the signal in the layout)."
         )
 
 

@@ -11,13 +11,12 @@ import typer
 
 from neurobench_grasp.cli.terminal import Json, Result, note, number, table
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.run.job import RUNS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from neurobench_grasp.leaderboard.site import Facts
-
-RUNS = Path("ngb-runs")
 
 
 def leaderboard(

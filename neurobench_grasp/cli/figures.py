@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from neurobench_grasp.cli.terminal import Json, Result, progress
+from neurobench_grasp.run.job import RUNS
 
 
 def figures(
@@ -31,9 +32,7 @@ def figures(
         str | None,
         typer.Option("--trained-on", help="Dataset that trained the model, if it was another one."),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder that holds the record.")] = Path(
-        "ngb-runs"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder that holds the record.")] = RUNS,
     to: Annotated[
         Path | None,
         typer.Option("--to", help="Folder for the figures (default: `figures` in the run folder)."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neurobench_grasp.cli.terminal import Json, Result, progress, table
+from neurobench_grasp.run.job import RUNS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,9 +43,8 @@ def recovery(
             help="Movements of the teachers; or `mixed` or `mixed_memory`, whose units are of known kinds.",
         ),
     ] = "demo",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; an interrupted run resumes.")] = Path(
-        "ngb-runs/recovery"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; an interrupted run resumes.")] = RUNS
+    / "recovery",
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for table and picture (default: the run folder).")
     ] = None,

@@ -56,6 +56,7 @@ from neurobench_grasp.records.table import (
     tables_of,
 )
 from neurobench_grasp.records.units import CEILING
+from neurobench_grasp.run.job import RUNS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -101,7 +102,7 @@ def score(
     on: Annotated[
         str, typer.Option("--on", help="Where jobs run: `local`, or `local:N` for N worker processes.")
     ] = "local",
-    out: Out = Path("ngb-runs"),
+    out: Out = RUNS,
     as_json: Json = False,
 ) -> Result:
     """Score models on a dataset and write the records.

@@ -10,14 +10,11 @@ from neurobench_grasp.contract import Progress, ScoreRecord
 from neurobench_grasp.plugins import Registry, load_registry
 from neurobench_grasp.run.executors import Executor
 from neurobench_grasp.run.executors.local import IN_PROCESS
-from neurobench_grasp.run.job import DEFAULTS, Job, Options
+from neurobench_grasp.run.job import DEFAULTS, RUNS, Job, Options
 from neurobench_grasp.run.plan import plan
 from neurobench_grasp.run.record import keep_record
 from neurobench_grasp.run.scores import run_protocol
 from neurobench_grasp.run.workspace import Workspace
-
-RUNS = Path("ngb-runs")
-"""Run folder, unless another one is named."""
 
 
 def evaluate(

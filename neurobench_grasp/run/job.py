@@ -13,6 +13,8 @@ from typing import Any
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.formats import parse_json
 
+RUNS = Path("ngb-runs")
+"""Run folder, unless another one is named."""
 MOST_BYTES = 64 << 20
 """Of a file of jobs; a job has a few hundred."""
 MOST_STEPS = 10**12

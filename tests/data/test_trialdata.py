@@ -10,11 +10,11 @@ from mat_files import Cell, StructArray, mat73, write_mat73
 from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.align import align
+from neurobench_grasp.bodies.macaque_arm import JOINTS
 from neurobench_grasp.checks.replay_controller import context_of
 from neurobench_grasp.cli import app
 from neurobench_grasp.contract import Endpoint
 from neurobench_grasp.data import load_session
-from neurobench_grasp.data.converters.arm_model import JOINTS
 from neurobench_grasp.data.converters.trialdata import Options, convert
 from neurobench_grasp.errors import CorruptFileError, LayoutError
 from neurobench_grasp.protocols import tracking

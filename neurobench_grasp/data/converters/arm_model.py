@@ -14,23 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurobench_grasp.bodies.macaque_arm import JOINTS
+from neurobench_grasp.bodies.posture import in_degrees
 from neurobench_grasp.data.converters.binned import SignalKind
 
-ARM = "macaque_arm"
-"""The body that is this model, in another size."""
-JOINTS = (
-    *("shoulder_adduction", "shoulder_rotation", "shoulder_flexion", "elbow_flexion"),
-    *("radial_pronation", "wrist_flexion", "wrist_abduction"),
-)
 TOGETHER = "opensim"
 ANGLES, LENGTHS = "joint_ang", "muscle_len"
 ENDINGS = {ANGLES: "_ang", LENGTHS: "_len"}
 """Signal → how its columns end."""
-TURNS, SHARE = 4 * np.pi, 0.1
-"""Angles are in degrees where more than this share of a joint's samples is beyond two turns of rad.
-
-Postures are refused as degrees by the same rule; an elbow never comes near 0, so that one joint decides.
-"""
 
 Matrices = dict[str, list[NDArray[Any]]]
 """Signal → its values, trial by trial, (n_bins, n_columns)."""
@@ -66,10 +57,10 @@ def arm_signals(
     columns = [kinds[ANGLES].columns.index(joint) for joint in JOINTS]
     kinds[ANGLES] = SignalKind("joint_angle", JOINTS, "rad")
     found[ANGLES] = [values[:, columns] for values in found[ANGLES]]
-    in_degrees = np.any(np.mean(np.abs(np.concatenate(found[ANGLES])) > TURNS, axis=0) > SHARE)
-    if in_degrees:
+    degrees = any(in_degrees(joint) for joint in np.concatenate(found[ANGLES]).T)  # an elbow is never near 0
+    if degrees:
         found[ANGLES] = [np.radians(values) for values in found[ANGLES]]
-    how = f"{'degrees' if in_degrees else 'rad'}{f', without {others}' if others else ''}"
+    how = f"{'degrees' if degrees else 'rad'}{f', without {others}' if others else ''}"
     return kinds, found, f"{ANGLES} is taken as the angles of the Miller laboratory's arm model, in {how}"
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurobench_grasp.bodies import macaque_arm
 from neurobench_grasp.contract import DEFAULT_BODY, Endpoint, Window
-from neurobench_grasp.data.converters import arm_model
 from neurobench_grasp.data.converters.arm_model import arm_signals
 from neurobench_grasp.data.converters.binned import (
     NOMINAL_DATE,
@@ -165,7 +165,7 @@ def convert(path: Path, options: Options) -> Converted:
     body = DEFAULT_BODY if endpoint is None else ARM
     kinds, behaviour, angles = arm_signals(kinds, behaviour)
     if angles:
-        body, endpoint, assumed = arm_model.ARM, None, [angles]
+        body, endpoint, assumed = macaque_arm.NAME, None, [angles]
     trials = [
         BinnedTrial(
             id=ids[k],
@@ -187,7 +187,7 @@ def convert(path: Path, options: Options) -> Converted:
         window=window,
         notes=(*notes, *several, *left_out, *undated),
         body=body,
-        joint_map={joint: (joint, 1.0, 0.0) for joint in arm_model.JOINTS} if angles else {},
+        joint_map={joint: (joint, 1.0, 0.0) for joint in macaque_arm.JOINTS} if angles else {},
         endpoint=endpoint,
     )
     return Converted(
