@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from neurobench_grasp.claims import claimed
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.locks import in_turn
 
 
 def write_atomically(
@@ -72,7 +72,7 @@ def move_folder(new: Path, place: Path, *, unless: Callable[[], bool] = lambda: 
     Parameters
     ----------
     new, place : path
-        On one file system; processes rename in turn where the place is.
+        On one file system; processes rename in turn.
     unless : callable
         Called when it is this process's turn; nothing is done if it returns ``True``.
 
@@ -82,7 +82,7 @@ def move_folder(new: Path, place: Path, *, unless: Callable[[], bool] = lambda: 
         If it cannot be renamed; what was in its place is still there.
     """
     old = _beside(place)
-    with in_turn(place.parent):
+    with claimed(place.with_name(f"{place.name}.move")):
         if unless():
             return
         with suppress(FileNotFoundError):

@@ -11,9 +11,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+CORES = "NGB_CORES"
+"""Environment variable with the number of cores that a process should use, where no affinity says it."""
+
+
 def usable_cores() -> int:
     """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    stated = os.environ.get(CORES, "")
+    return min(here, int(stated)) if stated.isdecimal() and int(stated) else here
 
 
 def on_all_cores(task: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

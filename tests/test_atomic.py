@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from neurobench_grasp.atomic import move_folder, new_file, new_folder, write_atomically
+from neurobench_grasp.claims import claimed
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.locks import in_turn
 
 WRITE = """
 import hashlib, sys
@@ -69,7 +69,7 @@ def test_a_folder_that_another_process_has_just_finished_is_not_replaced(tmp_pat
     """Else it is gone for a moment, in which a third process finds nothing and fails."""
     place = tmp_path / "place"
     with new_folder(place) as new, ThreadPoolExecutor(1) as pool:
-        with in_turn(tmp_path):
+        with claimed(tmp_path / "place.move"):
             moving = pool.submit(move_folder, new, place, unless=lambda: (place / "done").exists())
             time.sleep(0.2)
             assert not moving.done()

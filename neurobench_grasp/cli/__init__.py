@@ -22,9 +22,11 @@ from neurobench_grasp.cli import (
     recovery,
     render,
     score,
+    status,
     submit,
     train,
     verify,
+    work,
 )
 from neurobench_grasp.cli.terminal import Command
 
@@ -36,6 +38,8 @@ app = typer.Typer(
 )
 app.command("score", cls=Command)(score.score)
 app.command("plan", cls=Command)(plan.plan)
+app.command("status", cls=Command)(status.status)
+app.command("work", cls=Command)(work.work)
 app.command("train", cls=Command)(train.train)
 app.command("render", cls=Command)(render.render)
 app.command("figures", cls=Command)(figures.figures)

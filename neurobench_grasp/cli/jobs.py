@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurobench_grasp.cli.isolated import isolation
 from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
     from neurobench_grasp.plugins import Registry
+    from neurobench_grasp.run.choice import Choice
     from neurobench_grasp.run.job import Job, Options
     from neurobench_grasp.run.workspace import Workspace
 
@@ -27,10 +24,13 @@ Models = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them. May be repeated."),
 ]
-DatasetName = Annotated[
-    str,
+Datasets = Annotated[
+    list[str] | None,
     typer.Option(
-        "--dataset", "-d", help="Name of a dataset, an NWB file, or a folder of NWB files: its sessions."
+        "--dataset",
+        "-d",
+        help="Name of a dataset, an NWB file, or a folder of NWB files: its sessions (default: demo). May be "
+        "repeated.",
     ),
 ]
 LayoutName = Annotated[
@@ -84,6 +84,10 @@ Steps = Annotated[
         help="Control steps of experience of a network that is trained (default: the model's own choice).",
     ),
 ]
+GridFile = Annotated[
+    Path | None,
+    typer.Option("--grid", help="Models, datasets, seeds and protocols in a YAML file (docs/clusters.md)."),
+]
 Train = Annotated[
     bool,
     typer.Option(
@@ -91,18 +95,6 @@ Train = Annotated[
         help="Train a network that is needed and does not exist for the training trials, or refuse to score.",
     ),
 ]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What the options choose: models, each scored with the same seeds, protocols and options."""
-
-    models: Sequence[str]
-    dataset: str
-    protocols: Sequence[str]
-    seeds: Sequence[int] | None
-    curves: bool
-    options: Options
 
 
 @dataclass(frozen=True)
@@ -116,7 +108,7 @@ class Planned:
 
 def choice(
     model: Sequence[str] | None,
-    dataset: str,
+    dataset: Sequence[str] | None,
     layout: str | None,
     protocol: Sequence[str] | None,
     seeds: int | None,
@@ -139,6 +131,7 @@ def choice(
     typer.BadParameter
         If options contradict each other, or no model is named.
     """
+    from neurobench_grasp.run.choice import Choice
     from neurobench_grasp.run.job import Options
 
     if seeds is not None and seed is not None:
@@ -157,27 +150,35 @@ def choice(
         layout, trained_on, None if activations is None else str(activations), decoder, quarantine,
         tuple(isolated or ()), time_limit, memory_limit, train, None if steps is None else int(steps),
     )  # fmt: skip
-    return Choice(names, dataset, protocol or (), numbers, curves, options)
+    return Choice(names, list(dict.fromkeys(dataset or ("demo",))), protocol or (), numbers, curves, options)
 
 
 @contextmanager
-def planned(chosen: Choice, out: Path | None, progress: Progress) -> Iterator[Planned]:
-    """Plan the jobs of all models; the first model's failure is raised if there is no other."""
+def planned(choices: Sequence[Choice], out: Path | None, progress: Progress) -> Iterator[Planned]:
+    """Plan the jobs of all models on all datasets; a failure is raised if there is nothing else."""
+    from neurobench_grasp.run.choice import same_isolation
     from neurobench_grasp.run.plan import plan
 
-    with _workspace(chosen.options, out, progress) as (workspace, isolated):
-        models = chosen.models or isolated
+    with _workspace(same_isolation(choices), out, progress) as (workspace, isolated):
+        wanted = [
+            (chosen, dataset, name)
+            for chosen in choices
+            for dataset in chosen.datasets
+            for name in chosen.models or isolated
+        ]
         jobs, failures = [], {}
-        for name in models:
+        for chosen, dataset, name in wanted:
+            models = chosen.models or isolated
             try:
                 jobs += plan(
-                    workspace, name, chosen.dataset, chosen.protocols, chosen.seeds,
+                    workspace, name, dataset, chosen.protocols, chosen.seeds,
                     _options_for(name, models, chosen.options, workspace.registry), curves=chosen.curves,
                 )  # fmt: skip
             except NgbError as error:
-                if len(models) == 1:
+                if len(wanted) == 1:
                     raise
-                failures[name] = error
+                several = len({dataset for _, dataset, _ in wanted}) > 1
+                failures[f"{name} on {dataset}" if several else name] = error
         yield Planned(jobs, workspace, failures)
 
 
@@ -195,11 +196,8 @@ def _options_for(name: str, models: Sequence[str], options: Options, registry: R
 @contextmanager
 def stored(path: Path, out: Path, progress: Progress) -> Iterator[Planned]:
     """Read jobs from a file, or from standard input if the file is ``-``."""
-    from neurobench_grasp.run.executors.local import PARENT
     from neurobench_grasp.run.job import read_jobs
 
-    if PARENT in os.environ:
-        _end_with(int(os.environ[PARENT]))
     jobs = read_jobs(path)
     limits = {(o.isolated, o.time_limit, o.memory_limit) for o in (job.options for job in jobs) if o.isolated}
     if len(limits) > 1 or (limits and not all(job.options.isolated for job in jobs)):
@@ -210,24 +208,36 @@ def stored(path: Path, out: Path, progress: Progress) -> Iterator[Planned]:
         yield Planned(jobs, workspace, {})
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its parent has ended, even if that was killed."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 @contextmanager
 def _workspace(
     options: Options, out: Path | None, progress: Progress
 ) -> Iterator[tuple[Workspace, Sequence[str]]]:
     """Yield a workspace in which isolated models are running, and their names."""
-    from neurobench_grasp.plugins import load_registry
+    from neurobench_grasp.run.isolated import with_isolated
     from neurobench_grasp.run.workspace import Workspace
 
-    with isolation(options.isolated, options.time_limit, options.memory_limit, progress) as (registry, names):
-        yield Workspace(registry or load_registry(), out, progress), names
+    limits = options.time_limit, options.memory_limit
+    with with_isolated(options.isolated, *limits, progress) as (registry, names):
+        yield Workspace(registry, out, progress), names
+
+
+def read_grid(path: Path) -> list[Choice]:
+    """Read what a grid file chooses."""
+    from neurobench_grasp.run.choice import read_choices
+
+    return read_choices(path)
+
+
+def refuse_given(ctx: typer.Context, option: str, why: str) -> None:
+    """Refuse options that a file states.
+
+    Raises
+    ------
+    typer.BadParameter
+        If some were given on the command line.
+    """
+    free = (option.removeprefix("--"), "on", "cancel", "out", "as_json")
+    given = [p for p in ctx.command.params if p.name and p.name not in free]
+    names = [p.opts[0] for p in given if str(ctx.get_parameter_source(p.name or "")).endswith("COMMANDLINE")]
+    if names:
+        raise typer.BadParameter(f"{why}; leave out {', '.join(names)}", param_hint=option)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from neurobench_grasp.cli.executing import Cancel, On
 from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit
 from neurobench_grasp.cli.jobs import (
     Curves,
-    DatasetName,
+    Datasets,
     DecoderName,
+    GridFile,
     LayoutName,
     Models,
     Protocols,
@@ -25,6 +28,8 @@ from neurobench_grasp.cli.jobs import (
     TrainedOn,
     choice,
     planned,
+    read_grid,
+    refuse_given,
     stored,
 )
 from neurobench_grasp.cli.terminal import (
@@ -35,11 +40,11 @@ from neurobench_grasp.cli.terminal import (
     note,
     number,
     progress,
-    sentence,
     table,
     with_interval,
 )
 from neurobench_grasp.contract import ScoreRecord, StoredRow
+from neurobench_grasp.errors import sentence
 from neurobench_grasp.records.names import DECODED, SAW_UNITS, lower_is_better, short_name
 from neurobench_grasp.records.table import (
     ADDED,
@@ -61,6 +66,8 @@ from neurobench_grasp.run.job import RUNS
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from neurobench_grasp.run.job import Job
+
 HEADLINES = ("single_trial_ev", "tracking_error", "brain_control_error", CORRELATION, RSA)
 BOOKKEEPING = (
     "n_units_below_minus_1",
@@ -78,7 +85,7 @@ MAX_UNITS = 5
 def score(
     ctx: typer.Context,
     model: Models = None,
-    dataset: DatasetName = "demo",
+    dataset: Datasets = None,
     layout: LayoutName = None,
     protocol: Protocols = None,
     seeds: Seeds = None,
@@ -99,9 +106,9 @@ def score(
             "--job", help="Run the jobs of a file (`-`: standard input), as `ngb plan` prints them."
         ),
     ] = None,
-    on: Annotated[
-        str, typer.Option("--on", help="Where jobs run: `local`, or `local:N` for N worker processes.")
-    ] = "local",
+    grid: GridFile = None,
+    on: On = "local",
+    cancel: Cancel = False,
     out: Out = RUNS,
     as_json: Json = False,
 ) -> Result:
@@ -110,31 +117,30 @@ def score(
     A network that does not exist for the training trials is trained first, and kept in the cache folder.
     """
     from neurobench_grasp.records import to_json
-    from neurobench_grasp.run.evaluate import score as score_job
+    from neurobench_grasp.run.evaluate import score_jobs
     from neurobench_grasp.run.executors import executor_of
-    from neurobench_grasp.run.executors.local import failure_line
 
-    executor = executor_of(on)
+    executor = executor_of(on, cancel=cancel)
     with progress() as report:
-        if job is None:
+        if job is not None:
+            refuse_given(ctx, "--job", "jobs state what is scored and how")
+            made = stored(job, out, report)
+        elif grid is not None:
+            refuse_given(ctx, "--grid", "the grid file states what is scored and how")
+            made = planned(read_grid(grid), out, report)
+        else:
             chosen = choice(
                 model, dataset, layout, protocol, seeds, seed, activations, trained_on, decoder, curves,
                 quarantine, isolated, time_limit, memory_limit, train, steps,
             )  # fmt: skip
-            made = planned(chosen, out, report)
-        elif contradicting := _given(ctx, besides=("job", "on", "out", "as_json")):
-            raise typer.BadParameter(
-                f"jobs state what is scored and how; leave out {', '.join(contradicting)}", param_hint="--job"
-            )
-        else:
-            made = stored(job, out, report)
+            made = planned([chosen], out, report)
         with made as plan:
-            outcome = executor.map(score_job, plan.jobs, plan.workspace)
+            outcome = score_jobs(plan.jobs, plan.workspace, executor)
     errors = [*plan.failures.values(), *(error for _, error in outcome.failures)]
-    if job is None and not outcome.records and len({str(error) for error in errors}) == 1:
+    if job is None and grid is None and not outcome.records and len({str(error) for error in errors}) == 1:
         raise errors[0]
     reasons = [f"{name} was not scored: {error}" for name, error in plan.failures.items()]
-    reasons += [failure_line(failed, sentence(error)) for failed, error in outcome.failures]
+    reasons += [_failure_line(failed, sentence(error)) for failed, error in outcome.failures]
     for reason in reasons if as_json else ():
         note(reason)
     view = [part for networks in tables_of(outcome.records, out / "records") for part in _view(networks)]
@@ -156,10 +162,10 @@ def _networks(records: Sequence[ScoreRecord]) -> list[str]:
     ]
 
 
-def _given(ctx: typer.Context, besides: Sequence[str]) -> list[str]:
-    """List the options that were given on the command line."""
-    given = [p for p in ctx.command.params if p.name and p.name not in besides]
-    return [p.opts[0] for p in given if str(ctx.get_parameter_source(p.name or "")).endswith("COMMANDLINE")]
+def _failure_line(job: Job, reason: str) -> str:
+    """Return the line that reports a job without a record."""
+    dataset = os.path.basename(job.dataset) or job.dataset
+    return f"{job.model} (seed {job.seed}) by {job.protocol} on {dataset} was not scored: {reason}"
 
 
 def _view(networks: ScoreTable) -> Iterator[RenderableType]:

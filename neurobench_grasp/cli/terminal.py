@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -19,7 +18,7 @@ import typer
 from typer.core import TyperCommand
 
 from neurobench_grasp.contract import Progress
-from neurobench_grasp.errors import NgbError
+from neurobench_grasp.errors import sentence
 from neurobench_grasp.text import clean
 
 if TYPE_CHECKING:
@@ -34,15 +33,7 @@ QuarantineOption = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder; a run continues where it stopped.")]
-HINTS = {
-    errno.ENOSPC: "free some space and run the same command again: it resumes where it stopped",
-    errno.EDQUOT: "free some space and run the same command again: it resumes where it stopped",
-    errno.EACCES: "choose an accessible file or folder",
-    errno.EPERM: "choose an accessible file or folder",
-    errno.EROFS: "choose a writable folder",
-    errno.EEXIST: "a file is where a folder should be; choose another folder",
-    errno.ENOTDIR: "a file is where a folder should be; choose another folder",
-}
+STOPPED = "Stopped; no file is incomplete, and the same command resumes where it stopped."
 
 
 @dataclass(frozen=True)
@@ -77,8 +68,8 @@ class Command(TyperCommand):
                 _print(result, stdout, as_json=ctx.params["as_json"])
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
-        except KeyboardInterrupt:
-            _fail("Stopped; no file is incomplete, and the same command resumes where it stopped.", 130)
+        except KeyboardInterrupt as stop:
+            _fail(str(stop) or STOPPED, 130)
         except BrokenPipeError:
             raise typer.Exit(1) from None  # the reader of the output has closed the pipe
         except (Exception, SystemExit) as error:  # a model may also call sys.exit
@@ -149,22 +140,6 @@ def _fail(sentence: str, exit_code: int) -> NoReturn:
 
     Console(stderr=True, soft_wrap=True).print(Text(clean(sentence), style="red"))
     raise typer.Exit(exit_code)
-
-
-def sentence(error: BaseException) -> str:
-    """Return one sentence for any error."""
-    if isinstance(error, NgbError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
-        hint = HINTS.get(error.errno or 0)
-        return f"{place}{error.strerror}{f'; {hint}' if hint else ''}."
-    if isinstance(error, MemoryError):
-        return "There is not enough memory for this; close other programs or use a smaller dataset."
-    return (
-        f"Unexpected {type(error).__name__}: {' '.join(str(error).split())}. "
-        "Please report it with the output of `ngb --debug …` for the same command."
-    )
 
 
 def _print(result: Result, stdout: TextIO, *, as_json: bool) -> None:

@@ -7,17 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit, isolation
-from neurobench_grasp.cli.jobs import Steps
-from neurobench_grasp.cli.terminal import Json, Result, progress, table
+from neurobench_grasp.cli.executing import Cancel, On
+from neurobench_grasp.cli.isolated import Isolated, MemoryLimit, TimeLimit
+from neurobench_grasp.cli.jobs import Datasets, Steps
+from neurobench_grasp.cli.terminal import Json, Out, Result, note, progress, table
+from neurobench_grasp.run.job import RUNS
 
 
 def train(
-    model: Annotated[str, typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them.")],
-    dataset: Annotated[
-        str, typer.Option("--dataset", "-d", help="Name of a dataset, or an NWB file.")
-    ] = "demo",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the network.")] = 0,
+    model: Annotated[
+        list[str],
+        typer.Option("--model", "-m", help="Name of a model; `ngb models` lists them. May be repeated."),
+    ],
+    dataset: Datasets = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the network (0).")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Train seeds 0 … N-1.")] = None,
     steps: Steps = None,
     layout: Annotated[
         str | None, typer.Option("--layout", help="Layout of the file (default: the one that fits best).")
@@ -34,19 +38,54 @@ def train(
     isolated: Isolated = None,
     time_limit: TimeLimit = 24 * 60,
     memory_limit: MemoryLimit = 8,
+    on: On = "local",
+    cancel: Cancel = False,
+    out: Out = RUNS,
     as_json: Json = False,
 ) -> Result:
-    """Train a network on the training trials of a dataset; an interrupted training resumes.
+    """Train networks on the training trials of a dataset; an interrupted training resumes.
 
     `ngb score` prefers the networks in the user's cache folder to those shipped with the project.
     """
-    from neurobench_grasp.run.train import train_network
+    from neurobench_grasp.controllers.checkpoints import NetworkCard
+    from neurobench_grasp.errors import sentence
+    from neurobench_grasp.run.executors import executor_of
+    from neurobench_grasp.run.isolated import with_isolated
+    from neurobench_grasp.run.trainings import train_networks
+    from neurobench_grasp.run.workspace import Workspace
 
-    with progress() as status, isolation(isolated, time_limit, memory_limit, status) as (registry, _):
-        path, card = train_network(
-            model, dataset, seed=seed, steps=None if steps is None else int(steps), layout=layout, to=to,
-            threads=threads, registry=registry, progress=status,
-        )  # fmt: skip
+    if seeds is not None and seed is not None:
+        raise typer.BadParameter("give one of --seeds and --seed, not both", param_hint="--seeds")
+    with (
+        progress() as status,
+        with_isolated(isolated or (), time_limit, memory_limit, status) as (registry, _),
+    ):
+        trained, failures = train_networks(
+            list(dict.fromkeys(model)),
+            list(dict.fromkeys(dataset or ("demo",))),
+            range(seeds) if seeds is not None else (seed or 0,),
+            Workspace(registry, out, status),
+            executor_of(on, cancel=cancel),
+            steps=None if steps is None else int(steps),
+            layout=layout,
+            threads=threads,
+            to=to,
+            isolated=tuple(isolated or ()),
+            time_limit=time_limit,
+            memory_limit=memory_limit,
+        )
+    if failures and not trained and len({str(error) for _, error in failures}) == 1:
+        raise failures[0][1]
+    reasons = [f"{what} was not trained: {sentence(error)}" for what, error in failures]
+    for reason in reasons if as_json else ():
+        note(reason)
+    cards = [(path, NetworkCard.read(path)) for path in trained]
+    view = [part for path, card in cards for part in _view(path, card, to)] + reasons
+    data = [_as_json(path, card) for path, card in cards]
+    return Result(data[0] if len(data) == 1 else data, view, exit_code=1 if reasons else 0)
+
+
+def _view(path: Path, card: Any, to: Path | None) -> list[Any]:
     rows = [(split, f"{error:.2f}") for split, error in card.errors_mm.items()]
     view = [
         f"{card.model} (seed {card.seed}) on {card.dataset['id']}: {card.steps:,} steps in "
@@ -59,7 +98,7 @@ def train(
         from neurobench_grasp.controllers.checkpoints import own_networks
 
         view.append(f"`ngb score` searches {own_networks()}; copy {path.parent} there to use it.")
-    return Result(_as_json(path, card), view)
+    return view
 
 
 def _as_json(path: Path, card: Any) -> dict[str, Any]:

@@ -116,6 +116,52 @@ class Dataset:
         return replace(self, sessions=tuple(sessions))
 
 
+@dataclass(frozen=True)
+class Found:
+    """Files of a dataset.
+
+    Parameters
+    ----------
+    id, licence : str
+    files : list of path
+    source : sequence of dict
+        Where each file came from, if it was fetched from an archive.
+    layout : str, optional
+    registered : bool
+        The files were made or verified here, so that they need no quarantine.
+    """
+
+    id: str
+    licence: str
+    files: Sequence[Path]
+    source: Sequence[Mapping[str, Any]] = ()
+    layout: str | None = None
+    registered: bool = False
+
+
+def find_files(registry: Registry, name: str | Path, progress: Progress = lambda text: None) -> Found:
+    """Find the files of a dataset; they are fetched or made if they are not in the cache.
+
+    Raises
+    ------
+    NgbError
+        If there is no such dataset, or it cannot be fetched.
+    """
+    if is_address(name):
+        fetched = cached_files(str(name), progress=progress)
+        return Found(fetched.dataset_id, fetched.found.licence, list(fetched.files), fetched.source)
+    if is_path(registry, name):
+        files = _files_of(Path(name))
+        dataset_id = Path(name).stem if files == [Path(name)] else Path(name).resolve().name
+        if not is_line(dataset_id):  # which no record may hold
+            raise NgbError(f"The name of the file {str(name)!r} has invisible characters; rename it.")
+        return Found(dataset_id, "as stated by its owner", files)
+    spec = registry.dataset(str(name)).spec
+    progress(f"dataset {spec.name}: files")
+    files = [Path(file) for file in spec.files()]
+    return Found(spec.name, spec.licence, files, layout=spec.layout, registered=True)
+
+
 def load_dataset(
     registry: Registry,
     name: str | Path,
@@ -136,21 +182,9 @@ def load_dataset(
     NgbError
         If there is no such dataset or file, or it cannot be read.
     """
-    source: Sequence[Mapping[str, Any]] = ()
-    if is_address(name):
-        fetched = cached_files(str(name), progress=progress)
-        files, source = list(fetched.files), fetched.source
-        licence, dataset_id = fetched.found.licence, fetched.dataset_id
-    elif is_path(registry, name):
-        files, licence = _files_of(Path(name)), "as stated by its owner"
-        dataset_id = Path(name).stem if files == [Path(name)] else Path(name).resolve().name
-        if not is_line(dataset_id):  # which no record may hold
-            raise NgbError(f"The name of the file {str(name)!r} has invisible characters; rename it.")
-    else:
-        spec = registry.dataset(str(name)).spec
-        progress(f"dataset {spec.name}: files")
-        files, licence, dataset_id = list(spec.files()), spec.licence, spec.name
-        layout, quarantine = layout or spec.layout, False
+    found = find_files(registry, name, progress)
+    files, dataset_id = found.files, found.id
+    layout, quarantine = layout or found.layout, quarantine and not found.registered
     sessions = []
     for file in files:
         progress(f"dataset {dataset_id}: reading {Path(file).name}")
@@ -169,11 +203,11 @@ def load_dataset(
     folds = make_splits({s.id: s.conditions for s in aligned}, {s.id: s.groups for s in aligned})
     return Dataset(
         dataset_id,
-        licence,
+        found.licence,
         synthetic=any(s.synthetic for s in sessions),
         sessions=aligned,
         folds=folds,
-        source=tuple(source or source_of([Path(file) for file in files])),
+        source=tuple(found.source or source_of([Path(file) for file in files])),
     )
 
 

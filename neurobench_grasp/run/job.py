@@ -112,8 +112,8 @@ class Job:
             data = parse_json(line)
         except ValueError as error:
             raise NgbError(f"{where} is not a line of JSON ({error}); `ngb plan` prints jobs.") from error
-        given = _checked(data, cls, where)
-        options = _checked(given.pop("options", {}), Options, where)
+        given = checked(data, cls, where)
+        options = checked(given.pop("options", {}), Options, where)
         options["isolated"] = tuple(options.get("isolated", ()))
         try:
             return cls(**given, options=Options(**options))
@@ -172,7 +172,7 @@ LEAST = {"seed": 0, "time_limit": 0.01, "memory_limit": 0.5, "steps": 1}
 MOST = {"seed": 2**63 - 1, "time_limit": 1e6, "memory_limit": 1e6, "steps": MOST_STEPS}
 
 
-def _checked(data: Any, kind: type, where: str) -> dict[str, Any]:
+def checked(data: Any, kind: type, where: str) -> dict[str, Any]:
     """Return JSON values for the fields of a dataclass, each of its type and in its range."""
     if not isinstance(data, dict):
         raise NgbError(f"{where} is not a JSON object; `ngb plan` prints jobs.")

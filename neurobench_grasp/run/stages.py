@@ -21,6 +21,8 @@ import numpy as np
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.atomic import move_folder, new_folder
 from neurobench_grasp.cache import cache_folder, content_key
+from neurobench_grasp.claims import claimed
+from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.context import Arrays, Stage
 
@@ -36,6 +38,8 @@ class StageFolder:
     ----------
     folder : path
         Created if absent.
+    progress : callable
+        Called with a message when a stage is being made by another process.
 
     Raises
     ------
@@ -43,8 +47,9 @@ class StageFolder:
         If the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, progress: Progress = lambda text: None) -> None:
         self.folder = folder
+        self.progress = progress
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".write-{uuid.uuid4().hex}"
@@ -59,6 +64,8 @@ class StageFolder:
     def keep(self, name: str, inputs: Inputs | None, make: Callable[[], Arrays]) -> Arrays:
         """Return the arrays of a stage: read if it is complete and made from these inputs, otherwise made.
 
+        No two processes make a stage at the same time: the second one waits and reads it.
+
         Parameters
         ----------
         name : str
@@ -72,11 +79,13 @@ class StageFolder:
         if inputs is None:
             return make()
         place = self.folder / f"{name}-{content_key(inputs)[:20]}"
-        found = _read(place, inputs)
-        if found is None:
-            found = make()
-            self._write(place, inputs, found)
-        return found
+        if (found := _read(place, inputs)) is not None:
+            return found
+        with claimed(place, lambda: self.progress(f"waiting for another process, which makes {place}")):
+            if (found := _read(place, inputs)) is None:
+                found = make()
+                self._write(place, inputs, found)
+            return found
 
     def _write(self, place: Path, inputs: Inputs, arrays: Arrays) -> None:
         for key, array in arrays.items():
@@ -203,6 +212,6 @@ class Stages:
 def shared_folder(own: StageFolder) -> StageFolder:
     """Return the cache folder for stages that depend on no model; ``own`` if it cannot be written to."""
     try:
-        return StageFolder(cache_folder() / "references")
+        return StageFolder(cache_folder() / "references", own.progress)
     except NgbError:
         return own

@@ -8,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from neurobench_grasp.claims import claimed
 from neurobench_grasp.contract import DEFAULT_BODY, Controller, Model, ModelSpec, Progress, Trainable, Trials
 from neurobench_grasp.controllers.checkpoints import NetworkCard, network_folder, own_networks, save_network
 from neurobench_grasp.errors import UnsupportedError
-from neurobench_grasp.locks import locked
 from neurobench_grasp.plugins import Provided, Registry, load_registry
 from neurobench_grasp.run.dataset import Dataset, load_dataset
 from neurobench_grasp.run.task import refuse_other_bodies
@@ -88,8 +88,8 @@ def work_folder(root: Path, data: Dataset, model: str, seed: int, trials: Trials
 
 def alone(work: Path, progress: Progress) -> AbstractContextManager[None]:
     """Wait until no other process trains this network, and keep others from it."""
-    return locked(
-        work.with_name(f"{work.name}.lock"),
+    return claimed(
+        work,
         lambda: progress(f"waiting for another process, which trains this network in {work}"),
     )
 

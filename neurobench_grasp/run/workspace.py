@@ -53,7 +53,7 @@ class Workspace:
         NgbError
             If the folder cannot be written to.
         """
-        return StageFolder(self.folder / "stages")
+        return StageFolder(self.folder / "stages", self.progress)
 
     def task(self, job: Job) -> Task:
         """Return what a job stands for; kept until a job of another model or dataset asks."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 KEPT = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH",
-    "PYTHONHOME", "NGB_CACHE", "NGB_DISABLE_PLUGINS", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "MUJOCO_GL",
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+    "PYTHONHOME", "NGB_CACHE", "NGB_CORES", "NGB_DISABLE_PLUGINS", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES",
+    "MUJOCO_GL", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
 )  # fmt: skip
 """Of Python, of this package, and of the libraries that it uses; not the path of HDF5 plugins."""
 

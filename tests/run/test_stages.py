@@ -11,6 +11,7 @@ import pytest
 from planted import population
 
 from neurobench_grasp.cache import content_key
+from neurobench_grasp import claims
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.context import Stage
 from neurobench_grasp.run.stages import ARRAYS, DONE, StageFolder, Stages, find_stage
@@ -172,11 +173,14 @@ def test_what_lies_behind_a_link_is_not_touched(tmp_path):
     assert (tmp_path / "precious" / "file").read_text() == "mine" and not place.is_symlink()
 
 
-def test_a_faster_process_wins_and_its_stage_stays(tmp_path):
+def test_a_faster_process_wins_and_its_stage_stays(tmp_path, monkeypatch):
+    """One that took over the claim, since this process was suspended for long."""
     stages = StageFolder(tmp_path)
 
     def make():
-        stages.keep("fit", {"a": 1}, counter(1.0)[0])  # the other process finishes first
+        with monkeypatch.context() as patched:
+            patched.setattr(claims, "EXPIRES_S", -1.0)
+            stages.keep("fit", {"a": 1}, counter(1.0)[0])  # the other process finishes first
         (place,) = tmp_path.glob("fit-*")
         make.written = place.stat().st_ino
         return {"x": np.array([1.0])}

@@ -1,12 +1,7 @@
 """A score trains the network that it needs, once, and only where it may."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from arms import BODY, write_reaches
@@ -19,7 +14,6 @@ from neurobench_grasp.controllers import NetworkCard
 from neurobench_grasp.controllers.files import read_arrays
 from neurobench_grasp.controllers.settings import ControllerSettings, estimated_minutes
 from neurobench_grasp.errors import MissingNetworkError
-from neurobench_grasp.locks import locked
 from neurobench_grasp.run import missing
 from neurobench_grasp.run.evaluate import evaluate
 from neurobench_grasp.run.job import Options
@@ -274,20 +268,3 @@ def test_a_small_body_needs_fewer_steps():
     assert ControllerSettings().steps_for(hand) == ControllerSettings().default_steps
     assert ControllerSettings(default_steps=1000).steps_for(arm) == 1000
     assert estimated_minutes(1000, arm) < estimated_minutes(1000, hand)
-
-
-def test_the_lock_of_a_killed_process_is_free(tmp_path):
-    path = tmp_path / "lock"
-    code = "import sys, time; from neurobench_grasp.locks import locked; from pathlib import Path\n"
-    code += f"with locked(Path({str(path)!r}), print): print('held', flush=True); time.sleep(99)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
-        assert owner.stdout.readline() == "held\n"
-        reported = []
-
-        def kill():
-            reported.append(path)
-            os.kill(owner.pid, signal.SIGKILL)
-
-        with locked(path, kill):
-            assert reported == [path]
-    assert not path.exists() and list(Path(tmp_path).iterdir()) == []

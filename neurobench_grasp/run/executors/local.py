@@ -1,26 +1,25 @@
-"""Jobs on this machine: one after the other in this process, or networks in parallel in worker processes."""
+"""Tasks on this machine: one after the other in this process, or in parallel in worker processes."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import IO
 
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.records.record import from_json
-from neurobench_grasp.run.executors import Outcome, Score
-from neurobench_grasp.run.job import Job, networks
+from neurobench_grasp.run.grid import DONE, FAILED, Grid
+from neurobench_grasp.run.tasks import FETCH
+from neurobench_grasp.run.work import POLL_S, Benches, work
 from neurobench_grasp.run.workspace import Workspace
 
-COMMAND = (sys.executable, "-m", "neurobench_grasp", "score", "--job", "-", "--json")
+COMMAND = (sys.executable, "-m", "neurobench_grasp", "work")
 PARENT = "NGB_WORKER_OF"
 """Environment variable with the process that a worker ends with."""
 PATIENT_S = 5.0
@@ -29,17 +28,17 @@ PATIENT_S = 5.0
 
 @dataclass(frozen=True)
 class InProcess:
-    """Runs jobs one after the other."""
+    """Performs tasks one after the other."""
 
-    def map(self, score: Score, jobs: Sequence[Job], workspace: Workspace) -> Outcome:
-        """Score every job."""
-        outcome = Outcome()
-        for job in jobs:
-            try:
-                outcome.records.append(score(job, workspace))
-            except (Exception, SystemExit) as error:  # a plugin may raise anything, and must not stop others
-                outcome.failures.append((job, error))
-        return outcome
+    def run(self, grid: Grid, workspace: Workspace) -> Mapping[int, BaseException]:
+        """Perform all tasks; those that another process has begun are awaited."""
+        failures: dict[int, BaseException] = {}
+        benches = Benches(workspace.folder, workspace.progress, given=workspace)
+        while not grid.is_finished():
+            work(grid, benches, alone=True, failures=failures)
+            if not grid.is_finished():
+                time.sleep(POLL_S)
+        return failures
 
 
 IN_PROCESS = InProcess()
@@ -47,7 +46,7 @@ IN_PROCESS = InProcess()
 
 @dataclass(frozen=True)
 class Workers:
-    """Runs each network's jobs as ``ngb score --job`` in one of several worker processes.
+    """Performs tasks in worker processes (``ngb work``), which are replaced when they are killed.
 
     Names are looked up in what is installed, whatever the registry of the workspace.
 
@@ -59,101 +58,87 @@ class Workers:
 
     n: int
 
-    def map(self, score: Score, jobs: Sequence[Job], workspace: Workspace) -> Outcome:
-        """Score every job; the jobs of a single network are scored in this process."""
-        groups = networks(jobs)
-        if len(groups) < 2:
-            return IN_PROCESS.map(score, jobs, workspace)
-        n, outcome, running = min(self.n, len(groups)), Outcome(), list[subprocess.Popen[str]]()
-        free: SimpleQueue[int] = SimpleQueue()
-        for slot in range(n):
-            free.put(slot)
-
-        def run(group: Sequence[Job]) -> Outcome:
-            slot = free.get()
-            try:
-                _take_cores(slot, n)
-                return _run(group, workspace, running)
-            finally:
-                free.put(slot)
-
-        with ThreadPoolExecutor(n) as pool:
-            futures = [pool.submit(run, group) for group in groups]
-            try:
-                for future in futures:
-                    done = future.result()
-                    outcome.records += done.records
-                    outcome.failures += done.failures
-            finally:  # an interrupt leaves no worker behind
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in running:
-                    process.kill()
-        return outcome
+    def run(self, grid: Grid, workspace: Workspace) -> Mapping[int, BaseException]:
+        """Perform all tasks."""
+        failures = fetch_here(grid, workspace)
+        stop = Event()
+        while not grid.is_finished():
+            n = min(self.n, sum(1 for _ in grid.unended()))
+            with ThreadPoolExecutor(n) as pool:
+                slots = [pool.submit(_supervise, slot, n, grid, workspace, stop) for slot in range(n)]
+                try:
+                    problems = [slot.result() for slot in slots]
+                finally:  # an interrupt leaves no worker behind
+                    stop.set()
+            if all(problems):
+                raise NgbError(f"No worker process can work: {problems[0]}")
+            stop.clear()
+        return failures
 
 
-def failure_line(job: Job, reason: str) -> str:
-    """Return the line that reports a job without a record."""
-    return f"{_label(job)} was not scored: {reason}"
+def fetch_here(grid: Grid, workspace: Workspace) -> dict[int, BaseException]:
+    """Fetch datasets in this process, since workers may have no network."""
+    failures: dict[int, BaseException] = {}
+    benches = Benches(workspace.folder, workspace.progress, given=workspace)
+    work(grid, benches, {FETCH}, alone=True, failures=failures)
+    return failures
 
 
-def _label(job: Job) -> str:
-    return (
-        f"{job.model} (seed {job.seed}) by {job.protocol} on {os.path.basename(job.dataset) or job.dataset}"
-    )
+def _supervise(slot: int, n: int, grid: Grid, workspace: Workspace, stop: Event) -> str:
+    """Keep one worker running while there is work for it; return why it could not work, if it could not."""
+    own = Grid(grid.folder, grid.tasks)
+    _take_cores(slot, n)
+    while not own.is_finished():
+        before = _attempts(own)
+        code, last = _worker(own, workspace, stop)
+        if code == 0 or stop.is_set():
+            return ""
+        own.read_log()
+        if _attempts(own) == before:
+            return last or f"it ended with exit code {code}."
+    return ""
 
 
-def _run(jobs: Sequence[Job], workspace: Workspace, running: list[subprocess.Popen[str]]) -> Outcome:
-    """Score the jobs of one network in a worker process."""
+def _worker(grid: Grid, workspace: Workspace, stop: Event) -> tuple[int, str]:
+    """Run one worker to its end; return its exit code and last message."""
+    lines = [""]
+
+    def forward(stream: IO[str]) -> None:
+        with contextlib.suppress(ValueError, OSError):  # the stream was closed meanwhile
+            for line in filter(None, map(str.strip, stream)):
+                lines[0] = line
+                workspace.progress(f"{_progress(grid)}{line}")
+
     with subprocess.Popen(
-        [*COMMAND, "--out", str(workspace.out)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        [*COMMAND, str(grid.folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, PARENT: str(os.getpid())},
         encoding="utf-8",
         errors="replace",
     ) as process:
-        running.append(process)
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        lines: list[str] = []
-        name = f"{jobs[0].model} (seed {jobs[0].seed})"
-        listener = Thread(
-            target=_forward, args=(process.stderr, lines, lambda line: workspace.progress(f"{name}: {line}"))
-        )
-        listener.daemon = True
+        listener = Thread(target=forward, args=(process.stderr,), daemon=True)
         listener.start()
-        with contextlib.suppress(BrokenPipeError), process.stdin as jobs_in:  # its end is reported below
-            jobs_in.write("".join(f"{job.to_line()}\n" for job in jobs))
-        answer = process.stdout.read()
-        process.wait()
+        while process.poll() is None:
+            if stop.wait(POLL_S):
+                process.kill()
         listener.join(PATIENT_S)  # what a plugin has left running may hold the pipe open
-    running.remove(process)
-    records = [from_json(data) for data in json.loads(answer)] if answer.strip() else []
-    scored = {record.protocol["name"] for record in records}
-    missing = [job for job in jobs if job.protocol not in scored]
-    return Outcome(records, [(job, NgbError(_reason(job, lines, process.returncode))) for job in missing])
+    return process.returncode, lines[0]
 
 
-def _forward(stream: IO[str], lines: list[str], report: Callable[[str], None]) -> None:
-    """Keep and report the lines of a worker."""
-    with contextlib.suppress(ValueError, OSError):  # the stream was closed meanwhile
-        for line in filter(None, map(str.strip, stream)):
-            lines.append(line)
-            report(line)
+def _progress(grid: Grid) -> str:
+    grid.refresh()
+    counts = grid.counts()
+    return f"{counts[DONE] + counts[FAILED]} of {len(grid.tasks)} done; "
 
 
-def _reason(job: Job, lines: Sequence[str], code: int) -> str:
-    """Return why a worker has no record of a job: what it reported, or how it ended."""
-    start = failure_line(job, "")
-    reported = [line.removeprefix(start) for line in lines if line.startswith(start)]
-    if reported:
-        return reported[-1]
-    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code} and no reason"
-    return f"Its worker process {how}; run the same command again, it resumes."
+def _attempts(grid: Grid) -> int:
+    return sum(grid.state(i).attempts for i in range(len(grid.tasks)))
 
 
 def _take_cores(slot: int, n: int) -> None:
-    """Leave this thread, and the process that it starts, only its share of the cores."""
+    """Leave this thread, and the processes that it starts, only its share of the cores."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(os.getpid()))
         os.sched_setaffinity(0, set(cores[slot::n]) or {cores[slot % len(cores)]})

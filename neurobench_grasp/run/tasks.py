@@ -1,0 +1,82 @@
+"""Tasks of a score: what is fetched and trained first, and which job makes what others share."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from neurobench_grasp.plugins import CORE, Registry, code_digest
+from neurobench_grasp.run.dataset import is_path
+from neurobench_grasp.run.grid import Task
+from neurobench_grasp.run.job import Job, networks
+
+FETCH, NETWORK, SCORE = "fetch", "network", "score"
+
+
+def tasks_of(jobs: Sequence[Job], registry: Registry) -> list[Task]:
+    """Return the tasks of jobs: datasets are fetched once, networks are trained once, then jobs are scored.
+
+    The first job of a network fits the model and keeps its activations; the first one by a protocol on a fold
+    of a dataset keeps what does not depend on the model, such as references. Other jobs come after these two,
+    since they would have to wait for them.
+    """
+    tasks: list[Task] = []
+    fetched: dict[str, int] = {}
+    firsts: dict[tuple[object, ...], int] = {}
+
+    def add(kind: str, what: Job | str, needs: Sequence[int] = (), after: Sequence[int] = ()) -> int:
+        described = {"dataset": what} if isinstance(what, str) else json.loads(what.to_line())
+        tasks.append(Task(kind, described, tuple(dict.fromkeys(needs)), tuple(dict.fromkeys(after))))
+        return len(tasks) - 1
+
+    for job in jobs:
+        for name in (job.dataset, job.options.trained_on):
+            if name is not None and name not in fetched and not is_path(registry, name):
+                fetched[name] = add(FETCH, name)
+    for group in networks(jobs):
+        job = group[0]
+        needs = [fetched[name] for name in (job.dataset, job.options.trained_on) if name in fetched]
+        if job.options.train:
+            needs.append(add(NETWORK, job, needs))
+        for job in group:
+            shared = [
+                ("network", *job.network),
+                ("fold", job.dataset, job.seed, job.protocol, job.options.layout),
+            ]
+            after = [firsts[key] for key in shared if key in firsts]
+            i = add(SCORE, job, needs, after)
+            for key in shared:
+                firsts.setdefault(key, i)
+    return tasks
+
+
+def job_of(task: Task) -> Job:
+    """Return the job of a task of the kinds ``network`` and ``score``."""
+    return Job.from_line(json.dumps(task.what), "The task")
+
+
+def label(task: Task) -> str:
+    """Return what a task is about, for people."""
+    what = task.what
+    model = f"{what['model']} (seed {what['seed']})" if "model" in what else task.kind
+    place = os.path.basename(str(what.get("dataset", what.get("path", ""))).rstrip("/"))
+    return " ".join(
+        filter(None, (model, f"by {what['protocol']}" if task.kind == SCORE else "", f"on {place}"))
+    )
+
+
+def code_versions(models: Sequence[str], places: Sequence[str], registry: Registry) -> list[str | None]:
+    """Return what identifies the code of the package and of models, and files; ``None`` for unknown code."""
+    known = {provided.spec.name: provided for provided in registry.models()}
+    digests = [known[name].code_digest for name in dict.fromkeys(models) if name in known]
+    files = [_version(Path(place)) for place in dict.fromkeys(places) if Path(place).exists()]
+    return [code_digest(CORE), *digests, *files]
+
+
+def _version(path: Path) -> str:
+    """Return what changes when a file, or a file of a folder, is edited."""
+    found = path.stat()
+    inside = sorted(os.listdir(path)) if path.is_dir() else []
+    return f"{found.st_mtime_ns} {found.st_size} {inside}"

@@ -1,0 +1,68 @@
+"""Trainings as tasks: several networks, wherever an executor performs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from neurobench_grasp.run.dataset import is_path
+from neurobench_grasp.run.executors import Executor, run_tasks
+from neurobench_grasp.run.grid import Task
+from neurobench_grasp.run.tasks import code_versions, label
+from neurobench_grasp.run.workspace import Workspace
+
+
+def train_networks(
+    models: Sequence[str],
+    datasets: Sequence[str],
+    seeds: Sequence[int],
+    workspace: Workspace,
+    executor: Executor,
+    *,
+    steps: int | None = None,
+    layout: str | None = None,
+    threads: int | None = None,
+    to: Path | None = None,
+    **isolation: Any,
+) -> tuple[list[Path], list[tuple[str, BaseException]]]:
+    """Train a network of each model on each dataset with each seed, wherever the executor performs it.
+
+    Parameters
+    ----------
+    models, datasets : sequence of str
+    seeds : sequence of int
+    workspace : Workspace
+    executor : Executor
+    steps, layout, threads, to
+        See :func:`neurobench_grasp.run.train.train_network`.
+    **isolation
+        Options of a job: ``isolated``, ``time_limit`` and ``memory_limit``.
+
+    Returns
+    -------
+    list of path
+        Cards of the networks.
+    list of (str, exception)
+        What was not trained, and why.
+    """
+    for model in models:  # unknown names are reported before anything is trained
+        workspace.registry.model(model)
+    places = [str(Path(d).resolve()) if is_path(workspace.registry, d) else d for d in datasets]
+    shared = {
+        "steps": steps,
+        "layout": layout,
+        "threads": threads,
+        "to": None if to is None else str(to.resolve()),
+        "options": isolation if isolation.get("isolated") else {},
+    }
+    tasks = [
+        Task("train", {"model": model, "dataset": place, "seed": seed, **shared})
+        for place in places
+        for model in models
+        for seed in seeds
+    ]
+    versions = code_versions(models, places, workspace.registry)
+    outcome = run_tasks(tasks, workspace, executor, versions)
+    cards = [Path(result["card"]) for _, result in outcome.results]
+    return cards, [(label(task), error) for task, error in outcome.failures]
