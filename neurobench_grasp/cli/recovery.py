@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from neurobench_grasp.cli.executing import Cancel, On
 from neurobench_grasp.cli.terminal import Json, Result, progress, table
 from neurobench_grasp.run.job import RUNS
 
@@ -48,15 +49,19 @@ def recovery(
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for table and picture (default: the run folder).")
     ] = None,
+    on: On = "local",
+    cancel: Cancel = False,
     as_json: Json = False,
 ) -> Result:
     """Generate units from known models and test whether the benchmark identifies them (docs/recovery.md)."""
     from neurobench_grasp.recovery import TEACHER_SEEDS, assign, has_key, recover, rows, write_report
+    from neurobench_grasp.run.executors import executor_of
 
+    executor = executor_of(on, cancel=cancel)
     with progress() as status:
         status(f"dataset {dataset}: files")
         if has_key(dataset):
-            assigned = assign(dataset, networks=networks, out=out, progress=status)
+            assigned = assign(dataset, networks=networks, out=out, executor=executor, progress=status)
             return _with_key(dataset, assigned, to or out)
         found = recover(
             [name.strip() for name in teachers.split(",")],
@@ -66,6 +71,7 @@ def recovery(
             n_sessions=sessions,
             dataset=dataset,
             out=out,
+            executor=executor,
             progress=status,
         )
     data, picture = write_report(found, to or out)

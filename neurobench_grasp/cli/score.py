@@ -117,8 +117,8 @@ def score(
     A network that does not exist for the training trials is trained first, and kept in the cache folder.
     """
     from neurobench_grasp.records import to_json
-    from neurobench_grasp.run.evaluate import score_jobs
     from neurobench_grasp.run.executors import executor_of
+    from neurobench_grasp.run.scored import score_jobs
 
     executor = executor_of(on, cancel=cancel)
     with progress() as report:
@@ -136,17 +136,18 @@ def score(
             made = planned([chosen], out, report)
         with made as plan:
             outcome = score_jobs(plan.jobs, plan.workspace, executor)
+    records = list(outcome.records.values())
     errors = [*plan.failures.values(), *(error for _, error in outcome.failures)]
-    if job is None and grid is None and not outcome.records and len({str(error) for error in errors}) == 1:
+    if job is None and grid is None and not records and len({str(error) for error in errors}) == 1:
         raise errors[0]
     reasons = [f"{name} was not scored: {error}" for name, error in plan.failures.items()]
     reasons += [_failure_line(failed, sentence(error)) for failed, error in outcome.failures]
     for reason in reasons if as_json else ():
         note(reason)
-    view = [part for networks in tables_of(outcome.records, out / "records") for part in _view(networks)]
-    view += _networks(outcome.records)
+    view = [part for networks in tables_of(records, out / "records") for part in _view(networks)]
+    view += _networks(records)
     view += ["", *reasons] if reasons else []
-    return Result([to_json(r) for r in outcome.records], view, exit_code=1 if reasons else 0)
+    return Result([to_json(r) for r in records], view, exit_code=1 if reasons else 0)
 
 
 def _networks(records: Sequence[ScoreRecord]) -> list[str]:

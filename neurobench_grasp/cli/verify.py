@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neurobench_grasp.cli.executing import Cancel, On
 from neurobench_grasp.cli.terminal import Json, Result, progress, table
+from neurobench_grasp.run.job import RUNS
 
 if TYPE_CHECKING:
     from neurobench_grasp.run.verify import Report, Verified
@@ -35,10 +37,13 @@ def verify(
     layout: Annotated[
         str | None, typer.Option("--layout", help="Layout of the file (default: the one that fits best).")
     ] = None,
+    on: On = "local",
+    cancel: Cancel = False,
     as_json: Json = False,
 ) -> Result:
     """Check digests and arithmetic of records; --rescore and --retrain run the plugin that is installed."""
     from neurobench_grasp.run import verify as checks
+    from neurobench_grasp.run.executors import executor_of
 
     with progress() as status:
         report = checks.verify(
@@ -48,6 +53,8 @@ def verify(
             write=write,
             dataset=dataset,
             layout=layout,
+            out=None if on == "local" else RUNS / "verify",
+            executor=executor_of(on, cancel=cancel),
             progress=status,
         )
     return Result(_as_json(report), _view(report, write), exit_code=1 if report.problems else 0)

@@ -36,7 +36,7 @@ from neurobench_grasp.errors import NgbError
 from neurobench_grasp.threads import usable_cores
 
 CHECKPOINT = "training.safetensors"
-CHECKPOINT_SECONDS = 120.0
+CHECKPOINT_SECONDS = 30.0
 LOGGED = 10  # iterations between rows of TensorBoard's log
 CURVE_STEPS = 100_000  # training steps between points of the learning curve
 

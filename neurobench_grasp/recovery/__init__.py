@@ -16,7 +16,8 @@ from neurobench_grasp.contract import Progress
 from neurobench_grasp.data import load_session
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import Registry, load_registry
-from neurobench_grasp.recovery.candidates import Candidate, score_candidate
+from neurobench_grasp.records.record import RECORDS
+from neurobench_grasp.recovery.candidates import Candidate, candidate_of, jobs_of
 from neurobench_grasp.recovery.key import Assigned, Share, assign, has_key
 from neurobench_grasp.recovery.matrix import Recovered, compare, with_probabilities
 from neurobench_grasp.recovery.numbers import Comparison
@@ -25,6 +26,10 @@ from neurobench_grasp.recovery.sessions import session_file
 from neurobench_grasp.recovery.statement import indistinct
 from neurobench_grasp.recovery.teachers import KINDS, Teacher
 from neurobench_grasp.run.dataset import Dataset, load_dataset
+from neurobench_grasp.run.executors import Executor
+from neurobench_grasp.run.executors.local import IN_PROCESS
+from neurobench_grasp.run.scored import score_all
+from neurobench_grasp.run.workspace import Workspace
 
 __all__ = [
     "KINDS",
@@ -59,6 +64,7 @@ def recover(
     candidates: Mapping[str, str] = KINDS,
     dataset: str | Path = "demo",
     out: str | Path,
+    executor: Executor = IN_PROCESS,
     progress: Progress = lambda text: None,
 ) -> list[Recovered]:
     """Generate sessions from teachers and score every candidate on them.
@@ -83,6 +89,8 @@ def recover(
         Dataset whose movements are used, and on which candidates and teachers were trained.
     out : path
         Run folder; finished stages in it are reused.
+    executor : Executor
+        Scores the candidates.
     progress : callable
 
     Returns
@@ -112,8 +120,13 @@ def recover(
     ]
     folder = Path(out) / "sessions"
     files = [session_file(folder, taught, registry, base, data, n_units, progress) for base in bases]
+    workspace = Workspace(registry, Path(out), progress)
+    jobs = {name: jobs_of(workspace, name, seeds[name], files, dataset) for name in candidates}
+    records = score_all(
+        [job for each in jobs.values() for of_file in each for job in of_file], workspace, executor
+    )
     scored = {
-        name: score_candidate(name, kind, seeds[name], files, dataset, out, progress)
+        name: candidate_of(kind, jobs[name], records, workspace.folder / RECORDS)
         for name, kind in candidates.items()
     }
     found = [

@@ -13,17 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-from neurobench_grasp.contract import Floats, Ints, Progress
+from neurobench_grasp.contract import Floats, Ints, Progress, ScoreRecord
 from neurobench_grasp.data import unit_labels
 from neurobench_grasp.demo.mixed import KEY, MIXED_SETS, TEACHER_SEED
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
 from neurobench_grasp.plugins import load_registry
-from neurobench_grasp.records.record import read_units, record_path
+from neurobench_grasp.records.record import RECORDS, read_units, record_path
 from neurobench_grasp.records.units import Labels
 from neurobench_grasp.recovery.teachers import KINDS
 from neurobench_grasp.run.dataset import load_dataset
-from neurobench_grasp.run.evaluate import evaluate
+from neurobench_grasp.run.executors import Executor
+from neurobench_grasp.run.executors.local import IN_PROCESS
+from neurobench_grasp.run.plan import plan
+from neurobench_grasp.run.scored import score_all
+from neurobench_grasp.run.workspace import Workspace
 from neurobench_grasp.scoring.intervals import UnitScores
 from neurobench_grasp.scoring.networks import in_common, mean_in_common
 
@@ -141,6 +145,7 @@ def assign(
     networks: int = 5,
     candidates: Mapping[str, str] | None = None,
     out: str | Path,
+    executor: Executor = IN_PROCESS,
     progress: Progress = lambda text: None,
 ) -> Assigned:
     """Score every candidate on a dataset with a key, and assign a kind to each unit.
@@ -156,6 +161,8 @@ def assign(
         Model → kind. Default: those of a built-in dataset, or the teachers of model recovery.
     out : path
         Run folder; finished stages in it are reused.
+    executor : Executor
+        Scores the candidates.
     progress : callable
 
     Raises
@@ -175,10 +182,13 @@ def assign(
     if not key:
         raise NgbError(f"The files of {dataset} have no column {KEY} of units; choose a dataset with a key.")
     n_folds = len(load_dataset(registry, dataset, progress=progress).folds)
-    models = []
+    workspace = Workspace(registry, Path(out), progress)
+    jobs = []
     for name in candidates:
         seeds = range(n_folds if registry.model(name).spec.depends_on is None else networks)
-        models.append(_by_area(name, dataset, seeds, out, progress))
+        jobs.append(plan(workspace, name, dataset, ("encoding",), seeds))
+    records = score_all([job for each in jobs for job in each], workspace, executor)
+    models = [_by_area([records[job] for job in each], workspace.folder / RECORDS) for each in jobs]
     means: list[list[UnitScores]] = [[] for _ in models]
     for area in models[0]:
         for found, model in zip(means, in_common(*(model[area] for model in models)), strict=True):
@@ -194,21 +204,11 @@ def assign(
     )
 
 
-def _by_area(
-    model: str, dataset: str | Path, seeds: Sequence[int], out: str | Path, progress: Progress
-) -> dict[str, list[Sequence[UnitScores]]]:
+def _by_area(records: Sequence[ScoreRecord], folder: Path) -> dict[str, list[Sequence[UnitScores]]]:
     """Scores of a model's networks, area by area."""
-    records = evaluate(
-        model,
-        dataset,
-        protocols=("encoding",),
-        seeds=seeds,
-        out=out,
-        progress=lambda text: progress(f"{model}: {text}"),
-    )
     found: dict[str, list[Sequence[UnitScores]]] = {}
     for record in records:
-        table = read_units(record_path(Path(out) / "records", record), record, _is_own)
+        table = read_units(record_path(folder, record), record, _is_own)
         assert table is not None  # encoding always stores them
         for labels, parts in table.scores.items():
             found.setdefault(labels.area, []).append(parts)

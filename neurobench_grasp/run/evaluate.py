@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from neurobench_grasp.contract import Progress, ScoreRecord
 from neurobench_grasp.plugins import Registry, load_registry
-from neurobench_grasp.records.record import RECORDS, read_record
-from neurobench_grasp.run.executors import Executor, run_tasks
+from neurobench_grasp.run.executors import Executor
 from neurobench_grasp.run.executors.local import IN_PROCESS
 from neurobench_grasp.run.job import DEFAULTS, RUNS, Job, Options
 from neurobench_grasp.run.plan import plan
 from neurobench_grasp.run.record import keep_record
+from neurobench_grasp.run.scored import score_all
 from neurobench_grasp.run.scores import run_protocol
-from neurobench_grasp.run.tasks import code_versions, job_of, tasks_of
 from neurobench_grasp.run.workspace import Workspace
 
 
@@ -64,36 +62,7 @@ def evaluate(
     """
     workspace = Workspace(registry or load_registry(), Path(out), progress)
     jobs = plan(workspace, model, dataset, protocols, seeds, options, curves=curves)
-    scored = score_jobs(jobs, workspace, executor)
-    for _, failure in scored.failures:
-        raise failure  # records of other jobs have been written
-    return scored.records
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What became of jobs.
-
-    Parameters
-    ----------
-    records : list of ScoreRecord
-        Network by network.
-    failures : list of (Job, exception)
-        Jobs without a record, each with the reason.
-    """
-
-    records: list[ScoreRecord]
-    failures: list[tuple[Job, BaseException]]
-
-
-def score_jobs(jobs: Sequence[Job], workspace: Workspace, executor: Executor = IN_PROCESS) -> Scored:
-    """Score jobs wherever the executor performs them; a failure does not stop other jobs."""
-    registry = workspace.registry
-    places = [p for j in jobs for p in (j.dataset, j.options.trained_on, j.options.activations) if p]
-    versions = code_versions([job.model for job in jobs], places, registry)
-    outcome = run_tasks(tasks_of(jobs, registry), workspace, executor, versions)
-    records = [read_record(workspace.folder / RECORDS / found["record"]) for _, found in outcome.results]
-    return Scored(records, [(job_of(task), error) for task, error in outcome.failures])
+    return list(score_all(jobs, workspace, executor).values())
 
 
 def score(job: Job, workspace: Workspace) -> ScoreRecord:

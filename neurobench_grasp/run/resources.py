@@ -10,6 +10,7 @@ from typing import Any
 
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.formats import MB, parse_yaml, read_plain
+from neurobench_grasp.run.tasks import NETWORK, SCORE, TRAIN, VERIFY
 from neurobench_grasp.text import is_line
 
 
@@ -38,7 +39,7 @@ DEFAULT = Resources()
 TRAINING = Resources(cores=4, memory_gb=6.0, minutes=240)
 """Of training: faster with more cores, see docs/controllers.md."""
 KINDS: Mapping[str, Resources] = {
-    "score": DEFAULT, "verify": DEFAULT, "network": TRAINING, "train": TRAINING,
+    SCORE: DEFAULT, VERIFY: DEFAULT, NETWORK: TRAINING, TRAIN: TRAINING,
 }  # fmt: skip
 
 

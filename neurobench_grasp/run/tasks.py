@@ -12,7 +12,7 @@ from neurobench_grasp.run.dataset import is_path
 from neurobench_grasp.run.grid import Task
 from neurobench_grasp.run.job import Job, networks
 
-FETCH, NETWORK, SCORE = "fetch", "network", "score"
+FETCH, NETWORK, SCORE, TRAIN, VERIFY = "fetch", "network", "score", "train", "verify"
 
 
 def tasks_of(jobs: Sequence[Job], registry: Registry) -> list[Task]:

@@ -9,7 +9,7 @@ from typing import Any
 from neurobench_grasp.run.dataset import is_path
 from neurobench_grasp.run.executors import Executor, run_tasks
 from neurobench_grasp.run.grid import Task
-from neurobench_grasp.run.tasks import code_versions, label
+from neurobench_grasp.run.tasks import TRAIN, code_versions, label
 from neurobench_grasp.run.workspace import Workspace
 
 
@@ -57,7 +57,7 @@ def train_networks(
         "options": isolation if isolation.get("isolated") else {},
     }
     tasks = [
-        Task("train", {"model": model, "dataset": place, "seed": seed, **shared})
+        Task(TRAIN, {"model": model, "dataset": place, "seed": seed, **shared})
         for place in places
         for model in models
         for seed in seeds

@@ -36,12 +36,16 @@ from neurobench_grasp.records.submission import (
     checkpoint_name,
 )
 from neurobench_grasp.records.table import LABELS, RowKey, pair_rows, row_name
+from neurobench_grasp.run.executors import Executor, run_tasks
+from neurobench_grasp.run.executors.local import IN_PROCESS
 from neurobench_grasp.run.fitted import make_context
+from neurobench_grasp.run.grid import Task
 from neurobench_grasp.run.job import Options
 from neurobench_grasp.run.record import keep_record
 from neurobench_grasp.run.scores import run_protocol
 from neurobench_grasp.run.submit import fitted_state
-from neurobench_grasp.run.task import Task
+from neurobench_grasp.run.task import Task as Scored
+from neurobench_grasp.run.tasks import VERIFY
 from neurobench_grasp.run.train import some_of
 from neurobench_grasp.run.workspace import Workspace
 
@@ -118,6 +122,8 @@ def verify(
     write: bool = False,
     dataset: str | Path | None = None,
     layout: str | Path | None = None,
+    out: Path | None = None,
+    executor: Executor = IN_PROCESS,
     progress: Progress = lambda text: None,
 ) -> Report:
     """Check a record, a run folder or a submission.
@@ -135,6 +141,10 @@ def verify(
         Store what was done in the record, if nothing was wrong.
     dataset, layout : str or path, optional
         Where the record's dataset is; only a file needs it.
+    out : path, optional
+        Run folder for the tasks of scoring again, which the executor must see. Default: a temporary one.
+    executor : Executor
+        Scores again, network by network.
     progress : callable
 
     Returns
@@ -158,18 +168,72 @@ def verify(
     if problems or not (rescore or retrain):
         verified = [Verified(f.path, f.record, "self-reported", STATIC) for f in records]
         return Report(path, tuple(verified), tuple(problems), (*notes, *_unchecked(records)))
+    what = {
+        "retrain": retrain,
+        "dataset": None if dataset is None else _absolute(dataset),
+        "layout": None if layout is None else _absolute(layout),
+    }
     with tempfile.TemporaryDirectory(prefix="ngb-verify-") as work:
-        workspace = Workspace(load_registry(), Path(work), progress)
-        verified = [
-            _again(folder, filed, _task(workspace, filed.record, dataset, layout), workspace, retrain=retrain)
-            for filed in records
-        ]
+        workspace = Workspace(load_registry(), out or Path(work), progress)
+        verified = _by_tasks(folder, records, what, workspace, executor)
     problems = [problem for one in verified for problem in one.problems]
     if write:
         for one in verified:
             if not one.problems:
                 _store(one)
     return Report(path, tuple(verified), tuple(problems), tuple(notes))
+
+
+def _by_tasks(
+    folder: Path,
+    records: Sequence[RecordFile],
+    what: Mapping[str, Any],
+    workspace: Workspace,
+    executor: Executor,
+) -> list[Verified]:
+    """Score records again, those of a network in one task, since they share its activations."""
+    groups: dict[tuple[Any, ...], list[RecordFile]] = {}
+    for filed in records:
+        record = filed.record
+        groups.setdefault((record.model, record.seed, record.dataset["id"]), []).append(filed)
+    tasks = [
+        Task(VERIFY, {
+            "model": model, "seed": seed, "path": str(folder.resolve()),
+            "files": [str(filed.path.resolve()) for filed in group], **what,
+        })
+        for (model, seed, _), group in groups.items()
+    ]  # fmt: skip
+    outcome = run_tasks(tasks, workspace, executor, [None])  # never a verification of yesterday
+    for _, failure in outcome.failures:
+        raise failure
+    found = {path: one for _, result in outcome.results for path, one in result["verified"].items()}
+    return [
+        Verified(f.path, f.record, **{**one, "problems": tuple(one["problems"])})
+        for f in records
+        for one in [found[str(f.path.resolve())]]
+    ]
+
+
+def verify_network(what: Mapping[str, Any], workspace: Workspace) -> dict[str, Any]:
+    """Score the records of one network again, from nothing but their checkpoint; a task of ``ngb verify``."""
+    verified: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="ngb-verify-") as work:
+        fresh = Workspace(workspace.registry, Path(work), workspace.progress)
+        for path in map(Path, what["files"]):
+            filed = RecordFile(path, read_record(path))
+            task = _task(fresh, filed.record, what["dataset"], what["layout"])
+            one = _again(Path(what["path"]), filed, task, fresh, retrain=what["retrain"])
+            verified[str(path)] = {
+                "level": one.level,
+                "how": one.how,
+                "largest_difference": one.largest_difference,
+                "problems": one.problems,
+            }
+    return {"verified": verified}
+
+
+def _absolute(place: str | Path) -> str:
+    return str(Path(place).resolve()) if Path(place).exists() else str(place)
 
 
 def _built_in(filed: RecordFile) -> Iterator[str]:
@@ -227,7 +291,7 @@ def _unchecked(records: Sequence[RecordFile]) -> Iterator[str]:
 # --- scoring again --------------------------------------------------------------------------------
 
 
-def _again(folder: Path, filed: RecordFile, task: Task, workspace: Workspace, *, retrain: bool) -> Verified:
+def _again(folder: Path, filed: RecordFile, task: Scored, workspace: Workspace, *, retrain: bool) -> Verified:
     """Score, or fit and score, the model and dataset of one record."""
     record, name = filed.record, filed.path.name
     if found := tuple(f"{name}: {what}" for what in _other_data(record, task)):
@@ -261,7 +325,7 @@ def _again(folder: Path, filed: RecordFile, task: Task, workspace: Workspace, *,
     return Verified(filed.path, record, level, how, _largest(record, now)[0], named)
 
 
-def _score(task: Task, record: ScoreRecord, workspace: Workspace) -> ScoreRecord:
+def _score(task: Scored, record: ScoreRecord, workspace: Workspace) -> ScoreRecord:
     """Score one network; nothing is taken from the user's cache of references."""
     started, own = time.monotonic(), workspace.stages()
     protocol = workspace.registry.protocol(str(record.protocol["name"]))
@@ -272,7 +336,7 @@ def _score(task: Task, record: ScoreRecord, workspace: Workspace) -> ScoreRecord
 
 def _task(
     workspace: Workspace, record: ScoreRecord, dataset: str | Path | None, layout: str | Path | None
-) -> Task:
+) -> Scored:
     """Find a record's model, dataset and decoder here."""
     name = str(record.dataset["id"])
     if dataset is None and name not in {p.spec.name for p in workspace.registry.datasets()}:
@@ -289,7 +353,7 @@ def _task(
     return workspace.find(record.model, dataset or name, options, record.seed)
 
 
-def _other_data(record: ScoreRecord, task: Task) -> Iterator[str]:
+def _other_data(record: ScoreRecord, task: Scored) -> Iterator[str]:
     """List what differs between the data here and those of the record."""
     data = task.data
     for field, here in (
@@ -329,7 +393,7 @@ def _restoring(candidate: Provided[ModelSpec], state: State) -> Provided[ModelSp
     return replace(candidate, spec=replace(candidate.spec, build=build, depends_on=None))
 
 
-def _check_network(task: Task, record: ScoreRecord, folder: Path) -> None:
+def _check_network(task: Scored, record: ScoreRecord, folder: Path) -> None:
     """Check that the network found here is that of the record.
 
     Raises
@@ -493,7 +557,7 @@ def _trains_long(spec: ModelSpec, seed: int) -> bool:
 
 
 def _train_tiny(
-    task: Task, record: ScoreRecord, work: Path, progress: Progress
+    task: Scored, record: ScoreRecord, work: Path, progress: Progress
 ) -> tuple[str, tuple[str, ...]]:
     """Train at the tiny profile; return what was done, and the problems."""
     spec = task.candidate.spec

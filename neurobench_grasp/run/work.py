@@ -16,7 +16,7 @@ from neurobench_grasp.run.dataset import find_files
 from neurobench_grasp.run.grid import BROKEN, DONE, FAILED, RUNNING, STOPPED, WAITING, Attempt, Grid, Task
 from neurobench_grasp.run.isolated import with_isolated
 from neurobench_grasp.run.job import DEFAULTS
-from neurobench_grasp.run.tasks import FETCH, NETWORK, SCORE, job_of, label
+from neurobench_grasp.run.tasks import FETCH, NETWORK, SCORE, TRAIN, VERIFY, job_of, label
 from neurobench_grasp.run.workspace import Workspace
 
 Result = Mapping[str, Any]
@@ -197,10 +197,17 @@ def _train(task: Task, workspace: Workspace) -> Result:
     return {"card": str(path)}
 
 
+def _verify(task: Task, workspace: Workspace) -> Result:
+    from neurobench_grasp.run.verify import verify_network
+
+    return verify_network(task.what, workspace)
+
+
 KINDS: Mapping[str, Callable[[Task, Workspace], Result]] = {
     FETCH: _fetch,
     NETWORK: _network,
     SCORE: _score,
-    "train": _train,
+    TRAIN: _train,
+    VERIFY: _verify,
 }
 """Kinds of tasks; results are JSON values, everything larger is a file of the run folder or the cache."""

@@ -19,10 +19,12 @@ from neurobench_grasp.errors import NgbError, UnknownNameError, UnsupportedError
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.records import read_records
 from neurobench_grasp.run.evaluate import evaluate
-from neurobench_grasp.run.executors import executor_of
+from neurobench_grasp.run.executors import executor_of, run_tasks
 from neurobench_grasp.run.executors.local import IN_PROCESS, InProcess, Workers
+from neurobench_grasp.run.grid import Task
 from neurobench_grasp.run.job import Job, Options, networks, read_jobs
 from neurobench_grasp.run.plan import plan
+from neurobench_grasp.run.scored import score_jobs
 from neurobench_grasp.run.workspace import Workspace
 
 NAMES = st.text(min_size=1, max_size=8)
@@ -200,21 +202,26 @@ def test_curves_of_a_model_that_moves_no_body_are_refused_when_planning(tmp_path
 
 def test_names_of_executors():
     assert executor_of("local") is IN_PROCESS and executor_of("local:3") == Workers(3)
-    for name in ("local:0", "local:", "local:-1", "somewhere", "local:99999", ""):
+    assert executor_of("dask:tcp://host:8786").address == "tcp://host:8786"
+    assert executor_of("slurm", cancel=True).cancel
+    for name in ("local:0", "local:", "local:-1", "somewhere", "local:99999", "", "dask:", "dask:a b"):
         with pytest.raises(UnknownNameError, match="local:N"):
             executor_of(name)
 
 
-def test_a_failure_of_any_kind_ends_no_other_job():
-    def score(job, workspace):
-        if job.model == "bad" and job.seed < 2:
-            raise (NgbError("no"), ValueError("a plugin's own"))[job.seed]
-        return f"{job.model} {job.seed}"
+def test_a_failure_of_any_kind_ends_no_other_task(tmp_path, monkeypatch):
+    def perform(task, workspace):
+        if task.what["model"] == "bad" and task.what["seed"] < 2:
+            raise (NgbError("no"), ValueError("a plugin's own"))[task.what["seed"]]
+        return {"sum": task.what["seed"]}
 
-    jobs = [Job(m, "d", "p", s) for m in ("bad", "good") for s in range(3)]
-    outcome = InProcess().map(score, jobs, None)
-    assert outcome.records == ["bad 2", "good 0", "good 1", "good 2"]
-    assert [(job.seed, str(error)) for job, error in outcome.failures] == [(0, "no"), (1, "a plugin's own")]
+    monkeypatch.setattr("neurobench_grasp.run.work.KINDS", {"add": perform})
+    tasks = [Task("add", {"model": m, "seed": s}) for m in ("bad", "good") for s in range(3)]
+    outcome = run_tasks(tasks, Workspace(load_registry(), tmp_path), IN_PROCESS, [None])
+    assert [(task.what["model"], found["sum"]) for task, found in outcome.results] == [
+        ("bad", 2), ("good", 0), ("good", 1), ("good", 2)
+    ]  # fmt: skip
+    assert [(t.what["seed"], str(e)) for t, e in outcome.failures] == [(0, "no"), (1, "a plugin's own")]
 
 
 @pytest.mark.parametrize("executor", [InProcess(), Workers(2)])
@@ -226,10 +233,10 @@ def test_executors_report_the_same_failures(planted_file, tmp_path, cache, execu
         Job("linear_kinematic", str(planted_file), "tracking"),
         Job("linear_kinematic", str(planted_file), "encoding"),
     ]
-    outcome = executor.map(score_here(), jobs, Workspace(load_registry(), tmp_path / "run"))
-    assert [r.protocol["name"] for r in outcome.records] == ["encoding"]
-    assert [job for job, _ in outcome.failures] == jobs[:2]
-    first, second = (str(error) for _, error in outcome.failures)
+    scored = score_jobs(jobs, Workspace(load_registry(), tmp_path / "run"), executor)
+    assert list(scored.records) == jobs[2:]
+    assert [job for job, _ in scored.failures] == jobs[:2]
+    first, second = (str(error) for _, error in scored.failures)
     assert "absent.nwb" in first and "moves no body" in second and "was not scored" not in first + second
 
 
@@ -243,43 +250,8 @@ def test_worker_processes_give_the_records_of_this_process(planted_file, tmp_pat
     )  # fmt: skip
     assert stable(there) == stable(here)
     assert stable(read_records([tmp_path / "there"])[0]) == stable(here)
-    assert {text.split(":")[0] for text in reports} >= {f"linear_kinematic (seed {s})" for s in range(3)}
-
-
-def test_a_worker_that_is_killed_is_one_sentence_and_continues_next_time(planted_file, tmp_path, cache):
-    """One real kill -9: the parent reports it, and the same command gives the same records afterwards."""
-    jobs = [Job("linear_kinematic", str(planted_file), "encoding", seed) for seed in (0, 1)]
-
-    def kill_first(text):
-        if "fitting" in text and not killed:
-            (pid, *_) = [
-                int(p.name) for p in Path("/proc").iterdir()
-                if p.name.isdigit() and parent_of(p) == os.getpid() and b"--job" in (p / "cmdline").read_bytes()
-            ]  # fmt: skip
-            killed.append(pid)
-            os.kill(pid, 9)
-
-    killed = []
-    workspace = Workspace(load_registry(), tmp_path / "run", kill_first)
-    outcome = Workers(1).map(None, jobs, workspace)
-    ((job, error),) = outcome.failures
-    assert killed and job == jobs[0] and "worker process was ended by signal 9" in str(error)
-    again = Workers(2).map(None, jobs, Workspace(load_registry(), tmp_path / "run"))
-    whole = InProcess().map(score_here(), jobs, Workspace(load_registry(), tmp_path / "other"))
-    assert not again.failures and stable(again.records) == stable(whole.records)
-
-
-def score_here():
-    from neurobench_grasp.run.evaluate import score
-
-    return score
-
-
-def parent_of(process):
-    try:
-        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return None
+    for seed in range(3):
+        assert any(f"linear_kinematic (seed {seed}) by encoding" in text for text in reports)
 
 
 # --- the command line -------------------------------------------------------------------------------

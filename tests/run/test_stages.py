@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from planted import population
 
-from neurobench_grasp.cache import content_key
 from neurobench_grasp import claims
+from neurobench_grasp.cache import content_key
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.context import Stage
 from neurobench_grasp.run.stages import ARRAYS, DONE, StageFolder, Stages, find_stage

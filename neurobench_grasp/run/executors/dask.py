@@ -56,7 +56,8 @@ class Dask:
                 if self.address == LOCAL:
                     raise
                 if self.cancel:
-                    client.restart_workers([worker for worker, keys in client.processing().items() if keys])
+                    busy = client.processing()  # type: ignore[no-untyped-call]
+                    client.restart_workers([worker for worker, keys in busy.items() if keys])
                     raise
                 raise Left(f"tasks that run on {self.address} go on, and none is begun") from error
         return failures
@@ -71,19 +72,19 @@ class Dask:
             ) from error
         if self.address == LOCAL:
             with (
-                LocalCluster(
+                LocalCluster(  # type: ignore[no-untyped-call]
                     n_workers=usable_cores(),
                     threads_per_worker=1,
                     memory_limit=0,
                     dashboard_address=None,
                     silence_logs=50,
                 ) as cluster,
-                Client(cluster) as client,
+                Client(cluster) as client,  # type: ignore[no-untyped-call]
             ):
                 yield client
             return
         try:
-            client = Client(self.address, timeout="10s")
+            client = Client(self.address, timeout="10s")  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
             raise NgbError(
                 f"There is no Dask scheduler at {self.address} ({error}); start one with "

@@ -30,7 +30,7 @@ ASK_S = 10.0
 ROUNDS = 3
 """Of submissions without any attempt at a task, after which nothing is submitted again."""
 WARNING_S = 60
-"""Seconds before a time limit at which a worker is asked to end."""
+"""Seconds before a time limit at which a worker is asked to end; at most a quarter of the limit."""
 SITE_VARIABLES = (
     "SLURM_CONF", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "VIRTUAL_ENV", "CONDA_PREFIX",
     "CONDA_DEFAULT_ENV", "MODULEPATH", "MODULESHOME", "LMOD_CMD", "LMOD_DIR", "BASH_ENV", "XDG_CONFIG_HOME",
@@ -153,7 +153,7 @@ def _script(grid: Grid, kind: str, n: int, resources: Resources, site: Site) -> 
         "cpus-per-task": str(resources.cores),
         "mem": f"{round(resources.memory_gb * 1024)}M",
         "time": str(resources.minutes),
-        "signal": f"B:TERM@{WARNING_S}",
+        "signal": f"B:TERM@{min(WARNING_S, 15 * resources.minutes)}",
         "output": str(folder / "slurm" / "%A_%a.log").replace(" ", "\\ "),
         "open-mode": "append",
         **({"gres": f"gpu:{resources.gpus}"} if resources.gpus else {}),
