@@ -4,7 +4,7 @@
 
 Prints JSON. All in one run on an idle machine:
 
-    overhead_s        wall time per simulated job (each sleeps) that the workers did not sleep, by executor and
+    overhead_s        wall time per simulated job (each sleeps) that workers did not sleep, by executor and
                       number of jobs: with start-up, and from 100 jobs on also without (the difference to a
                       grid of a tenth of the jobs)
     planning_s        of 10,000 jobs by names, and writing their grid

@@ -2,7 +2,7 @@
 
 A claim appears by a hard link, which one process alone can create; its owner touches it while it works. One
 that is no longer touched, or whose process is gone, has expired: another process takes over by creating the
-next number, so that nobody ever removes or replaces the claim of somebody else.
+next number, so that no process removes or replaces the claim of another one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BEAT_S = 10.0
 EXPIRES_S = 90.0
 """Seconds without a touch after which a claim has expired: NFS clients see times of files up to 60 s late."""
 POLL_S = 0.05, 1.0
-"""Seconds between looks at a claim of another process: the first and the longest."""
+"""Seconds between checks of a claim of another process: the first and the longest."""
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 

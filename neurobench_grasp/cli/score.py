@@ -140,13 +140,13 @@ def score(
     errors = [*plan.failures.values(), *(error for _, error in outcome.failures)]
     if job is None and grid is None and not records and len({str(error) for error in errors}) == 1:
         raise errors[0]
-    reasons = [f"{name} was not scored: {error}" for name, error in plan.failures.items()]
-    reasons += [_failure_line(failed, sentence(error)) for failed, error in outcome.failures]
-    for reason in reasons if as_json else ():
-        note(reason)
+    reasons = [(name, sentence(error)) for name, error in plan.failures.items()]
+    reasons += [(_what(failed), sentence(error)) for failed, error in outcome.failures]
+    for what, why in reasons if as_json else ():
+        note(f"{what} was not scored: {why}")
     view = [part for networks in tables_of(records, out / "records") for part in _view(networks)]
     view += _networks(records)
-    view += ["", *reasons] if reasons else []
+    view += ["", table("not scored", "why", rows=reasons)] if reasons else []
     return Result([to_json(r) for r in records], view, exit_code=1 if reasons else 0)
 
 
@@ -163,10 +163,10 @@ def _networks(records: Sequence[ScoreRecord]) -> list[str]:
     ]
 
 
-def _failure_line(job: Job, reason: str) -> str:
-    """Return the line that reports a job without a record."""
+def _what(job: Job) -> str:
+    """Return what a job is about, for people."""
     dataset = os.path.basename(job.dataset) or job.dataset
-    return f"{job.model} (seed {job.seed}) by {job.protocol} on {dataset} was not scored: {reason}"
+    return f"{job.model} (seed {job.seed}) by {job.protocol} on {dataset}"
 
 
 def _view(networks: ScoreTable) -> Iterator[RenderableType]:

@@ -2,7 +2,7 @@
 
 A grid is a folder: ``tasks``, one task in JSON on each line, and ``log``, to which files are only added. The
 ``k``-th attempt at task ``i`` begins with ``log/i.k.run``, a claim (:mod:`neurobench_grasp.claims`), and ends
-with ``log/i.k.STATE``, so that the names alone tell the state of every task.
+with ``log/i.k.STATE``, so that the state of every task follows from the names alone.
 """
 
 from __future__ import annotations

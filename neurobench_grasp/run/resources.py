@@ -121,9 +121,7 @@ def _checked(path: Path, name: str, value: Any) -> Any:
         raise NgbError(f"{path}: workers is {value!r}; it must be a whole number from 1 to 10000.")
     several = name in ("modules", "setup", "lines")
     values = value if isinstance(value, list) else [value]
-    if (several and not isinstance(value, list)) or not all(
-        isinstance(v, str) and is_line(v) for v in values
-    ):
+    if isinstance(value, list) != several or not all(isinstance(v, str) and is_line(v) for v in values):
         kind = "a list of lines of text" if several else "one line of text"
         raise NgbError(f"{path}: {name} is {value!r}; it must be {kind}.")
     return tuple(values) if several else value

@@ -23,7 +23,7 @@ Result = Mapping[str, Any]
 NEAR = 32
 """Tasks among which a worker prefers one that shares data with its last one."""
 POLL_S = 0.2
-"""Seconds between looks at the grid while a worker waits for what other workers make."""
+"""Seconds between checks of the grid while a worker waits for what other workers make."""
 LONGEST_REASON = 4000
 
 

@@ -1,4 +1,4 @@
-"""A grid of 24 jobs in a folder of its own, and what a serial run makes of it."""
+"""A grid of 24 jobs in a separate folder, and what a serial run makes of it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The grid of a run: states follow from the files alone, whoever wrote them."""
+"""The grid of a run: states follow from the files alone, also from those of other processes."""
 
 import json
 import os

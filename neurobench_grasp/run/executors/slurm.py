@@ -24,7 +24,7 @@ from neurobench_grasp.sandbox.environment import child_environment
 from neurobench_grasp.threads import CORES
 
 POLL_S = 2.0
-"""Seconds between looks at the grid."""
+"""Seconds between checks of the grid."""
 ASK_S = 10.0
 """Seconds between questions to the scheduler."""
 ROUNDS = 3
