@@ -9,11 +9,15 @@ A plugin is a module (or object) with functions marked ``@hookimpl``, named in t
 Each hook yields frozen data; yielding must be cheap, so import heavy libraries inside ``build``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pluggy
 
-from neurobench_grasp.contract import BodySpec, DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
+if TYPE_CHECKING:
+    from neurobench_grasp.contract import BodySpec, DatasetSpec, DecoderSpec, ModelSpec, ProtocolSpec
 
 PROJECT = "neurobench_grasp"
 hookspec = pluggy.HookspecMarker(PROJECT)

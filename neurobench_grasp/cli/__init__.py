@@ -33,35 +33,25 @@ from neurobench_grasp.cli.terminal import Command
 app = typer.Typer(
     help="Score models of the primate sensorimotor system while it moves hand and arm.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("score", cls=Command)(score.score)
-app.command("plan", cls=Command)(plan.plan)
-app.command("status", cls=Command)(status.status)
-app.command("work", cls=Command)(work.work)
-app.command("train", cls=Command)(train.train)
-app.command("render", cls=Command)(render.render)
-app.command("figures", cls=Command)(figures.figures)
-app.command("recovery", cls=Command)(recovery.recovery)
-app.command("models", cls=Command)(listing.models)
-app.command("datasets", cls=Command)(listing.datasets)
-app.command("protocols", cls=Command)(listing.protocols)
-app.command("decoders", cls=Command)(listing.decoders)
-app.command("bodies", cls=Command)(bodies.bodies)
-app.command("plugins", cls=Command)(listing.plugins)
-app.command("check", cls=Command)(check.check)
-app.command("doctor", cls=Command)(doctor.doctor)
-app.command("compare", cls=Command)(compare.compare)
-app.command("claims", cls=Command)(claims.claims)
-app.command("power", cls=Command)(claims.power)
-app.command("leaderboard", cls=Command)(board.leaderboard)
-app.command("submit", cls=Command)(submit.submit)
-app.command("verify", cls=Command)(verify.verify)
+PANELS = {
+    "Score": (score.score, plan.plan, status.status, work.work, recovery.recovery),
+    "Results": (
+        compare.compare, claims.claims, claims.power, figures.figures, render.render, board.leaderboard,
+        verify.verify, submit.submit,
+    ),
+    "Models": (listing.models, train.train, check.check, bodies.bodies, listing.decoders, listing.plugins),
+    "Data and protocols": (listing.datasets, listing.protocols),
+    "Installation": (doctor.doctor,),
+}  # fmt: skip
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(command.__name__, cls=Command, rich_help_panel=panel)(command)
 data.app.add_typer(convert.app, name="convert")
-app.add_typer(data.app, name="data")
-app.add_typer(body.app, name="body")
-app.add_typer(new.app, name="new")
+app.add_typer(data.app, name="data", rich_help_panel="Data and protocols")
+app.add_typer(body.app, name="body", rich_help_panel="Models")
+app.add_typer(new.app, name="new", rich_help_panel="Models")
 
 
 def _version(wanted: bool) -> None:

@@ -10,7 +10,6 @@ import typer
 
 from neurobench_grasp.cli.board import caveats, default_folders, rank, title
 from neurobench_grasp.cli.terminal import Json, Result, note, number, table, with_interval
-from neurobench_grasp.records.names import metric_name
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -53,6 +52,8 @@ def compare(
 
 def _view(board: Fields) -> Iterator[RenderableType]:
     """View of a board: models, the differences that decide, gains over untrained twins, tests, caveats."""
+    from neurobench_grasp.records.names import metric_name
+
     digits = 2 if board["unit"] else 3
     unit = f" ({board['unit']})" if board["unit"] else ""
     better = "lower" if board["lower_is_better"] else "higher"

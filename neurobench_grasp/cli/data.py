@@ -12,12 +12,12 @@ import typer
 
 from neurobench_grasp.cli import cached
 from neurobench_grasp.cli.terminal import Command, Json, QuarantineOption, Result, note, progress, table
-from neurobench_grasp.contract import ScoreRow
 from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from neurobench_grasp.contract import ScoreRow
     from neurobench_grasp.data.nwb.findings import Finding
     from neurobench_grasp.data.nwb.inspect import Inspection, LayoutFit
 

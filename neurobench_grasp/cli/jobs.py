@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError
 
 if TYPE_CHECKING:
+    from neurobench_grasp.contract import Progress
     from neurobench_grasp.plugins import Registry
     from neurobench_grasp.run.choice import Choice
     from neurobench_grasp.run.job import Job, Options

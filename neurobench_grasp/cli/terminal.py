@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 import typer
 from typer.core import TyperCommand
 
-from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import sentence
 from neurobench_grasp.text import clean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from neurobench_grasp.contract import Progress
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuarantineOption = Annotated[

@@ -94,9 +94,10 @@ class Place:
 
     @staticmethod
     def slurm_job(pid):
-        """Job of SLURM that a process belongs to."""
-        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        return next(v.partition(b"=")[2].decode() for v in environment if v.startswith(b"SLURM_JOB_ID="))
+        """Job of an array that a process belongs to."""
+        environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
+        known = dict(variable.split("=", 1) for variable in environment if "=" in variable)
+        return f"{known['SLURM_ARRAY_JOB_ID']}_{known['SLURM_ARRAY_TASK_ID']}"
 
     def fitting(self, what):
         """Process that began the last fit of a model and seed."""
