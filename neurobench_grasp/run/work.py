@@ -79,13 +79,13 @@ def perform(attempt: Attempt, benches: Benches, *, alone: bool = False) -> BaseE
         try:
             with benches.of(attempt.task) as workspace:
                 result = KINDS[attempt.task.kind](attempt.task, workspace)
-        except KeyboardInterrupt:
-            attempt.end(STOPPED)
-            raise
         except (Exception, SystemExit) as error:  # a plugin may raise anything
             reason = sentence(error)[:LONGEST_REASON]
             attempt.end(BROKEN if is_transient(error) and not alone else FAILED, reason=reason)
             return error
+        except BaseException:  # an interrupt
+            attempt.end(STOPPED)
+            raise
         attempt.end(DONE, result=result, seconds=round(time.monotonic() - started, 3))
     return None
 
