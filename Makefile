@@ -4,6 +4,7 @@
 # make test: the same installation, then style, types, import contracts and all tests but the slow ones.
 # make test-slow: the slow tests, and the property-based ones again with ten times the examples.
 # make test-all: both.
+# make release: build wheels and source distributions, check them, and score with them in a new environment offline.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ PLUGINS := $(wildcard plugins/*)
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install score test test-slow test-all lint clean
+.PHONY: install score test test-slow test-all lint release clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +41,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+release: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling twine
+	VENV=$(VENV) packaging/release.sh
 
 clean:
 	rm -rf $(VENV)
