@@ -32,7 +32,9 @@ def work(
 
     if PARENT in os.environ:
         _end_with(int(os.environ[PARENT]))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # of a scheduler: store that it was stopped
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    # a scheduler's request is an interrupt, after which a training first saves what it has
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     grid = newest_grid(run)
     benches = worker.Benches(grid.folder.parent.parent, note)
     try:
