@@ -16,6 +16,9 @@ from neurobench_grasp.run.stages import StageFolder, shared_folder
 from neurobench_grasp.run.stored_activations import StoredActivations
 from neurobench_grasp.run.task import Task
 
+MOST_DATASETS = 4
+"""Kept in memory: the scored one and the one that trained, of two tasks in turn."""
+
 
 @dataclass
 class Workspace:
@@ -108,6 +111,8 @@ class Workspace:
     def _dataset(self, name: str | Path, layout: str | None, quarantine: bool) -> Dataset:
         key = (name, layout, quarantine)
         if key not in self._datasets:
+            while len(self._datasets) >= MOST_DATASETS:
+                del self._datasets[next(iter(self._datasets))]
             self._datasets[key] = load_dataset(
                 self.registry, name, layout, self.progress, quarantine=quarantine
             )
