@@ -86,7 +86,7 @@ def evaluated(monkeypatch):
 
     def plan(workspace, model, dataset, protocols, seeds, options, *, curves):
         calls.append((model, dataset, protocols, seeds, options, curves))
-        return [Job(model, dataset, "encoding", seed, options) for seed in seeds or (0,)]
+        return [Job(model, "a.nwb", "encoding", seed) for seed in seeds or (0,)]
 
     def score(job, workspace):
         workspace.progress("encoding monday: activations")
@@ -106,9 +106,10 @@ def scored_as(monkeypatch, made):
     def score(job, workspace):
         if isinstance(made, BaseException):
             raise made
+        write_record(workspace.out / "records", made)
         return made
 
-    monkeypatch.setattr("neurobench_grasp.run.plan.plan", lambda *a, **k: [Job("x", "demo", "encoding")])
+    monkeypatch.setattr("neurobench_grasp.run.plan.plan", lambda *a, **k: [Job("x", "a.nwb", "encoding")])
     monkeypatch.setattr("neurobench_grasp.run.evaluate.score", score)
 
 
@@ -122,7 +123,7 @@ def test_version_and_help(ngb):
 
 
 def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
-    result = ngb("score", "--model", "fake_model")
+    result = ngb("score", "--model", "fake_model", "--full")
     assert result.exit_code == 0
     assert evaluated == [("fake_model", "demo", (), None, Options(train=True), False)]
     lines = [line.rstrip() for line in result.stdout.splitlines()]
@@ -153,7 +154,7 @@ def test_signs_that_steer_a_terminal_or_turn_text_around_are_replaced(ngb, monke
         raise NgbError(f"The file a{sign}b is none.")
 
     monkeypatch.setattr("neurobench_grasp.run.plan.plan", plan)
-    result = ngb("score", "--model", "x")
+    result = ngb("score", "--model", "x", "--full")
     assert sign not in result.stderr and result.stderr.count("a\ufffdb") == 2
 
 
@@ -176,7 +177,7 @@ def test_the_table_has_no_colour_codes_and_fits_80_columns_in_the_worst_case(ngb
         )
     ]
     scored_as(monkeypatch, record(scores=wide))
-    result = ngb("score", "--model", "x")
+    result = ngb("score", "--model", "x", "--full")
     assert "\x1b" not in result.stdout
     table = [line.rstrip() for line in result.stdout.splitlines() if "-0.123" in line]
     assert len(table) == 3
@@ -190,7 +191,7 @@ def test_a_protocol_of_a_plugin_is_shown_too(ngb, monkeypatch):
         {"metric": "n_trials", "value": 12},
     ]
     scored_as(monkeypatch, record(scores=scores, synthetic=False))
-    result = ngb("score", "--model", "x")
+    result = ngb("score", "--model", "x", "--full")
     assert re.search(r"tracking error \(mm\) +5\.10 \[4\.80, 5\.40\]", result.stdout)
     assert re.search(r"n_trials +12", result.stdout)
     assert "(recordings)" in result.stdout
@@ -207,7 +208,7 @@ def test_errors_of_single_keypoints_are_shown_and_those_of_single_joints_are_not
         {"metric": "decoding_ev_joint_angles", "split": "test", "value": 0.771, "dimension": "elbow"},
     ]
     scored_as(monkeypatch, record(scores=scores, synthetic=False))
-    printed = [" ".join(line.split()) for line in ngb("score", "--model", "x").stdout.splitlines()]
+    printed = [" ".join(line.split()) for line in ngb("score", "--model", "x", "--full").stdout.splitlines()]
     assert {"tracking error (mm) 5.10", "tracking error, elbow (mm) 4.10"} <= set(printed)
     assert {"average_posture 20.10", "average_posture, elbow 19.10"} <= set(printed)
     assert "tracking error, tips (mm) 6.10" in printed
@@ -254,12 +255,12 @@ def test_a_fold_of_few_conditions_says_what_gives_an_interval(ngb, monkeypatch, 
     made = replace(made, dataset={**made.dataset, "fold": 0, "n_folds": 5})
     scored_as(monkeypatch, made)
     said = "ood: no interval: only 1 of 5 folds of the conditions; score all (--seeds 5)"
-    assert (said in ngb("score", "-m", "x").stdout.splitlines()) == (ci is None)
+    assert (said in ngb("score", "-m", "x", "--full").stdout.splitlines()) == (ci is None)
     scored_as(monkeypatch, replace(made, dataset={**made.dataset, "n_folds": 4}))
     said = (
         "ood: no interval: 4 conditions, fewer than 5; no command gives one (1 of 4 folds of the conditions"
     )
-    assert (said in ngb("score", "-m", "x").stdout) == (ci is None)
+    assert (said in ngb("score", "-m", "x", "--full").stdout) == (ci is None)
 
 
 @pytest.fixture
@@ -276,18 +277,18 @@ def of_folds(monkeypatch):
         (path,) = write(workspace.out / "records", made[job.seed])
         return read_record(path)
 
-    jobs = [Job("x", "data", "encoding", seed) for seed in made]
+    jobs = [Job("x", "a.nwb", "encoding", seed) for seed in made]
     monkeypatch.setattr("neurobench_grasp.run.plan.plan", lambda *a, **k: jobs)
     monkeypatch.setattr("neurobench_grasp.run.evaluate.score", score)
 
 
 def test_what_a_mean_over_networks_leaves_out_is_named(ngb, of_folds):
-    lines = ngb("score", "-m", "x").stdout.splitlines()
+    lines = ngb("score", "-m", "x", "--full").stdout.splitlines()
     assert "M1 single-trial EV ood: the mean leaves out u9, without a score by seed 2" in lines
 
 
 def test_notes_of_all_folds_are_printed(ngb, of_folds):
-    lines = ngb("score", "-m", "x").stdout.splitlines()
+    lines = ngb("score", "-m", "x", "--full").stdout.splitlines()
     assert {"note, seeds 0, 1: turned by 40 degrees", "note, seed 2: turned by 30 degrees"} <= {*lines}
     assert lines.count("note: units were unsorted") == 1
 
