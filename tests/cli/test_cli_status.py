@@ -1,6 +1,7 @@
 """What a user sees of a grid: its plan, its status, and why parts of it failed."""
 
 import json
+import re
 
 import pytest
 from recorded import write_planted
@@ -34,7 +35,7 @@ def test_status_counts_and_names_what_runs_and_what_failed(tmp_path):
     assert shown.exit_code == 1
     assert "1 of 4 tasks done, 1 running, 1 waiting, 1 failed; about 2 min left" in shown.stdout
     assert "failed: muscle_ppo (seed 1) by encoding on x.nwb: No layout fits." in shown.stdout
-    assert "running: muscle_ppo (seed 2) by encoding on x.nwb for 0 s on" in shown.stdout
+    assert re.search(r"running: muscle_ppo \(seed 2\) by encoding on x.nwb for \d+ s on", shown.stdout)
     data = json.loads(ngb("status", tmp_path, "--json").stdout)
     assert data["counts"] == {"done": 1, "running": 1, "waiting": 1, "failed": 1}
     assert data["seconds_left"] == pytest.approx(120)
