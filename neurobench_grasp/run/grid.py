@@ -30,8 +30,8 @@ ENDS = DONE, FAILED, BROKEN, STOPPED
 full disk; or from outside, as by a scheduler. A lost attempt has no end."""
 MOST_ATTEMPTS = 3
 """At a task, if they break or are lost. A convention: enough for one bad node and one bad moment."""
-MOST_STOPS = 100
-"""Of a task: a training of four days in jobs of an hour."""
+MOST_STOPS = 30
+"""Of a task: a training of five days in jobs of four hours."""
 MOST_BYTES = 1 << 30
 """Of a file of tasks; a task has a few hundred."""
 FRESH_S = 1.0

@@ -98,6 +98,10 @@ class Place:
         (self.plugin / f"hold-{name}").touch()
         return self.plugin / f"hold-{name}"
 
+    def slurm_output(self):
+        """What jobs have printed."""
+        return "".join(log.read_text() for log in self.out.glob("grids/*/slurm/*.log"))
+
     @staticmethod
     def slurm_job(pid):
         """Job of an array that a process belongs to."""
