@@ -27,7 +27,7 @@ def status(
 
     Only files are read, so that this works while a run goes on, wherever it runs.
     """
-    from neurobench_grasp.run.executors.watch import summary, time_left
+    from neurobench_grasp.run.how_far import summary, time_left
 
     grid = newest_grid(run)
     grid.read_log()
@@ -74,7 +74,7 @@ def _dataset(what: Any) -> str:
 
 def _details(grid: Grid) -> tuple[list[str], list[str]]:
     """Return a line for each task that is running, and for each that has failed."""
-    from neurobench_grasp.run.executors.watch import duration
+    from neurobench_grasp.run.how_far import duration
     from neurobench_grasp.run.tasks import label
 
     running, failed = [], []

@@ -14,6 +14,7 @@ from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import is_transient, sentence
 from neurobench_grasp.run.dataset import find_files
 from neurobench_grasp.run.grid import BROKEN, DONE, FAILED, RUNNING, STOPPED, WAITING, Attempt, Grid, Task
+from neurobench_grasp.run.how_far import summary
 from neurobench_grasp.run.isolated import with_isolated
 from neurobench_grasp.run.job import DEFAULTS
 from neurobench_grasp.run.tasks import FETCH, NETWORK, SCORE, TRAIN, VERIFY, job_of, label
@@ -65,6 +66,8 @@ def work(
         attempt = grid.begin(chosen)
         if attempt is not None:
             last = attempt.task
+            if len(grid.tasks) > 1:
+                benches.progress(f"{label(last)}: begins; {summary(grid)}")
             error = perform(attempt, benches, alone=alone)
             if error is not None and failures is not None:
                 failures[chosen] = error

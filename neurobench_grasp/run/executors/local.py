@@ -14,7 +14,7 @@ from threading import Event, Thread
 from typing import IO
 
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.run.grid import DONE, FAILED, Grid
+from neurobench_grasp.run.grid import Grid
 from neurobench_grasp.run.tasks import FETCH
 from neurobench_grasp.run.work import POLL_S, Benches, work
 from neurobench_grasp.run.workspace import Workspace
@@ -107,7 +107,7 @@ def _worker(grid: Grid, workspace: Workspace, stop: Event) -> tuple[int, str]:
         with contextlib.suppress(ValueError, OSError):  # the stream was closed meanwhile
             for line in filter(None, map(str.strip, stream)):
                 lines[0] = line
-                workspace.progress(f"{_progress(grid)}{line}")
+                workspace.progress(line)
 
     with subprocess.Popen(
         [*COMMAND, str(grid.folder)],
@@ -125,12 +125,6 @@ def _worker(grid: Grid, workspace: Workspace, stop: Event) -> tuple[int, str]:
                 process.kill()
         listener.join(PATIENT_S)  # what a plugin has left running may hold the pipe open
     return process.returncode, lines[0]
-
-
-def _progress(grid: Grid) -> str:
-    grid.refresh()
-    counts = grid.counts()
-    return f"{counts[DONE] + counts[FAILED]} of {len(grid.tasks)} done; "
 
 
 def _attempts(grid: Grid) -> int:

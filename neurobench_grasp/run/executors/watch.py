@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 
 from neurobench_grasp.contract import Progress
-from neurobench_grasp.run.grid import DONE, FAILED, RUNNING, WAITING, Grid
+from neurobench_grasp.run.grid import Grid
+from neurobench_grasp.run.how_far import summary
 
-SAMPLE = 20
-"""Finished tasks of a kind whose mean time is used."""
 EVERY_S = 2.0
 """Seconds between reports, at least."""
 
@@ -44,43 +42,3 @@ class Watch:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + EVERY_S
             self.progress(summary(self.grid))
-
-
-def summary(grid: Grid) -> str:
-    """Return how far a grid is, as one line."""
-    counts = grid.counts()
-    parts = [f"{counts[DONE]} of {len(grid.tasks)} tasks done"]
-    parts += [f"{counts[name]} {name}" for name in (RUNNING, WAITING, FAILED) if counts[name]]
-    left = time_left(grid)
-    return ", ".join(parts) + (f"; about {duration(left)} left" if left else "")
-
-
-def time_left(grid: Grid) -> float | None:
-    """Estimate the seconds that are left, from the mean time of finished tasks of each kind.
-
-    ``None`` if none of some kind has finished yet, or nothing is running.
-    """
-    done: defaultdict[str, list[int]] = defaultdict(list)
-    open_: defaultdict[str, int] = defaultdict(int)
-    running = 0
-    for i, task in enumerate(grid.tasks):
-        state = grid.state(i)
-        if state.name == DONE:
-            done[task.kind].append(i)
-        elif not state.ended:
-            open_[task.kind] += 1
-            running += state.name == RUNNING
-    if not running or any(not done[kind] for kind in open_):
-        return None
-    total = 0.0
-    for kind, n in open_.items():
-        sample = done[kind][-SAMPLE:]
-        total += n * sum(map(grid.seconds, sample)) / len(sample)
-    return total / running
-
-
-def duration(seconds: float) -> str:
-    """Format a duration."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
