@@ -53,7 +53,7 @@ def test_a_trained_controller_is_scored_by_all_protocols_and_again_at_once(train
     assert any(r["metric"] == "brain_control_error" and r["value"] for r in brain["scores"])
     layers = {r["layer"] for r in encoding["scores"] if "layer" in r}
     assert {"actor/integration", "critic/value"} <= layers
-    again = ngb(*arguments, cache=work / "cache")
+    again = ngb(*arguments, "--full", cache=work / "cache")
     assert again.exit_code == 0 and "closed loop" not in again.stderr
     assert "tracking error" in again.stdout and "average_trajectory" in again.stdout
 

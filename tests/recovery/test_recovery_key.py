@@ -101,11 +101,11 @@ def test_units_are_assigned_to_what_drives_them_and_nothing_else_sees_the_key(
     path, key = keyed
     scoring = []
 
-    def guarded(evaluate):
+    def guarded(score_all):
         def run(*args, **options):
             scoring.append(True)
             try:
-                return evaluate(*args, **options)
+                return score_all(*args, **options)
             finally:
                 scoring.pop()
 
@@ -114,7 +114,7 @@ def test_units_are_assigned_to_what_drives_them_and_nothing_else_sees_the_key(
     from neurobench_grasp.recovery import key as module
 
     read = module.unit_labels
-    monkeypatch.setattr(module, "evaluate", guarded(module.evaluate))
+    monkeypatch.setattr(module, "score_all", guarded(module.score_all))
     monkeypatch.setattr("neurobench_grasp.data.nwb.units.unit_labels", None)  # no other code reads it
     monkeypatch.setattr(
         module, "unit_labels", lambda *a: pytest.fail("while scoring") if scoring else read(*a)
