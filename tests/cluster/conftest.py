@@ -16,7 +16,6 @@ from neurobench_grasp.records import read_records
 
 PLUGIN = Path(__file__).parent / "plugin"
 MODELS, SEEDS, PROTOCOLS = ("grid_one", "grid_three"), 3, ("encoding", "nap")
-VOLATILE = ("date", "wall_time_s", "peak_memory_bytes", "blas", "cpu")
 
 
 @dataclass
@@ -82,11 +81,9 @@ class Place:
         return json.loads(done.stdout) if done.stdout else {}
 
     def records(self):
-        """All records, without what differs between two runs of the same code."""
+        """All records, without their provenance: times, memory, processor, packages."""
         found, _ = read_records([self.out])
-        kept = [
-            replace(r, provenance={k: v for k, v in r.provenance.items() if k not in VOLATILE}) for r in found
-        ]
+        kept = [replace(record, provenance={}) for record in found]
         return sorted(kept, key=lambda r: (r.model, r.seed, r.dataset["id"], r.protocol["name"]))
 
     def computed(self):
