@@ -19,7 +19,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--editable ".[control,dandi,dev,stream]" $(addprefix --editable ,$(PLUGINS))
+		--editable ".[control,dandi,dev,gpu,stream]" $(addprefix --editable ,$(PLUGINS))
 	$(BIN)/ngb data make
 	$(BIN)/ngb score --model linear_kinematic --seed 0
 	touch $@

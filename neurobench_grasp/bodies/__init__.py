@@ -14,7 +14,7 @@ from neurobench_grasp.bodies.recorded import (
     muscle_kinematics,
     quadratic_kinematics,
 )
-from neurobench_grasp.bodies.simulator import device_simulation, scale_controls
+from neurobench_grasp.bodies.simulator import device_simulation, scale_controls, unstable
 from neurobench_grasp.bodies.spec import View
 
 __all__ = [
@@ -36,4 +36,5 @@ __all__ = [
     "pulling_directions",
     "quadratic_kinematics",
     "scale_controls",
+    "unstable",
 ]

@@ -162,9 +162,9 @@ def scale_controls(action: str, values: Floats, factor: Floats) -> Floats:
     return within
 
 
-def unstable(body: BodyModel) -> NgbError:
-    """Return the error of a simulation whose state is no longer finite."""
-    return NgbError(f"The simulated {body.name} became unstable; reduce the controller's actions.")
+def unstable(name: str) -> NgbError:
+    """Return the error of a simulated body whose state is no longer finite."""
+    return NgbError(f"The simulated {name} became unstable; reduce the controller's actions.")
 
 
 def device_simulation(
@@ -314,7 +314,7 @@ class Simulation:
         self.sensors[:n] = sensed[:, -1]
         self.activation[:n] = states[:, -2, 1 + 2 * self._model.nq :]  # the state at the time of the sensors
         if not np.isfinite(self._state[:n]).all():
-            raise unstable(self._body)
+            raise unstable(self._body.name)
 
     def state(self) -> dict[str, Floats]:
         """Return everything that the next step depends on, as named arrays."""

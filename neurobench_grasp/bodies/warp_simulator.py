@@ -68,6 +68,7 @@ class WarpSimulation:
 
     Attributes
     ----------
+    body : BodyModel
     arrays : dict of str to warp.array
         In the memory of the device, one row per body, to be read and written there through DLPack: of the
         next step ``action`` and ``gain``, (n, n_actions), the factor of each control; the state that it
@@ -78,7 +79,7 @@ class WarpSimulation:
     def __init__(
         self, body: BodyModel, action: str, n: int, device: str, *, physics_steps: int | None = None
     ) -> None:
-        self._body, self._action, self._n = body, action, n
+        self.body, self._action, self._n = body, action, n
         self._steps = physics_steps or body.physics_steps
         model = actuated_model(body, action, self._steps)
         self._device = wp.get_device(device)
@@ -128,7 +129,7 @@ class WarpSimulation:
             rad and rad/s.
         """
         n = len(joint_angles)
-        bodies = Simulation(self._body, self._action, n, physics_steps=self._steps)
+        bodies = Simulation(self.body, self._action, n, physics_steps=self._steps)
         bodies.start(slice(None), joint_angles, joint_velocity)
         state = bodies.state()
         bodies.close()
@@ -154,17 +155,17 @@ class WarpSimulation:
     @property
     def muscles(self) -> Floats:
         """Length (m) and velocity (m/s) of each muscle, alternating, shape (n, 2 · n_muscles)."""
-        return self.sensors[:, self._body.muscle_sensors]
+        return self.sensors[:, self.body.muscle_sensors]
 
     @property
     def joint_angles(self) -> Floats:
         """Joint angles in rad, shape (n, n_joints)."""
-        return self.sensors[:, self._body.angle_sensors]
+        return self.sensors[:, self.body.angle_sensors]
 
     @property
     def keypoints(self) -> Floats:
         """Keypoints in metres in the body's frame, shape (n, 3 · n_keypoints)."""
-        return self.sensors[:, self._body.keypoint_sensors]
+        return self.sensors[:, self.body.keypoint_sensors]
 
     def start(self, which: Any, joint_angles: Floats, joint_velocity: Floats) -> None:
         """Set the postures (rad) and velocities (rad/s) of some bodies, with muscles at rest."""
@@ -190,7 +191,7 @@ class WarpSimulation:
                 rows[n:] = before[name][n:]
             self.restore(after)
         if not all(np.isfinite(after[name]).all() for name in ("qpos", "qvel", "act")):
-            raise unstable(self._body)
+            raise unstable(self.body.name)
 
     def state(self) -> dict[str, Floats]:
         """Return everything that the next step depends on, as named arrays."""

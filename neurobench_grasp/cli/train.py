@@ -28,6 +28,17 @@ def train(
             "--threads", min=1, help="Threads; part of what a network depends on (default: all cores)."
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            help="`cpu`, simulated by MuJoCo C; `cuda` or `cuda:1`, by MuJoCo Warp; `cpu-warp`, its CPU backend.",
+        ),
+    ] = "cpu",
+    bodies: Annotated[
+        int | None,
+        typer.Option("--bodies", min=1, help="Bodies simulated at once (default: the model's settings)."),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for networks (default: in the user's cache folder).")
     ] = None,
@@ -45,7 +56,7 @@ def train(
     with progress() as status, isolation(isolated, time_limit, memory_limit, status) as (registry, _):
         path, card = train_network(
             model, dataset, seed=seed, steps=None if steps is None else int(steps), layout=layout, to=to,
-            threads=threads, registry=registry, progress=status,
+            threads=threads, device=device, bodies=bodies, registry=registry, progress=status,
         )  # fmt: skip
     rows = [(split, f"{error:.2f}") for split, error in card.errors_mm.items()]
     view = [
