@@ -32,7 +32,7 @@ def train(
         str,
         typer.Option(
             "--device",
-            help="`cpu`, simulated by MuJoCo C; `cuda` or `cuda:1`, by MuJoCo Warp; `cpu-warp`, its CPU backend.",
+            help="`cpu` (MuJoCo C), `cuda`, `cuda:1` (MuJoCo Warp) or `cpu-warp` (its CPU backend).",
         ),
     ] = "cpu",
     bodies: Annotated[

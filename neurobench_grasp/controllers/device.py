@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from neurobench_grasp.bodies import device_simulation, unstable
+from neurobench_grasp.bodies import device_simulation
 from neurobench_grasp.contract import Bools
 from neurobench_grasp.controllers.advantages import part_advantages
 from neurobench_grasp.controllers.environment import ImitationVecEnv, Reward, sensor_noise
@@ -73,7 +73,7 @@ class DeviceImitation:
         self, reference: Reference, action: str, n: int, settings: ControllerSettings, device: torch.device
     ) -> None:
         def tensor(array: NDArray[Any]) -> Tensor:
-            return torch.as_tensor(array, dtype=torch.float32, device=device)
+            return torch.tensor(array, dtype=torch.float32, device=device)
 
         body = reference.body
         self.reference, self.settings, self.action, self.device = reference, settings, action, device
@@ -85,7 +85,7 @@ class DeviceImitation:
         self._points = model.keypoint_sensors
         self._angles, self._keypoints = tensor(reference.joint_angles), tensor(reference.keypoints)
         frames, ends = reference.starts
-        self._frames, self._ends = (torch.as_tensor(which, device=device) for which in (frames, ends))
+        self._frames, self._ends = (torch.tensor(which, device=device) for which in (frames, ends))
         first = self.bodies.beginnings(reference.joint_angles[frames], reference.joint_velocity[frames])
         self._first = {name: tensor(rows) for name, rows in first.items()}
         self._reward = Reward(body, action, settings, tensor)
@@ -93,7 +93,7 @@ class DeviceImitation:
         self._noise = None if noise is None else tensor(noise)
         sizes = stream_sizes(body, action, settings)
         delay = np.repeat([settings.delays[name] for name in sizes], list(sizes.values()))
-        self._delay = torch.as_tensor(delay, device=device)
+        self._delay = torch.tensor(delay, device=device)
         self._features = torch.arange(len(delay), device=device)
         self._recent = torch.zeros(int(delay.max()) + 1, n, len(delay), device=device)  # the newest first
         self.last_action = torch.zeros(n, self.bodies.n_actions, device=device)
@@ -145,11 +145,6 @@ class DeviceImitation:
         reward = self._reward(joint_error, distances, effort, torch.exp)
         terminated = self.error > self.settings.max_error
         return reward, terminated, ~terminated & (self.frame >= self.end)
-
-    def check(self) -> None:
-        """Raise if a simulation became unstable; not in :meth:`step`, since this waits for the device."""
-        if not bool(torch.isfinite(self._recent).all()):
-            raise unstable(self.reference.body.name)
 
     def _sense(self) -> Tensor:
         """Return what leaves the bodies now, with the noise of their sensors."""
@@ -220,7 +215,7 @@ class Experience:
         moved_parts: Bools,
     ) -> None:
         self.buffer_size, self.n_envs, self.gamma, self.gae_lambda = buffer_size, n_envs, gamma, gae_lambda
-        self._moved = torch.as_tensor(moved_parts, dtype=torch.float32, device=device)
+        self._moved = torch.tensor(moved_parts, dtype=torch.float32, device=device)
 
     def reset(self, memory: Tensor) -> None:
         """Begin an iteration in which networks have this memory, (n, memory_size)."""

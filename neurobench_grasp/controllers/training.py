@@ -26,6 +26,7 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
+from neurobench_grasp.bodies import unstable
 from neurobench_grasp.contract import Body, Bools, Progress, Trials
 from neurobench_grasp.controllers.advantages import part_advantages
 from neurobench_grasp.controllers.closed_loop import run_closed_loop, window_error
@@ -466,7 +467,10 @@ class _DevicePPO(_RecurrentPPO):
             rollout_buffer.add(seen.observed[0], actions, rewards, task.begins, values, log_probs)
             task.begin(terminated | truncated)
         rollout_buffer.finish(network.values(self._now(task))[0], task.begins)
-        task.check()
+        if not np.isfinite(
+            rollout_buffer.returns
+        ).all():  # checked here, since steps do not wait for the device
+            raise unstable(task.reference.body.name)
         callback.on_rollout_end()
         return True
 
