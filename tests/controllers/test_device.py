@@ -202,13 +202,15 @@ class Spy:
         return out
 
 
-def collect(ppo, settings=SMALL):
-    """One iteration of experience; returns what the task did, step by step."""
+def collect(ppo, settings=SMALL, iterations=1):
+    """Iterations of experience; returns what the task did in the last, step by step."""
     from stable_baselines3.common.callbacks import CallbackList
 
     _, callback = ppo._setup_learn(1, CallbackList([]))
     ppo.env.task = Spy(ppo.env.task)
-    ppo.collect_rollouts(ppo.env, callback, ppo.rollout_buffer, settings.n_steps)
+    for _ in range(iterations):
+        ppo.env.task.seen.clear()
+        ppo.collect_rollouts(ppo.env, callback, ppo.rollout_buffer, settings.n_steps)
     return ppo.env.task.seen
 
 
@@ -217,10 +219,11 @@ def collect(ppo, settings=SMALL):
 def test_experience_is_kept_as_it_was_and_the_end_of_a_trial_is_no_end_of_rewards(kind, reaches, tmp_path):
     settings = dataclasses.replace(KINDS[kind], n_envs=64)
     ppo = ppo_of(reaches, tmp_path, settings)
-    steps, buffer, network = collect(ppo, settings), ppo.rollout_buffer, ppo.policy.network
+    steps = collect(ppo, settings, iterations=2)  # the second begins amid episodes
+    buffer, network = ppo.rollout_buffer, ppo.policy.network
     _, kept, rewards, starts, *_ = (torch.stack(column) for column in zip(*buffer._steps, strict=True))
-    truncated, memory = 0, network.initial_memory(64)
-    assert starts[0].all()
+    truncated, memory = 0, buffer._memory
+    assert not starts[0].all() and bool(memory.any()) == settings.has_memory
     with torch.no_grad():
         for t, (reward, terminated, cut, observed, action) in enumerate(steps):
             seen = networks.Sequences(buffer._steps[t][0][None], memory, starts[t][None, :, None])
