@@ -23,6 +23,8 @@ from neurobench_grasp.errors import NgbError
 
 ON_CPU = "cpu-warp"
 """Name of the device on which Warp's CPU backend simulates."""
+STATE = ("frame", "end", "last_action", "error", "begins", "_recent")
+"""Attributes of a task on which its next step depends, besides its bodies."""
 
 
 def torch_device(name: str) -> torch.device:
@@ -156,14 +158,13 @@ class DeviceImitation:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything that the next step depends on except random numbers, as named arrays."""
-        names = ("frame", "end", "last_action", "error", "begins", "_recent")
-        own = {name: getattr(self, name).numpy(force=True).copy() for name in names}
+        own = {name: getattr(self, name).numpy(force=True).copy() for name in STATE}
         return {**own, **self.bodies.state()}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Load what :meth:`state` returned."""
         bodies = dict(state)
-        for name in ("frame", "end", "last_action", "error", "begins", "_recent"):
+        for name in STATE:
             setattr(self, name, torch.tensor(bodies.pop(name), device=self.device))
         self.bodies.restore(bodies)
 
@@ -188,14 +189,10 @@ class Experience:
 
     Parameters
     ----------
-    buffer_size : int
-        Steps.
-    *spaces
+    *shapes, n_envs
         Not used: shapes are those of what is added.
     device : torch.device
     gamma, gae_lambda : float
-    n_envs : int
-        Number of bodies.
     moved_parts : ndarray of bool, shape (n_actions, n_parts)
 
     Attributes
@@ -206,15 +203,14 @@ class Experience:
 
     def __init__(
         self,
-        buffer_size: int,
-        *spaces: Any,
+        *shapes: Any,
         device: torch.device,
         gamma: float,
         gae_lambda: float,
-        n_envs: int,
         moved_parts: Bools,
+        n_envs: int | None = None,
     ) -> None:
-        self.buffer_size, self.n_envs, self.gamma, self.gae_lambda = buffer_size, n_envs, gamma, gae_lambda
+        self._gamma, self._gae_lambda = gamma, gae_lambda
         self._moved = torch.tensor(moved_parts, dtype=torch.float32, device=device)
 
     def reset(self, memory: Tensor) -> None:
@@ -230,33 +226,23 @@ class Experience:
         observed, actions, rewards, starts, values, log_probs = (
             torch.stack(column) for column in zip(*self._steps, strict=True)
         )
-        by_part = torch.stack(
-            part_advantages(rewards, values, starts, last_values, last_starts, self.gamma, self.gae_lambda)
-        )
-        returns = by_part + values
-        self._columns = (
-            observed,
-            starts[..., None],
-            actions,
-            values,
-            log_probs,
-            by_part @ self._moved.T,
-            returns,
-        )
+        decay = self._gamma, self._gae_lambda
+        by_part = torch.stack(part_advantages(rewards, values, starts, last_values, last_starts, *decay))
+        returns, advantages = by_part + values, by_part @ self._moved.T
+        self._columns = observed, starts[..., None], actions, values, log_probs, advantages, returns
         self.values, self.returns = (column.numpy(force=True) for column in (values, returns))
 
     def get(self, batch_size: int) -> Iterator[RolloutBufferSamples]:
         """Yield batches of steps in random order or, of networks with a memory, of whole sequences."""
+        n_steps, n = self._columns[0].shape[:2]
+        n_batches = max(n_steps * n // batch_size, 1)
         sequences = self._memory.shape[1] > 0
-        columns = (
-            self._columns if sequences else tuple(column.flatten(0, 1)[None] for column in self._columns)
-        )
-        n, device = columns[0].shape[1], self._moved.device
-        n_batches = max(n * len(columns[0]) // batch_size, 1)
-        for which in torch.randperm(n, device=device).tensor_split(n_batches):
-            observed, starts, *rest = (column[:, which] for column in columns)
-            actions, values, log_probs, advantages, returns = rest if sequences else (c[0] for c in rest)
-            seen: Any = Sequences(observed, self._memory[which], starts) if sequences else observed[0]
+        columns = self._columns if sequences else tuple(column.flatten(0, 1) for column in self._columns)
+        order = torch.randperm(n if sequences else n_steps * n, device=self._moved.device)
+        for which in order.tensor_split(n_batches):
+            batch = (column[:, which] if sequences else column[which] for column in columns)
+            observed, starts, actions, values, log_probs, advantages, returns = batch
+            seen: Any = Sequences(observed, self._memory[which], starts) if sequences else observed
             yield RolloutBufferSamples(
                 seen, actions, values.flatten(), log_probs, advantages, returns.flatten()
             )

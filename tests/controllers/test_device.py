@@ -136,9 +136,7 @@ def test_noise_is_that_of_the_settings(reaches):
 def filled(rng, n_steps=8, n=16, features=5, actions=3, memory=0):
     """Random experience, as columns of numpy."""
     moved = np.array([[1, 0], [1, 1], [0, 1]], bool)
-    experience = devices.Experience(
-        n_steps, device=torch.device("cpu"), gamma=0.8, gae_lambda=0.9, n_envs=n, moved_parts=moved
-    )
+    experience = devices.Experience(device=torch.device("cpu"), gamma=0.8, gae_lambda=0.9, moved_parts=moved)
     shapes = {"observed": features, "actions": actions, "rewards": 2, "values": 2, "log_probs": actions}
     columns = {k: rng.standard_normal((n_steps, n, v)).astype(np.float32) for k, v in shapes.items()}
     columns["starts"] = (rng.random((n_steps, n)) < 0.3).astype(np.float32)
