@@ -15,28 +15,44 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: install score test test-slow test-all lint release clean
 
+# Everything but torch by uv where it is at hand, which is several times faster; torch by pip, whose index here may
+# have the build for CPUs alone.
+UV := $(shell command -v uv 2>/dev/null)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+FAST := $(if $(UV),uv pip install --quiet --python $(BIN)/python --constraint constraints.txt,$(PIP))
+
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--editable ".[control,dandi,dask,dev,stream]" $(addprefix --editable ,$(PLUGINS))
+	@echo "1 of 4: torch (0.2 GB)"
+	$(PIP) torch
+	@echo "2 of 4: the other packages (0.5 GB)"
+	$(FAST) --editable ".[control,dandi,stream]" $(addprefix --editable ,$(PLUGINS))
+	@echo "3 of 4: the built-in dataset"
 	$(BIN)/ngb data make
+	@echo "4 of 4: the linear model on it"
 	$(BIN)/ngb score --model linear_kinematic --seed 0
-	touch $@
+	@echo "Installed. Next: source $(VENV)/bin/activate && ngb score --model muscle_ppo (one minute), or ngb --help"
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.installed
+	@echo "packages for tests, clusters and devices (0.4 GB)"
+	$(FAST) --editable ".[control,dandi,dask,dev,gpu,stream]"
+	@touch $@
 
 score: install
 	$(BIN)/ngb score --model muscle_ppo --no-train
 
-test: install lint
+test: $(VENV)/.tools lint
 	$(PYTEST) -m "not slow"
 
-test-slow: install
+test-slow: $(VENV)/.tools
 	$(PYTEST) -m "slow or hypothesis" --hypothesis-profile full
 
 test-all: test test-slow
 
-lint: install
+lint: $(VENV)/.tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -27,6 +27,7 @@ CORE = "neurobench-grasp"
 OK, MISSING, PROBLEM = "ok", "missing", "problem"
 EXTRAS = {
     "control": "to train and score the controllers that are included",
+    "gpu": "to train controllers on a GPU",
     "models": "for the reference models",
     "decoders": "for the Kalman filter",
     "dandi": "to fetch from the DANDI archive",

@@ -14,7 +14,7 @@ from neurobench_grasp.bodies.recorded import (
     muscle_kinematics,
     quadratic_kinematics,
 )
-from neurobench_grasp.bodies.simulator import scale_controls
+from neurobench_grasp.bodies.simulator import device_simulation, scale_controls, unstable
 from neurobench_grasp.bodies.spec import View
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "at_lags",
     "body_of",
     "co_contraction",
+    "device_simulation",
     "find_body",
     "goals",
     "jerk",
@@ -35,4 +36,5 @@ __all__ = [
     "pulling_directions",
     "quadratic_kinematics",
     "scale_controls",
+    "unstable",
 ]

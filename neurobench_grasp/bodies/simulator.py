@@ -7,15 +7,18 @@ joints. The latter keeps the muscles' tendons, without force, so both report the
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurobench_grasp.bodies.kinematics import muscle_capacity
 from neurobench_grasp.bodies.spec import BodyModel
-from neurobench_grasp.contract import Bools, Floats
-from neurobench_grasp.errors import NgbError
+from neurobench_grasp.contract import Body, Bools, Floats
+from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.threads import usable_cores
+
+if TYPE_CHECKING:
+    from neurobench_grasp.bodies.warp_simulator import WarpSimulation
 
 TORQUE_FRACTION = 0.25
 """Fraction of the muscles' joint-torque capacity that a motor has: a joint's muscles never all contract."""
@@ -159,6 +162,48 @@ def scale_controls(action: str, values: Floats, factor: Floats) -> Floats:
     return within
 
 
+def unstable(name: str) -> NgbError:
+    """Return the error of a simulated body whose state is no longer finite."""
+    return NgbError(f"The simulated {name} became unstable; reduce the controller's actions.")
+
+
+def device_simulation(
+    body: Body, action: str, n: int, device: str, *, physics_steps: int | None = None
+) -> WarpSimulation:
+    """Make a batch of bodies that MuJoCo Warp simulates on a device, in float32.
+
+    Parameters
+    ----------
+    body : Body
+    action : str
+        ``muscle`` or ``torque``.
+    n : int
+        Number of bodies.
+    device : str
+        Of Warp and torch: ``cpu``, ``cuda`` or ``cuda:1``.
+    physics_steps : int, optional
+        Physics steps per control step. Default: the body's.
+
+    Raises
+    ------
+    UnsupportedError
+        If the body is not a model of MuJoCo.
+    NgbError
+        If the extra ``gpu`` is not installed.
+    """
+    if not isinstance(body, BodyModel):
+        raise UnsupportedError(
+            f"The body {body.name} has its own simulator, so it is trained on the CPU only."
+        )
+    try:
+        from neurobench_grasp.bodies.warp_simulator import WarpSimulation
+    except ImportError as error:
+        raise NgbError(
+            "Simulating on a device needs MuJoCo Warp: `pip install 'neurobench-grasp[gpu]'`."
+        ) from error
+    return WarpSimulation(body, action, n, device, physics_steps=physics_steps)
+
+
 class Simulation:
     """A batch of independent bodies with synchronous sensors, which implements the contract's ``Simulator``.
 
@@ -269,9 +314,7 @@ class Simulation:
         self.sensors[:n] = sensed[:, -1]
         self.activation[:n] = states[:, -2, 1 + 2 * self._model.nq :]  # the state at the time of the sensors
         if not np.isfinite(self._state[:n]).all():
-            raise NgbError(
-                f"The simulated {self._body.name} became unstable; reduce the controller's actions."
-            )
+            raise unstable(self._body.name)
 
     def state(self) -> dict[str, Floats]:
         """Return everything that the next step depends on, as named arrays."""

@@ -32,6 +32,17 @@ def train(
             "--threads", min=1, help="Threads; part of what a network depends on (default: all cores)."
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            help="`cpu` (MuJoCo C), `cuda`, `cuda:1` (MuJoCo Warp) or `cpu-warp` (its CPU backend).",
+        ),
+    ] = "cpu",
+    bodies: Annotated[
+        int | None,
+        typer.Option("--bodies", min=1, help="Bodies simulated at once (default: the model's settings)."),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for networks (default: in the user's cache folder).")
     ] = None,
@@ -69,6 +80,8 @@ def train(
             steps=None if steps is None else int(steps),
             layout=layout,
             threads=threads,
+            device=device,
+            bodies=bodies,
             to=to,
             isolated=tuple(isolated or ()),
             time_limit=time_limit,

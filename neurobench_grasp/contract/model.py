@@ -119,7 +119,8 @@ class Trainable(Model, Protocol):
         """Train on the training trials; an interrupted run resumes from ``folder`` with the same result.
 
         ``steps`` of experience (``None``: the model's own choice). The error on ``monitor`` may be monitored;
-        nothing may depend on it.
+        nothing may depend on it. Optional further arguments are ``device`` and ``bodies``, the number that is
+        simulated at once; without them, ``ngb train`` refuses its options of these names.
         """
 
 

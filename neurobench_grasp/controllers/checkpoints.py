@@ -29,7 +29,7 @@ from neurobench_grasp.resources import resource
 CHECKPOINTS = "registry/checkpoints"
 KINDS: Mapping[str, type] = {
     "model": str, "action": str, "seed": int, "settings": dict, "dataset": dict, "train_sha256": str,
-    "weights_sha256": str, "curve": list, "errors_mm": dict, "body": str,
+    "weights_sha256": str, "curve": list, "errors_mm": dict, "body": str, "device": str,
 }  # fmt: skip
 """Types of the card's fields that are used."""
 LATER_SETTINGS = (
@@ -77,6 +77,9 @@ class NetworkCard:
         Name of the body that it moves; cards that are older than this field describe networks of the default.
     expert : str, optional
         Digest of the weights of the network that it imitates; ``None`` if it learned from reward.
+    device : str
+        Where it was trained: ``cpu`` (by MuJoCo C, as are all cards that are older than this field), ``cuda``
+        or ``cpu-warp`` (by MuJoCo Warp).
     """
 
     model: str
@@ -96,6 +99,7 @@ class NetworkCard:
     schema: int = 1
     body: str = DEFAULT_BODY
     expert: str | None = None
+    device: str = "cpu"
 
     @classmethod
     def read(cls, path: Path) -> NetworkCard:
@@ -113,7 +117,7 @@ class NetworkCard:
                 f"The card {path} cannot be read ({error}); fetch or train it again."
             ) from error
         if isinstance(content, dict):
-            content = {"body": DEFAULT_BODY, "expert": None, **content}
+            content = {"body": DEFAULT_BODY, "expert": None, "device": "cpu", **content}
         known = {f.name for f in fields(cls)}
         wrong = set(content) ^ known if isinstance(content, dict) else known
         if not wrong:

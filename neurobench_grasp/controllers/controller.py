@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +122,13 @@ class NetworkController:
         monitor: Mapping[str, Trials] | None = None,
         threads: int | None = None,
         progress: Progress = lambda text: None,
+        device: str = "cpu",
+        bodies: int | None = None,
     ) -> TrainedNetwork:
         """Train a network; see :class:`neurobench_grasp.contract.Trainable`.
+
+        ``device`` is that of :func:`neurobench_grasp.controllers.training.train`; ``bodies`` are simulated at
+        once (default: ``n_envs`` of the settings).
 
         Raises
         ------
@@ -133,24 +138,27 @@ class NetworkController:
         from neurobench_grasp.controllers import training
 
         body = self._moved(train, seed)
-        steps = steps or self.settings.steps_for(body)
-        minutes = max(estimated_minutes(steps, body), 0.1)
-        progress(f"{steps:,} steps of {body.name}: about {minutes:.1f} min on idle cores (an estimate)")
+        settings = self.settings if bodies is None else replace(self.settings, n_envs=bodies)
+        steps = steps or settings.steps_for(body)
+        if device == "cpu":
+            minutes = max(estimated_minutes(steps, body), 0.1)
+            progress(f"{steps:,} steps of {body.name}: about {minutes:.1f} min on idle cores (an estimate)")
         network, facts = training.train(
             train,
             self.action,
             seed,
             steps,
             folder,
-            settings=self.settings,
+            settings=settings,
             body=body,
             expert=None if self.expert is None else self._fitted_expert(self.expert, train, seed),
             monitor=monitor,
             progress=progress,
             threads=threads,
+            device=device,
         )
         weights = network_state(network)
-        self._body, self._runs = body, []
+        self.settings, self._body, self._runs = settings, body, []
         self._network = as_network(self._body, self.action, self.settings, weights)
         return TrainedNetwork(weights, self.action, asdict(self.settings), facts)
 

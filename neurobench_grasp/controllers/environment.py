@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from neurobench_grasp.bodies import keypoint_distances
-from neurobench_grasp.contract import Bools, Floats, Ints
+from neurobench_grasp.contract import Body, Bools, Floats, Ints
 from neurobench_grasp.controllers.network import normalisation, observation, stream_sizes
 from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.controllers.senses import Senses, noisy_action
@@ -23,6 +23,71 @@ def _mean_over_parts(of_part: Bools) -> Floats:
     """Return the matrix that averages over the members of each part, (n, n_parts)."""
     mean: Floats = of_part / np.maximum(of_part.sum(axis=0), 1)
     return mean
+
+
+class Reward:
+    """Reward of each part of a body, computed from arrays of numpy or tensors of torch.
+
+    Parameters
+    ----------
+    body : Body
+    action : str
+        ``muscle`` or ``torque``.
+    settings : ControllerSettings
+    convert : callable
+        Applied to each constant array, such as one that copies it to a device.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        action: str,
+        settings: ControllerSettings,
+        convert: Callable[[NDArray[Any]], Any] = lambda array: array,
+    ) -> None:
+        of_keypoint = _mean_over_parts(
+            np.array([[name in part.keypoints for part in body.parts] for name in body.keypoints])
+        )
+        self._settings = settings
+        self._of_action = convert(_mean_over_parts(body.moved_parts(action)))
+        self._of_joint = convert(_mean_over_parts(body.moved_parts("torque")))  # a motor at each joint
+        self._of_keypoint = convert(of_keypoint)
+        self._has_keypoints = convert(np.asarray(of_keypoint.any(axis=0)))
+
+    def __call__(self, joint_error: Any, distances: Any, effort: Any, exp: Callable[[Any], Any]) -> Any:
+        """Return the rewards, shape (n, n_parts).
+
+        Parameters
+        ----------
+        joint_error : array, shape (n, n_joints)
+            rad.
+        distances : array, shape (n, n_keypoints)
+            m.
+        effort : array, shape (n, n_actions)
+            Activation of the muscles, or actions of motors.
+        exp : callable
+            Exponential function of these arrays.
+        """
+        s = self._settings
+        joint = joint_error**2 @ self._of_joint
+        return (
+            s.joint_weight * exp(-joint / s.joint_scale**2)
+            + s.keypoint_weight
+            * self._has_keypoints
+            * exp(-(distances @ self._of_keypoint) / s.keypoint_scale)
+            - s.effort_weight * (effort**2 @ self._of_action)
+        )
+
+
+def sensor_noise(reference: Reference, action: str, settings: ControllerSettings) -> Floats | None:
+    """Return the standard deviation of the noise of each feature, (n_features,); ``None`` without noise."""
+    if not settings.sensor_noise:
+        return None
+    _, scale = normalisation(action, settings, reference)
+    sizes = stream_sizes(reference.body, action, settings)
+    noisy = np.repeat([name == "proprioception" for name in sizes], list(sizes.values()))
+    noise: Floats = settings.sensor_noise * scale * noisy
+    return noise
 
 
 class Imitation:
@@ -63,25 +128,15 @@ class Imitation:
         self.reference, self.settings, self.action = reference, settings, action
         body = reference.body
         self.senses = Senses(body, action, n, settings)
-        self._noise = self._sensor_noise()
+        self._noise = sensor_noise(reference, action, settings)
         self.bodies = body.simulate(action, n, threads=threads, physics_steps=settings.physics_steps)
         self.rng = np.random.default_rng(seed)
         self.frame = np.zeros(n, np.int64)
         self.end = np.zeros(n, np.int64)
         self.last_action = np.zeros((n, self.bodies.n_actions))
         self.error = np.zeros(n)
-        last = reference.offsets[1:] - 1
         self.moved_parts = body.moved_parts(action)
-        self._of_action = _mean_over_parts(self.moved_parts)
-        self._of_joint = _mean_over_parts(body.moved_parts("torque"))  # a motor at each joint
-        self._of_keypoint = _mean_over_parts(
-            np.array([[name in part.keypoints for part in body.parts] for name in body.keypoints])
-        )
-        self._has_keypoints = self._of_keypoint.any(axis=0)
-        self._starts = np.concatenate(
-            [np.arange(a, z) for a, z in zip(reference.offsets[:-1], last, strict=True)]
-        )
-        self._ends = np.repeat(last, np.diff(reference.offsets) - 1)
+        self._reward = Reward(body, action, settings)
 
     @property
     def n_observed(self) -> int:
@@ -90,8 +145,9 @@ class Imitation:
 
     def begin(self, which: Ints) -> None:
         """Start episodes of some bodies at random frames."""
-        pick = self.rng.integers(len(self._starts), size=len(which))
-        self.frame[which], self.end[which] = self._starts[pick], self._ends[pick]
+        frames, ends = self.reference.starts
+        pick = self.rng.integers(len(frames), size=len(which))
+        self.frame[which], self.end[which] = frames[pick], ends[pick]
         at = self.frame[which]
         self.bodies.start(which, self.reference.joint_angles[at], self.reference.joint_velocity[at])
         self.last_action[which] = 0.0
@@ -118,20 +174,10 @@ class Imitation:
         distances = keypoint_distances(self.bodies.keypoints, self.reference.keypoints[self.frame])
         self.error = distances.mean(axis=1)
         terminated = self.error > self.settings.max_error
-        return self._reward(distances), terminated, ~terminated & (self.frame >= self.end)
-
-    def _reward(self, distances: Floats) -> Floats:
-        s = self.settings
-        joint = (self.bodies.joint_angles - self.reference.joint_angles[self.frame]) ** 2 @ self._of_joint
         effort = self.bodies.activation if self.bodies.activation.shape[1] else self.last_action
-        reward: Floats = (
-            s.joint_weight * np.exp(-joint / s.joint_scale**2)
-            + s.keypoint_weight
-            * self._has_keypoints
-            * np.exp(-(distances @ self._of_keypoint) / s.keypoint_scale)
-            - s.effort_weight * (effort**2 @ self._of_action)
-        )
-        return reward
+        joint_error = self.bodies.joint_angles - self.reference.joint_angles[self.frame]
+        reward = self._reward(joint_error, distances, effort, np.exp)
+        return reward, terminated, ~terminated & (self.frame >= self.end)
 
     def _sense(self) -> Floats:
         """Return what leaves the bodies now, with the noise of their sensors."""
@@ -140,17 +186,6 @@ class Imitation:
         if self._noise is not None:
             observed += self._noise * self.rng.standard_normal(observed.shape)
         return observed
-
-    def _sensor_noise(self) -> Floats | None:
-        """Return the standard deviation of the noise of each feature; ``None`` without noise."""
-        settings = self.settings
-        if not settings.sensor_noise:
-            return None
-        _, scale = normalisation(self.action, settings, self.reference)
-        sizes = stream_sizes(self.reference.body, self.action, settings)
-        noisy = np.repeat([name == "proprioception" for name in sizes], list(sizes.values()))
-        noise: Floats = settings.sensor_noise * scale * noisy
-        return noise
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything that the next step depends on except random numbers, as named arrays."""

@@ -37,6 +37,13 @@ class Reference:
         """Metres in the body's frame, shape (n_frames, 3 · n_keypoints)."""
         return self.body.keypoint_positions(self.joint_angles)
 
+    @cached_property
+    def starts(self) -> tuple[Ints, Ints]:
+        """Frames that episodes may start at, all but the last of a trial, and that last frame for each."""
+        first, last = self.offsets[:-1], self.offsets[1:] - 1
+        frames = np.concatenate([np.arange(a, z) for a, z in zip(first, last, strict=True)])
+        return frames, np.repeat(last, last - first)
+
     @classmethod
     def of(
         cls,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import signal
@@ -25,8 +26,11 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
+from neurobench_grasp.bodies import unstable
 from neurobench_grasp.contract import Body, Bools, Progress, Trials
+from neurobench_grasp.controllers.advantages import part_advantages
 from neurobench_grasp.controllers.closed_loop import run_closed_loop, window_error
+from neurobench_grasp.controllers.device import DeviceImitation, DeviceVecEnv, Experience, torch_device
 from neurobench_grasp.controllers.environment import Imitation, ImitationVecEnv
 from neurobench_grasp.controllers.files import read_arrays, write_arrays
 from neurobench_grasp.controllers.network import Network, Sequences, initial_network, one_torch_thread
@@ -132,13 +136,10 @@ class _PartsBuffer(RolloutBuffer):
 
     def compute_returns_and_advantage(self, last_values: Any, dones: NDArray[Any]) -> None:
         """Compute generalised advantage estimates for each part, then sum them for each action."""
-        advantages = self._room(self.moved_parts.shape[1])
-        running, following, going = np.float32(0.0), last_values, 1 - dones.astype(np.float32)
-        for t in reversed(range(self.buffer_size)):
-            surprise = self.rewards[t] + self.gamma * going[:, None] * following - self.values[t]
-            running = surprise + self.gamma * self.gae_lambda * going[:, None] * running
-            advantages[t] = running
-            following, going = self.values[t], 1 - self.episode_starts[t]
+        ends = dones.astype(np.float32)
+        steps = self.rewards, self.values, self.episode_starts
+        by_part = part_advantages(*steps, last_values, ends, self.gamma, self.gae_lambda)
+        advantages = np.stack(by_part)
         self.returns = advantages + self.values
         self.advantages = advantages @ self.moved_parts.T
 
@@ -189,6 +190,7 @@ def train(
     monitor: Mapping[str, Trials] | None = None,
     progress: Progress = lambda text: None,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> tuple[Network, dict[str, Any]]:
     """Train one network on the training trials.
 
@@ -213,14 +215,22 @@ def train(
     progress : callable
     threads : int, optional
         Of the simulation and of torch. Default: the usable cores.
+    device : str
+        ``cpu``, where MuJoCo C simulates; ``cuda`` or ``cuda:1``, where MuJoCo Warp does; or ``cpu-warp``,
+        its CPU backend.
 
     Returns
     -------
     network : Network
-        In float32.
+        In float32, on the CPU.
     facts : dict
         For the card: ``steps``, ``curve`` (list of steps and mm per monitor), ``threads``, ``wall_time_s``,
-        ``body``, and a digest of the ``expert``'s weights.
+        ``body``, ``device``, and a digest of the ``expert``'s weights.
+
+    Raises
+    ------
+    NgbError
+        If there is no such device, or the extra ``gpu`` is not installed.
     """
     threads = threads or usable_cores()
     torch.set_num_threads(threads)
@@ -228,12 +238,18 @@ def train(
         trials, settings.margin_steps, at_least=settings.least_movements, seed=seed, body=body
     )
     network = initial_network(action, settings, seed, trials, body)
-    task = Imitation(reference, action, settings.n_envs, settings, seed=seed, threads=threads)
+    task: Imitation | DeviceImitation
+    if device == "cpu":
+        task = Imitation(reference, action, settings.n_envs, settings, seed=seed, threads=threads)
+    else:
+        progress(f"preparing {settings.n_envs} bodies on {device}; the first time, Warp compiles its kernels")
+        task = DeviceImitation(reference, action, settings.n_envs, settings, torch_device(device))
     ppo = make_ppo(task, network, seed, settings, folder, expert)
     identity = {
         "action": action, "seed": seed, "steps": steps, "settings": asdict(settings),
         "trials": trials.sha256, "threads": threads,
         **({} if reference.body.name == trials.body else {"body": reference.body.name}),
+        **({} if device == "cpu" else {"device": device}),
         **({} if expert is None else {"expert": _digest(expert)}),
     }  # fmt: skip
     log = _StatusCallback(ppo, task, identity, folder, monitor or {}, progress)
@@ -249,23 +265,24 @@ def train(
             )
     log.finish()
     task.bodies.close()
-    return network.eval(), {
+    return network.cpu().eval(), {
         "steps": ppo.num_timesteps,
         "curve": log.curve,
         "threads": threads,
         "wall_time_s": round(log.seconds, 1),
         "body": reference.body.name,
+        "device": device,
         **({} if expert is None else {"expert": _digest(expert)}),
     }
 
 
 def _digest(network: Network) -> str:
-    arrays = (tensor.numpy().tobytes() for tensor in network.state_dict().values())
+    arrays = (tensor.numpy(force=True).tobytes() for tensor in network.state_dict().values())
     return hashlib.sha256(b"".join(arrays)).hexdigest()
 
 
 def make_ppo(
-    task: Imitation,
+    task: Imitation | DeviceImitation,
     network: Network,
     seed: int,
     s: ControllerSettings,
@@ -282,12 +299,18 @@ def make_ppo(
         return s.final_learning_rate + (s.learning_rate - s.final_learning_rate) * share
 
     algorithm: Callable[..., PPO] = _PPO if expert is None else partial(_Supervised, expert)
-    buffer: type[RolloutBuffer] = _PartsBuffer
+    buffer: type[Any] = _PartsBuffer
+    environment: type[Any] = ImitationVecEnv
+    device = torch.device("cpu")
     if s.has_memory:
         algorithm, buffer = _RecurrentPPO, _SequencesBuffer
+    if isinstance(task, DeviceImitation):
+        algorithm, buffer, environment, device = _DevicePPO, Experience, DeviceVecEnv, task.device
+        if expert is not None and not s.has_memory:
+            algorithm = partial(_DeviceSupervised, expert.to(device))
     return algorithm(
         _Policy,
-        ImitationVecEnv(task, by_part=True),
+        environment(task, by_part=True),
         rollout_buffer_class=buffer,
         rollout_buffer_kwargs={"moved_parts": task.moved_parts},
         learning_rate=learning_rate,
@@ -301,7 +324,7 @@ def make_ppo(
         policy_kwargs={"network": network, "log_std_init": s.log_std},
         tensorboard_log=str(folder / "tensorboard"),
         seed=seed,
-        device="cpu",
+        device=device,
     )
 
 
@@ -423,13 +446,49 @@ class _RecurrentPPO(_PPO):
         return rewards
 
 
+class _DevicePPO(_RecurrentPPO):
+    """Proximal policy optimisation with experience on a device, of networks with or without memory."""
+
+    def _collect(self, env: Any, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int) -> bool:
+        policy: Any = self.policy
+        task, network = env.task, policy.network
+        policy.set_training_mode(False)
+        rollout_buffer.reset(self.memory)
+        callback.on_rollout_start()
+        for _ in range(n_rollout_steps):
+            seen = self._now(task)
+            actions, values, log_probs, self.memory = policy.draw(seen)
+            rewards, terminated, truncated = task.step(torch.clamp(actions, -1.0, 1.0))
+            self.num_timesteps += env.num_envs
+            if not callback.on_step():
+                return False
+            onwards = network.values(network.one_step(task.observe(), self.memory))[0]
+            rewards = rewards + self.gamma * truncated[:, None] * onwards  # a trial, not the task, ended
+            rollout_buffer.add(seen.observed[0], actions, rewards, task.begins, values, log_probs)
+            task.begin(terminated | truncated)
+        rollout_buffer.finish(network.values(self._now(task))[0], task.begins)
+        if not np.isfinite(
+            rollout_buffer.returns
+        ).all():  # checked here, since steps do not wait for the device
+            raise unstable(task.reference.body.name)
+        callback.on_rollout_end()
+        return True
+
+    def _now(self, task: DeviceImitation) -> Sequences:
+        return Sequences(task.observe()[None], self.memory, task.begins[None, :, None])
+
+
+class _DeviceSupervised(_Supervised, _DevicePPO):
+    """Supervised learning whose experience stays on the device of the task."""
+
+
 class _StatusCallback(BaseCallback):
     """Checkpoints, learning curve and status messages between iterations."""
 
     def __init__(
         self,
         ppo: PPO,
-        task: Imitation,
+        task: Imitation | DeviceImitation,
         identity: Mapping[str, Any],
         folder: Path,
         monitor: Mapping[str, Trials],
@@ -515,7 +574,7 @@ class _StatusCallback(BaseCallback):
         self._save()
 
     def _measure(self) -> None:
-        network: Any = self.ppo.policy.network
+        network: Any = copy.deepcopy(self.ppo.policy.network).cpu()
         point = {"steps": float(self.ppo.num_timesteps)}
         for name, trials in self.monitor.items():
             reference = Reference.of(trials, body=self.task.reference.body)
@@ -532,11 +591,11 @@ class _StatusCallback(BaseCallback):
         write_arrays(self.folder / CHECKPOINT, arrays, notes)
 
 
-def _state(ppo: PPO, task: Imitation) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+def _state(ppo: PPO, task: Imitation | DeviceImitation) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Return everything that the rest of a training depends on, from network to random numbers."""
-    arrays = {f"policy.{k}": v.numpy() for k, v in ppo.policy.state_dict().items()}
+    arrays = {f"policy.{k}": v.numpy(force=True) for k, v in ppo.policy.state_dict().items()}
     for i, moments in ppo.policy.optimizer.state_dict()["state"].items():
-        arrays |= {f"adam.{i}.{k}": np.asarray(v) for k, v in moments.items()}
+        arrays |= {f"adam.{i}.{k}": v.numpy(force=True) for k, v in moments.items()}
     arrays |= {f"task.{k}": v for k, v in task.state().items()}
     _, keys, position, *_ = np.random.get_state()
     arrays |= {
@@ -546,16 +605,24 @@ def _state(ppo: PPO, task: Imitation) -> tuple[dict[str, NDArray[Any]], dict[str
         "last.episode_start": np.asarray(ppo._last_episode_starts),
     }
     if isinstance(ppo, _RecurrentPPO):
-        arrays["memory"] = ppo.memory.numpy()
+        arrays["memory"] = ppo.memory.numpy(force=True)
+    if ppo.device.type == "cuda":
+        arrays["random.cuda"] = torch.cuda.get_rng_state(ppo.device).numpy()
     notes = {
         "steps": str(ppo.num_timesteps),
         "updates": str(ppo._n_updates),
-        "task_random": json.dumps(task.rng.bit_generator.state),
     }
+    if isinstance(task, Imitation):
+        notes["task_random"] = json.dumps(task.rng.bit_generator.state)
     return arrays, notes
 
 
-def _restore(ppo: PPO, task: Imitation, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, str]) -> None:
+def _restore(
+    ppo: PPO,
+    task: Imitation | DeviceImitation,
+    arrays: Mapping[str, NDArray[Any]],
+    notes: Mapping[str, str],
+) -> None:
     def part(prefix: str) -> dict[str, NDArray[Any]]:
         return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
@@ -570,12 +637,15 @@ def _restore(ppo: PPO, task: Imitation, arrays: Mapping[str, NDArray[Any]], note
         moments.setdefault(int(i), {})[name] = value
     ppo.policy.optimizer.load_state_dict({**optimiser, "state": moments})
     task.restore(part("task."))
-    task.rng.bit_generator.state = json.loads(notes["task_random"])
+    if isinstance(task, Imitation):
+        task.rng.bit_generator.state = json.loads(notes["task_random"])
     torch.set_rng_state(torch.as_tensor(np.array(arrays["random.torch"])))
     keys = arrays["random.numpy"]
     np.random.set_state(("MT19937", keys[:-1], int(keys[-1]), 0, 0.0))
     ppo._last_obs = np.array(arrays["last.observation"])
     ppo._last_episode_starts = np.array(arrays["last.episode_start"])
     if isinstance(ppo, _RecurrentPPO):
-        ppo.memory = torch.as_tensor(np.array(arrays["memory"]))
+        ppo.memory = torch.tensor(arrays["memory"], device=ppo.device)
+    if ppo.device.type == "cuda":
+        torch.cuda.set_rng_state(torch.tensor(arrays["random.cuda"]), ppo.device)
     ppo.num_timesteps, ppo._n_updates = int(notes["steps"]), int(notes["updates"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ from neurobench_grasp.run.dataset import Dataset, load_dataset
 from neurobench_grasp.run.task import refuse_other_bodies
 
 MONITORED = 30  # trials of a split that the learning curve follows
-PACKAGES = ("neurobench-grasp", "mujoco", "myosuite", "numpy", "stable-baselines3", "torch")
+PACKAGES = (
+    "neurobench-grasp", "mujoco", "mujoco-warp", "myosuite", "numpy", "stable-baselines3", "torch",
+    "warp-lang",
+)  # fmt: skip
 
 
 def train_network(
@@ -29,6 +34,8 @@ def train_network(
     layout: str | Path | None = None,
     to: Path | None = None,
     threads: int | None = None,
+    device: str = "cpu",
+    bodies: int | None = None,
     registry: Registry | None = None,
     progress: Progress = lambda text: None,
 ) -> tuple[Path, NetworkCard]:
@@ -48,6 +55,10 @@ def train_network(
         Folder for networks. Default: in the user's cache folder, where ``ngb score`` finds them.
     threads : int, optional
         Part of what a network depends on. Default: the usable cores.
+    device : str
+        ``cpu``, where MuJoCo C simulates; or where MuJoCo Warp does, ``cuda``, ``cuda:1`` or ``cpu-warp``.
+    bodies : int, optional
+        Number of bodies that are simulated at once. Default: the model's settings.
     registry : Registry, optional
         Where names are looked up. Default: what is installed.
     progress : callable
@@ -61,7 +72,8 @@ def train_network(
     Raises
     ------
     UnsupportedError
-        If the model is not trained by ``ngb train``, or moves another body than that of the dataset.
+        If the model is not trained by ``ngb train``, or not on a device, or moves another body than that of
+        the dataset.
     """
     registry = registry or load_registry()
     candidate = registry.model(model)
@@ -70,14 +82,20 @@ def train_network(
         raise UnsupportedError(
             f"{model} needs no separate training; `ngb score --model {model}` fits it when it scores."
         )
+    options: dict[str, Any] = {} if device == "cpu" else {"device": device}
+    options |= {} if bodies is None else {"bodies": bodies}
+    for name in options:
+        if name not in signature(built.train).parameters:
+            raise UnsupportedError(f"The training of {model} has no choice of {name}; leave out --{name}.")
     data = load_dataset(registry, dataset, layout, progress).for_network(seed, candidate.spec.tendons)
     trials = data.behaviour("train", candidate.spec.step_s)
     refuse_other_bodies(candidate.spec, trials, data)
     work = work_folder(to or own_networks(), data, model, seed, trials)
     with alone(work, progress):
         return train_on(
-            candidate, built, data, trials, work, seed=seed, steps=steps, threads=threads, progress=progress
-        )
+            candidate, built, data, trials, work, seed=seed, steps=steps, threads=threads, options=options,
+            progress=progress,
+        )  # fmt: skip
 
 
 def work_folder(root: Path, data: Dataset, model: str, seed: int, trials: Trials) -> Path:
@@ -104,6 +122,7 @@ def train_on(
     seed: int,
     steps: int | None,
     threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Progress,
 ) -> tuple[Path, NetworkCard]:
     """Train one network on a dataset that was read, and keep it with its card.
@@ -121,6 +140,8 @@ def train_on(
         :func:`work_folder`; the network is kept beside it. The caller is :func:`alone` in it.
     seed, steps, threads, progress
         See :func:`train_network`.
+    options : mapping, optional
+        Further arguments of the model's training.
     """
     assert isinstance(built, Trainable)
     model, step_s = candidate.spec.name, candidate.spec.step_s
@@ -134,6 +155,7 @@ def train_on(
         monitor={split: some_of(each) for split, each in followed.items() if len(each)},
         threads=threads,
         progress=progress,
+        **(options or {}),
     )
     card = {
         "model": model,

@@ -23,6 +23,8 @@ def train_networks(
     steps: int | None = None,
     layout: str | None = None,
     threads: int | None = None,
+    device: str = "cpu",
+    bodies: int | None = None,
     to: Path | None = None,
     **isolation: Any,
 ) -> tuple[list[Path], list[tuple[str, BaseException]]]:
@@ -34,7 +36,7 @@ def train_networks(
     seeds : sequence of int
     workspace : Workspace
     executor : Executor
-    steps, layout, threads, to
+    steps, layout, threads, device, bodies, to
         See :func:`neurobench_grasp.run.train.train_network`.
     **isolation
         Options of a job: ``isolated``, ``time_limit`` and ``memory_limit``.
@@ -53,6 +55,8 @@ def train_networks(
         "steps": steps,
         "layout": layout,
         "threads": threads,
+        "device": device,
+        "bodies": bodies,
         "to": None if to is None else str(to.resolve()),
         "options": isolation if isolation.get("isolated") else {},
     }

@@ -84,8 +84,8 @@ def test_reward_plays_no_part(pupil, expert, tmp_path, monkeypatch):
     """Without any reward the same network is learned, bit for bit; by PPO it is another one."""
     by_reward = trained(tmp_path / "reward", None)[0]
     monkeypatch.setattr(
-        "neurobench_grasp.controllers.environment.Imitation._reward",
-        lambda self, distances: np.zeros((len(distances), len(hand().parts))),
+        "neurobench_grasp.controllers.environment.Reward.__call__",
+        lambda self, joint_error, distances, effort, exp: np.zeros((len(distances), len(hand().parts))),
     )
     without = trained(tmp_path / "none", expert)[0]
     for name, array in pupil[0].items():

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.errors import NgbError
@@ -117,6 +117,8 @@ def submit(grid: Grid, site: Site) -> list[str]:
     arrays: list[str] = []
     for kind in sorted(left, key=lambda kind: kind not in _needed(grid)):
         resources = site.resources.get(kind) or Resources()
+        if any(str(task.what.get("device")).startswith("cuda") for task in grid.tasks if task.kind == kind):
+            resources = replace(resources, gpus=max(1, resources.gpus))
         script = folder / f"{kind}.sh"
         write_atomically(script, _script(grid, kind, min(left[kind], site.workers), resources, site).encode())
         after = [f"--dependency=afterany:{':'.join(arrays)}"] if arrays else []
