@@ -45,9 +45,33 @@ PANELS = {
     "Data and protocols": (listing.datasets, listing.protocols),
     "Installation": (doctor.doctor,),
 }  # fmt: skip
+EXAMPLES = {
+    "score": (
+        "ngb score -m muscle_ppo --seeds 5",
+        "ngb score -m linear_kinematic -d session.nwb",
+        "ngb score -m muscle_ppo -m torque_ppo -d a.nwb -d b.nwb --on slurm --out /scratch/run",
+    ),
+    "plan": ("ngb plan -m muscle_ppo --seeds 5 > jobs",),
+    "status": ("ngb status /scratch/run",),
+    "work": ("ngb work /scratch/run",),
+    "recovery": ("ngb recovery --networks 3 --on local:2",),
+    "compare": ("ngb compare muscle_ppo torque_ppo",),
+    "claims": ("ngb claims",),
+    "power": ("ngb power m1_reach_c",),
+    "figures": ("ngb figures -m muscle_ppo",),
+    "render": ("ngb render -m muscle_ppo",),
+    "leaderboard": ("ngb leaderboard --html board",),
+    "verify": ("ngb verify ngb-runs", "ngb verify registry/results/NAME --rescore"),
+    "submit": ("ngb submit ngb-runs -m my_model",),
+    "train": ("ngb train -m muscle_ppo -d session.nwb --seeds 5",),
+    "check": ("ngb check my_model",),
+    "bodies": ("ngb bodies", "ngb bodies myohand"),
+}
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(command.__name__, cls=Command, rich_help_panel=panel)(command)
+        name = command.__name__
+        epilog = "\n\n".join(f"Example: {line}" for line in EXAMPLES.get(name, ()))
+        app.command(name, cls=Command, rich_help_panel=panel, epilog=epilog or None)(command)
 data.app.add_typer(convert.app, name="convert")
 app.add_typer(data.app, name="data", rich_help_panel="Data and protocols")
 app.add_typer(body.app, name="body", rich_help_panel="Models")

@@ -2,17 +2,19 @@
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 from compared import scored, steady, write
 from typer.testing import CliRunner
 
 from neurobench_grasp import NgbError, ScoreRecord, __version__
 from neurobench_grasp.checks.fixture import layers_in
 from neurobench_grasp.checks.rules import Broken, CheckResult, Report
-from neurobench_grasp.cli import app
+from neurobench_grasp.cli import EXAMPLES, app
 from neurobench_grasp.plugins import load_registry
 from neurobench_grasp.records import read_record, write_record
 from neurobench_grasp.run.job import Job, Options
@@ -120,6 +122,13 @@ def test_version_and_help(ngb):
     listings = ("models", "datasets", "protocols", "decoders", "bodies", "plugins")
     for command in ("score", *listings, "compare", "leaderboard", "data"):
         assert re.search(rf"│ {command} +\w", shown.stdout)
+
+
+@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
+def test_examples_in_help_name_options_that_exist(line):
+    _, name, *arguments = shlex.split(line.partition(" > ")[0])
+    command = typer.main.get_command(app).commands[name]
+    command.make_parser(command.make_context(name, ["--help"], resilient_parsing=True)).parse_args(arguments)
 
 
 def test_score_prints_a_table_and_writes_the_record(ngb, evaluated, tmp_path):
