@@ -21,8 +21,8 @@ partition: main
 workers: 2
 resources:
   score: {memory_gb: 1, minutes: 5}
-  network: {cores: 1, memory_gb: 1, minutes: 1}
-  train: {cores: 1, memory_gb: 1, minutes: 1}
+  network: {cores: 1, memory_gb: 1, minutes: 10}
+  train: {cores: 1, memory_gb: 1, minutes: 10}
 """
 pytestmark = pytest.mark.slow
 
