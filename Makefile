@@ -28,7 +28,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyprojec
 	@echo "1 of 4: torch (0.2 GB)"
 	$(PIP) torch
 	@echo "2 of 4: the other packages (0.5 GB)"
-	$(FAST) --editable ".[control,dandi,stream]" $(addprefix --editable ,$(PLUGINS))
+	$(FAST) --editable ".[control,dandi,stream,video]" $(addprefix --editable ,$(PLUGINS))
 	@echo "3 of 4: the built-in dataset"
 	$(BIN)/ngb data make
 	@echo "4 of 4: the linear model on it"
@@ -38,7 +38,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyprojec
 
 $(VENV)/.tools: $(VENV)/.installed
 	@echo "packages for tests, clusters and devices (0.4 GB)"
-	$(FAST) --editable ".[control,dandi,dask,dev,gpu,stream]"
+	$(FAST) --editable ".[control,dandi,dask,dev,gpu,stream,video]"
 	@touch $@
 
 score: install

@@ -237,12 +237,12 @@ def _rendering() -> Iterator[Finding]:
 
 
 def _video() -> Iterator[Finding]:
-    from imageio_ffmpeg import get_ffmpeg_exe
-
     try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
         place = get_ffmpeg_exe()
         subprocess.run([place, "-version"], capture_output=True, check=True, timeout=TIMEOUT)
-    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+    except (ImportError, RuntimeError, OSError, subprocess.SubprocessError) as error:
         advice = "pip install --force-reinstall imageio-ffmpeg; .gif files work without"
         yield Finding("video", f"no ffmpeg: {reason_of(error)}", MISSING, advice)
     else:

@@ -56,7 +56,7 @@ def encoder(suffix: str) -> Encoder:
         get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
         raise UnsupportedError(
-            "An .mp4 needs the package imageio-ffmpeg with its ffmpeg; install it, or name a .gif file."
+            "An .mp4 needs ffmpeg; run `pip install neurobench-grasp[video]`, or name a .gif file."
         ) from error
     return _mp4
 
