@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.run.executors.local import fetch_here
 from neurobench_grasp.run.executors.watch import Left, Watch
@@ -70,6 +72,8 @@ class Dask:
             raise NgbError(
                 "Dask is not installed; run `pip install neurobench-grasp[dask]`, or use --on local:N."
             ) from error
+        for name in ("distributed", "tornado", "asyncio"):  # a lost connection is reported here, once
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         if self.address == LOCAL:
             with (
                 LocalCluster(  # type: ignore[no-untyped-call]
@@ -109,7 +113,21 @@ def _submit_all(client: Client, grid: Grid, out: str, workspace: Workspace) -> N
         for i, future in _next(ended):
             del running[i]
             _note(grid, i, future)
-        watch.report()
+        if watch.report():
+            _check(client, running, workspace.progress)
+
+
+def _check(client: Client, running: Mapping[int, Any], progress: Progress) -> None:
+    """Report a cluster without workers, and raise an error if its scheduler was lost: no future ends then."""
+    if not client.scheduler_info()["workers"]:
+        progress("the Dask cluster has no workers; start some with `dask worker`")
+    if client.status != "running" or any(
+        future.status in ("lost", "cancelled") for future in running.values()
+    ):
+        raise NgbError(
+            "The connection to the Dask scheduler was lost; see that it and its workers run, then repeat the "
+            "same command, which continues."
+        )
 
 
 def _next(ended: SimpleQueue[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:

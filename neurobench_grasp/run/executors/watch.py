@@ -37,8 +37,10 @@ class Watch:
     progress: Progress
     _next: float = 0.0
 
-    def report(self) -> None:
-        """Report, unless that was done a moment ago."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + EVERY_S
-            self.progress(summary(self.grid))
+    def report(self) -> bool:
+        """Report, and return True, unless that was done a moment ago."""
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + EVERY_S
+        self.progress(summary(self.grid))
+        return True
