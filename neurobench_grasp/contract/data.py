@@ -104,6 +104,20 @@ class Ragged:
             return Ragged(self.values[:0], np.zeros(1, np.int64))
         return Ragged.of([self[int(i)] for i in trials])
 
+    def part(self, trials: Sequence[int] | Ints, features: Ints) -> Ragged:
+        """Take some trials and some features; the whole is not copied."""
+        some = self if np.array_equal(trials, np.arange(len(self))) else self.select(trials)
+        whole = np.array_equal(features, np.arange(self.values.shape[1]))
+        return some if whole else Ragged(some.values[:, features], some.offsets)
+
+    def astype(self, dtype: Any) -> Ragged:
+        """Return the same numbers in another type."""
+        return Ragged(self.values.astype(dtype), self.offsets)
+
+    def at(self, steps: Ints, features: Ints) -> NDArray[Any]:
+        """Return some steps of some features, (n_steps, n_features)."""
+        return self.values[steps[:, None], features]
+
     def cut(self, first: Ints, stop: Ints) -> Ragged:
         """Take the steps ``first`` … ``stop`` − 1 of each trial."""
         return Ragged.of([trial[a:z] for trial, a, z in zip(self, first, stop, strict=True)])
