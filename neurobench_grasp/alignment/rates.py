@@ -156,7 +156,8 @@ def smoothed_sixths(counts: NDArray[Any], valid: Bools) -> NDArray[Any]:
     weighted = np.where(valid, counts, 0).astype(kind)
     total = weighted[:-2] + weighted[1:-1] + weighted[2:]
     weight = valid[:-2].astype(np.uint8) + valid[1:-1] + valid[2:]
-    return total * (SIXTHS // np.maximum(weight, 1)).astype(kind)
+    sixths: NDArray[Any] = total * (SIXTHS // np.maximum(weight, 1)).astype(kind)
+    return sixths
 
 
 def smooth(counts: NDArray[Any], valid: Bools) -> Floats:
