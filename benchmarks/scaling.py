@@ -146,25 +146,29 @@ def measure(path: Path, point: Point, out: Path) -> dict[str, float]:
     begun, busy = time.perf_counter(), cpu_seconds()
     workspace.find(model, str(path.resolve()))
     read, read_busy = time.perf_counter(), cpu_seconds()
+    of_quarantine = peak_gib(
+        resource.RUSAGE_CHILDREN
+    )  # now: later subprocesses count as large as their parent
     for job in plan(workspace, model, path, ["encoding"], range(point.networks)):
         score(job, workspace)
-    of_self, of_child = (resource.getrusage(who).ru_maxrss * 1024 / GIB for who in WHO)
     return {
         "read_s": read_busy - busy,
         "encode_s": cpu_seconds() - read_busy,
         "read_wall_s": read - begun,
         "encode_wall_s": time.perf_counter() - read,
-        "peak_gib": of_self,
-        "quarantine_peak_gib": of_child,
+        "peak_gib": peak_gib(resource.RUSAGE_SELF),
+        "quarantine_peak_gib": of_quarantine,
     }
 
 
-WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+def peak_gib(who: int) -> float:
+    """Largest resident set so far."""
+    return resource.getrusage(who).ru_maxrss * 1024 / GIB
 
 
 def cpu_seconds() -> float:
     """Processor time of this process and of its subprocesses that have ended."""
-    usages = map(resource.getrusage, WHO)
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
@@ -214,7 +218,10 @@ def report(found: dict[str, list[dict[str, float]]]) -> dict:
 
 def table(result: dict) -> str:
     """Return the points as a Markdown table."""
-    rows = ["| axis | size | read, s | encode, s | peak, GiB | quarantine, GiB |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| axis | size | read, s | encode, s | peak, GiB | quarantine, GiB |",
+        "|---|---|---|---|---|---|",
+    ]
     for axis, points in result["points"].items():
         for p in points:
             size = "1,000 units × 4 h" if axis == "largest" else f"{p[axis]:g}"

@@ -15,7 +15,6 @@ from neurobench_grasp.alignment.rates import (
     TICKS_PER_SECOND,
     Rates,
     bin_spikes,
-    smallest_type,
     smooth,
     to_ticks,
 )
@@ -219,7 +218,7 @@ def _units(session: Session, grid: _Grid, first: Ints, stop: Ints, kept: Ints) -
     if units.counts is not None and grid.stored is not None:
         row = np.minimum(np.searchsorted(grid.stored, flat), len(grid.stored) - 1)
         present = grid.stored[row] == flat
-        raw = units.counts[row].astype(smallest_type(int(units.counts.max(initial=0))), copy=False)
+        raw = units.counts[row].astype(np.min_scalar_type(int(units.counts.max(initial=0))), copy=False)
         raw[~present] = 0
     else:
         assert units.spike_times is not None and units.spike_offsets is not None

@@ -50,7 +50,9 @@ class Rates:
         return cls(Ragged.of(totals), dt)
 
     def _rates(self, sixths: NDArray[Any]) -> Floats:
-        return sixths / SIXTHS / self.dt
+        rates: Floats = sixths / SIXTHS
+        rates /= self.dt
+        return rates
 
     def __len__(self) -> int:
         return len(self.sixths)
@@ -90,11 +92,6 @@ class Rates:
         return self._rates(self.sixths.at(steps, units))
 
 
-def smallest_type(largest: int) -> np.dtype[Any]:
-    """Return the smallest type of unsigned integers that holds a number."""
-    return np.min_scalar_type(largest)
-
-
 def bin_spikes(spike_times: Floats, spike_offsets: Ints, bins: Ints, dt: float) -> NDArray[Any]:
     """Count spikes in bins of the session's grid, bin ``k`` being ``[k · dt, (k + 1) · dt)``.
 
@@ -120,7 +117,7 @@ def bin_spikes(spike_times: Floats, spike_offsets: Ints, bins: Ints, dt: float) 
     for first in range(0, n_units if len(wanted) else 0, block):
         offsets = spike_offsets[first : first + block + 1]
         some = _count(spike_times[offsets[0] : offsets[-1]], offsets - offsets[0], wanted, dt)
-        counts = counts.astype(np.promote_types(counts.dtype, smallest_type(some.max(initial=0))), copy=False)
+        counts = counts.astype(np.result_type(counts, np.min_scalar_type(some.max(initial=0))), copy=False)
         counts[:, first : first + block] = some
     return counts if np.array_equal(wanted, bins) else counts[back]
 
@@ -152,7 +149,7 @@ def smoothed_sixths(counts: NDArray[Any], valid: Bools) -> NDArray[Any]:
         Six times the mean count per bin over the valid ones of each bin and its two neighbours: unsigned
         integers of the smallest type that holds them.
     """
-    kind = smallest_type(SIXTHS * int(counts.max(initial=0)))
+    kind = np.min_scalar_type(SIXTHS * int(counts.max(initial=0)))
     weighted = np.where(valid, counts, 0).astype(kind)
     total = weighted[:-2] + weighted[1:-1] + weighted[2:]
     weight = valid[:-2].astype(np.uint8) + valid[1:-1] + valid[2:]

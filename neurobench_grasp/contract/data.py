@@ -107,8 +107,7 @@ class Ragged:
     def part(self, trials: Sequence[int] | Ints, features: Ints) -> Ragged:
         """Take some trials and some features; the whole is not copied."""
         some = self if np.array_equal(trials, np.arange(len(self))) else self.select(trials)
-        whole = np.array_equal(features, np.arange(self.values.shape[1]))
-        return some if whole else Ragged(some.values[:, features], some.offsets)
+        return Ragged(_columns(some.values, features), some.offsets)
 
     def astype(self, dtype: Any) -> Ragged:
         """Return the same numbers in another type."""
@@ -116,11 +115,17 @@ class Ragged:
 
     def at(self, steps: Ints, features: Ints) -> NDArray[Any]:
         """Return some steps of some features, (n_steps, n_features)."""
-        return self.values[steps[:, None], features]
+        return _columns(self.values[steps], features)
 
     def cut(self, first: Ints, stop: Ints) -> Ragged:
         """Take the steps ``first`` … ``stop`` − 1 of each trial."""
         return Ragged.of([trial[a:z] for trial, a, z in zip(self, first, stop, strict=True)])
+
+
+def _columns(values: NDArray[Any], columns: Ints) -> NDArray[Any]:
+    """Take some columns, row after row in memory, which brackets do not promise; all of them are no copy."""
+    whole = np.array_equal(columns, np.arange(values.shape[1]))
+    return values if whole else np.take(values, columns, axis=1)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,9 @@ class Training:
     fallback: bool = True
 
     def of_units(self, units: Bools) -> Training:
-        """Take some of the units."""
+        """Take some of the units; moments of all are kept, so all are the same object."""
+        if units.all():
+            return self
         return replace(self, rates=self.rates[:, units], mean=self.mean[units])
 
     @property

@@ -110,8 +110,11 @@ def conditions_of(
     found = set()
     for session in sessions:
         mine = [a == area for a in session.units.areas]
-        seen = np.atleast_1d(session.units.observed[:, mine].any(axis=1))
-        found |= {session.trials.condition[i] for i in trials_of(context, session, split) if seen[i]}
+        found |= {
+            session.trials.condition[i]
+            for i in trials_of(context, session, split)
+            if session.units.observed[i, mine].any()
+        }
     return frozenset(found)
 
 

@@ -184,12 +184,21 @@ def _predict(
         weights = np.take(piece.map.weights, mine, axis=1)
         prediction = values[piece.map.layer][piece.steps] @ weights + piece.map.intercept[mine]
         if every_layer:
-            out[f"{piece.split}_layers"][piece.map.layer][piece.rows[:, None], at] = prediction
+            _put(out[f"{piece.split}_layers"][piece.map.layer], piece.rows, at, prediction)
         best = piece.best[mine]
-        out[piece.split][piece.rows[:, None], at[best]] = prediction[:, best]
+        if best.any():
+            _put(out[piece.split], piece.rows, at[best], prediction if best.all() else prediction[:, best])
 
     on_all_cores(fill, pieces)
     return out
+
+
+def _put(out: NDArray[Any], rows: Ints, columns: Ints, values: Floats) -> None:
+    """Put values in place; whole rows several times faster than the same columns of each."""
+    if len(columns) == out.shape[1]:
+        out[rows] = values
+    else:
+        out[rows[:, None], columns] = values
 
 
 def _fit_group(
@@ -307,7 +316,7 @@ class TrainingRates:
         if isinstance(some, tuple):
             rows, which = some
             return TrainingRates(self.rates, self.steps[rows], self.units[which], self.mean[which])
-        return self.rates.at(self.steps[some], self.units) - self.mean
+        return np.subtract(self.rates.at(self.steps[some], self.units), self.mean)
 
 
 def _nested(by_object: Plan) -> dict[str, Plan]:
