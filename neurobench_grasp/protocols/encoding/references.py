@@ -23,7 +23,7 @@ from neurobench_grasp.protocols.encoding.predictions import (
     unit_groups,
     whole,
 )
-from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores
+from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores, check_layer
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 from neurobench_grasp.scoring.references import (
     at_phase,
@@ -118,17 +118,19 @@ def reference_predictions(
 
 def _kinematic(context: Context, lagged: LagWindow, name: str, keep: Keep) -> Sequence[Predictions]:
     """Map features of the recorded movement; the same for every model."""
-    from neurobench_grasp.bodies import linear_kinematics, linear_lookahead, quadratic_kinematics
+    from neurobench_grasp.bodies import linear_kinematics, lookahead_rows, quadratic_rows
 
     def make() -> Predictor:
-        bins = clock_of(lagged.session, None)
-        if name == "quadratic_kinematic":
-            train = context.index(lagged.session, context.splits.train)
-            features = quadratic_kinematics(bins.scored, train)
-        else:
-            of_movement = linear_kinematics if name == "linear_kinematic" else linear_lookahead
-            features = of_movement(bins.scored)
-        return _mapped(context, lagged, Activations({name: features}), bins)
+        bins, session = clock_of(lagged.session, None).scored, lagged.session
+        if name == "linear_kinematic":
+            return _mapped(
+                context, lagged, Activations({name: linear_kinematics(bins)}), clock_of(session, None)
+            )
+        train = context.index(session, context.splits.train)
+        features = lookahead_rows(bins) if name == "linear_lookahead" else quadratic_rows(bins, train)
+        check_layer(name, features.source, bins)
+        scores, _ = lagged.components(features, lagged.rows)
+        return _mapped_scores(context, lagged, {name: Ragged(scores, lagged.trials.offsets)})
 
     stage = Stage(name, asdict(SETTINGS), model=False, core=True)
     return [context.stages(stage, lagged.session, lambda: keep(make()))]
@@ -177,7 +179,11 @@ def _require_controller(context: Context, what: str) -> None:
 
 
 def _mapped(context: Context, lagged: LagWindow, activations: Activations, clock: ModelClock) -> Predictor:
-    fitted = fit_units(context, lagged, lagged.reduce(activations, clock).layers)
+    return _mapped_scores(context, lagged, lagged.reduce(activations, clock).layers)
+
+
+def _mapped_scores(context: Context, lagged: LagWindow, layers: Mapping[str, Ragged]) -> Predictor:
+    fitted = fit_units(context, lagged, layers)
     explained = fitted.chosen["cv_ev_ood"]
     best = np.where(np.isnan(explained), -np.inf, explained).max(0)
     return _single_precision(fitted, {"cv_ev_ood": np.maximum(best, 0.0)})  # the mean explains 0
