@@ -1,13 +1,14 @@
 """Cost of reading, aligning and encoding a session as the work grows; prints JSON.
 
 Sessions are synthetic NWB files: Poisson units that follow a position in a plane, recorded at 100 Hz, and
-trials of 20 conditions. Along each axis one size grows and the others keep those of ``BASE``. Every point runs
-in a fresh process on one core, with empty caches, and reads its file in quarantine as ``ngb score`` does.
-Seconds are those of the processor (process and quarantine), the least of the repeats, and nothing is
+trials of 20 conditions. Along each axis one size grows and the others keep those of ``BASE``. Every point
+runs in a fresh process on one core, with empty caches, and reads its file in quarantine as ``ngb score``
+does. Seconds are those of the processor (process and quarantine), the least of the repeats, and nothing is
 subtracted; wall time stands beside them. The exponent is the slope of log seconds on log size by least
 squares over the largest three sizes. Memory is the peak resident set of the process, and of the quarantine.
 
-    python benchmarks/scaling.py [--axes units trials] [--repeats 3] [--table TABLE.md] [--figure FIGURE.svg]
+    python benchmarks/scaling.py [--axes units trials] [--only 300 1000] [--repeats 3] > POINTS.json
+    python benchmarks/scaling.py --from POINTS.json [MORE.json …] --table TABLE.md --figure FIGURE.svg
 """
 
 import argparse
@@ -107,9 +108,10 @@ class Layers:
         self.n_layers, self.seed = n_layers, seed
 
     def fit(self, train, *, seed):
-        pass
+        """Do nothing."""
 
     def activations(self, trials):
+        """Return the layers."""
         from neurobench_grasp.contract import Activations, Ragged
 
         x, layers = trials.signals["position"].values, {}
@@ -119,13 +121,14 @@ class Layers:
         return Activations(layers)
 
     def state(self):
+        """Return no arrays."""
         return {}
 
     def restore(self, state):
-        pass
+        """Do nothing."""
 
 
-# --- one point, in a process of its own -----------------------------------------------------------
+# --- one point, in a fresh process ----------------------------------------------------------------
 
 
 def measure(path: Path, point: Point, out: Path) -> dict[str, float]:
@@ -216,6 +219,11 @@ def report(found: dict[str, list[dict[str, float]]]) -> dict:
     return {"exponents": exponents, "points": rounded}
 
 
+def points_of(path: Path):
+    """Return the axes of an earlier result, and their points."""
+    return json.loads(path.read_text())["points"].items()
+
+
 def table(result: dict) -> str:
     """Return the points as a Markdown table."""
     rows = [
@@ -265,7 +273,7 @@ def main() -> None:
     parser.add_argument("--only", type=float, nargs="*", help="these sizes of the axes alone")
     parser.add_argument("--table", type=Path, help="Markdown file to write")
     parser.add_argument("--figure", type=Path, help="SVG or PNG file to write")
-    parser.add_argument("--from", dest="known", type=Path, help="JSON that an earlier call printed")
+    parser.add_argument("--from", dest="known", type=Path, nargs="*", help="what earlier calls printed")
     for step in ("--write", "--point"):
         parser.add_argument(step, nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -276,10 +284,12 @@ def main() -> None:
         point, path = Point(**json.loads(given.point[0])), Path(given.point[1])
         print(json.dumps(measure(path, point, Path(os.environ["NGB_CACHE"]) / "out")))
         return
+    found: dict[str, list[dict[str, float]]] = {}
     if given.known:
-        result = json.loads(given.known.read_text())
+        for axis, points in ((a, p) for path in given.known for a, p in points_of(path)):
+            found[axis] = sorted([*found.get(axis, []), *points], key=lambda p: p.get(axis, 0))
+        result = report(found)
     else:
-        found = {}
         for axis in given.axes:
             points = [p for p in AXES[axis] if given.only is None or getattr(p, axis, 0) in given.only]
             with tempfile.TemporaryDirectory() as folder:

@@ -106,8 +106,11 @@ class Ragged:
 
     def part(self, trials: Sequence[int] | Ints, features: Ints) -> Ragged:
         """Take some trials and some features; the whole is not copied."""
-        some = self if np.array_equal(trials, np.arange(len(self))) else self.select(trials)
-        return Ragged(_columns(some.values, features), some.offsets)
+        if np.array_equal(trials, np.arange(len(self))):
+            return Ragged(_columns(self.values, features), self.offsets)
+        if len(trials) == 0:
+            return Ragged(_columns(self.values[:0], features), np.zeros(1, np.int64))
+        return Ragged.of([_columns(self[int(i)], features) for i in trials])
 
     def astype(self, dtype: Any) -> Ragged:
         """Return the same numbers in another type."""
