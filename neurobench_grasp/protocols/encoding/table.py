@@ -67,6 +67,7 @@ BOUNDS: Mapping[str, Noise] = {"repeats_ceiling": repeats, "poisson_ceiling": po
 class Scored:
     """A session with the predictions of the candidate (named "") and of the references, draw by draw.
 
+    Of a long session, the sums behind their scores instead, see :class:`.blocks.Reduction`.
     ``absent`` says why other references do not apply.
     """
 
