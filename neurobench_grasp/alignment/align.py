@@ -11,7 +11,13 @@ import numpy as np
 from neurobench_grasp.alignment.muscle_map import muscle_notes
 from neurobench_grasp.alignment.overlap import fingerprints, tied_trials
 from neurobench_grasp.alignment.posture import joint_angles_of
-from neurobench_grasp.alignment.rates import TICKS_PER_SECOND, bin_spikes, smooth, to_ticks
+from neurobench_grasp.alignment.rates import (
+    TICKS_PER_SECOND,
+    Rates,
+    bin_spikes,
+    smooth,
+    to_ticks,
+)
 from neurobench_grasp.alignment.session import AlignedSession, AlignedUnits, Recording, bins_before
 from neurobench_grasp.alignment.settings import ALIGNMENT
 from neurobench_grasp.contract import Bools, Floats, Ints, Ragged, Session, Signal, Trials, TrialTable, Units
@@ -212,30 +218,32 @@ def _units(session: Session, grid: _Grid, first: Ints, stop: Ints, kept: Ints) -
     if units.counts is not None and grid.stored is not None:
         row = np.minimum(np.searchsorted(grid.stored, flat), len(grid.stored) - 1)
         present = grid.stored[row] == flat
-        raw = np.where(present[:, None], units.counts[row], 0).astype(np.int32)
+        raw = units.counts[row].astype(np.min_scalar_type(int(units.counts.max(initial=0))), copy=False)
+        raw[~present] = 0
     else:
         assert units.spike_times is not None and units.spike_offsets is not None
         present = np.ones(len(flat), bool)
         raw = bin_spikes(units.spike_times, units.spike_offsets, flat, grid.dt)
     low, high = _stretches(session, grid)
     inside = [(b >= low[i]) & (b < high[i]) for b, i in zip(bins, kept, strict=True)]
-    valid = np.repeat((present & np.concatenate(inside))[:, None], len(units), axis=1)
-    valid &= _observed_bins(session, grid, flat)
+    valid = np.broadcast_to((present & np.concatenate(inside))[:, None], raw.shape)  # of all units in one
+    if units.observed is not None:
+        valid = valid & _observed_bins(units.observed, grid, flat)
     edges = np.concatenate([[0], np.cumsum([len(b) for b in bins])])
     expected = _expected_counts(session, grid, flat)
-    counts, recorded, rates, observed, true_rates = [], [], [], [], []
-    for start, b in pairwise(edges):
-        counts.append(raw[start : b - 1])
-        recorded.append(valid[start : b - 1].all(0))
-        a = start + before - 1  # the bin before the window
-        rates.append(smooth(raw[a:b], valid[a:b]) / grid.dt)
-        observed.append(valid[a + 1 : b - 1].all(0))
+    counts, recorded, observed, true_rates = [], [], [], []
+    around = [slice(start + before - 1, b) for start, b in pairwise(edges)]  # and a bin before the window
+    for start, window in zip(edges, around, strict=False):
+        inner = valid[start : window.stop - 1]
+        counts.append(raw[start : window.stop - 1])
+        recorded.append(inner.all(0))
+        observed.append(inner[before:].all(0))
         if expected is not None:
-            true_rates.append(smooth(expected[a:b], valid[a:b]) / grid.dt)
+            true_rates.append(smooth(expected[window], valid[window]) / grid.dt)
     return AlignedUnits(
         ids=units.ids,
         areas=units.areas,
-        rates=Ragged.of(rates),
+        rates=Rates.of([raw[w] for w in around], [valid[w] for w in around], grid.dt),
         counts=Ragged.of(counts),
         recorded=np.array(recorded),
         observed=np.array(observed),
@@ -264,13 +272,10 @@ def _between(values: Floats, times: Floats, at: Floats) -> Floats:
     return between_rows(values, low, low + 1, fraction)
 
 
-def _observed_bins(session: Session, grid: _Grid, bins: Ints) -> Bools:
+def _observed_bins(observed: Ragged, grid: _Grid, bins: Ints) -> Bools:
     """Return True where the whole bin lies inside an observed interval of the unit, (n_bins, n_units)."""
-    units = session.units
-    if units.observed is None:
-        return np.ones((len(bins), len(units)), bool)
-    seen = np.zeros((len(bins), len(units)), bool)
-    for u, intervals in enumerate(units.observed):
+    seen = np.zeros((len(bins), len(observed)), bool)
+    for u, intervals in enumerate(observed):
         if len(intervals) == 0:
             continue
         order = np.argsort(intervals[:, 0], kind="stable")

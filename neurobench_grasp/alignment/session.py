@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from neurobench_grasp.alignment.rates import Rates
 from neurobench_grasp.alignment.settings import ALIGNMENT, SPIKE_HISTORY
 from neurobench_grasp.contract import Bools, Floats, Ragged, Session, Trials
 
@@ -20,10 +21,11 @@ class AlignedUnits:
     Parameters
     ----------
     ids, areas : tuple of str, length n_units
-    rates : Ragged
+    rates : Rates or Ragged
         (trial, window step, n_units), smoothed, spikes/s.
     counts : Ragged
-        (trial, bin, n_units), raw counts from :func:`bins_before` bins before the window to its end.
+        (trial, bin, n_units), raw counts from :func:`bins_before` bins before the window to its end, as small
+        unsigned integers: convert them before you subtract.
     recorded : ndarray of bool, shape (n_trials, n_units)
         True where a unit was observed in all bins of ``counts``.
     observed : ndarray of bool, shape (n_trials, n_units)
@@ -35,7 +37,7 @@ class AlignedUnits:
 
     ids: tuple[str, ...]
     areas: tuple[str, ...]
-    rates: Ragged
+    rates: Rates | Ragged
     counts: Ragged
     recorded: Bools
     observed: Bools

@@ -10,9 +10,11 @@ from neurobench_grasp.bodies.recorded import (
     joint_kinematics,
     linear_kinematics,
     linear_lookahead,
+    lookahead_rows,
     motion,
     muscle_kinematics,
     quadratic_kinematics,
+    quadratic_rows,
 )
 from neurobench_grasp.bodies.simulator import device_simulation, scale_controls, unstable
 from neurobench_grasp.bodies.spec import View
@@ -31,10 +33,12 @@ __all__ = [
     "keypoint_distances",
     "linear_kinematics",
     "linear_lookahead",
+    "lookahead_rows",
     "motion",
     "muscle_kinematics",
     "pulling_directions",
     "quadratic_kinematics",
+    "quadratic_rows",
     "scale_controls",
     "unstable",
 ]

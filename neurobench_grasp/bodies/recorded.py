@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from neurobench_grasp.bodies.find import body_of
-from neurobench_grasp.contract import Floats, Ragged, Trials
+from neurobench_grasp.contract import Floats, Ints, Ragged, Trials
 from neurobench_grasp.errors import UnsupportedError
 
 LOOK_AHEAD = 0.1
@@ -89,9 +90,14 @@ def linear_lookahead(trials: Trials) -> Ragged:
 
     With recorded joint angles of a body now and in the next 100 ms; without, over the layout's lags.
     """
+    return lookahead_rows(trials).whole
+
+
+def lookahead_rows(trials: Trials) -> AtLags:
+    """Return the features of :func:`linear_lookahead`, which are made when some are asked for."""
     first, last = (0.0, LOOK_AHEAD) if recorded_angles(trials) is not None else trials.signal_lags
     steps = range(round(first / trials.dt), round(last / trials.dt) + 1)
-    return at_lags(linear_kinematics(trials), steps)
+    return AtLags(linear_kinematics(trials), steps)
 
 
 def motion(trials: Trials) -> Ragged:
@@ -133,12 +139,16 @@ def quadratic_kinematics(trials: Trials, train: Sequence[int]) -> Ragged:
     UnsupportedError
         If nothing of the movement was recorded.
     """
+    return quadratic_rows(trials, train).whole
+
+
+def quadratic_rows(trials: Trials, train: Sequence[int]) -> WithProducts:
+    """Return the features of :func:`quadratic_kinematics`, which are made when some are asked for."""
     terms = motion(trials)
     known = terms.select(train).values
     scale = known.std(0)
     linear = (terms.values - known.mean(0)) / np.where(scale > 0, scale, 1.0)
-    one, other = np.triu_indices(linear.shape[1])
-    return Ragged(np.hstack([linear, linear[:, one] * linear[:, other]]), trials.offsets)
+    return WithProducts(Ragged(linear, trials.offsets))
 
 
 def _kinematic(trials: Trials, preferred: Sequence[str] = KINEMATIC_ROLES) -> list[Ragged]:
@@ -161,8 +171,55 @@ def _change(signal: Ragged, dt: float) -> Floats:
 
 def at_lags(features: Ragged, lags: Sequence[int]) -> Ragged:
     """Concatenate features at several lags (steps; positive: later), held at a trial's ends."""
-    trials = []
-    for trial in features:
-        steps = np.arange(len(trial))
-        trials.append(np.hstack([trial[np.clip(steps + lag, 0, len(trial) - 1)] for lag in lags]))
-    return Ragged.of(trials)
+    return AtLags(features, lags).whole
+
+
+@dataclass(frozen=True)
+class OnDemand:
+    """Features of a movement that follow from fewer, row by row, and are made when some are asked for.
+
+    Of hours of recording all would not fit the memory.
+
+    Parameters
+    ----------
+    source : Ragged
+        (trial, step, n_columns).
+    """
+
+    source: Ragged
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and of features."""
+        return len(self.source.values), self[np.arange(0)].shape[1]
+
+    @property
+    def whole(self) -> Ragged:
+        """All features, (trial, step, n_features)."""
+        return Ragged(self[np.arange(self.shape[0])], self.source.offsets)
+
+    def __getitem__(self, rows: Ints) -> Floats:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class AtLags(OnDemand):
+    """Features at several lags side by side, see :func:`at_lags`."""
+
+    lags: Sequence[int]
+
+    def __getitem__(self, rows: Ints) -> Floats:
+        values, offsets = self.source.values, self.source.offsets
+        trial = np.searchsorted(offsets, rows, side="right") - 1
+        first, last = offsets[trial], offsets[trial + 1] - 1
+        return np.hstack([values[np.clip(rows + lag, first, last)] for lag in self.lags])
+
+
+@dataclass(frozen=True)
+class WithProducts(OnDemand):
+    """Terms with their squares and products."""
+
+    def __getitem__(self, rows: Ints) -> Floats:
+        linear = self.source.values[rows]
+        one, other = np.triu_indices(linear.shape[1])
+        return np.hstack([linear, linear[:, one] * linear[:, other]])

@@ -26,7 +26,10 @@ class DecoderCase(Audited):
         trials = session.scored
         assert trials.joint_angles is not None
         self.train = DecodedTrials(
-            session.units.counts, trials.joint_angles.cut(*trials.window.T), trials.condition, trials.dt
+            session.units.counts.astype(np.int32),
+            trials.joint_angles.cut(*trials.window.T),
+            trials.condition,
+            trials.dt,
         )
 
     @cached_property

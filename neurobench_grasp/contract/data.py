@@ -104,9 +104,31 @@ class Ragged:
             return Ragged(self.values[:0], np.zeros(1, np.int64))
         return Ragged.of([self[int(i)] for i in trials])
 
+    def part(self, trials: Sequence[int] | Ints, features: Ints) -> Ragged:
+        """Take some trials and some features; the whole is not copied."""
+        if np.array_equal(trials, np.arange(len(self))):
+            return Ragged(_columns(self.values, features), self.offsets)
+        if len(trials) == 0:
+            return Ragged(_columns(self.values[:0], features), np.zeros(1, np.int64))
+        return Ragged.of([_columns(self[int(i)], features) for i in trials])
+
+    def astype(self, dtype: Any) -> Ragged:
+        """Return the same numbers in another type."""
+        return Ragged(self.values.astype(dtype), self.offsets)
+
+    def at(self, steps: Ints, features: Ints) -> NDArray[Any]:
+        """Return some steps of some features, (n_steps, n_features)."""
+        return _columns(self.values[steps], features)
+
     def cut(self, first: Ints, stop: Ints) -> Ragged:
         """Take the steps ``first`` … ``stop`` − 1 of each trial."""
         return Ragged.of([trial[a:z] for trial, a, z in zip(self, first, stop, strict=True)])
+
+
+def _columns(values: NDArray[Any], columns: Ints) -> NDArray[Any]:
+    """Take some columns, row after row in memory, which brackets do not promise; all of them are no copy."""
+    whole = np.array_equal(columns, np.arange(values.shape[1]))
+    return values if whole else np.take(values, columns, axis=1)
 
 
 @dataclass(frozen=True)

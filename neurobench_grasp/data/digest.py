@@ -38,9 +38,10 @@ class Hashes:
 
     def begin(self, values: NDArray[Any], dtype: str = "<f8") -> None:
         """Start hashing an array, which must not change afterwards."""
-        content = np.ascontiguousarray(values, dtype=dtype).reshape(-1).view(np.uint8)
-        blocks = (content[i : i + BLOCK].data for i in range(0, len(content), BLOCK))
-        self._begun[id(values)] = (values, [self._pool.submit(_sha256, block) for block in blocks])
+        content, wanted = np.ascontiguousarray(values).reshape(-1), np.dtype(dtype)
+        n = BLOCK // wanted.itemsize
+        blocks = (content[i : i + n] for i in range(0, len(content), n))
+        self._begun[id(values)] = (values, [self._pool.submit(_sha256, block, wanted) for block in blocks])
 
     def of(self, values: NDArray[Any], dtype: str = "<f8") -> list[Any]:
         """Return shape and digest of an array's little-endian bytes: SHA-256 over those of the blocks."""
@@ -50,8 +51,8 @@ class Hashes:
         return [list(values.shape), hashlib.sha256(b"".join(b.result() for b in blocks)).hexdigest()]
 
 
-def _sha256(block: memoryview) -> bytes:
-    return hashlib.sha256(block).digest()
+def _sha256(block: NDArray[Any], dtype: np.dtype[Any]) -> bytes:
+    return hashlib.sha256(block.astype(dtype, copy=False).data).digest()
 
 
 def session_digest(session: Session, hashes: Hashes | None = None) -> str:

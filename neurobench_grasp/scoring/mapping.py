@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Protocol, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurobench_grasp.contract import Bools, Floats, Ints
 from neurobench_grasp.scoring.ridge import (
@@ -26,6 +28,15 @@ from neurobench_grasp.scoring.ridge import (
 from neurobench_grasp.threads import on_all_cores
 
 
+class RatesOnDemand(Protocol):
+    """Rates that are made when some of them are asked for, indexed like an array (n_rows, n_units)."""
+
+    @overload
+    def __getitem__(self, some: slice, /) -> Floats: ...
+    @overload
+    def __getitem__(self, some: tuple[slice, Bools], /) -> RatesOnDemand: ...
+
+
 @dataclass(frozen=True)
 class Training:
     """The training rows of some units of a session.
@@ -33,10 +44,10 @@ class Training:
     Parameters
     ----------
     layers : mapping of str to ndarray, shape (n_total_steps, n_components)
-        Component scores at every step, padding included.
+        Component scores at every step, padding included, in single or double precision.
     rows : ndarray of int64, shape (n_rows,)
         Step of each training bin at lag 0.
-    rates : ndarray, shape (n_rows, n_units)
+    rates : ndarray or RatesOnDemand, shape (n_rows, n_units)
         Less their mean.
     mean : ndarray, shape (n_units,)
     cell : ndarray of int64, shape (n_rows,)
@@ -47,9 +58,9 @@ class Training:
         False: no unit is predicted by its mean; see :func:`choose`.
     """
 
-    layers: Mapping[str, Floats]
+    layers: Mapping[str, NDArray[np.floating]]
     rows: Ints
-    rates: Floats
+    rates: Floats | RatesOnDemand
     mean: Floats
     cell: Ints
     n_cells: int
@@ -57,8 +68,15 @@ class Training:
     fallback: bool = True
 
     def of_units(self, units: Bools) -> Training:
-        """Take some of the units."""
+        """Take some of the units; moments of all are kept, so all are the same object."""
+        if units.all():
+            return self
         return replace(self, rates=self.rates[:, units], mean=self.mean[units])
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self.mean)
 
     def of_layer(self, layer: str) -> Training:
         """Take one of the layers."""
@@ -130,8 +148,8 @@ def choose_lags(training: Training, plan: Plan, lags: Sequence[int], areas: Sequ
 
 
 def _cv_ev(training: Training, plan: Plan, lag: int) -> Floats:
-    """Cross-validated EV of a single layer, (n_units,)."""
-    ev: Floats = choose(training, {"": plan}, lag)[""].cv_ev[0]
+    """Cross-validated EV of a single layer, (n_units,); moments of other lags are not kept."""
+    ev: Floats = choose(replace(training), {"": plan}, lag)[""].cv_ev[0]
     return ev
 
 
@@ -156,7 +174,7 @@ def choose(training: Training, plans: Mapping[str, Plan], lag: int) -> dict[str,
         Cross-validations by name; a cell that a plan does not mention is not used by it.
     lag : int
     """
-    shape = (len(training.layers), training.rates.shape[1])
+    shape = (len(training.layers), training.n_units)
     best = {p: np.full(shape, np.nan) for p in plans}
     alpha = {p: np.full(shape, np.inf) for p in plans}
 
@@ -174,10 +192,30 @@ def choose(training: Training, plans: Mapping[str, Plan], lag: int) -> dict[str,
     }
 
 
-def predict(
-    training: Training, choice: Choice, cells: Sequence[int], rows: Ints, *, every_layer: bool = True
-) -> Floats:
-    """Refit on the given cells with the chosen settings and predict the rates in other bins.
+@dataclass(frozen=True)
+class LinearMap:
+    """From the components of a layer to the rates of some units.
+
+    Parameters
+    ----------
+    layer : int
+        Position.
+    units : ndarray of int64
+    weights : ndarray, shape (n_components, n_units)
+    intercept : ndarray, shape (n_units,)
+        Spikes/s.
+    """
+
+    layer: int
+    units: Ints
+    weights: Floats
+    intercept: Floats
+
+
+def refit(
+    training: Training, choice: Choice, cells: Sequence[int], *, every_layer: bool = True
+) -> list[LinearMap]:
+    """Fit on the given cells with the chosen settings.
 
     Parameters
     ----------
@@ -185,26 +223,21 @@ def predict(
     choice : Choice
     cells : sequence of int
         Cells to fit on.
-    rows : ndarray of int64, shape (n_wanted,)
-        Steps at lag 0 to predict.
     every_layer : bool
         False: each unit by its best layer only, which costs less.
 
     Returns
     -------
-    ndarray, shape (n_layers, n_wanted, n_units)
-        NaN where a layer was not asked for.
+    list of LinearMap
+        One for each layer that predicts a unit.
     """
-    out = np.full((len(training.layers), len(rows), training.rates.shape[1]), np.nan)
 
-    def fill(j: int) -> None:
+    def fit(j: int) -> LinearMap:
         units = np.flatnonzero(every_layer | (choice.layer == j))
-        if len(units):
-            name, layer = layers[j]
-            moments = training.moments(name, choice.lag).total(cells).of_units(units)
-            weights, intercept = solve(moments, choice.alpha[j, units])
-            out[j][:, units] = layer[rows + choice.lag] @ weights + (intercept + training.mean[units])
+        moments = training.moments(layers[j], choice.lag).total(cells).of_units(units)
+        weights, intercept = solve(moments, choice.alpha[j, units])
+        return LinearMap(j, units, weights, intercept + training.mean[units])
 
-    layers = list(training.layers.items())
-    on_all_cores(fill, range(len(layers)))
-    return out
+    layers = list(training.layers)
+    wanted = range(len(layers)) if every_layer else np.unique(choice.layer).tolist()
+    return on_all_cores(fit, wanted)

@@ -7,16 +7,29 @@ held-out fold is exact without ever forming a prediction. Pure functions; sklear
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurobench_grasp.contract import Floats, Ints
 
 Plan = Sequence[Sequence[int]]
 """The folds of a cross-validation, each the cells (stacked moments) it consists of."""
+PIECE = 1 << 22
+"""Rates that are summed at a time: 32 MiB in double precision, little beside a session, much for BLAS."""
+
+
+class Rows(Protocol):
+    """Rows of numbers that may be made when they are asked for: an array, or what is indexed like one."""
+
+    def __getitem__(self, rows: slice, /) -> Floats:
+        """Return some rows, (n_rows, n_columns)."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +74,8 @@ class Moments:
         return Moments(*(getattr(self, field.name)[list(which)].sum(0) for field in fields(self)))
 
     def of_units(self, units: Ints) -> Moments:
-        """Moments of some units."""
-        return Moments(self.n, self.x, self.y[units], self.xx, self.xy[:, units], self.yy[units])
+        """Moments of some units, also where several are stacked."""
+        return Moments(self.n, self.x, self.y[..., units], self.xx, self.xy[..., units], self.yy[..., units])
 
     def of_features(self, features: Ints) -> Moments:
         """Moments of some features, also where several are stacked."""
@@ -73,6 +86,9 @@ class Moments:
         """Moments of features times a factor each, also where several are stacked."""
         xx, xy = self.xx * scale[:, None] * scale, self.xy * scale[:, None]
         return Moments(self.n, self.x * scale, self.y, xx, xy, self.yy)
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def __sub__(self, other: Moments) -> Moments:
         return Moments(
@@ -94,7 +110,7 @@ class Moments:
         )
 
 
-def fold_moments(x: Floats, rows: Ints, y: Floats, fold: Ints, n_folds: int) -> Moments:
+def fold_moments(x: NDArray[np.floating], rows: Ints, y: Rows, fold: Ints, n_folds: int) -> Moments:
     """Moments of each fold, stacked.
 
     Parameters
@@ -102,13 +118,23 @@ def fold_moments(x: Floats, rows: Ints, y: Floats, fold: Ints, n_folds: int) -> 
     x : ndarray, shape (n_total_rows, n_features)
     rows : ndarray of int64, shape (n_rows,)
         Rows of ``x`` that belong to those of ``y``.
-    y : ndarray, shape (n_rows, n_units)
+    y : ndarray or Rows, shape (n_rows, n_units)
     fold : ndarray of int64, shape (n_rows,)
         Ascending.
     n_folds : int
     """
-    bounds = pairwise(np.searchsorted(fold, np.arange(n_folds + 1)))
-    return Moments.stack([Moments.of(x[rows[a:z]], y[a:z]) for a, z in bounds])  # pieces that fit a cache
+
+    def of(first: int, stop: int) -> Moments:
+        some = y[first:stop]
+        return Moments.of(np.asarray(x[rows[first:stop]], np.float64), some)
+
+    def summed(first: int, stop: int, step: int) -> Moments:
+        pieces = [of(a, min(a + step, stop)) for a in range(first, stop, step)] or [of(first, stop)]
+        return functools.reduce(operator.add, pieces)
+
+    step = max(PIECE // max(y[:0].shape[1], 1), 1)
+    bounds = pairwise(np.searchsorted(fold, np.arange(n_folds + 1)).tolist())
+    return Moments.stack([summed(a, z, step) for a, z in bounds])
 
 
 @dataclass(frozen=True)

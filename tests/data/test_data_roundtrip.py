@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from neurobench_grasp.contract import Ragged, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data import inspect_file, load_session, session_digest, validate_file, write_session
+from neurobench_grasp.data.digest import BLOCK, Hashes
 from neurobench_grasp.data.labels import text_label
 from neurobench_grasp.errors import NgbError
 
@@ -61,7 +63,8 @@ def unit_tables(draw):
     if n and draw(st.booleans()):
         n_bins, width = draw(st.integers(2, 40)), draw(st.sampled_from([0.02, 0.05]))
         times = draw(st.floats(0, 5)) + np.arange(n_bins) * width
-        counts = rng.poisson(draw(st.sampled_from([0.5, 300])), (n_bins, n)).astype(np.int32)
+        counts = rng.poisson(draw(st.sampled_from([0.5, 300])), (n_bins, n))
+        counts = counts.astype(np.min_scalar_type(int(counts.max(initial=0))))  # as they are read
         return Units(tuple(ids), areas, counts=counts, count_times=times, bin_width=width)
     trains = [np.unique(rng.uniform(0, 100, draw(st.integers(0, 20)))) for _ in range(n)]
     ends = np.cumsum([0, *map(len, trains)]).astype(np.int64)
@@ -342,3 +345,13 @@ def test_importing_data_is_light():
     code = "import sys, json, neurobench_grasp.data; print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     assert not {"pynwb", "hdmf", "pandas", "torch", "mujoco", "sklearn", "scipy"} & set(loaded)
+
+
+def test_the_digest_of_counts_does_not_depend_on_how_small_their_type_is():
+    """Of more than one block: blocks are those of four bytes for each count."""
+    counts = np.random.default_rng(0).integers(0, 200, (BLOCK // 4 + 9, 1))
+    with Hashes() as hashes:
+        found = [hashes.of(counts.astype(dtype), "<i4") for dtype in (np.uint8, np.uint16, np.int32, ">i4")]
+    raw = counts.astype("<i4").tobytes()
+    parts = b"".join(hashlib.sha256(raw[a : a + BLOCK]).digest() for a in range(0, len(raw), BLOCK))
+    assert found == [[list(counts.shape), hashlib.sha256(parts).hexdigest()]] * 4

@@ -53,10 +53,10 @@ def session():
 def test_every_tuned_unit_keeps_its_map(session, monkeypatch):
     """At least 95 % of the explained variance without any fallback, where a confidence gate left 65 %."""
     total, _ = scored(session)
-    ungated = references.predict_units
+    ungated = references.fit_units
     monkeypatch.setattr(
         encoding,
-        "predict_units",
+        "fit_units",
         lambda *arguments, **options: ungated(*arguments, **{**options, "fallback": False}),
     )
     without, _ = scored(session)

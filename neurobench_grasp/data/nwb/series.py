@@ -105,14 +105,17 @@ class Parts:
             return None
         return values
 
-    def numbers(self, place: str, *, flat: bool = False) -> Floats | None:
-        """Read a dataset, or with ``flat`` a column of a table, as float64; other types are reported."""
+    def numbers(self, place: str, *, flat: bool = False, whole: bool = False) -> NDArray[Any] | None:
+        """Read a dataset, or with ``flat`` a column of a table, as float64; other types are reported.
+
+        With ``whole``, integers stay as small as they are stored.
+        """
         values = self.column_values(place) if flat else self.nwb.read(place)
         if values.dtype.kind not in "iufb":
             kind = "text" if values.dtype.kind in "OSU" else str(values.dtype)
             self.report.error(place, f"expected numbers, but it contains {kind}")
             return None
-        return values.astype(np.float64, copy=False)
+        return values if whole and values.dtype.kind in "iu" else values.astype(np.float64, copy=False)
 
     def joined(
         self, paths: Sequence[str], names: Sequence[str], unit: str | None
@@ -134,14 +137,14 @@ class Parts:
         return np.concatenate([one[0] for one in series if one], axis=1), first[1], first[2], list(names)
 
     def series(
-        self, path: str, unit: str | None, rate: float | None = None
-    ) -> tuple[Floats, Floats, str] | None:
+        self, path: str, unit: str | None, rate: float | None = None, *, whole: bool = False
+    ) -> tuple[NDArray[Any], Floats, str] | None:
         """Return values (n_samples, n_columns), times (n_samples,) and unit of a TimeSeries.
 
-        ``unit`` and ``rate`` (Hz) override what the file states.
+        ``unit`` and ``rate`` (Hz) override what the file states. ``whole``: see :meth:`numbers`.
         """
         place = f"{path}/data"
-        values = self.numbers(place)
+        values = self.numbers(place, whole=whole)
         if values is None:
             return None
         if values.ndim == 1:

@@ -111,17 +111,15 @@ class UnitsReader:
 
     def counts(self, layout: UnitsLayout, path: str) -> Units | None:
         """Read counts in bins."""
-        series = self.parts.series(path, None)
+        series = self.parts.series(path, None, whole=True)
         if series is None:
             return None
         values, times, _ = series
         if len(times) < 2:
             self.report.error(path, f"{len(times)} bins are too few")
             return None
-        whole = (
-            np.isfinite(values).all() and not (values < 0).any() and bool((values == np.rint(values)).all())
-        )
-        if not whole:
+        whole = values.dtype.kind in "iu" or (np.isfinite(values).all() and (values == np.rint(values)).all())
+        if not whole or values.min(initial=0) < 0:
             self.report.error(f"{path}/data", "counts must be non-negative whole numbers")
             return None
         if values.max(initial=0) > np.iinfo(np.int32).max:
@@ -135,7 +133,7 @@ class UnitsReader:
         units = Units(
             self.parts.names(ELECTRODES, layout.ids, n_units),
             self.areas(layout, None, n_units),
-            counts=values.astype(np.int32),
+            counts=values.astype(np.min_scalar_type(int(values.max(initial=0))), copy=False),
             count_times=times - {"start": 0.0, "center": 0.5, "end": 1.0}[layout.bin_label] * width,
             bin_width=width,
         )

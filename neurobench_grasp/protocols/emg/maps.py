@@ -80,7 +80,7 @@ def _channels(context: Context, m: Muscles) -> Scored:
 
     def mapped(features: Floats, **options: object) -> Predictions:
         layer = Ragged(lagged.components(features[lagged.rows])[0], lagged.trials.offsets)
-        return predict_units(context, lagged, {"muscles": layer}, lags=at_zero, **options)  # type: ignore[arg-type]
+        return predict_units(context, lagged, {"muscles": layer}, lags=at_zero, **options)
 
     predictions, absent = {}, dict(m.absent)
     with threadpool_limits(limits=1):  # as encoding, for the same map

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from neurobench_grasp.contract import Activations, Floats, Ints, Ragged, Trials
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.protocols.context import Arrays, Context, Stage
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
-from neurobench_grasp.scoring.components import fit_components
+from neurobench_grasp.scoring.components import BLOCK, Features, fit_components
 from neurobench_grasp.threads import on_all_cores
 
 ACTIVATIONS = Stage("activations", asdict(SETTINGS), core=True)
@@ -69,11 +69,11 @@ class LagWindow:
             If a layer does not have the steps of the trials, or is not finite.
         """
         for name, layer in activations.layers.items():
-            _check_layer(name, layer, clock.scored)
+            check_layer(name, layer, clock.scored)
         activations = clock.in_bins(activations)
         with threadpool_limits(limits=1):
             reduced = on_all_cores(
-                lambda x: self.components(x.values[self.rows]), activations.layers.values()
+                lambda x: self.components(x.values, self.rows), activations.layers.values()
             )
         return LayerScores(
             {
@@ -83,13 +83,55 @@ class LagWindow:
             sum(n_cut for _, n_cut in reduced),
         )
 
-    def components(self, layer: NDArray[Any]) -> tuple[Floats, int]:
-        """Return the component scores of one layer at these steps, and the number of winsorised entries."""
-        values = np.asarray(layer, np.float64)
+    def components(self, features: RowsOfFeatures, rows: Ints | None = None) -> tuple[Floats, int]:
+        """Return the component scores of one layer at these steps, and the number of winsorised entries.
+
+        Parameters
+        ----------
+        features : ndarray or RowsOfFeatures, shape (n_rows, n_features)
+        rows : ndarray of int64, optional
+            Row of each of these steps. Default: there are no others.
+        """
+        rows = np.arange(features.shape[0]) if rows is None else rows
         components = fit_components(
-            values[self.train], n_components=SETTINGS.n_components, winsorise_sd=SETTINGS.winsorise_sd
+            PickedFeatures.of(features, rows[self.train]),
+            n_components=SETTINGS.n_components,
+            winsorise_sd=SETTINGS.winsorise_sd,
         )
-        return components.scores(values)
+        return components.scores(PickedFeatures.of(features, rows))
+
+
+class RowsOfFeatures(Protocol):
+    """Features that may be made when some are asked for: an array, or what is indexed like one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows and of features."""
+
+    def __getitem__(self, rows: Ints, /) -> NDArray[Any]:
+        """Return the rows of these numbers, (n_rows, n_features)."""
+
+
+@dataclass(frozen=True)
+class PickedFeatures:
+    """Some rows of features, in double precision when they are asked for."""
+
+    features: RowsOfFeatures
+    rows: Ints
+
+    @classmethod
+    def of(cls, features: RowsOfFeatures, rows: Ints) -> Features:
+        """Pick rows; all at once if they are not more than a block."""
+        picked = cls(features, rows)
+        return picked[:] if len(rows) * features.shape[1] <= BLOCK else picked
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and of features."""
+        return len(self.rows), self.features.shape[1]
+
+    def __getitem__(self, some: slice) -> Floats:
+        return np.asarray(self.features[self.rows[some]], np.float64)
 
 
 @dataclass(frozen=True)
@@ -127,7 +169,8 @@ def window_rows(trials: Trials, which: Sequence[int]) -> Ints:
     return np.concatenate(rows).astype(np.int64) if rows else np.zeros(0, np.int64)
 
 
-def _check_layer(name: str, layer: Ragged, trials: Trials) -> None:
+def check_layer(name: str, layer: Ragged, trials: Trials) -> None:
+    """Raise if a layer does not have the steps of the trials, or is not finite."""
     if not np.array_equal(layer.offsets, trials.offsets):
         raise NgbError(
             f"Layer {name!r} of the model has {layer.offsets[-1]} steps in {len(layer)} trials, but the "

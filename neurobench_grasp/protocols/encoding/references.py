@@ -17,11 +17,13 @@ from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.context import Context, Stage
 from neurobench_grasp.protocols.encoding.predictions import (
     Predictions,
+    Predictor,
+    fit_units,
     no_predictions,
-    predict_units,
     unit_groups,
+    whole,
 )
-from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores
+from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores, check_layer
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 from neurobench_grasp.scoring.references import (
     at_phase,
@@ -53,6 +55,8 @@ REFERENCES = (
 
 PhaseAverage = Callable[[Ragged, Sequence[str], Sequence[str]], Floats]
 """From training rates, their conditions and the wanted ones to averages over phase."""
+Keep = Callable[[Predictor], Predictions]
+"""From what predicts units to what is kept of it, see :class:`.blocks.Reduction`."""
 EMG = Stage("emg", asdict(SETTINGS), model=False)
 NOISE = Stage("noise", asdict(SETTINGS), model=False)
 INPUTS, UNTRAINED, SHIFTED = (Stage(name, asdict(SETTINGS)) for name in ("inputs", "untrained", "shift"))
@@ -67,7 +71,11 @@ class ReferencePredictions:
 
 
 def reference_predictions(
-    context: Context, lagged: LagWindow, scores: LayerScores, names: Iterable[str] | None = None
+    context: Context,
+    lagged: LagWindow,
+    scores: LayerScores,
+    names: Iterable[str] | None = None,
+    keep: Keep | None = None,
 ) -> ReferencePredictions:
     """Compute every reference that applies.
 
@@ -79,20 +87,23 @@ def reference_predictions(
         Of the candidate, for the null.
     names : iterable of str, optional
         Those that are wanted. Default: all.
+    keep : callable, optional
+        From what predicts units to what is kept of it. Default: the predictions of all units.
     """
+    keep = keep or partial(whole, lagged.session)
     made: dict[str, Sequence[Predictions]] = {}
     absent: dict[str, str] = {}
     makers: Mapping[str, Callable[[], Sequence[Predictions]]] = {
-        **{name: partial(_kinematic, context, lagged, name) for name in KINEMATIC},
-        "linear_emg": lambda: [_linear_emg(context, lagged)],
-        "linear_inputs": lambda: [_linear_inputs(context, lagged)],
-        "untrained": lambda: [_untrained(context, lagged)],
-        "phase_mean": lambda: [_phase_mean(context, lagged.session)],
-        "psth": lambda: [_psth(context, lagged.session)],
-        "condition_locked_noise": lambda: _noise(context, lagged),
-        "circular_shift": lambda: _shifted(context, lagged, scores),
-        "identical_trial": lambda: [_identical_trial(context, lagged.session)],
-        "true_rate": lambda: [_true_rate(context, lagged.session)],
+        **{name: partial(_kinematic, context, lagged, name, keep) for name in KINEMATIC},
+        "linear_emg": lambda: [_linear_emg(context, lagged, keep)],
+        "linear_inputs": lambda: [_linear_inputs(context, lagged, keep)],
+        "untrained": lambda: [_untrained(context, lagged, keep)],
+        "phase_mean": lambda: [keep(_phase_mean(context, lagged.session))],
+        "psth": lambda: [keep(_psth(context, lagged.session))],
+        "condition_locked_noise": lambda: _noise(context, lagged, keep),
+        "circular_shift": lambda: _shifted(context, lagged, scores, keep),
+        "identical_trial": lambda: [keep(_identical_trial(context, lagged.session))],
+        "true_rate": lambda: [keep(_true_rate(context, lagged.session))],
     }
     for name in REFERENCES if names is None else names:
         try:
@@ -105,59 +116,61 @@ def reference_predictions(
 # --- through the map ------------------------------------------------------------------------------
 
 
-def _kinematic(context: Context, lagged: LagWindow, name: str) -> Sequence[Predictions]:
+def _kinematic(context: Context, lagged: LagWindow, name: str, keep: Keep) -> Sequence[Predictions]:
     """Map features of the recorded movement; the same for every model."""
-    from neurobench_grasp.bodies import linear_kinematics, linear_lookahead, quadratic_kinematics
+    from neurobench_grasp.bodies import linear_kinematics, lookahead_rows, quadratic_rows
 
-    def make() -> Predictions:
-        bins = clock_of(lagged.session, None)
-        if name == "quadratic_kinematic":
-            train = context.index(lagged.session, context.splits.train)
-            features = quadratic_kinematics(bins.scored, train)
-        else:
-            of_movement = linear_kinematics if name == "linear_kinematic" else linear_lookahead
-            features = of_movement(bins.scored)
-        return _mapped(context, lagged, Activations({name: features}), bins)
+    def make() -> Predictor:
+        bins, session = clock_of(lagged.session, None).scored, lagged.session
+        if name == "linear_kinematic":
+            return _mapped(
+                context, lagged, Activations({name: linear_kinematics(bins)}), clock_of(session, None)
+            )
+        train = context.index(session, context.splits.train)
+        features = lookahead_rows(bins) if name == "linear_lookahead" else quadratic_rows(bins, train)
+        check_layer(name, features.source, bins)
+        scores, _ = lagged.components(features, lagged.rows)
+        return _mapped_scores(context, lagged, {name: Ragged(scores, lagged.trials.offsets)})
 
     stage = Stage(name, asdict(SETTINGS), model=False, core=True)
-    return [context.stages(stage, lagged.session, make)]
+    return [context.stages(stage, lagged.session, lambda: keep(make()))]
 
 
-def _linear_emg(context: Context, lagged: LagWindow) -> Predictions:
+def _linear_emg(context: Context, lagged: LagWindow, keep: Keep) -> Predictions:
     """Map recorded EMG, which no model sees, over the lags of the layout."""
     from neurobench_grasp.bodies import at_lags
 
-    def make() -> Predictions:
+    def make() -> Predictor:
         bins = clock_of(lagged.session, None)
         first, last = (round(lag / bins.scored.dt) for lag in bins.scored.signal_lags)
         emg = at_lags(recorded_in_bins(lagged.session, "emg"), range(first, last + 1))
         return _mapped(context, lagged, Activations({"emg": emg}), bins)
 
-    return context.stages(EMG, lagged.session, make)
+    return context.stages(EMG, lagged.session, lambda: keep(make()))
 
 
-def _linear_inputs(context: Context, lagged: LagWindow) -> Predictions:
+def _linear_inputs(context: Context, lagged: LagWindow, keep: Keep) -> Predictions:
     """Map the observations that the candidate's network received."""
     _require_controller(context, "observations")
 
-    def make() -> Predictions:
+    def make() -> Predictor:
         clock = context.clock(lagged.session)
         observed = context.model.controller.observe(clock.scored)
         return _mapped(context, lagged, Activations({"observations": observed}), clock)
 
-    return context.stages(INPUTS, lagged.session, make)
+    return context.stages(INPUTS, lagged.session, lambda: keep(make()))
 
 
-def _untrained(context: Context, lagged: LagWindow) -> Predictions:
+def _untrained(context: Context, lagged: LagWindow, keep: Keep) -> Predictions:
     """Map the same architecture with random weights, on what the trained network observed in its own loop."""
     _require_controller(context, "network before training")
 
-    def make() -> Predictions:
+    def make() -> Predictor:
         clock = context.clock(lagged.session)
         observed = context.model.controller.observe(clock.scored)
         return _mapped(context, lagged, context.model.untrained.activations_of(observed), clock)
 
-    return context.stages(UNTRAINED, lagged.session, make)
+    return context.stages(UNTRAINED, lagged.session, lambda: keep(make()))
 
 
 def _require_controller(context: Context, what: str) -> None:
@@ -165,14 +178,18 @@ def _require_controller(context: Context, what: str) -> None:
         raise UnsupportedError(f"the model is no controller, so it has no {what}")
 
 
-def _mapped(context: Context, lagged: LagWindow, activations: Activations, clock: ModelClock) -> Predictions:
-    predictions = predict_units(context, lagged, lagged.reduce(activations, clock).layers)
-    explained = predictions["cv_ev_ood"]
+def _mapped(context: Context, lagged: LagWindow, activations: Activations, clock: ModelClock) -> Predictor:
+    return _mapped_scores(context, lagged, lagged.reduce(activations, clock).layers)
+
+
+def _mapped_scores(context: Context, lagged: LagWindow, layers: Mapping[str, Ragged]) -> Predictor:
+    fitted = fit_units(context, lagged, layers)
+    explained = fitted.chosen["cv_ev_ood"]
     best = np.where(np.isnan(explained), -np.inf, explained).max(0)
-    return {**_single_precision(predictions), "cv_ev_ood": np.maximum(best, 0.0)}  # the mean explains 0
+    return _single_precision(fitted, {"cv_ev_ood": np.maximum(best, 0.0)})  # the mean explains 0
 
 
-def _noise(context: Context, lagged: LagWindow) -> Sequence[Predictions]:
+def _noise(context: Context, lagged: LagWindow, keep: Keep) -> Sequence[Predictions]:
     """Map random features that know only the object. A lag would only exchange one draw for another.
 
     A null has no fallback to the mean, so that it can fail.
@@ -183,18 +200,20 @@ def _noise(context: Context, lagged: LagWindow) -> Sequence[Predictions]:
         lengths = np.diff(trials.offsets).tolist()
         layer = condition_locked_noise(trials.condition, lengths, f"{lagged.session.id}|{draw}")
         reduced = {"noise": Ragged(lagged.components(layer.values)[0], trials.offsets)}
-        return predict_units(context, lagged, reduced, lags=at_zero, fallback=False)
+        fitted = fit_units(context, lagged, reduced, lags=at_zero, fallback=False)
+        return keep(_single_precision(fitted, {}))
 
     return _draws(context, NOISE, lagged, noise)
 
 
-def _shifted(context: Context, lagged: LagWindow, scores: LayerScores) -> Sequence[Predictions]:
+def _shifted(context: Context, lagged: LagWindow, scores: LayerScores, keep: Keep) -> Sequence[Predictions]:
     """Map the candidate's layers at random places: a null. A lag would only move these places."""
     offsets, at_zero = lagged.trials.offsets, _lag_zero(lagged)
 
     def shifted(draw: int) -> Predictions:
         place = circular_shift(offsets, generator("circular_shift", context.seed, lagged.session.id, draw))
-        return predict_units(context, lagged, scores.layers, lags=at_zero, place=place, fallback=False)
+        fitted = fit_units(context, lagged, scores.layers, lags=at_zero, place=place, fallback=False)
+        return keep(_single_precision(fitted, {}))
 
     return _draws(context, SHIFTED, lagged, shifted)
 
@@ -204,25 +223,30 @@ def _draws(
 ) -> Sequence[Predictions]:
     def make() -> Predictions:
         draws = enumerate(on_all_cores(predicted, range(SETTINGS.n_draws)))
-        return {f"{split} {d}": p for d, one in draws for split, p in _single_precision(one).items()}
+        return {f"{draw} {name}": values for draw, one in draws for name, values in one.items()}
 
-    arrays = context.stages(stage, lagged.session, make)
-    return [{s: arrays[f"{s} {draw}"] for s in ("test", "ood")} for draw in range(SETTINGS.n_draws)]
+    found: list[Predictions] = [{} for _ in range(SETTINGS.n_draws)]
+    for key, values in context.stages(stage, lagged.session, make).items():
+        draw, name = key.split(" ", 1)
+        found[int(draw)][name] = values
+    return found
 
 
 def _lag_zero(lagged: LagWindow) -> Ints:
     return np.zeros(len(lagged.session.units), np.int64)
 
 
-def _single_precision(predictions: Predictions) -> Predictions:
+def _single_precision(fitted: Predictor, chosen: Predictions) -> Predictor:
     """Keep of a reference the predictions of both splits, to seven digits."""
-    return {split: predictions[split].astype(np.float32) for split in ("test", "ood")}
+    return Predictor(
+        lambda units: {split: p.astype(np.float32) for split, p in fitted.predict(units).items()}, chosen
+    )
 
 
 # --- without a map --------------------------------------------------------------------------------
 
 
-def _phase_mean(context: Context, session: AlignedSession) -> Predictions:
+def _phase_mean(context: Context, session: AlignedSession) -> Predictor:
     """Play the mean over training objects at each phase: what the time course alone explains."""
 
     def average(rates: Ragged, conditions: Sequence[str], wanted: Sequence[str]) -> Floats:
@@ -232,12 +256,12 @@ def _phase_mean(context: Context, session: AlignedSession) -> Predictions:
     return _played(context, session, average)
 
 
-def _psth(context: Context, session: AlignedSession) -> Predictions:
+def _psth(context: Context, session: AlignedSession) -> Predictor:
     """Play the mean over training trials of the same object at each phase; undefined on new objects."""
     return _played(context, session, condition_mean)
 
 
-def _identical_trial(context: Context, session: AlignedSession) -> Predictions:
+def _identical_trial(context: Context, session: AlignedSession) -> Predictor:
     """Play the training trial whose behaviour is the same to the last bit, else the unit's mean: a null.
 
     No two movements are the same, so it explains something only where a trial is in two splits or was
@@ -267,7 +291,7 @@ def _played(
     session: AlignedSession,
     trajectories: PhaseAverage,
     labels: Sequence[str] | None = None,
-) -> Predictions:
+) -> Predictor:
     """Predict trials by averages over phase, (n_wanted, 25, n_units), of training trials.
 
     Trials are labelled by their conditions, unless ``labels`` are given.
@@ -278,27 +302,28 @@ def _played(
         for split in (context.splits.train, context.splits.test, context.splits.ood)
     )
     trials, lengths = [*test, *ood], session.units.rates.lengths
-    prediction = no_predictions(session, trials)
-    for units, seen in unit_groups(session.units.observed):
-        fitted = [i for i in train if seen[i]]
-        if fitted and trials:
-            rates = session.units.rates.select(fitted)
-            average = trajectories(
-                Ragged(rates.values[:, units], rates.offsets),
-                [labels[i] for i in fitted],
-                [labels[i] for i in trials],
-            )
-            prediction[:, units] = at_phase(average, lengths[trials].tolist()).values
-    of_test = int(lengths[test].sum())
-    return {"test": prediction[:of_test], "ood": prediction[of_test:]}
+
+    def predict(wanted: Ints) -> Predictions:
+        prediction = no_predictions(session, trials, len(wanted))
+        for units, seen in unit_groups(session.units.observed[:, wanted]):
+            fitted = [i for i in train if seen[i]]
+            if fitted and trials:
+                average = trajectories(
+                    session.units.rates.part(fitted, wanted[units]),
+                    [labels[i] for i in fitted],
+                    [labels[i] for i in trials],
+                )
+                prediction[:, units] = at_phase(average, lengths[trials].tolist()).values
+        of_test = int(lengths[test].sum())
+        return {"test": prediction[:of_test], "ood": prediction[of_test:]}
+
+    return Predictor(predict, {})
 
 
-def _true_rate(context: Context, session: AlignedSession) -> Predictions:
+def _true_rate(context: Context, session: AlignedSession) -> Predictor:
     """Take the rates that generated the spikes, with gains of single trials that no behaviour predicts."""
     if session.units.true_rates is None:
         raise UnsupportedError("the true rates of recorded units are not known")
     rates = session.units.true_rates
-    return {
-        split: rates.select(context.index(session, getattr(context.splits, split))).values
-        for split in ("test", "ood")
-    }
+    trials = {s: context.index(session, getattr(context.splits, s)) for s in ("test", "ood")}
+    return Predictor(lambda units: {s: rates.part(of, units).values for s, of in trials.items()}, {})

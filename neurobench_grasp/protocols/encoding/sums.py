@@ -10,7 +10,7 @@ import numpy as np
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Bools, Floats, Ints, Ragged
 from neurobench_grasp.protocols.context import Context
-from neurobench_grasp.protocols.encoding.predictions import unit_groups
+from neurobench_grasp.protocols.encoding.predictions import unit_blocks, unit_groups
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 from neurobench_grasp.scoring.ceilings import averaged_noise, poisson_noise, repeats_noise, single_trial_noise
 from neurobench_grasp.scoring.ev import PHASE_POINTS, averaged_sums, condition_average, trial_sums
@@ -88,10 +88,10 @@ class Activity:
         mean, course = np.full(len(units), np.nan), np.full((PHASE_POINTS, len(units)), np.nan)
         for mine, seen in unit_groups(units.observed):
             fitted = [i for i in train if seen[i]]
-            if fitted:
-                rates = part_of(units.rates.select(fitted), range(len(fitted)), mine)
-                conditions = [session.trials.condition[i] for i in fitted]
-                mean[mine], course[:, mine] = rates.values.mean(0), phase_mean(rates, conditions)
+            conditions = [session.trials.condition[i] for i in fitted]
+            for block in unit_blocks(mine, units.rates.offsets[-1]) if fitted else ():
+                rates = units.rates.part(fitted, block)
+                mean[block], course[:, block] = rates.values.mean(0), phase_mean(rates, conditions)
         spikes = np.stack(
             [
                 counts[len(counts) - n :].sum(0)
@@ -139,31 +139,73 @@ def unit_sums(
     -------
     Sums
     """
-    conditions = [session.trials.condition[i] for i in trials]
-    groups = [f"{session.id}/{session.trials.ids[i]}" for i in trials] if by_trial else conditions
+    values = group_sums(session, trials, of, signals, metric, activity, by_trial=by_trial, noise=noise)
+    return with_data(session, trials, metric, values, by_trial=by_trial)
+
+
+def group_sums(
+    session: AlignedSession,
+    trials: Sequence[int],
+    of: Ints,
+    signals: tuple[Ragged, Ragged],
+    metric: str,
+    activity: Activity,
+    *,
+    by_trial: bool = False,
+    noise: Noise | None = None,
+) -> Floats:
+    """Return the sums of :func:`unit_sums` of all groups in sorted order, (n_sums, n_groups, n_units)."""
+    groups = _groups(session, trials, by_trial=by_trial)
     labels = sorted(set(groups))
     whole = metric.startswith("single_trial") and noise is None  # every trial counts
     sums = np.zeros((7, len(labels), len(of)))
     for units, seen in unit_groups(session.units.observed[:, of]) if len(trials) else ():
         mine = [k for k, i in enumerate(trials) if seen[i]]
         group = [groups[k] for k in mine]
-        y, yhat = (part_of(r, mine, units) for r in signals)
+        y, yhat = (r.part(mine, units) for r in signals)
         counted = sorted(set(group)) if whole else _repeated(group)
         if not counted or not np.isfinite(yhat.values).all():
             continue
         found = _sums(y, yhat, group, counted, metric, activity, of[units])
         if noise is not None:
-            counts = part_of(session.units.counts, [trials[k] for k in mine], of[units])
-            found[1], found[2] = 0.0, found[0] * noise(y, counts, group, counted, session.trials.dt)
+            counts = session.units.counts.part([trials[k] for k in mine], of[units])
+            signed = counts.astype(np.result_type(counts.values, np.int32))  # of which differences are taken
+            found[1], found[2] = 0.0, found[0] * noise(y, signed, group, counted, session.trials.dt)
         spikes = activity.spikes[np.array(trials)[mine]][:, of[units]]
         member = np.array([[g == label for g in group] for label in counted], float)
         found = np.concatenate([found, [member @ (spikes > 0), member @ spikes]])
         place = np.array([labels.index(label) for label in counted])
         sums[:, place[:, None], units] = np.where(np.isfinite(found).all((0, 1)), found, 0.0)
     sums[:, :, ~activity.enough[of]] = 0.0
-    some = (sums[0] > 0).any(1)
+    return sums
+
+
+def with_data(
+    session: AlignedSession, trials: Sequence[int], metric: str, values: Floats, *, by_trial: bool = False
+) -> Sums:
+    """Keep of the sums of :func:`group_sums` the groups in which some unit has data."""
+    labels = sorted(set(_groups(session, trials, by_trial=by_trial)))
+    some = (values[0] > 0).any(1)
     kept = tuple(label for label, any_data in zip(labels, some, strict=True) if any_data)
-    return Sums(KIND.get(metric, "ev"), kept, sums[:, some])
+    return Sums(KIND.get(metric, "ev"), kept, values[:, some])
+
+
+def _groups(session: AlignedSession, trials: Sequence[int], *, by_trial: bool) -> list[str]:
+    """Return the name of the group that each trial is left out with."""
+    if by_trial:
+        return [f"{session.id}/{session.trials.ids[i]}" for i in trials]
+    return [session.trials.condition[i] for i in trials]
+
+
+def ceiling_sums(
+    session: AlignedSession, trials: Sequence[int], of: Ints, metric: str, activity: Activity, noise: Noise
+) -> Sums:
+    """Return the sums of a perfect model, block of units by block; parameters of :func:`unit_sums`."""
+    found = []
+    for block in unit_blocks(of, session.units.rates.offsets[-1]):
+        rates = session.units.rates.part(trials, block)
+        found.append(group_sums(session, trials, block, (rates, rates), metric, activity, noise=noise))
+    return with_data(session, trials, metric, np.concatenate(found, axis=2))
 
 
 def _sums(
@@ -186,9 +228,3 @@ def _sums(
 def _repeated(conditions: Sequence[str]) -> list[str]:
     """List the conditions with enough trials to be averaged."""
     return [c for c in sorted(set(conditions)) if conditions.count(c) >= SETTINGS.min_repeats]
-
-
-def part_of(rates: Ragged, trials: Sequence[int], units: Ints) -> Ragged:
-    """Take some trials and units, in ascending order; the whole is not copied."""
-    some = rates if len(trials) == len(rates) else rates.select(trials)
-    return some if len(units) == some.values.shape[1] else Ragged(some.values[:, units], some.offsets)

@@ -12,6 +12,7 @@ import numpy as np
 from neurobench_grasp.alignment.session import AlignedSession
 from neurobench_grasp.contract import Bools, Ints, Ragged, ScoreRow, Scores
 from neurobench_grasp.protocols.context import Context
+from neurobench_grasp.protocols.encoding.blocks import conditions_of, over_trials, sums_key, trials_of
 from neurobench_grasp.protocols.encoding.predictions import SPLITS, Predictions
 from neurobench_grasp.protocols.encoding.references import BEST_KINEMATIC, KINEMATIC, REFERENCES
 from neurobench_grasp.protocols.encoding.sums import (
@@ -19,10 +20,11 @@ from neurobench_grasp.protocols.encoding.sums import (
     Activity,
     Noise,
     averaged,
-    part_of,
+    ceiling_sums,
     poisson,
     repeats,
     unit_sums,
+    with_data,
 )
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 from neurobench_grasp.records.table import EXPLAINED_VARIANCE, one_network
@@ -65,6 +67,7 @@ BOUNDS: Mapping[str, Noise] = {"repeats_ceiling": repeats, "poisson_ceiling": po
 class Scored:
     """A session with the predictions of the candidate (named "") and of the references, draw by draw.
 
+    Of a long session, the sums behind their scores instead, see :class:`.blocks.Reduction`.
     ``absent`` says why other references do not apply.
     """
 
@@ -94,10 +97,7 @@ def score_table(context: Context, scored: Sequence[Scored], panel: Panel = ALL) 
 def _reliable(context: Context, session: AlignedSession, activity: Activity) -> Bools:
     """Return True for units whose condition means in train are reliable enough for a ceiling."""
     train, every = context.index(session, context.splits.train), np.arange(len(session.units))
-    rates = part_of(session.units.rates, train, every)
-    ceilings = unit_sums(
-        session, train, every, (rates, rates), "condition_averaged_ev", activity, noise=averaged
-    )
+    ceilings = ceiling_sums(session, train, every, "condition_averaged_ev", activity, averaged)
     reliable: Bools = np.nan_to_num(ceilings.scores()[0], nan=-np.inf) >= SETTINGS.reliability_floor
     return reliable
 
@@ -129,21 +129,14 @@ class EncodingTable:
     ) -> None:
         self.area, self.split, self._activity, self._panel = area, split, activity, panel
         self._one_of_many = context.model.seeded
-        ids = context.splits.train if split == "train_by_object" else getattr(context.splits, split)
-        self.parts = [(s, context.index(s.session, ids)) for s in scored if area in s.session.units.areas]
+        self.parts = [
+            (s, trials_of(context, s.session, split)) for s in scored if area in s.session.units.areas
+        ]
         self._mine = {
             s.session.id: np.array([a == area for a in s.session.units.areas]) for s, _ in self.parts
         }
-        self.conditions = {
-            s.session.trials.condition[i]
-            for s, trials in self.parts
-            for i in trials
-            if s.session.units.observed[i, self._mine[s.session.id]].any()
-        }
-        self._rates = {
-            s.session.id: part_of(s.session.units.rates, trials, np.flatnonzero(self._mine[s.session.id]))
-            for s, trials in self.parts
-        }
+        self.conditions = conditions_of(context, [s.session for s, _ in self.parts], area, split)
+        self._rates: dict[str, Ragged] = {}
         self._reliable = {key: reliable[key][mine] for key, mine in self._mine.items() if reliable}
         self._known: dict[tuple[str, str, str, int | None], UnitScores] = {}
 
@@ -273,10 +266,7 @@ class EncodingTable:
         if noise is None and key in self._known:
             return self._known[key]
         session, mine = s.session, np.flatnonzero(self._mine[s.session.id])
-        signals = (self._rates[session.id],) * 2
-        sums = unit_sums(
-            session, trials, mine, signals, metric, self._activity[session.id], noise=noise or NOISE[metric]
-        )
+        sums = ceiling_sums(session, trials, mine, metric, self._activity[session.id], noise or NOISE[metric])
         sums = sums.where(self._reliable[session.id])
         names = tuple(session.units.ids[i] for i in mine)
         scores = UnitScores.of_terms(session.id, session.subject, names, ((1, sums),))
@@ -367,20 +357,32 @@ class EncodingTable:
         by_trial = self._over_trials and metric.startswith("single_trial")
         draws = []
         for predictions in s.predictions[reference]:
-            prediction = (
-                predictions[self.split] if layer is None else predictions[f"{self.split}_layers"][layer]
-            )
-            signals = self._rates[session.id], Ragged(prediction[:, mine], self._rates[session.id].offsets)
-            sums = unit_sums(
-                session, trials, mine, signals, metric, self._activity[session.id], by_trial=by_trial
-            )
+            if self.split in predictions:
+                part = (
+                    predictions[self.split] if layer is None else predictions[f"{self.split}_layers"][layer]
+                )
+                rates = self._recorded(session, trials)
+                signals = rates, Ragged(part[:, mine], rates.offsets)
+                sums = unit_sums(
+                    session, trials, mine, signals, metric, self._activity[session.id], by_trial=by_trial
+                )
+            else:
+                found = predictions[sums_key(self.split, metric, layer, by_trial=by_trial)]
+                sums = with_data(session, trials, metric, found[:, :, mine], by_trial=by_trial)
             draws.append(UnitScores.of_terms(session.id, session.subject, names, ((1, sums),)))
         return UnitScores.mean_of(draws)
 
+    def _recorded(self, session: AlignedSession, trials: Sequence[int]) -> Ragged:
+        """Rates of the area's units, for every prediction."""
+        if session.id not in self._rates:
+            mine = np.flatnonzero(self._mine[session.id])
+            self._rates[session.id] = session.units.rates.part(trials, mine)
+        return self._rates[session.id]
+
     @property
     def _over_trials(self) -> bool:
-        """Whether intervals are over trials: there are few conditions, and other folds add none."""
-        return self.split not in JOINED and len(self.conditions) < MIN_GROUPS
+        """Whether intervals are over trials."""
+        return over_trials(self.split, self.conditions)
 
     def _row(self, total: Summary | None, metric: str) -> ScoreRow:
         if total is None:

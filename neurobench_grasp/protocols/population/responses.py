@@ -102,12 +102,13 @@ class Recorded:
         areas, true, units = {}, {}, {}
         for area, mine, scale in _populations(context, session) if repeats["train"] else ():
             train, halves = repeats["train"], halved(repeats["train"], session.id, area)
-            rates = to_phase(_columns(session.units.rates, mine)) / scale
+            every = range(len(session.start))
+            rates = to_phase(session.units.rates.part(every, mine)) / scale
             found = Responses.of_population(rates, train, halves)
             if found.n_dimensions:
                 areas[area], units[area] = found, mine
                 if session.units.true_rates is not None:
-                    rates = to_phase(_columns(session.units.true_rates, mine))
+                    rates = to_phase(session.units.true_rates.part(every, mine))
                     true[area] = Responses.beside(found, rates / scale, train)
         recorded = cls(session, repeats, areas, true, {area: len(mine) for area, mine in units.items()})
         try:
@@ -191,7 +192,3 @@ def _populations(context: Context, session: AlignedSession) -> Iterator[tuple[st
         mine = np.flatnonzero(usable & (np.array(session.units.areas) == area))
         if len(mine):
             yield area, mine, scale[mine]
-
-
-def _columns(values: Ragged, columns: Ints) -> Ragged:
-    return Ragged(values.values[:, columns], values.offsets)
