@@ -157,6 +157,10 @@ class ControllerSettings:
             raise ValueError("warm_start_steps is for networks without memory; set it to 0")
 
 
+WARM_START = ControllerSettings(warm_start_steps=200_000, default_steps=600_000)
+"""A shorter training of controllers with muscles, not by PPO alone; see docs/controllers.md."""
+
+
 def estimated_minutes(steps: int, body: Body) -> float:
     """Return about how many minutes a training takes, before its rate is measured."""
     per_step = SECONDS_PER_STEP + SECONDS_PER_STEP_AND_JOINT * len(body.joints)
