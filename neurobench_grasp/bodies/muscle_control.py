@@ -57,6 +57,5 @@ def computed_muscle_control(body: Body, sensors: Floats, goal: Floats, seconds: 
     wanted = (goal - angles) / seconds
     acceleration = (wanted - velocity) / body.control_step
     moments, capacity, resistance = muscle_dynamics(body, angles, wanted, acceleration)
-    pulls: Floats = np.linalg.solve(resistance, capacity.transpose(0, 2, 1)).transpose(0, 2, 1)
-    change: Floats = np.linalg.solve(resistance, moments[:, :, None])[:, :, 0]
-    return least_squares_activation(pulls, change, PENALTY)
+    per_moment = np.asarray(np.linalg.inv(resistance), np.float64)  # symmetric
+    return least_squares_activation(capacity @ per_moment, (moments[:, None] @ per_moment)[:, 0], PENALTY)
