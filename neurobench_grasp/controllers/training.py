@@ -326,7 +326,7 @@ class _PPO(PPO):
         """Collect experience; a second thread of torch would spin on a core used by the simulation."""
         policy: Any = self.policy
         self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
-        policy.explore(1 - self._current_progress_remaining)
+        policy.explore(1 - max(self._current_progress_remaining, 0.0))
         with one_torch_thread(), torch.no_grad():
             return self._collect(*args, **kwargs)
 
