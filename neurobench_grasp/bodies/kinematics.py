@@ -58,16 +58,67 @@ def muscle_moments(body: BodyModel, joint_angles: Floats, dt: float, offsets: In
     """
     _check(body, joint_angles)
     velocity = _rate(body.qpos(joint_angles), dt, offsets)
-    moments, limits, passive = _at_each_step(
+    return _active_moments(body, joint_angles, velocity, _rate(velocity, dt, offsets))[0]
+
+
+def muscle_dynamics(
+    body: BodyModel, joint_angles: Floats, joint_velocity: Floats, joint_acceleration: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Return what a motion requires of the muscles, what they can produce in it, and what resists them.
+
+    Joints that follow others are taken to follow at their present rate.
+
+    Parameters
+    ----------
+    body : BodyModel
+    joint_angles, joint_velocity, joint_acceleration : ndarray, shape (n_steps, n_joints)
+        rad, rad/s and rad/s²; every step is by itself.
+
+    Returns
+    -------
+    moments : ndarray, shape (n_steps, n_joints)
+        Moments that active muscles must produce, N·m, as in :func:`muscle_moments`.
+    capacity : ndarray, shape (n_steps, n_muscles, n_joints)
+        Active moments of each fully active muscle at this velocity, N·m.
+    resistance : ndarray, shape (n_steps, n_joints, n_joints)
+        Moments that change the joints' velocity within one control step, by inertia and damping of the
+        joints, N·m·s/rad.
+    """
+    _check(body, joint_angles)
+    velocity, acceleration = (body.qvel(joint_angles, v) for v in (joint_velocity, joint_acceleration))
+    moments, passive, inertia = _active_moments(body, joint_angles, velocity, acceleration)
+    full, arms = _at_each_step(
+        body,
+        joint_angles,
+        ("mj_tendon", "mj_transmission", "mj_fwdVelocity", "mj_fwdActuation"),
+        ("actuator_force", "actuator_moment"),
+        activation=1.0,
+        qvel=velocity,
+    )
+    capacity = _dense_arms(body, arms) * (full - passive)[:, :, None]
+    resistance = inertia / body.control_step + np.diag(body.model.dof_damping)
+    halfway = body.by_joints(joint_angles, resistance).transpose(0, 2, 1)  # it is symmetric
+    return moments, body.by_joints(joint_angles, capacity), body.by_joints(joint_angles, halfway)
+
+
+def _active_moments(
+    body: BodyModel, joint_angles: Floats, velocity: Floats, acceleration: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Return moments of the active muscles, (n, n_joints), passive forces, and the inertia of all hinges."""
+    moments, limits, of_passive, passive, entries = _at_each_step(
         body,
         joint_angles,
         ("mj_inverse", "mj_fwdActuation"),
-        ("qfrc_inverse", "qfrc_constraint", "qfrc_actuator"),
+        ("qfrc_inverse", "qfrc_constraint", "qfrc_actuator", "actuator_force", "M"),
         qvel=velocity,
-        qacc=_rate(velocity, dt, offsets),
+        qacc=acceleration,
     )
-    active = moments + limits - passive  # mj_inverse leaves to a joint limit what presses against it
-    return body.by_joints(joint_angles, active[:, None])[:, 0]
+    active = moments + limits - of_passive  # mj_inverse leaves to a joint limit what presses against it
+    model = body.model
+    row, column = np.repeat(np.arange(model.nv), model.M_rownnz), model.M_colind
+    inertia = np.zeros((len(entries), model.nv, model.nv))
+    inertia[:, row, column] = inertia[:, column, row] = entries  # MuJoCo stores the lower half
+    return body.by_joints(joint_angles, active[:, None])[:, 0], passive, inertia
 
 
 def muscle_capacity(body: BodyModel, joint_angles: Floats) -> tuple[Floats, Floats]:
@@ -80,10 +131,7 @@ def muscle_capacity(body: BodyModel, joint_angles: Floats) -> tuple[Floats, Floa
         body, joint_angles, stages, ("actuator_force", "actuator_moment"), activation=1.0
     )
     (passive,) = _at_each_step(body, joint_angles, stages, ("actuator_force",), activation=0.0)
-    row, joint = _moment_pattern(body)
-    arms = np.zeros((*full.shape, body.model.nv))
-    arms[:, row, joint] = moments
-    return body.by_joints(joint_angles, arms), full - passive
+    return body.by_joints(joint_angles, _dense_arms(body, moments)), full - passive
 
 
 def keypoint_positions(body: BodyModel, joint_angles: Floats) -> Floats:
@@ -159,6 +207,14 @@ def _check(body: BodyModel, joint_angles: Floats) -> None:
             f"Joint angles have shape {joint_angles.shape}; the body {body.name} needs "
             f"(n_steps, {len(body.joints)}), as its method `posture` returns them."
         )
+
+
+def _dense_arms(body: BodyModel, entries: Floats) -> Floats:
+    """Return the matrix, (n_steps, n_muscles, n_hinges), of the stored entries of moment arms."""
+    row, joint = _moment_pattern(body)
+    arms = np.zeros((len(entries), body.model.nu, body.model.nv))
+    arms[:, row, joint] = entries
+    return arms
 
 
 def _moment_pattern(body: BodyModel) -> tuple[Ints, Ints]:

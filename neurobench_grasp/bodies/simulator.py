@@ -119,6 +119,13 @@ def excitation(values: Floats) -> Floats:
     return excited
 
 
+def action_of(excited: Floats) -> Floats:
+    """Return the actions in [−1, 1] whose :func:`excitation` is nearest: its inverse."""
+    within = np.clip(excited, *excitation(np.array([-1.0, 1.0])))
+    values: Floats = np.clip(0.5 + np.log(within / (1 - within)) / 5, -1.0, 1.0)
+    return values
+
+
 def to_control(body: BodyModel, action: str, values: Floats) -> Floats:
     """Convert actions in [−1, 1] to MuJoCo's controls.
 
@@ -154,11 +161,9 @@ def scale_controls(action: str, values: Floats, factor: Floats) -> Floats:
         A negative factor counts as 0, since muscles only pull.
     """
     factor = np.maximum(factor, 0.0)
-    scaled = values * factor
     if action == "muscle":
-        wanted = np.clip(excitation(values) * factor, *excitation(np.array([-1.0, 1.0])))
-        scaled = 0.5 + np.log(wanted / (1 - wanted)) / 5
-    within: Floats = np.clip(scaled, -1.0, 1.0)
+        return action_of(excitation(values) * factor)
+    within: Floats = np.clip(values * factor, -1.0, 1.0)
     return within
 
 

@@ -246,6 +246,12 @@ class BodyModel:
         return slice(first, first + 2 * len(self.joints), 2)
 
     @property
+    def velocity_sensors(self) -> slice:
+        """Columns of the joint velocities among all sensors."""
+        angles = self.angle_sensors
+        return slice(angles.start + 1, angles.stop + 1, 2)
+
+    @property
     def keypoint_sensors(self) -> slice:
         """Columns of the keypoints among all sensors."""
         first = 2 * len(self.muscles) + 2 * len(self.joints)

@@ -89,20 +89,41 @@ def least_activation(arms: Floats, force: Floats, moments: Floats) -> Floats:
     NgbError
         If a number is not finite, or no solution is found.
     """
+    capacity = np.maximum(np.sqrt(np.einsum("tmj,tm->tj", arms**2, force**2)), _NONE)
+    pulls = arms * force[:, :, None] / capacity[:, None]
+    return least_squares_activation(pulls, moments / capacity, PENALTY)
+
+
+def least_squares_activation(pulls: Floats, wanted: Floats, penalty: float) -> Floats:
+    """Return the activations ``0 ≤ a ≤ 1`` that minimise ``Σ a² + penalty · Σ (a · pulls − wanted)²``.
+
+    Parameters
+    ----------
+    pulls : ndarray, shape (n_steps, n_muscles, n_joints)
+        What each muscle does at full activation, in the unit of ``wanted``.
+    wanted : ndarray, shape (n_steps, n_joints)
+    penalty : float
+
+    Returns
+    -------
+    ndarray, shape (n_steps, n_muscles)
+
+    Raises
+    ------
+    NgbError
+        If a number is not finite, or no solution is found.
+    """
     import daqp
 
-    if not all(np.isfinite(array).all() for array in (arms, force, moments)):
+    if not (np.isfinite(pulls).all() and np.isfinite(wanted).all()):
         raise NgbError("Static optimisation needs finite moment arms, forces and joint moments.")
-    capacity = np.maximum(np.sqrt(np.einsum("tmj,tm->tj", arms**2, force**2)), _NONE)
-    n_muscles = force.shape[1]
+    n_muscles = pulls.shape[1]
     bounds_only, most, least = np.zeros((0, n_muscles)), np.ones(n_muscles), np.zeros(n_muscles)
-    found = np.empty(force.shape)
-    for step, wanted in enumerate(moments / capacity):
-        pulls = arms[step] * force[step][:, None] / capacity[step]
-        hessian = np.eye(n_muscles) + PENALTY * pulls @ pulls.T
-        linear = -PENALTY * pulls @ wanted
+    found = np.empty(pulls.shape[:2])
+    for step, (pull, want) in enumerate(zip(pulls, wanted, strict=True)):
+        hessian = np.eye(n_muscles) + penalty * pull @ pull.T
         found[step], _, status, _ = daqp.solve(
-            hessian, linear, bounds_only, most, least, primal_tol=_TOLERANCE
+            hessian, -penalty * pull @ want, bounds_only, most, least, primal_tol=_TOLERANCE
         )
         if status != _OPTIMAL:
             raise NgbError(f"Static optimisation found no activations at step {step} (status {status}).")

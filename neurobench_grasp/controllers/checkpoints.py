@@ -34,7 +34,7 @@ KINDS: Mapping[str, type] = {
 """Types of the card's fields that are used."""
 LATER_SETTINGS = (
     "lstm_units", "stack_steps", "trajectory_delay", "proprioception_delay", "efference_delay",
-    "sensor_noise", "motor_noise",
+    "sensor_noise", "motor_noise", "warm_start_steps",
 )  # fmt: skip
 """Settings that older cards lack; their networks have none of these, which is the default."""
 Arrays = dict[str, NDArray[Any]]

@@ -14,7 +14,7 @@ STEPS_PER_JOINT = 200_000
 SECONDS_PER_STEP, SECONDS_PER_STEP_AND_JOINT = 1.3e-4, 1.2e-5
 """Of training: their sum is that of a hand of 23 joints and of an arm of two, each on one or two cores."""
 MAY_BE_NONE = (
-    "settle_steps", "margin_steps", "least_movements", "lstm_units",
+    "settle_steps", "margin_steps", "least_movements", "lstm_units", "warm_start_steps",
     "trajectory_delay", "proprioception_delay", "efference_delay",
 )  # fmt: skip
 """Whole numbers of which 0 is a valid value."""
@@ -72,6 +72,9 @@ class ControllerSettings:
     motor_noise : float
         Standard deviation of the noise on each excitation or torque, as a share of it (signal-dependent,
         Harris and Wolpert 1998). In training only.
+    warm_start_steps : int
+        Control steps of experience, the first ones of all, in which the actor learns the actions of computed
+        muscle control in the states that it visits, and the critic their returns; PPO follows. 0: PPO alone.
     """
 
     look_ahead: int = 5
@@ -109,6 +112,7 @@ class ControllerSettings:
     efference_delay: int = 0
     sensor_noise: float = 0.0
     motor_noise: float = 0.0
+    warm_start_steps: int = 0
 
     @property
     def delays(self) -> dict[str, int]:
@@ -149,6 +153,12 @@ class ControllerSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}, less than no noise")
         if self.lstm_units and self.stack_steps > 1:
             raise ValueError("lstm_units and stack_steps are two kinds of memory; set one of them")
+        if self.warm_start_steps and self.has_memory:
+            raise ValueError("warm_start_steps is for networks without memory; set it to 0")
+
+
+WARM_START = ControllerSettings(warm_start_steps=100_000, n_steps=16, default_steps=300_000)
+"""A shorter training of controllers with muscles, not by PPO alone; see docs/controllers.md."""
 
 
 def estimated_minutes(steps: int, body: Body) -> float:

@@ -26,8 +26,8 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from neurobench_grasp.bodies import unstable
-from neurobench_grasp.contract import Body, Bools, Progress, Trials
+from neurobench_grasp.bodies import action_of, computed_muscle_control, unstable
+from neurobench_grasp.contract import Body, Bools, Floats, Progress, Trials
 from neurobench_grasp.controllers.advantages import part_advantages
 from neurobench_grasp.controllers.closed_loop import run_closed_loop, window_error
 from neurobench_grasp.controllers.device import DeviceImitation, DeviceVecEnv, Experience, torch_device
@@ -36,26 +36,32 @@ from neurobench_grasp.controllers.files import read_arrays, write_arrays
 from neurobench_grasp.controllers.network import Network, Sequences, initial_network, one_torch_thread
 from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.controllers.settings import ControllerSettings
-from neurobench_grasp.errors import NgbError
+from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.threads import usable_cores
 
 CHECKPOINT = "training.safetensors"
 CHECKPOINT_SECONDS = 30.0
 LOGGED = 10  # iterations between rows of TensorBoard's log
 CURVE_STEPS = 100_000  # training steps between points of the learning curve
+AHEAD = 3  # control steps in which computed muscle control leads a body to the posture that is then its goal
 
 
 class _Policy(ActorCriticPolicy):
     """The network as stable-baselines3's policy, with a separate probability for every action."""
 
-    def __init__(self, *args: Any, network: Network, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, network: Network, final_log_std: float, **kwargs: Any) -> None:
         self._given = [network]  # in a list: a module cannot be registered before the base class is set up
+        self.final_log_std = final_log_std
         super().__init__(*args, **kwargs)
 
     def _build(self, lr_schedule: Callable[[float], float]) -> None:
         self.network = self._given[0]
         self.log_std = nn.Parameter(torch.tensor(self.log_std_init), requires_grad=False)  # is scheduled
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr_schedule(1.0), eps=1e-5, fused=True)
+
+    def explore(self, done: float) -> None:
+        """Set the spread of exploration after this share of the schedule."""
+        self.log_std.data.fill_(self.log_std_init + (self.final_log_std - self.log_std_init) * done)
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Draw actions, (n, n_actions); return them, values, (n, n_parts), and log-probabilities."""
@@ -291,14 +297,14 @@ def make_ppo(
 ) -> PPO:
     """Set up proximal policy optimisation of a network on a task, with TensorBoard's log in a folder.
 
-    With an ``expert`` its updates are those of supervised learning, see :class:`_Supervised`.
+    With an ``expert`` its updates are those of supervised learning, see :class:`_Imitating`.
     """
 
     def learning_rate(remaining: float) -> float:
         share: float = max(remaining, 0.0) ** s.learning_rate_power
         return s.final_learning_rate + (s.learning_rate - s.final_learning_rate) * share
 
-    algorithm: Callable[..., PPO] = _PPO if expert is None else partial(_Supervised, expert)
+    algorithm: Callable[..., PPO] = _PPO if expert is None else partial(_Imitating, expert)
     buffer: type[Any] = _PartsBuffer
     environment: type[Any] = ImitationVecEnv
     device = torch.device("cpu")
@@ -307,7 +313,14 @@ def make_ppo(
     if isinstance(task, DeviceImitation):
         algorithm, buffer, environment, device = _DevicePPO, Experience, DeviceVecEnv, task.device
         if expert is not None and not s.has_memory:
-            algorithm = partial(_DeviceSupervised, expert.to(device))
+            algorithm = partial(_DeviceImitating, expert.to(device))
+    if s.warm_start_steps:
+        if expert is not None or task.action != "muscle" or isinstance(task, DeviceImitation):
+            raise UnsupportedError(
+                "A warm start is for networks that move muscles on the CPU without an expert; set "
+                "warm_start_steps to 0."
+            )
+        algorithm, environment = partial(_WarmStarted, s.warm_start_steps), _ObservedVecEnv
     return algorithm(
         _Policy,
         environment(task, by_part=True),
@@ -321,7 +334,7 @@ def make_ppo(
         gae_lambda=s.gae_lambda,
         clip_range=s.clip_range,
         max_grad_norm=s.max_grad_norm,
-        policy_kwargs={"network": network, "log_std_init": s.log_std},
+        policy_kwargs={"network": network, "log_std_init": s.log_std, "final_log_std": s.final_log_std},
         tensorboard_log=str(folder / "tensorboard"),
         seed=seed,
         device=device,
@@ -333,6 +346,9 @@ class _PPO(PPO):
 
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> bool:
         """Collect experience; a second thread of torch would spin on a core used by the simulation."""
+        policy: Any = self.policy
+        self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
+        policy.explore(1 - max(self._current_progress_remaining, 0.0))
         with one_torch_thread(), torch.no_grad():
             return self._collect(*args, **kwargs)
 
@@ -341,11 +357,41 @@ class _PPO(PPO):
 
 
 class _Supervised(_PPO):
-    """Supervised learning of an expert's actions and values in the states that the learner visits.
+    """Supervised learning of actions and values in the states that the learner visits.
 
     That is DAgger (Ross et al. 2011, arXiv:1011.0686) without a store of earlier states, since the simulation
     yields new ones at any time. Experience, optimiser, learning rate and number of updates are those of
     proximal policy optimisation, so that the two differ in what they learn from alone.
+    """
+
+    def train(self) -> None:
+        """Take one step of the optimiser for each batch of the newest experience."""
+        policy: Any = self.policy
+        policy.set_training_mode(True)
+        self._update_learning_rate(policy.optimizer)
+        losses = []
+        for _ in range(self.n_epochs):
+            for batch in self.rollout_buffer.get(self.batch_size):
+                seen = policy.network.one_step(batch.observations)
+                wanted, worth = self._targets(batch, seen)
+                action, value, _ = policy.network(seen)
+                of_action = nn.functional.mse_loss(action, torch.clamp(wanted, -1.0, 1.0))
+                loss: Any = of_action + self.vf_coef * nn.functional.mse_loss(value, worth.view_as(value))
+                policy.optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(policy.parameters(), self.max_grad_norm)
+                policy.optimizer.step()
+                losses.append(of_action.item())
+        self._n_updates += self.n_epochs
+        self.logger.record("train/action_error", float(np.mean(losses)))
+
+    def _targets(self, batch: RolloutBufferSamples, seen: Sequences) -> tuple[Tensor, Tensor]:
+        """Return the actions, (1, n, n_actions), and the values, n · n_parts in order, that are learned."""
+        raise NotImplementedError
+
+
+class _Imitating(_Supervised):
+    """Supervised learning of the actions and values of a network.
 
     Parameters
     ----------
@@ -357,27 +403,69 @@ class _Supervised(_PPO):
         self.expert = expert
         super().__init__(*args, **kwargs)
 
+    def _targets(self, batch: RolloutBufferSamples, seen: Sequences) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            wanted, worth, _ = self.expert(seen)
+        return wanted, worth
+
+
+class _WarmStarted(_Supervised):
+    """Proximal policy optimisation after supervised learning of computed muscle control.
+
+    For some steps the actor learns the actions of computed muscle control, while the critic learns the
+    returns of the experience, as in proximal policy optimisation.
+
+    Parameters
+    ----------
+    steps : int
+        Control steps of experience before proximal policy optimisation.
+    """
+
+    def __init__(self, steps: int, *args: Any, **kwargs: Any) -> None:
+        self.steps, self.warming = steps, False
+        super().__init__(*args, **kwargs)
+
+    def _collect(self, env: VecEnv, *args: Any, **kwargs: Any) -> bool:
+        assert isinstance(env, _ObservedVecEnv)
+        self.warming = self.num_timesteps < self.steps
+        env.states = [] if self.warming else None
+        return super()._collect(env, *args, **kwargs)
+
     def train(self) -> None:
-        """Take one step of the optimiser for each batch of the newest experience."""
-        policy: Any = self.policy
-        policy.set_training_mode(True)
-        self._update_learning_rate(policy.optimizer)
-        losses = []
-        for _ in range(self.n_epochs):
-            for batch in self.rollout_buffer.get(self.batch_size):
-                seen = policy.network.one_step(batch.observations)
-                with torch.no_grad():
-                    wanted, worth, _ = self.expert(seen)
-                action, value, _ = policy.network(seen)
-                of_action = nn.functional.mse_loss(action, torch.clamp(wanted, -1.0, 1.0))
-                loss: Any = of_action + self.vf_coef * nn.functional.mse_loss(value, worth)
-                policy.optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(policy.parameters(), self.max_grad_norm)
-                policy.optimizer.step()
-                losses.append(of_action.item())
-        self._n_updates += self.n_epochs
-        self.logger.record("train/action_error", float(np.mean(losses)))
+        """Learn the newest experience."""
+        if not self.warming:
+            PPO.train(self)
+            return
+        assert isinstance(self.env, _ObservedVecEnv) and self.env.states is not None
+        sensors, goals = (np.concatenate(each) for each in zip(*self.env.states, strict=True))
+        task = self.env.task
+        seconds = AHEAD * task.reference.body.control_step
+        wanted = action_of(computed_muscle_control(task.reference.body, sensors, goals, seconds))
+        actions = self.rollout_buffer.actions
+        actions[:] = wanted.reshape(actions.shape)
+        super().train()
+
+    def _targets(self, batch: RolloutBufferSamples, seen: Sequences) -> tuple[Tensor, Tensor]:
+        return batch.actions[None], batch.returns
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """Pass through the schedules: their first half is the warm start, however short it is."""
+        learned = max(num_timesteps - self.steps, 0) / max(total_timesteps - self.steps, 1)
+        self._current_progress_remaining = 1 - (min(num_timesteps / self.steps, 1.0) + learned) / 2
+
+
+class _ObservedVecEnv(ImitationVecEnv):
+    """The batch, which notes on request the sensors and the goal of all bodies before each step."""
+
+    states: list[tuple[Floats, Floats]] | None = None
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Store the actions of the next step, and what computed muscle control depends on."""
+        if self.states is not None:
+            task = self.task
+            goals = task.reference.joint_angles[np.minimum(task.frame + AHEAD, task.end)]
+            self.states.append((task.bodies.sensors.copy(), goals))
+        super().step_async(actions)
 
 
 class _RecurrentPPO(_PPO):
@@ -467,9 +555,7 @@ class _DevicePPO(_RecurrentPPO):
             rollout_buffer.add(seen.observed[0], actions, rewards, task.begins, values, log_probs)
             task.begin(terminated | truncated)
         rollout_buffer.finish(network.values(self._now(task))[0], task.begins)
-        if not np.isfinite(
-            rollout_buffer.returns
-        ).all():  # checked here, since steps do not wait for the device
+        if not np.isfinite(rollout_buffer.returns).all():  # here, since steps do not wait for the device
             raise unstable(task.reference.body.name)
         callback.on_rollout_end()
         return True
@@ -478,7 +564,7 @@ class _DevicePPO(_RecurrentPPO):
         return Sequences(task.observe()[None], self.memory, task.begins[None, :, None])
 
 
-class _DeviceSupervised(_Supervised, _DevicePPO):
+class _DeviceImitating(_Imitating, _DevicePPO):
     """Supervised learning whose experience stays on the device of the task."""
 
 
@@ -540,8 +626,7 @@ class _StatusCallback(BaseCallback):
         self._since = self._saved = time.monotonic()
 
     def _on_rollout_start(self) -> None:
-        done, s = self.ppo.num_timesteps, self.settings
-        self.ppo.policy.log_std.data.fill_(s.log_std + (s.final_log_std - s.log_std) * done / self.steps)
+        done = self.ppo.num_timesteps
         if self._stopped:
             self._save()
             raise KeyboardInterrupt
