@@ -648,8 +648,8 @@ class _StatusCallback(BaseCallback):
         self.logger.record("imitation/keypoint_error_mm", error)
         left = max(self.steps - done, 0) / max(rate, 1e-9)
         self.progress(
-            f"{done:,} of {self.steps:,} steps ({done / self.steps:.0%}), {rate:,.0f}/s, exploring at "
-            f"{error:.1f} mm, {left / 60:.1f} min left"
+            f"{done:,} of {self.steps:,} steps ({done / self.steps:.0%}), {left / 60:.1f} min left, "
+            f"{rate:,.0f} steps/s, {error:.1f} mm while exploring"
         )
 
     def finish(self) -> None:
