@@ -117,6 +117,7 @@ def run():
         model=lambda name: Provided(MODELS[name], CORE, "1.0"),
         protocol=known.protocol,
         decoder=known.decoder,
+        models=lambda: (),
         datasets=lambda: (),
     )
     with pytest.MonkeyPatch.context() as patch:
