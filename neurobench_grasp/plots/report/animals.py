@@ -31,7 +31,8 @@ STYLES: tuple[Mapping[str, Any], ...] = (
     {"color": BLUE, "marker": "s", "markerfacecolor": "white"},
 )
 """Of the two groups beside each other."""
-_APART = 0.2
+_APART, _WIDTH = 0.2, 0.26
+"""Distance of the groups from the place of an animal, and width of each."""
 _HEIGHT = 2.3  # inches
 TEST = (
     "Dots are networks, lines their means. p: two-sided Mann–Whitney U test of the networks of one model "
@@ -168,6 +169,7 @@ def _draw(
     table: pd.DataFrame, groups: Sequence[str], label: str, titles: Mapping[str, str], note: str
 ) -> Picture:
     names = list(dict.fromkeys(table.animal))
+    seeds = sorted(table.seed.dropna().unique())
 
     def paint(figure: SubFigure) -> None:
         grid: Any = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
@@ -176,10 +178,9 @@ def _draw(
             axes.set_xticks(range(len(names)), names)
             axes.set_xlim(-0.5, len(names) - 0.5)
             for row in entries(table[table.area == area]):
-                _mark(axes, row, names.index(row.animal), groups)
+                _mark(axes, row, names.index(row.animal), groups, seeds)
+            axes.margins(y=0.25)  # below the results of tests
         grid[0].set_ylabel(label)
-        grid[0].set_ylim(bottom=min(0, table.value.min()))
-        grid[0].margins(y=0.15)
         legend(figure)
 
     reasons = dict.fromkeys(table.reason.dropna()) if "reason" in table else {}
@@ -187,7 +188,7 @@ def _draw(
     return Picture(_HEIGHT, "", paint, "\n".join(lines))
 
 
-def _mark(axes: Axes, row: Any, at: int, groups: Sequence[str]) -> None:
+def _mark(axes: Axes, row: Any, at: int, groups: Sequence[str], seeds: Sequence[float]) -> None:
     if row.kind == "test":
         text = f"U = {row.u:g}, p = {row.p:.2g}" if row.p == row.p else "no test"
         axes.annotate(
@@ -197,6 +198,9 @@ def _mark(axes: Axes, row: Any, at: int, groups: Sequence[str]) -> None:
     place = groups.index(row.group)
     middle, style = at + _APART * (2 * place - 1), STYLES[place]
     if row.kind == "network":
-        axes.plot(middle, row.value, linestyle="none", markersize=4, label=row.group, **style)
+        beside = (seeds.index(row.seed) + 0.5) / len(seeds) - 0.5
+        axes.plot(
+            middle + _WIDTH * beside, row.value, linestyle="none", markersize=4, label=row.group, **style
+        )
     else:
-        axes.plot([middle - 0.13, middle + 0.13], [row.value] * 2, color=BLACK, linewidth=1.2)
+        axes.plot([middle - _WIDTH / 2, middle + _WIDTH / 2], [row.value] * 2, color=BLACK, linewidth=1.2)

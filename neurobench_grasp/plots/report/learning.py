@@ -66,6 +66,8 @@ def _draw(table: pd.DataFrame) -> Picture:
     models = list(dict.fromkeys(table.model[table.kind == "network"]))
 
     def paint(figure: SubFigure) -> None:
+        from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+
         grid: Any = figure.subplots(1, len(SPLITS), sharex=True, sharey=True)
         for split, axes in zip(SPLITS, grid, strict=True):
             axes.set_title(f"{split}: {split_name(split)}")
@@ -75,7 +77,10 @@ def _draw(table: pd.DataFrame) -> Picture:
             for place, model in enumerate(models):
                 _of_model(axes, table[(table.model == model) & (table.split == split)], place)
         grid[0].set_ylabel("tracking error (mm)")
-        grid[0].set_ylim(bottom=0)
+        grid[0].set_yscale("log")
+        grid[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        grid[0].yaxis.set_major_formatter(ScalarFormatter())
+        grid[0].yaxis.set_minor_locator(NullLocator())
         legend(figure)
 
     return Picture(

@@ -34,7 +34,7 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
 _BEYOND = 12.0
 """The axis reaches this many effects of interest at most."""
 _ROW = 0.2  # inches
-_COLUMNS = 62
+_COLUMNS = 75
 _NOTE = (
     "Across dots: 95 % intervals. Supported, contradicted: the interval lies above, below 0. The unit is the "
     "smallest effect of interest of each claim, so that EV and mm share an axis; shaded: smaller ones. "
