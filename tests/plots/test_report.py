@@ -109,8 +109,9 @@ def decoding_rows(model, network):
 
 def table_of(model, protocol, rows, n_networks=N_NETWORKS, sessions=SESSIONS):
     made = claimed.records(
-        model, protocol, rows=[rows(model, k) for k in range(n_networks)], n_networks=n_networks
-    )
+        model, protocol, rows=[rows(model, k) for k in range(n_networks)], n_networks=n_networks,
+        settings={"decoder": "ridge (1.0)"},
+    )  # fmt: skip
     records = [replace(s.record, dataset={**s.record.dataset, "sessions": sessions}) for s in made]
     return ScoreTable(tuple(replace(s, record=r) for s, r in zip(made, records, strict=True)))
 
@@ -361,10 +362,12 @@ def test_missing_panels_name_commands_that_can_be_run(runs, registry, tmp_path):
         assert str(runs) in command and parses(command)
     assert "--protocol brain-control-curves" in made.missing["4E"]
     assert "ngb recovery --out" in made.missing["5B"]
-    html = made.page.read_text()
+    html = Links(made.page.read_text()).text
+    named = set(commands(html))
+    assert len(named) > 5 and all(map(parses, named))
     for letter, reason in made.missing.items():
-        assert letter in html and commands(reason)[0] in html
-    assert set(made.figures) == {"1", "3", "4"} or set(made.figures) == {"3", "4"}
+        assert letter in html and (commands(reason) or letter == "5A")  # the claims have their own reasons
+    assert set(made.figures) == {"3", "4"}
 
 
 class Links(HTMLParser):

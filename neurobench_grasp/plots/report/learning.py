@@ -74,8 +74,9 @@ def _draw(table: pd.DataFrame) -> Picture:
             axes.set_xlabel("training steps, millions")
             for error in table.error_mm[(table.kind == POSTURE) & (table.split == split)]:
                 axes.axhline(error, color=BLACK, linestyle=":", linewidth=1.2, label="average posture")
-            for place, model in enumerate(models):
-                _of_model(axes, table[(table.model == model) & (table.split == split)], place)
+            here = table[(table.kind == "network") & (table.split == split)]
+            for model, part in here.groupby("model", sort=False):
+                _of_model(axes, part, str(model), LINES[models.index(model) % len(LINES)])
         grid[0].set_ylabel("tracking error (mm)")
         grid[0].set_yscale("log")
         grid[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -88,15 +89,14 @@ def _draw(table: pd.DataFrame) -> Picture:
     )
 
 
-def _of_model(axes: Axes, part: pd.DataFrame, place: int) -> None:
+def _of_model(axes: Axes, part: pd.DataFrame, model: str, style: Mapping[str, Any]) -> None:
     """Draw each network, and the mean over those steps that all networks have."""
-    style = LINES[place % len(LINES)]
     thin = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 0.5, "alpha": 0.5}
     for _, curve in part.groupby("seed"):
         axes.plot(curve.steps / 1e6, curve.error_mm, **thin)
     by_step = part.groupby("steps").error_mm
     mean = by_step.mean()[by_step.count() == part.seed.nunique()]
-    axes.plot(mean.index / 1e6, mean, markersize=3, label=part.model.iloc[0], **style)
+    axes.plot(mean.index / 1e6, mean, markersize=3, label=model, **style)
 
 
 def snapshots(trajectory: Trajectory, simulated: str, about: str) -> Drawing:
