@@ -21,6 +21,7 @@ from neurobench_grasp.cli import (
     plan,
     recovery,
     render,
+    report,
     score,
     status,
     submit,
@@ -38,8 +39,8 @@ app = typer.Typer(
 PANELS = {
     "Score": (score.score, plan.plan, status.status, work.work, recovery.recovery),
     "Results": (
-        compare.compare, claims.claims, claims.power, figures.figures, render.render, board.leaderboard,
-        verify.verify, submit.submit,
+        compare.compare, claims.claims, claims.power, figures.figures, report.report, render.render,
+        board.leaderboard, verify.verify, submit.submit,
     ),
     "Models": (listing.models, train.train, check.check, bodies.bodies, listing.decoders, listing.plugins),
     "Data and protocols": (listing.datasets, listing.protocols),

@@ -53,7 +53,7 @@ def claims(
     from neurobench_grasp.leaderboard import Models
     from neurobench_grasp.leaderboard import claims as judge
 
-    _check(muscle, torque)
+    check_models(muscle, torque)
     known = _known()
     found = judge(_read(runs), Models(muscle, torque), dataset, known)
     if not found:
@@ -77,7 +77,7 @@ def power(
     """State which effect the design of a dataset can show, and what a wanted one needs."""
     from neurobench_grasp.leaderboard import Models, powers
 
-    _check(muscle, torque)
+    check_models(muscle, torque)
     known = _known()
     found = powers(_read(runs), dataset, effect, Models(muscle, torque), known)
     if not found:
@@ -85,7 +85,7 @@ def power(
     return Result(found, [*(part for one in found for part in (*_powers(one), "")), LEGEND])
 
 
-def _check(muscle: str, torque: str) -> None:
+def check_models(muscle: str, torque: str) -> None:
     """Refuse models that the claims cannot be about."""
     from neurobench_grasp.plugins import load_registry
 

@@ -480,10 +480,15 @@ def claims(
     """
     models = models or Models()
     return [
-        dict(one.dataset) | {"claims": [row for claim in CLAIMS for row in _judged(claim, one, models)]}
+        dict(one.dataset) | {"claims": judged(one, models)}
         for one in evidence(on_dataset(list(scored), dataset), known)
         if one.has(models)
     ]
+
+
+def judged(at_hand: Evidence, models: Models) -> list[dict[str, Any]]:
+    """Return the rows of every claim on one dataset, as :func:`claims`."""
+    return [row for claim in CLAIMS for row in _judged(claim, at_hand, models)]
 
 
 def _judged(claim: Claim, at_hand: Evidence, models: Models) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -45,11 +46,14 @@ class Evidence:
         Model and protocol → its networks; the newest record of each seed.
     known : collection of str
         Datasets that ``ngb score`` finds by their names; others are named by the path of a file.
+    out : str
+        Run folder that commands name; empty for the default one.
     """
 
     dataset: Mapping[str, Any]
     tables: Mapping[tuple[str, str], ScoreTable]
     known: Collection[str] = ()
+    out: str = ""
 
     def areas(self, protocol: str) -> list[str]:
         """Areas whose units some model was scored on by a protocol."""
@@ -71,7 +75,7 @@ class Evidence:
         if (model, protocol) not in self.tables:
             why = few_conditions(self._records, split)
             but = f", but there will be {why}" if why else ""
-            raise MissingError(f"no record of {model} by {protocol}; {self._made_by(model, protocol)}{but}")
+            raise MissingError(f"no record of {model} by {protocol}; {self.made_by(model, protocol)}{but}")
         return self.tables[model, protocol]
 
     def networks(self, model: str, protocol: str, labels: Labels) -> Found:
@@ -89,13 +93,13 @@ class Evidence:
             seeds = ", ".join(str(one.record.seed) for one in lacking)
             what = " of ".join(filter(None, (labels.metric, labels.reference, labels.area)))
             why = next((f" ({one.problem.rstrip('.')})" for one in lacking if one.problem), "")
-            how = self._made_by(model, protocol)
+            how = self.made_by(model, protocol)
             if all(one.record.dataset.get("n_folds") == 1 for one in lacking):
                 how = "no command makes them, since with fewer than 3 conditions none is held out"
             raise MissingError(
                 f"no unit scores {what} in the records of {model} by {protocol}, seed {seeds}{why}; {how}"
             )
-        few = f"{NO_INTERVAL}: {len(found)} of {MIN_NETWORKS} networks; {self._made_by(model, protocol)}"
+        few = f"{NO_INTERVAL}: {len(found)} of {MIN_NETWORKS} networks; {self.made_by(model, protocol)}"
         reason = open_folds([one.record for one in networks], labels.split)
         return found, reason or (few if len(found) < MIN_NETWORKS else "")
 
@@ -112,7 +116,7 @@ class Evidence:
     def _records(self) -> list[ScoreRecord]:
         return [one.record for table in self.tables.values() for one in table.networks]
 
-    def _made_by(self, model: str, protocol: str) -> str:
+    def made_by(self, model: str, protocol: str) -> str:
         """Name the command that makes records; a dataset without a name is that of a file."""
         named = {"--dataset": self.dataset["dataset"], "--trained-on": self.dataset["trained_on"]}
         options, files = [f"--model {model}"], []
@@ -121,7 +125,11 @@ class Evidence:
                 files.append(f"{FILES[option]} is the path or address that was scored as {name}")
             options += [f"{option} {name if name in self.known else FILES[option]}"] if name else []
         n = max([record.dataset.get("n_folds", 1) for record in self._records] + [MIN_NETWORKS])
-        command = f"ngb score {' '.join(options)} --protocol {protocol} --seeds {n}"
+        options += [
+            f"--protocol {protocol} --seeds {n}",
+            *([shlex.join(["--out", self.out])] if self.out else []),
+        ]
+        command = f"ngb score {' '.join(options)}"
         return f"`{command}` makes it" + (f", where {' and '.join(files)}" if files else "")
 
 
@@ -154,7 +162,7 @@ class Models:
         return self.fixed if (self.fixed, ENCODING) in at_hand.tables else self.muscle
 
 
-def evidence(scored: Iterable[Scored], known: Collection[str] = ()) -> list[Evidence]:
+def evidence(scored: Iterable[Scored], known: Collection[str] = (), out: str = "") -> list[Evidence]:
     """Group records by what was scored, and keep those of each protocol that were scored alike.
 
     Of several ways of scoring by one protocol the newest version counts, with the settings that most of its
@@ -168,7 +176,7 @@ def evidence(scored: Iterable[Scored], known: Collection[str] = ()) -> list[Evid
         way = record.protocol["version"], settings_digest(record)
         found[identity(record)][record.protocol["name"]][way][record.model, record.seed] = one
     return [
-        Evidence(dict(zip(IDENTITY, labels, strict=True)), dict(_tables(protocols)), known)
+        Evidence(dict(zip(IDENTITY, labels, strict=True)), dict(_tables(protocols)), known, out)
         for labels, protocols in sorted(found.items())
     ]
 

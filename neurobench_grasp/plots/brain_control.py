@@ -15,7 +15,7 @@ from neurobench_grasp.plots.style import (
     GREY,
     VERMILION,
     Drawing,
-    draw,
+    Picture,
     entries,
     legend,
     sentence,
@@ -70,9 +70,12 @@ def decoder_of(networks: ScoreTable) -> str:
 
 def error_of(networks: ScoreTable, hand: Hand, area: str, split: str, seed: int | None = None) -> Score:
     """Tracking error of a hand, of one network or over all."""
-    where = {"area": area, "split": split, "decoded": hand.decoded}
-    where |= {"reference": hand.reference} if hand.reference else {}
-    return networks.score(metric_of(ERROR, hand.decoded), seed, **where)
+    return networks.score(metric_of(ERROR, hand.decoded), seed, **_labels(hand, area, split))
+
+
+def _labels(hand: Hand, area: str, split: str) -> dict[str, str]:
+    reference = {"reference": hand.reference} if hand.reference else {}
+    return {"area": area, "split": split, "decoded": hand.decoded, **reference}
 
 
 def error_cells(score: Score) -> dict[str, Any]:
@@ -89,9 +92,13 @@ def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
                     kind = "network" if seed is not None else "reference" if hand.reference else "model"
                     error = error_of(networks, hand, area, split, seed)
                     yield {**where, "kind": kind, "seed": seed, **error_cells(error)}
+                labels = _labels(hand, area, split)
+                sessions = networks.along("session", metric_of(ERROR, hand.decoded), **labels)
+                for name, error in sessions.items():
+                    yield {**where, "kind": "session", "session": name, **error_cells(error)}
 
 
-def _draw(table: pd.DataFrame, title: str, decoder: str) -> bytes:
+def _draw(table: pd.DataFrame, title: str, decoder: str) -> Picture:
     drawn = table[table.error_mm.notna()]
     areas, splits = (list(dict.fromkeys(column)) for column in (drawn.area, drawn.split))
 
@@ -113,7 +120,7 @@ def _draw(table: pd.DataFrame, title: str, decoder: str) -> bytes:
 
     height = len(areas) * (0.35 + _ROW * (len(HANDS) + 1)) + 0.5
     notes = [f"Decoder: {decoder}. Across dots: 95 % intervals.", *left_out(table, "error_mm", "name")]
-    return draw(height, title, paint, "\n".join(notes))
+    return Picture(height, title, paint, "\n".join(notes))
 
 
 def _panel(axes: Axes, part: pd.DataFrame) -> None:
@@ -125,6 +132,9 @@ def _panel(axes: Axes, part: pd.DataFrame) -> None:
         at = names.index(row.name)
         if row.kind == "network":
             axes.plot(row.error_mm, at + 0.3, ".", color=GREY, markersize=3, label="one network")
+            continue
+        if row.kind == "session":
+            axes.plot(row.error_mm, at - 0.3, "x", color=GREY, markersize=3.5, label="one session")
             continue
         if row.reference in BASELINES:
             axes.axvline(row.error_mm, label=row.name, zorder=0, **BASELINES[row.reference])
@@ -145,7 +155,7 @@ def left_out(table: pd.DataFrame, column: str, name: str) -> list[str]:
         Columns of the numbers, and of what they are of.
     """
     lines = []
-    with_reason = table[(table.reason != "") & (table.kind != "network")]
+    with_reason = table[(table.reason != "") & ~table.kind.isin(["network", "session"])]
     for reason, rows in with_reason.groupby("reason", sort=False):
         missing = rows[rows[column].isna()]
         places: dict[str, list[str]] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
 from neurobench_grasp.plots.layers import MEANS, group_of
 from neurobench_grasp.plots.sources import cells, network, table_of, title_of
-from neurobench_grasp.plots.style import BLACK, LINES, Drawing, draw, legend, sentence
+from neurobench_grasp.plots.style import BLACK, LINES, Drawing, Picture, legend, sentence
 from neurobench_grasp.records.table import ScoreTable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
             yield {**where, **network(seed), **cells(networks.score(METRIC, seed, **where))}
 
 
-def _draw(table: pd.DataFrame, title: str) -> bytes:
+def _draw(table: pd.DataFrame, title: str) -> Picture:
     areas, names = (list(dict.fromkeys(column)) for column in (table.area, table.layer))
     groups = list(dict.fromkeys(map(group_of, names)))
     mean = table[(table.kind == "mean") & table.ev.notna()]
@@ -54,7 +54,7 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
     notes = ["A layer that has fewer components is used whole. Lines: 95 % intervals."]
     notes += [sentence(reason) for reason in dict.fromkeys(filter(None, mean.reason))]
     notes += [MEANS] if (table.kind == "network").any() else []
-    return draw(len(areas) * _HEIGHT + 0.9, title, paint, "\n".join(notes))
+    return Picture(len(areas) * _HEIGHT + 0.9, title, paint, "\n".join(notes))
 
 
 def _panel(axes: Axes, part: pd.DataFrame, stems: list[str]) -> None:

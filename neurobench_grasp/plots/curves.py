@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,13 +22,12 @@ from neurobench_grasp.plots.brain_control import (
 )
 from neurobench_grasp.plots.layers import MEANS
 from neurobench_grasp.plots.sources import NAN, network, table_of, title_of
-from neurobench_grasp.plots.style import GREY, LIGHT, SMALL, Drawing, draw, entries, legend
-from neurobench_grasp.protocols.brain_control.curves import SPLIT
+from neurobench_grasp.plots.style import GREY, LIGHT, SMALL, Drawing, Picture, entries, legend
 from neurobench_grasp.protocols.brain_control.protocol import ERROR, metric_of
 from neurobench_grasp.protocols.brain_control.trials import areas_of, recorded_throughout
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL
-from neurobench_grasp.records.names import DECODED, REFERENCES
-from neurobench_grasp.records.table import ScoreTable
+from neurobench_grasp.records.names import DECODED, REFERENCES, split_name
+from neurobench_grasp.records.table import HELD_OUT, ScoreTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,8 @@ def curves(
 
     table = table_of(networks, _rows(networks, n_units), "error_mm")
     if references is not None:
-        table = pd.concat([table, pd.DataFrame(_references(references, networks.values("area")))])
+        places = table[["area", "split"]].drop_duplicates().itertuples(index=False)
+        table = pd.concat([table, pd.DataFrame(_references(references, places))])
     return Drawing("curves", table, _draw(table, title_of(networks), n_units))
 
 
@@ -79,24 +80,23 @@ def count_units(sessions: Sequence[AlignedSession]) -> dict[str, list[int]]:
 
 
 def _rows(networks: ScoreTable, n_units: Mapping[str, Sequence[int]]) -> Iterator[dict[str, Any]]:
-    for area in networks.values("area"):
-        for kind in DECODED:
-            metric = metric_of(ERROR, kind)
-            for row in networks.rows(metric, area=area, split=SPLIT, decoded=kind):
-                point = {key: row[key] for key in ("n_decoded_units", "noise") if key in row}
-                where = {"area": area, "split": SPLIT, "decoded": kind, **point}
-                about = {"decoder": decoder_of(networks), **where, "name": _name(kind, point)}
-                about["mean_n_units"] = _place(point.get("n_decoded_units"), n_units[area])
-                for seed in networks.shown:
-                    yield about | network(seed) | error_cells(networks.score(metric, seed, **where))
+    for area, split, kind in product(networks.values("area"), HELD_OUT, DECODED):
+        metric = metric_of(ERROR, kind)
+        for row in networks.rows(metric, area=area, split=split, decoded=kind):
+            point = {key: row[key] for key in ("n_decoded_units", "noise") if key in row}
+            where = {"area": area, "split": split, "decoded": kind, **point}
+            about = {"decoder": decoder_of(networks), **where, "name": _name(kind, point)}
+            about["mean_n_units"] = _place(point.get("n_decoded_units"), n_units[area])
+            for seed in networks.shown:
+                yield about | network(seed) | error_cells(networks.score(metric, seed, **where))
 
 
-def _references(networks: ScoreTable, areas: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for area in areas:
+def _references(networks: ScoreTable, places: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    for area, split in places:
         for name in LINES:
             hand = Hand(REFERENCES[name], reference=name)
-            about = {"area": area, "split": SPLIT, "reference": name, "name": hand.name}
-            error = error_of(networks, hand, area, SPLIT)
+            about = {"area": area, "split": split, "reference": name, "name": hand.name}
+            error = error_of(networks, hand, area, split)
             yield {**about, "kind": "reference", "seed": None, **error_cells(error)}
 
 
@@ -115,30 +115,31 @@ def _name(kind: str, point: Mapping[str, Any]) -> str:
     return f"{DECODED[kind]} by {n_units} unit{'' if n_units == '1' else 's'}{noise}"
 
 
-def _draw(table: pd.DataFrame, title: str, n_units: Mapping[str, Sequence[int]]) -> bytes:
+def _draw(table: pd.DataFrame, title: str, n_units: Mapping[str, Sequence[int]]) -> Picture:
     drawn = table[table.error_mm.notna()]
     curve = drawn[drawn.kind != "reference"]
-    areas = list(dict.fromkeys(curve.area))
+    places = list(dict.fromkeys(zip(curve.area, curve.split, strict=True)))
     numbers = sorted({int(n) for n in curve.n_decoded_units if n != ALL})
     most = drawn[["error_mm", "error_mm_ci_high"]].max().max()
 
     def paint(figure: SubFigure) -> None:
-        grid = figure.subplots(len(areas), 2, sharex="col", sharey=True, squeeze=False)
-        for area, (left, right) in zip(areas, grid, strict=True):
-            mine = curve[curve.area == area]
-            _lines((left, right), drawn[(drawn.area == area) & (drawn.kind == "reference")])
+        grid = figure.subplots(len(places), 2, sharex="col", sharey=True, squeeze=False)
+        for (area, split), (left, right) in zip(places, grid, strict=True):
+            here = drawn[(drawn.area == area) & (drawn.split == split)]
+            mine = here[here.kind != "reference"]
+            _lines((left, right), here[here.kind == "reference"])
             _by_units(left, mine[mine.noise == 0], n_units[area])
             left.set_xticks(numbers, map(str, numbers))
             _by_noise(right, mine[mine.n_decoded_units == ALL])
-            left.set_title(f"{area}: fewer units")
-            right.set_title(f"{area}: noise on what is decoded")
+            left.set_title(f"{area}, {split}: fewer units")
+            right.set_title(f"{area}, {split}: noise on what is decoded")
             left.set_ylabel("tracking error (mm)")
         grid[-1, 0].set_xlabel("units that are decoded")
         grid[-1, 1].set_xlabel("noise / standard deviation of the signal")
         grid[0, 0].set_ylim(0, 1.03 * most)
         legend(figure)
 
-    return draw(len(areas) * _HEIGHT + 0.6, title, paint, _note(table, n_units))
+    return Picture(len(places) * _HEIGHT + 0.6, title, paint, _note(table, n_units))
 
 
 def _lines(panels: Sequence[Axes], references: pd.DataFrame) -> None:
@@ -192,7 +193,8 @@ def _all(counts: Sequence[int]) -> str:
 
 
 def _note(table: pd.DataFrame, n_units: Mapping[str, Sequence[int]]) -> str:
-    lines = [f"Decoder: {table.decoder.iloc[0]}. On {SPLIT}: new trials."]
+    splits = (f"On {split}: {split_name(split)}." for split in dict.fromkeys(table.split))
+    lines = [" ".join([f"Decoder: {table.decoder.iloc[0]}.", *splits])]
     if any(len(counts) > 1 for counts in n_units.values()):
         lines.append(
             "A number of units: mean over the sessions that have more. All: at the mean over sessions."

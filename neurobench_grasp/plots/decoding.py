@@ -17,7 +17,7 @@ from neurobench_grasp.plots.style import (
     LIGHT,
     VERMILION,
     Drawing,
-    draw,
+    Picture,
     legend,
 )
 from neurobench_grasp.protocols.brain_control.protocol import EV, metric_of
@@ -71,7 +71,7 @@ def _row(networks: ScoreTable, where: dict[str, str], dimension: str, seed: int 
     return {**about, **ends(score, "ev"), "reason": score.reason}
 
 
-def _draw(table: pd.DataFrame, title: str) -> bytes:
+def _draw(table: pd.DataFrame, title: str) -> Picture:
     drawn = table[table.ev.notna()]
     areas = list(dict.fromkeys(drawn.area))
     places = _places(drawn)
@@ -94,7 +94,7 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
         legend(figure)
 
     height = n_lines * (0.55 + _ROW * (max(places.values()) + 1.4)) + 0.3
-    return draw(height, title, paint, _note(table, low, high))
+    return Picture(height, title, paint, _note(table, low, high))
 
 
 def _places(drawn: pd.DataFrame) -> _Places:

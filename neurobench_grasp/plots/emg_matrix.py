@@ -11,7 +11,7 @@ from neurobench_grasp.contract import Floats
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.plots.emg_tuning import RECORDED, replaced, shown_source, source_name
 from neurobench_grasp.plots.sources import NAN, title_of
-from neurobench_grasp.plots.style import BLACK, SMALL, Drawing, draw
+from neurobench_grasp.plots.style import BLACK, SMALL, Drawing, Picture
 from neurobench_grasp.protocols.emg.activation import Muscles
 from neurobench_grasp.protocols.emg.similarity import compared, repeated
 from neurobench_grasp.records.names import split_name
@@ -95,7 +95,7 @@ def _rows(channels: Sequence[str], correlation: Floats) -> Iterator[dict[str, An
             yield {"channel": one, "other_channel": other, "correlation": value}
 
 
-def _draw(table: pd.DataFrame, title: str, note: str) -> bytes:
+def _draw(table: pd.DataFrame, title: str, note: str) -> Picture:
     first: Any = table.iloc[0]
     ceiling = "not known" if np.isnan(first.muscle_rsa_ceiling) else f"{first.muscle_rsa_ceiling:.2f}"
     second_lines = (f"{first.n_trials} trials", f"muscle RSA {first.muscle_rsa:.2f}, ceiling {ceiling}")
@@ -109,7 +109,7 @@ def _draw(table: pd.DataFrame, title: str, note: str) -> bytes:
             axes.set_title(f"{name}\n{line}")
         figure.colorbar(image, ax=grid, label="correlation", ticks=[-1, 0, 1], shrink=0.8)
 
-    return draw(_HEIGHT + _CHARACTER * max(map(len, table.channel)), title, paint, note)
+    return Picture(_HEIGHT + _CHARACTER * max(map(len, table.channel)), title, paint, note)
 
 
 def _panel(axes: Axes, part: pd.DataFrame) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurobench_grasp.plots.brain_control import left_out
 from neurobench_grasp.plots.sources import ends, table_of, title_of
-from neurobench_grasp.plots.style import BLACK, GREY, LIGHT, VERMILION, Drawing, draw, entries, legend
+from neurobench_grasp.plots.style import BLACK, GREY, LIGHT, VERMILION, Drawing, Picture, entries, legend
 from neurobench_grasp.protocols.emg.maps import GROUPS, METRIC, SIMULATED
 from neurobench_grasp.records import names
 from neurobench_grasp.records.names import split_name
@@ -44,7 +44,7 @@ def _rows(networks: ScoreTable) -> Iterator[dict[str, Any]]:
                     yield about | ends(added, "added_ev") | {"n_units": added.n_units, "reason": added.reason}
 
 
-def _draw(table: pd.DataFrame, title: str) -> bytes:
+def _draw(table: pd.DataFrame, title: str) -> Picture:
     drawn = table[table.added_ev.notna()]
     areas, splits = (list(dict.fromkeys(column)) for column in (drawn.area, drawn.split))
 
@@ -59,7 +59,7 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
         legend(figure)
 
     height = len(areas) * (0.35 + _ROW * (len(GROUPS) + 0.5)) + 0.5
-    return draw(height, title, paint, "\n".join([NOTE, *left_out(table, "added_ev", "name")]))
+    return Picture(height, title, paint, "\n".join([NOTE, *left_out(table, "added_ev", "name")]))
 
 
 def _panel(axes: Axes, part: pd.DataFrame) -> None:

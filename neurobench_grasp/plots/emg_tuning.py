@@ -13,7 +13,7 @@ from neurobench_grasp.bodies.inverse import endpoint_of
 from neurobench_grasp.contract import Body, Floats, Ragged
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plots.sources import title_of
-from neurobench_grasp.plots.style import BLACK, BLUE, VERMILION, Drawing, draw, legend
+from neurobench_grasp.plots.style import BLACK, BLUE, VERMILION, Drawing, Picture, legend
 from neurobench_grasp.protocols.emg.activation import CANDIDATE, Muscles
 from neurobench_grasp.protocols.emg.maps import SIMULATED
 from neurobench_grasp.records.names import GROUPS
@@ -143,7 +143,7 @@ def _angle(vectors: Floats) -> Floats:
     return angle
 
 
-def _draw(table: pd.DataFrame, title: str, note: str) -> bytes:
+def _draw(table: pd.DataFrame, title: str, note: str) -> Picture:
     panels = [part for _, part in table.groupby("channel", sort=False)]
     n_rows = ceil(len(panels) / _COLUMNS)
     n_columns = ceil(len(panels) / n_rows)
@@ -156,7 +156,7 @@ def _draw(table: pd.DataFrame, title: str, note: str) -> bytes:
             unused.remove()
         legend(figure)
 
-    return draw(n_rows * _ROW + 0.4, title, paint, note)
+    return Picture(n_rows * _ROW + 0.4, title, paint, note)
 
 
 def _panel(axes: PolarAxes, part: pd.DataFrame) -> None:

@@ -17,11 +17,12 @@ from neurobench_grasp.plots.style import (
     LIGHT,
     VERMILION,
     Drawing,
-    draw,
+    Picture,
     entries,
     legend,
     sentence,
 )
+from neurobench_grasp.records.names import metric_name
 from neurobench_grasp.records.table import GAIN, RowKey, Score, ScoreTable
 from neurobench_grasp.scoring.networks import mean_of_networks
 
@@ -36,25 +37,33 @@ _BEYOND = 3
 """The axis reaches no further beyond the quartiles of the units than this many times their distance."""
 
 
-def gains(networks: ScoreTable) -> Drawing:
-    """Draw the gains of a model over references, on held-out conditions, paired unit by unit."""
-    rows = (row for over in OVER for area in networks.values("area") for row in _rows(networks, over, area))
+def gains(networks: ScoreTable, metric: str = METRIC) -> Drawing:
+    """Draw the gains of a model over references, on held-out conditions, paired unit by unit.
+
+    Parameters
+    ----------
+    networks : ScoreTable
+    metric : str
+        Of :data:`~neurobench_grasp.records.table.EXPLAINED_VARIANCE`.
+    """
+    areas = networks.values("area")
+    rows = (row for over in OVER for area in areas for row in _rows(networks, metric, over, area))
     table = table_of(networks, rows, "gain_ev")
-    return Drawing("gains", table, _draw(table, title_of(networks)))
+    return Drawing("gains", table, _draw(table, metric, title_of(networks)))
 
 
-def _rows(networks: ScoreTable, over: str, area: str) -> Iterator[dict[str, Any]]:
+def _rows(networks: ScoreTable, metric: str, over: str, area: str) -> Iterator[dict[str, Any]]:
     where = {"area": area, "split": SPLIT}
-    model, reference = (networks.unit_scores(RowKey(METRIC, reference=name, **where)) for name in ("", over))
+    model, reference = (networks.unit_scores(RowKey(metric, reference=name, **where)) for name in ("", over))
     if not model or not reference:
-        reason = networks.score(METRIC, reference=over, **where).reason
+        reason = networks.score(metric, reference=over, **where).reason
         reason = networks.first.problem.rstrip(".") or reason or "the record has no scores of single units"
         yield _row(over, area, "overall", reason=reason)
         return
     of_networks = ranking.gains(model, reference)
-    total = networks.score(f"{GAIN}{over}", of=METRIC, **where)
+    total = networks.score(f"{GAIN}{over}", of=metric, **where)
     if total.value is None:
-        yield _row(over, area, "overall", reason=networks.score(METRIC, **where).reason)
+        yield _row(over, area, "overall", reason=networks.score(metric, **where).reason)
         return
     if all(np.all(np.abs(part.values) < ranking.RESOLUTION) for parts in of_networks for part in parts):
         yield _row(over, area, "overall", reason="the model does not differ from it")
@@ -63,7 +72,7 @@ def _rows(networks: ScoreTable, over: str, area: str) -> Iterator[dict[str, Any]
         for unit, value in zip(part.units, part.values.tolist(), strict=True):
             yield _row(over, area, "unit", session=part.session, unit=unit, gain_ev=value)
     for seed in networks.seeds:
-        one = networks.score(f"{GAIN}{over}", seed, of=METRIC, **where)
+        one = networks.score(f"{GAIN}{over}", seed, of=metric, **where)
         yield _row(over, area, "network", seed=seed, reason=total.reason, **_summary(one))
     yield _row(over, area, "overall", reason=total.reason, **_summary(total))
 
@@ -79,7 +88,7 @@ def _summary(total: Score) -> dict[str, Any]:
     return {"gain_ev": total.value, "gain_ev_ci_low": low, "gain_ev_ci_high": high}
 
 
-def _draw(table: pd.DataFrame, title: str) -> bytes:
+def _draw(table: pd.DataFrame, metric: str, title: str) -> Picture:
     shown = [over for over in OVER if table.gain_ev[table.over == over].notna().any()]
     areas = list(dict.fromkeys(table.area))
     ends = {over: _limits(table[table.over == over]) for over in shown}
@@ -97,10 +106,10 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
                 _violin(axes, table[(table.over == over) & (table.area == area)], at, ends[over])
             margin = 0.06 * (ends[over][1] - ends[over][0])
             axes.set_ylim(ends[over][0] - margin, ends[over][1] + margin)
-        grid[0].set_ylabel("gain in EV on held-out conditions")
+        grid[0].set_ylabel(f"gain in {metric_name(metric)}\non held-out conditions")
         legend(figure)
 
-    return draw(_HEIGHT, title, paint, _note(table, ends))
+    return Picture(_HEIGHT, title, paint, _note(table, ends))
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from neurobench_grasp.plots.style import (
     SMALL,
     VERMILION,
     Drawing,
-    draw,
+    Picture,
     entries,
     legend,
     sentence,
@@ -57,7 +57,7 @@ def _rows(networks: ScoreTable, names: list[str]) -> Iterator[dict[str, Any]]:
                 yield {**where, **network(seed), **cells(score), "n_units_best": best}
 
 
-def _draw(table: pd.DataFrame, names: list[str], title: str) -> bytes:
+def _draw(table: pd.DataFrame, names: list[str], title: str) -> Picture:
     areas = list(dict.fromkeys(table.area))
 
     def paint(figure: SubFigure) -> None:
@@ -71,7 +71,7 @@ def _draw(table: pd.DataFrame, names: list[str], title: str) -> bytes:
         grid[-1, 1].set_xlabel("units (chosen on train)")
         legend(figure)
 
-    return draw(len(areas) * (0.35 + _ROW * (len(names) + 1)) + 0.6, title, paint, _note(table))
+    return Picture(len(areas) * (0.35 + _ROW * (len(names) + 1)) + 0.6, title, paint, _note(table))
 
 
 def _panels(left: Axes, right: Axes, part: pd.DataFrame, names: list[str]) -> None:

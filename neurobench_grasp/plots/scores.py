@@ -13,7 +13,7 @@ from neurobench_grasp.plots.style import (
     LIGHT,
     VERMILION,
     Drawing,
-    draw,
+    Picture,
     entries,
     legend,
     sentence,
@@ -65,7 +65,7 @@ def _row(
     return {**where, "kind": kind, "name": name, "seed": seed, **cells(score)}
 
 
-def _draw(table: pd.DataFrame, title: str) -> bytes:
+def _draw(table: pd.DataFrame, title: str) -> Picture:
     table = table.astype({"n_units": "Int64"})
     splits = [s for s in HELD_OUT if table.ev[table.split == s].notna().any()]
     drawn = table[table.ev.notna() & table.split.isin(splits) & table.kind.isin(STYLES)]
@@ -85,7 +85,7 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
         legend(figure)
 
     height = len(areas) * (0.35 + _ROW * (len(names) + 1)) + 0.5
-    return draw(height, title, paint, _note(table, splits))
+    return Picture(height, title, paint, _note(table, splits))
 
 
 def _panel(axes: Axes, part: pd.DataFrame, names: list[tuple[str, str]]) -> None:
@@ -96,7 +96,7 @@ def _panel(axes: Axes, part: pd.DataFrame, names: list[tuple[str, str]]) -> None
         axes.axvline(
             row.ev, color="0.4", linestyle="--", linewidth=1, zorder=1, label="ceiling (shaded: 95 %)"
         )
-    axes.set_yticks(range(len(names)), [name for _, name in names], parse_math=False)
+    axes.set_yticks(range(len(names)), [name for _, name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     for row in entries(part[part.ev.notna() & (part.kind != "ceiling")]):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
+    from matplotlib.figure import Figure, SubFigure
 
 WIDTH = 7.1
 """Inches: 18 cm, the width of a page."""
@@ -46,12 +46,80 @@ _STYLE: dict[str, Any] = {
     "legend.fontsize": SMALL,
     "legend.frameon": False,
     "lines.linewidth": 1.1,
+    "pdf.fonttype": 42,  # TrueType, which journals ask for and editors of figures read
+    "text.parse_math": False,  # names of recordings are no formulas
+    "svg.hashsalt": "neurobench_grasp",  # the same names of elements in every run
 }
 _DPI = 300
-_TITLE, _LINE = 0.3, 0.135  # inches
+_TITLE, LINE = 0.3, 0.135  # inches
 _NOTE_COLUMNS = 138
+_NO_METADATA: Mapping[str, Mapping[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Creator": None, "Date": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+}
+"""Formats, and what each would otherwise state of date and program."""
 _DIGITS = 6
 """Digits of positions: the last bits of the layout are not reproducible and may change a pixel."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that can be rendered; the same content gives the same bytes.
+
+    Parameters
+    ----------
+    height : float
+        Inches, without title and note.
+    title : str
+    paint : callable
+        Puts axes and legend into the figure.
+    note : str
+        Small print below, paragraph by paragraph.
+    """
+
+    height: float
+    title: str
+    paint: Callable[[SubFigure], None]
+    note: str = ""
+
+    def render(self, kind: str = "png") -> bytes:
+        """Return a file of the kind ``png``, ``svg`` or ``pdf``, 18 cm wide in print.
+
+        It has no date and does not state what wrote it; fonts are embedded.
+        """
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+        from matplotlib.style import context
+
+        lines = wrapped(self.note)
+        heights = (self.height + _TITLE, LINE * (len(lines) + 1))
+        with context(["default", _STYLE]):  # independent of the user's settings
+            figure = Figure(figsize=(WIDTH, sum(heights)), dpi=_DPI)
+            layout = ConstrainedLayoutEngine()
+            figure.set_layout_engine(layout)
+            above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
+            above.suptitle(self.title, fontsize=9, x=0.01, ha="left")
+            below.text(0.01, 1, "\n".join(lines), fontsize=SMALL, va="top", color="0.3")
+            self.paint(above)
+            layout.execute(figure)
+            figure.set_layout_engine("none")
+            for inner in _inner(figure):
+                box = inner.bbox_relative
+                box.set_points(box.get_points().round(_DIGITS))
+            for axes in figure.axes:
+                place = axes.get_position(original=True)
+                axes.set_position([round(float(x), _DIGITS) for x in place.bounds])
+            file = BytesIO()
+            figure.savefig(file, format=kind, metadata=_NO_METADATA[kind])
+        return file.getvalue()
+
+
+def _inner(figure: Figure | SubFigure) -> Iterator[SubFigure]:
+    """Figures inside a figure, at any depth."""
+    for inner in figure.subfigs:
+        yield inner
+        yield from _inner(inner)
 
 
 @dataclass(frozen=True)
@@ -63,56 +131,22 @@ class Drawing:
     name : str
     table : DataFrame
         Tidy: one row per number drawn.
-    png : bytes
+    picture : Picture
     """
 
     name: str
     table: pd.DataFrame
-    png: bytes
+    picture: Picture
+
+    @property
+    def png(self) -> bytes:
+        """The picture as PNG."""
+        return self.picture.render()
 
 
-def draw(height: float, title: str, paint: Callable[[SubFigure], None], note: str = "") -> bytes:
-    """Draw a figure; the same content gives the same bytes.
-
-    Parameters
-    ----------
-    height : float
-        Inches, without title and note.
-    title : str
-    paint : callable
-        Puts axes and legend into the figure.
-    note : str
-        Small print below, paragraph by paragraph.
-
-    Returns
-    -------
-    bytes
-        A PNG, 18 cm wide in print; without date and version of what wrote it.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-    from matplotlib.style import context
-
-    lines = [line for text in note.splitlines() for line in textwrap.wrap(text, _NOTE_COLUMNS)]
-    heights = (height + _TITLE, _LINE * (len(lines) + 1))
-    with context(["default", _STYLE]):  # independent of the user's settings
-        figure = Figure(figsize=(WIDTH, sum(heights)), dpi=_DPI)
-        layout = ConstrainedLayoutEngine()
-        figure.set_layout_engine(layout)
-        above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
-        above.suptitle(title, fontsize=9, x=0.01, ha="left")
-        below.text(0.01, 1, "\n".join(lines), fontsize=SMALL, va="top", color="0.3")
-        paint(above)
-        layout.execute(figure)
-        figure.set_layout_engine("none")
-        for box in (above.bbox_relative, below.bbox_relative):
-            box.set_points(box.get_points().round(_DIGITS))
-        for axes in above.axes:
-            box = axes.get_position(original=True)
-            axes.set_position([round(float(x), _DIGITS) for x in box.bounds])
-        file = BytesIO()
-        figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+def wrapped(note: str) -> list[str]:
+    """Break small print into lines."""
+    return [line for text in note.splitlines() for line in textwrap.wrap(text, _NOTE_COLUMNS)]
 
 
 def legend(figure: SubFigure) -> None:

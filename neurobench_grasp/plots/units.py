@@ -17,9 +17,10 @@ from neurobench_grasp.contract import Ragged
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.leaderboard.standings import METRIC, SPLIT
 from neurobench_grasp.plots.sources import NAN, title_of
-from neurobench_grasp.plots.style import BLACK, LIGHT, SMALL, VERMILION, Drawing, draw, legend
+from neurobench_grasp.plots.style import BLACK, BLUE, LIGHT, SMALL, VERMILION, Drawing, Picture, legend
 from neurobench_grasp.protocols.encoding.predictions import PredictedSession
 from neurobench_grasp.protocols.settings import ENCODING
+from neurobench_grasp.records.names import REFERENCES
 from neurobench_grasp.records.table import RowKey, ScoreTable
 from neurobench_grasp.scoring.ev import PHASE_POINTS, explained_variance, to_phase
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
+REFERENCE = "linear_kinematic"
+"""The reference whose predictions are drawn beside the model's, where they are at hand."""
 PERCENTILES = (90, 75, 50)
 N_TRIALS, N_CONDITIONS = 2, 4
 RULE = (
@@ -64,33 +67,45 @@ class Example:
     unit: int
     cv_ev: float
 
-    def held_out(self) -> tuple[list[str], list[str], Ragged, Ragged]:
-        """Ids, conditions, recorded and predicted rates, (trial, step, 1), of the unit's held-out trials."""
+    def held_out(self) -> tuple[list[str], list[str], Ragged, Ragged, Ragged]:
+        """Ids and conditions of the unit's held-out trials, and its rates, (trial, step, 1), in them.
+
+        Recorded, predicted, and predicted by the reference: NaN where there is none.
+        """
         session, ood = self.source.session, list(self.source.ood)
         seen = np.flatnonzero(session.units.observed[ood, self.unit])
         recorded = session.units.rates.select(ood)
-        predicted = Ragged(self.source.predictions[SPLIT], recorded.offsets)
-        both = (r.select(seen) for r in (recorded, predicted))
-        one, other = (Ragged(r.values[:, [self.unit]].astype(np.float64), r.offsets) for r in both)
+        predicted = self.source.predictions[SPLIT]
+        beside = self.source.references.get(REFERENCE, {}).get(SPLIT, np.full_like(predicted, NAN))
+        each = (
+            Ragged(rates, recorded.offsets).select(seen) for rates in (recorded.values, predicted, beside)
+        )
+        one, other, third = (Ragged(r.values[:, [self.unit]].astype(np.float64), r.offsets) for r in each)
         trials = [ood[k] for k in seen]
         ids, conditions = (
             [names[i] for i in trials] for names in (session.trials.ids, session.trials.condition)
         )
-        return ids, conditions, one, other
+        return ids, conditions, one, other, third
 
 
-def units(networks: ScoreTable, sessions: Sequence[PredictedSession]) -> Drawing:
+def units(
+    networks: ScoreTable,
+    sessions: Sequence[PredictedSession],
+    percentiles: Sequence[int] = PERCENTILES,
+) -> Drawing:
     """Draw example units of every area, as the first network predicts them.
 
     Parameters
     ----------
     networks : ScoreTable
     sessions : sequence of PredictedSession
-        Of the first network.
+        Of the first network; with the predictions of :data:`REFERENCE`, these are drawn, too.
+    percentiles : sequence of int
+        Those of :data:`PERCENTILES` that are shown.
     """
     import pandas as pd
 
-    examples = choose_examples(sessions)
+    examples = [example for example in choose_examples(sessions) if example.percentile in percentiles]
     if not examples:
         raise UnsupportedError(f"no unit was mapped and recorded in {N_TRIALS} trials of held-out conditions")
     table = pd.DataFrame([row for example in examples for row in _rows(networks, example)])
@@ -124,7 +139,8 @@ def _mapped(source: PredictedSession, area: str) -> Iterator[tuple[int, float]]:
 
 
 def _rows(networks: ScoreTable, example: Example) -> Iterator[dict[str, Any]]:
-    ids, conditions, recorded, predicted = example.held_out()
+    ids, conditions, *rates = example.held_out()
+    recorded, predicted, _ = rates
     session = example.source.session
     ev = float(explained_variance(recorded.values, predicted.values)[0])
     _compare(networks, example, ev)
@@ -134,20 +150,27 @@ def _rows(networks: ScoreTable, example: Example) -> Iterator[dict[str, Any]]:
     for k in order[:N_TRIALS]:
         time = (np.arange(len(recorded[k])) + 0.5) * session.trials.dt
         of = {"shown": "trial", "condition": conditions[k], "trial": ids[k], "n_trials": 1}
-        for t, y, yhat in zip(time, recorded[k][:, 0], predicted[k][:, 0], strict=True):
-            yield {**about, **of, **_point(y, yhat, time_s=t)}
+        for t, *points in zip(time, *(r[k][:, 0] for r in rates), strict=True):
+            yield {**about, **of, **_point(*points, time_s=t)}
     repeated = [c for c in sorted(set(conditions)) if conditions.count(c) >= ENCODING.min_repeats]
     for condition in repeated[:N_CONDITIONS]:
         mine = [k for k, c in enumerate(conditions) if c == condition]
-        y, yhat = (to_phase(rates.select(mine))[:, :, 0] for rates in (recorded, predicted))
-        sem = y.std(0, ddof=1) / len(mine) ** 0.5
+        by_phase = [to_phase(r.select(mine))[:, :, 0] for r in rates]
+        sem = by_phase[0].std(0, ddof=1) / len(mine) ** 0.5
         of = {"shown": "mean", "condition": condition, "trial": "", "n_trials": len(mine)}
-        for phase, *rates in zip(np.linspace(0, 1, PHASE_POINTS), y.mean(0), yhat.mean(0), sem, strict=True):
-            yield {**about, **of, **_point(*rates, phase=phase)}
+        means = (y.mean(0) for y in by_phase)
+        for phase, *points in zip(np.linspace(0, 1, PHASE_POINTS), *means, sem, strict=True):
+            yield {**about, **of, **_point(*points, phase=phase)}
 
 
 def _point(
-    recorded: float, predicted: float, sem: float = NAN, *, time_s: float = NAN, phase: float = NAN
+    recorded: float,
+    predicted: float,
+    reference: float,
+    sem: float = NAN,
+    *,
+    time_s: float = NAN,
+    phase: float = NAN,
 ) -> dict[str, float]:
     return {
         "time_s": time_s,
@@ -155,6 +178,7 @@ def _point(
         "recorded_spikes_per_s": recorded,
         "recorded_sem_spikes_per_s": sem,
         "predicted_spikes_per_s": predicted,
+        f"{REFERENCE}_spikes_per_s": reference,
     }
 
 
@@ -178,7 +202,7 @@ def _compare(networks: ScoreTable, example: Example, ev: float) -> None:
                 )
 
 
-def _draw(table: pd.DataFrame, title: str) -> bytes:
+def _draw(table: pd.DataFrame, title: str) -> Picture:
     panels = ["shown", "condition", "trial"]
     examples = [part for _, part in table.groupby(_EXAMPLE, sort=False, dropna=False)]
     n_columns = max(len(part[panels].drop_duplicates()) for part in examples)
@@ -197,7 +221,7 @@ def _draw(table: pd.DataFrame, title: str) -> bytes:
             row[0].set_ylabel("spikes/s")
         legend(figure)
 
-    return draw(len(examples) * (_ROW + _HEAD) + 0.6, title, paint, RULE)
+    return Picture(len(examples) * (_ROW + _HEAD) + 0.6, title, paint, RULE)
 
 
 def _headline(row: Any) -> str:
@@ -215,6 +239,9 @@ def _panel(axes: Axes, panel: pd.DataFrame, *, last: bool) -> None:
     if not single:
         axes.fill_between(x, y - sem, y + sem, color=LIGHT, linewidth=0, label="± s.e.m.")
     axes.plot(x, yhat, "--", color=VERMILION, label="predicted")
+    beside = panel[f"{REFERENCE}_spikes_per_s"]
+    if beside.notna().any():
+        axes.plot(x, beside, ":", color=BLUE, label=f"predicted by {REFERENCES[REFERENCE]}")
     what = f"trial {first.trial}" if single else f"mean of {first.n_trials} trials"
     number = "condition " if first.condition.isdigit() else ""
     name = number + textwrap.shorten(first.condition.replace("_", " "), _COLUMNS, placeholder="…")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neurobench_grasp.atomic import write_atomically
-from neurobench_grasp.recovery.figure import recovery_figure
+from neurobench_grasp.plots.recovery import recovery_figure
 from neurobench_grasp.recovery.key import Assigned, Share
 from neurobench_grasp.recovery.matrix import Recovered
 from neurobench_grasp.recovery.numbers import Comparison
@@ -173,5 +173,5 @@ def write_report(found: Sequence[Recovered], folder: Path) -> tuple[Path, Path]:
     table = pd.DataFrame(rows(found))
     data, picture = folder / "recovery.csv", folder / "recovery.png"
     write_atomically(data, csv_of(table), what="the table", advice=_ADVICE)
-    write_atomically(picture, recovery_figure(table), what="the picture", advice=_ADVICE)
+    write_atomically(picture, recovery_figure(table).render(), what="the picture", advice=_ADVICE)
     return data, picture

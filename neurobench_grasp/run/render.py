@@ -143,12 +143,12 @@ def render_trial(
     options = Options(layout=None if layout is None else str(layout), decoder=decoder)
     task = Workspace(registry, progress=progress).find(model, dataset, options)
     data = task.data
-    session, index = _find(data, trial)
+    session, index = find_trial(data, trial)
     if session.trials.joint_angles is None:
         raise UnsupportedError(
             f"{session.id} has no joint angles of a body, so there is no movement to imitate."
         )
-    posture = _average_posture(data, session)
+    posture = average_posture(data, session)
     context = make_context(task, seed, Unkept(), Unkept(), progress)
     one = context.clock(session).trials.select([index])
     name = one.ids[0] if len(data.sessions) == 1 else f"{session.id}/{one.ids[0]}"
@@ -156,7 +156,7 @@ def render_trial(
     who, by = f"{model} (seed {seed}) on {title}", f"{model}, seed {seed}"
     if area is None:
         file, driven = f"{model}-{name}", None
-        trajectory = Trajectory.of(one, _tracked(context, model, one), posture)
+        trajectory = Trajectory.of(one, tracked(context, model, one), posture)
         figure = figure_png(trajectory.table(), trajectory.body, who, ["simulated"])
         pictures = frames(trajectory, title, [f"simulated: {by}"], progress)
     else:
@@ -181,7 +181,7 @@ def render_trial(
     )  # fmt: skip
 
 
-def _find(data: Dataset, wanted: str | None) -> tuple[AlignedSession, int]:
+def find_trial(data: Dataset, wanted: str | None) -> tuple[AlignedSession, int]:
     """Find the session of a trial, and the trial's place in it."""
     known = {(s.id, t): (s, i) for s in data.sessions for i, t in enumerate(s.trials.ids)}
     if wanted is None:
@@ -225,7 +225,7 @@ def _driven(
     _check(driven.tracking, model, driven.trials)
     whole = context.clock(session).scored.select([index])  # as the protocol, for the same errors
     first = int(whole.window[0, 0] - driven.trials.window[0, 0])
-    intact = _cut(_tracked(context, model, whole), first, first + int(driven.trials.offsets[-1]))
+    intact = _cut(tracked(context, model, whole), first, first + int(driven.trials.offsets[-1]))
     trajectory = Trajectory.of(driven.trials, intact, posture, driven.tracking)
     error = trajectory.in_window(trajectory.movements[1].error_mm)
     return trajectory, DrivenBody(area, decoded, context.decoder.name, driven.fitted_on, error)
@@ -241,7 +241,7 @@ def _cut(tracking: Tracking, first: int, stop: int) -> Tracking:
     )
 
 
-def _tracked(context: Context, model: str, trials: Trials) -> Tracking:
+def tracked(context: Context, model: str, trials: Trials) -> Tracking:
     """Track the recorded movement with the fitted controller."""
     context.progress(f"closed loop of {model} (seed {context.seed})")
     tracking = context.model.controller.track(trials)
@@ -266,7 +266,7 @@ def _check(tracking: Tracking, model: str, trials: Trials) -> None:
             )
 
 
-def _average_posture(data: Dataset, session: AlignedSession) -> Floats:
+def average_posture(data: Dataset, session: AlignedSession) -> Floats:
     """Mean posture in the windows of the session's training trials, as in the tracking protocol."""
     trials, ids = session.trials, set(data.splits.train[session.id])
     assert trials.joint_angles is not None

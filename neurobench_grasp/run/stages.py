@@ -23,7 +23,7 @@ from neurobench_grasp.atomic import move_folder, new_folder
 from neurobench_grasp.cache import cache_folder, content_key
 from neurobench_grasp.claims import claimed
 from neurobench_grasp.contract import Progress
-from neurobench_grasp.errors import NgbError
+from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.protocols.context import Arrays, Stage
 
 Inputs = Mapping[str, Any]
@@ -78,7 +78,7 @@ class StageFolder:
         """
         if inputs is None:
             return make()
-        place = self.folder / f"{name}-{content_key(inputs)[:20]}"
+        place = self.folder / _place(name, inputs)
         if (found := _read(place, inputs)) is not None:
             return found
         with claimed(place, lambda: self.progress(f"waiting for another process, which makes {place}")):
@@ -127,7 +127,38 @@ class Unkept:
         return make()
 
 
-Keeper = StageFolder | Unkept
+@dataclass(frozen=True)
+class Kept:
+    """Finished stages of some folders, which are read and never made.
+
+    Parameters
+    ----------
+    folders : tuple of path
+    """
+
+    folders: tuple[Path, ...]
+
+    def keep(self, name: str, inputs: Inputs | None, make: Callable[[], Arrays]) -> Arrays:
+        """Return the arrays of a stage.
+
+        Raises
+        ------
+        UnsupportedError
+            If none of the folders has it.
+        """
+        for folder in self.folders if inputs is not None else ():
+            if (found := _read(folder / _place(name, inputs), inputs)) is not None:
+                return found
+        where = ", ".join(map(str, self.folders))
+        raise UnsupportedError(f"no stage {name} of this network and code in {where or 'a run folder'}")
+
+
+Keeper = StageFolder | Unkept | Kept
+
+
+def _place(name: str, inputs: Inputs) -> str:
+    """Name of the folder of a stage."""
+    return f"{name}-{content_key(inputs)[:20]}"
 
 
 def _inputs(place: Path) -> dict[str, Any] | None:

@@ -180,12 +180,13 @@ def test_numbers_drawn_are_those_of_the_records(data, pages, tmp_path, monkeypat
         where = {key: row[key] for key in ("area", "split", "decoded")}
         assert_row(the(decoding, dimension=row.get("dimension", "all"), **where), row)
     assert len(decoding) == 2 * 2 * (1 + N_DIMENSIONS + 1 + len(JOINTS))
-    errors = [r for r in rows if "error" in r["metric"] and "session" not in r]
+    errors = [r for r in rows if "error" in r["metric"]]
     for row in errors:
         where = {key: row[key] for key in ("area", "split", "decoded")}
-        mine = control[control.reference.fillna("") == row.get("reference", "")]
-        assert_row(the(mine, **where), row, "error_mm")
-    assert len(control) == len(errors) == 2 * 2 * 7
+        reference, session = (control[key].fillna("") for key in ("reference", "session"))
+        mine = (reference == row.get("reference", "")) & (session == row.get("session", ""))
+        assert_row(the(control[mine], **where), row, "error_mm")
+    assert len(control) == len(errors) == 2 * 2 * (7 + 2 * len(SESSIONS))
     points = curve_rows(0)
     for row in points:
         assert_row(the(curves, **{k: row[k] for k in ("area", "decoded", "n_decoded_units", "noise")}), row,

@@ -117,6 +117,7 @@ def run():
         model=lambda name: Provided(MODELS[name], CORE, "1.0"),
         protocol=known.protocol,
         decoder=known.decoder,
+        models=lambda: (),
         datasets=lambda: (),
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -545,3 +546,19 @@ def test_the_command_says_what_it_drew(run, out, printed, monkeypatch):
     ):
         result = CliRunner().invoke(app, [*arguments, *bad])
         assert result.exit_code == code and sentence in " ".join(result.stderr.split()), result.stderr
+
+
+def test_several_models_have_a_folder_each(out, tmp_path, monkeypatch):
+    for name in ("layers", "units", "components"):
+        monkeypatch.setattr(figures, name, no_figure)
+    both = [part for model in MODELS for part in ("--model", model)]
+    arguments = ["figures", *both, "--dataset", "planted", "--out", str(out), "--to", str(tmp_path), "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    drawn = json.loads(result.stdout)
+    assert list(drawn) == list(MODELS)
+    for model, one in drawn.items():
+        assert one["title"].startswith(model)
+        data = pd.read_csv(one["files"]["scores"]["csv"])
+        assert Path(one["files"]["scores"]["csv"]).parent == tmp_path / model
+        assert set(data.model) == {model}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -40,11 +40,14 @@ class PredictedSession:
         Positions of the trials of held-out conditions, in the order of the predictions.
     predictions : dict
         See :func:`predict_units`.
+    references : mapping of str to dict
+        Reference → its predictions.
     """
 
     session: AlignedSession
     ood: tuple[int, ...]
     predictions: Predictions
+    references: Mapping[str, Predictions] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

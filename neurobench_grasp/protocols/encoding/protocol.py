@@ -7,7 +7,7 @@ of long sessions are scored in blocks (`blocks.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -81,8 +81,14 @@ def candidate_predictions(
     )
 
 
-def predicted_sessions(context: Context) -> Iterator[PredictedSession]:
+def predicted_sessions(context: Context, references: Sequence[str] = ()) -> Iterator[PredictedSession]:
     """Return the candidate's predictions of every session with units: read where they are kept, else made.
+
+    Parameters
+    ----------
+    context : Context
+    references : sequence of str
+        References whose predictions are wanted, too; those that do not apply are omitted.
 
     Raises
     ------
@@ -95,4 +101,6 @@ def predicted_sessions(context: Context) -> Iterator[PredictedSession]:
         scores = candidate_scores(context, lagged)
         with threadpool_limits(limits=1):  # as in `run`, for the same bits
             predictions = candidate_predictions(context, lagged, scores)
-        yield PredictedSession(session, tuple(context.index(session, context.splits.ood)), predictions)
+            beside = reference_predictions(context, lagged, scores, references).predictions
+        ood = tuple(context.index(session, context.splits.ood))
+        yield PredictedSession(session, ood, predictions, {name: p[0] for name, p in beside.items()})

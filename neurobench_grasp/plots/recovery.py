@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurobench_grasp.plots.style import GREY, LINES, SMALL, draw
+from neurobench_grasp.plots.style import GREY, LINES, SMALL, Picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +33,8 @@ PANELS = (
 )
 
 
-def recovery_figure(table: pd.DataFrame) -> bytes:
-    """Draw the rows of a recovery; PNG."""
+def recovery_figure(table: pd.DataFrame) -> Picture:
+    """Draw the rows of a recovery."""
     teachers = [group for _, group in table.groupby(["teacher", "teacher_seed"], sort=False)]
     compared = bool((table.quantity == "raw").any())
     heights = [_ROW * len(teachers) + 0.5, _BAND * len(teachers) + _HEADS]
@@ -49,7 +49,7 @@ def recovery_figure(table: pd.DataFrame) -> bytes:
             _panel(axes, teachers, quantity, title)
 
     height = sum(heights) if compared else heights[0]
-    return draw(height, "Model recovery: teacher × candidate", paint, _NOTE)
+    return Picture(height, "Model recovery: teacher × candidate", paint, _NOTE)
 
 
 def _heat_map(axes: Axes, teachers: Sequence[pd.DataFrame]) -> None:
