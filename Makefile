@@ -4,6 +4,7 @@
 # make test: the same installation, then style, types, import contracts and all tests but the slow ones.
 # make test-slow: the slow tests, and the property-based ones again with ten times the examples.
 # make test-all: both.
+# make docs: build the documentation as a web site, build/site; a warning or a broken link is an error.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,14 +13,14 @@ PLUGINS := $(wildcard plugins/*)
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install score test test-slow test-all lint clean
+.PHONY: install score test test-slow test-all lint docs clean
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--editable ".[control,dandi,dask,dev,stream]" $(addprefix --editable ,$(PLUGINS))
+		--editable ".[control,dandi,dask,dev,docs,stream]" $(addprefix --editable ,$(PLUGINS))
 	$(BIN)/ngb data make
 	$(BIN)/ngb score --model linear_kinematic --seed 0
 	touch $@
@@ -40,6 +41,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+docs: install
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV)

@@ -1,7 +1,8 @@
-"""Pages of the documentation that follow from the code, made by mkdocs when the site is built (`make docs`).
+"""Pages of the documentation that follow from the code, made when mkdocs builds the site (`make docs`).
 
-The command line, the Python API, metrics, hooks and the record are described from their definitions; README.md and
-CONTRIBUTING.md appear as pages; the code of ``first_session.md`` is run, and its output shown below each block.
+The command line, the Python API, metrics, hooks and the record are described from their definitions;
+README.md and CONTRIBUTING.md appear as pages; the code of ``first_session.md`` is run, and its output is shown
+below each block.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def texts() -> dict[str, str]:
     """Return README.md and others as pages; CONTRIBUTING.md becomes two."""
     pages = {place: (ROOT / name).read_text() for name, place in PLACES.items()}
-    head, evening, contract = re.split(r"^(?=## (?:Your model|The contract))", pages["contributing.md"], flags=re.M)
+    head, evening, contract = re.split(
+        r"^(?=## (?:Your model|The contract))", pages["contributing.md"], flags=re.M
+    )
     pages["evening.md"] = evening.replace("## ", "# ", 1).replace("\n### ", "\n## ")
     pages["contributing.md"] = head + contract
     pages["index.md"] = (ROOT / "README.md").read_text()
@@ -70,6 +73,7 @@ def texts() -> dict[str, str]:
 
 
 def _linked(text: str) -> str:
+    text = text.replace("CONTRIBUTING.md#your-model-on-the-board-by-the-evening", "evening.md")
     text = re.sub(r"(\]\(|src=\")docs/", r"\1", text)
     return re.sub(r"\]\(([A-Z]+\.md)", lambda link: f"]({PLACES[link[1]]}", text)
 
@@ -83,15 +87,20 @@ def references() -> dict[str, str]:
     from neurobench_grasp import hookspecs, scoring
     from neurobench_grasp.data.nwb import layout
 
+    fields = [layout.Layout, *(x for x in _own(layout) if x.__name__.endswith(("Source", "Layout")))]
+    fields = list(dict.fromkeys(fields))  # the whole before its parts
+    hooks = [x for x in _own(hookspecs) if x.__name__.startswith("ngb_")]
+    packages = {f"neurobench_grasp.{name}": import_module(f"neurobench_grasp.{name}") for name in PACKAGES}
+    public = {name: [x for x in _public(package) if x not in fields] for name, package in packages.items()}
     scores = [import_module(f"{scoring.__name__}.{m.name}") for m in pkgutil.iter_modules(scoring.__path__)]
-    parts = [import_module(f"neurobench_grasp.{name}") for name in PACKAGES]
-    fields = [layout.Layout, *(x for x in _own(layout) if x.__name__.endswith(("Layout", "Source")) and x is not layout.Layout)]
     pages = {
         "python": _page("Python", "`import neurobench_grasp as ngb`", {"": _public(neurobench_grasp)}),
-        "packages": _page("Data, bodies, controllers", "", {f"neurobench_grasp.{p.__name__.split('.')[-1]}": _public(p) for p in parts}),
-        "scoring": _page("Scoring functions", "Pure functions of arrays.", {m.__name__: _own(m) for m in scores}),
-        "hooks": _page("Hooks", _paragraphs(hookspecs), {"": [x for x in _own(hookspecs) if x.__name__.startswith("ngb_")]}),
-        "layout": _page("Fields of a layout", "Each field of a [layout](../layouts.md), section by section of its YAML file.", {"": fields}),
+        "packages": _page("Data, bodies, controllers", "", public),
+        "scoring": _page("Scoring", "Functions of arrays.", {m.__name__: _own(m) for m in scores}),
+        "hooks": _page("Hooks", _paragraphs(hookspecs), {"": hooks}),
+        "layout": _page(
+            "Fields of a layout", "What each field of a [layout](../layouts.md) is.", {"": fields}
+        ),
         "cli": "\n".join(command_line()),
         "metrics": "\n".join(metrics()),
         "record": "\n".join(record()),
@@ -147,12 +156,10 @@ def _commands(command: Any, name: str) -> Iterator[str]:
 
 
 def _option(option: Any) -> str:
-    names = [f"`{x}`" for x in (*option.opts, *option.secondary_opts)]
-    name = f"`{option.make_metavar(None)}`" if option.param_type_name == "argument" else ", ".join(names)
+    argument = option.param_type_name == "argument"
+    names = [option.name.upper()] if argument else [*option.opts, *option.secondary_opts]
     default = "" if option.default in (None, False, ()) or callable(option.default) else f"`{option.default}`"
-    values = [f"`{value}`" for value in getattr(option.type, "choices", ())]
-    meaning = (getattr(option, "help", "") or "") + (f" One of {', '.join(values)}." if values else "")
-    return f"| {name} | {_cell(meaning)} | {default} |"
+    return f"| {', '.join(f'`{name}`' for name in names)} | {_cell(option.help or '')} | {default} |"
 
 
 def metrics() -> Iterator[str]:
@@ -160,7 +167,7 @@ def metrics() -> Iterator[str]:
     from neurobench_grasp.leaderboard.site.glossary import METRICS
     from neurobench_grasp.plugins import load_registry
 
-    yield "# Metrics\n\nWhat rows of a record are about. [The protocol](../protocol.md) defines each exactly.\n"
+    yield "# Metrics\n\nWhat the rows of a record are. [The protocol](../protocol.md) defines them exactly.\n"
     yield "| metric | is |\n|---|---|"
     yield from (f"| `{name}` | {_cell(text)} |" for name, text in METRICS.items())
     yield "\n## Protocols\n\n| protocol | version | scores |\n|---|---|---|"
@@ -183,24 +190,27 @@ def record() -> Iterator[str]:
 
 
 def _fields(part: Mapping[str, Any], before: str) -> Iterator[str]:
-    for name, field_ in part.get("properties", {}).items():
-        path = f"{before}{name}"
-        yield f"| `{path}`{'' if name in part.get('required', ()) else ' (optional)'} | {_type(field_)} | {_cell(field_.get('description', ''))} |"
-        inner = field_.get("items", field_)
-        yield from _fields(inner, f"{path}[]." if "items" in field_ else f"{path}.")
+    for name, inner in part.get("properties", {}).items():
+        optional = "" if name in part.get("required", ()) else " (optional)"
+        yield f"| `{before}{name}`{optional} | {_type(inner)} | {_cell(inner.get('description', ''))} |"
+        yield from _fields(inner.get("items", inner), f"{before}{name}{'[]' if 'items' in inner else ''}.")
 
 
 def _type(part: Mapping[str, Any]) -> str:
+    """Return the type of a field of a JSON schema as text."""
+    if "const" in part:
+        return f"`{json.dumps(part['const'])}`"
     if "$ref" in part:
         return str(part["$ref"].rsplit("/", 1)[-1])
     if "items" in part:
         return f"array of {_type(part['items'])}"
-    kind = part.get("type", "")
-    return f"`{json.dumps(part['const'])}`" if "const" in part else kind if isinstance(kind, str) else " or ".join(kind)
+    kinds = part.get("type", [])
+    return kinds if isinstance(kinds, str) else " or ".join(kinds)
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """Return text for a cell of a table; brackets are no links."""
+    return re.sub(r"([|\[])", r"\\\1", " ".join(text.split()))
 
 
 # -- figures ----------------------------------------------------------------------------------------------
@@ -215,12 +225,13 @@ def gallery() -> dict[str, bytes]:
     from neurobench_grasp.plots.scores import scores
     from neurobench_grasp.plots.sources import RunFolder
 
-    (results,) = (f for f in (ROOT / "registry/results").glob("muscle_ppo-*") if any(f.glob("records/*-demo-*")))
+    submissions = (ROOT / "registry/results").glob("muscle_ppo-*")
+    (results,) = (folder for folder in submissions if any(folder.glob("records/*-demo-*")))
     folder = RunFolder.read(results)
-    drawn = {draw.__name__: draw(folder.networks("muscle_ppo", "encoding", {}, None)) for draw in (scores, gains, layers)}
-    for draw in (decoding, brain_control):
-        drawn[draw.__name__] = draw(folder.networks("muscle_ppo", "brain-control", {}, None))
-    return {f"images/gallery/{name}.png": drawing.png for name, drawing in drawn.items()}
+    encoding = folder.networks("muscle_ppo", "encoding", {}, None)
+    control = folder.networks("muscle_ppo", "brain-control", {}, None)
+    drawn = [scores(encoding), gains(encoding), layers(encoding), decoding(control), brain_control(control)]
+    return {f"images/gallery/{drawing.name}.png": drawing.png for drawing in drawn}
 
 
 # -- code that is run -------------------------------------------------------------------------------------
@@ -245,13 +256,20 @@ def executed(name: str) -> dict[str, str | bytes]:
         The page with the output of each block, its pictures, and the same as a Jupyter notebook.
     """
     text = (ROOT / "docs" / f"{name}.md").read_text()
-    cells = [Cell("code" if k % 2 else "markdown", piece.strip("\n")) for k, piece in enumerate(re.split(r"```python\n(.*?)```", text, flags=re.S))]
+    cells = [
+        Cell("code" if k % 2 else "markdown", piece.strip("\n"))
+        for k, piece in enumerate(re.split(r"```python\n(.*?)```", text, flags=re.S))
+    ]
     scope: dict[str, Any] = {"__name__": "__main__"}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for cell in cells:
             if cell.kind == "code":
                 _run(cell, scope)
-    pictures = {f"images/{name}-{k}.png": cell.shown["image/png"] for k, cell in enumerate(cells) if "image/png" in cell.shown}
+    pictures = {
+        f"images/{name}-{k}.png": cell.shown["image/png"]
+        for k, cell in enumerate(cells)
+        if "image/png" in cell.shown
+    }
     page = "\n\n".join(_shown(cell, f"images/{name}-{k}.png") for k, cell in enumerate(cells))
     return {f"{name}.md": page, f"{name}.ipynb": notebook(cells), **pictures}
 
@@ -282,7 +300,9 @@ def _shown(cell: Cell, picture: str) -> str:
     elif "text/html" in cell.shown:
         parts.append(f'<div class="output">{cell.shown["text/html"]}</div>')
     elif cell.shown:
-        parts.append(f'<div class="output"><pre><code>{escape(str(cell.shown["text/plain"]))}</code></pre></div>')
+        parts.append(
+            f'<div class="output"><pre><code>{escape(str(cell.shown["text/plain"]))}</code></pre></div>'
+        )
     return "\n\n".join(parts)
 
 
@@ -292,12 +312,29 @@ def notebook(cells: Iterable[Cell]) -> str:
 
     written = []
     for k, cell in enumerate(cells):
-        one: dict[str, Any] = {"cell_type": cell.kind, "id": f"cell-{k}", "metadata": {}, "source": cell.source}
+        one: dict[str, Any] = {
+            "cell_type": cell.kind,
+            "id": f"cell-{k}",
+            "metadata": {},
+            "source": cell.source,
+        }
         if cell.kind == "code":
-            printed = [{"output_type": "stream", "name": "stdout", "text": cell.printed}] if cell.printed else []
-            data = {kind: b64encode(x).decode() if isinstance(x, bytes) else x for kind, x in cell.shown.items()}
-            value = [{"output_type": "execute_result", "execution_count": k, "metadata": {}, "data": data}] if data else []
+            printed = (
+                [{"output_type": "stream", "name": "stdout", "text": cell.printed}] if cell.printed else []
+            )
+            data = {
+                kind: b64encode(x).decode() if isinstance(x, bytes) else x for kind, x in cell.shown.items()
+            }
+            value = (
+                [{"output_type": "execute_result", "execution_count": k, "metadata": {}, "data": data}]
+                if data
+                else []
+            )
             one |= {"execution_count": k, "outputs": printed + value}
         written.append(one)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": written}, indent=1, ensure_ascii=False)
+    return json.dumps(
+        {"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": written},
+        indent=1,
+        ensure_ascii=False,
+    )

@@ -160,7 +160,7 @@ LABORATORY = {"thumb_CMC_flex": "cmc_flexion", "ring_MCP_abd": "mcp4_abduction",
 
 def test_columns_that_are_no_joints_are_refused_with_the_nearest_joint():
     angles = dict.fromkeys(["mcp2_flexion", *LABORATORY], np.zeros(200))
-    with pytest.raises(NgbError, match="3 of 4 columns .* of myohand") as refused:
+    with pytest.raises(NgbError, match=r"3 of 4 columns .* of myohand") as refused:
         session_from_arrays(**arrays(joint_angles=angles))
     suggested = {column: (joint, 1.0, 0.0) for column, joint in LABORATORY.items()}
     assert f"joint_map={suggested}" in str(refused.value)  # can be pasted
@@ -170,7 +170,7 @@ def test_columns_that_are_no_joints_are_refused_with_the_nearest_joint():
 def test_a_map_to_a_joint_that_does_not_exist_is_refused():
     with pytest.raises(NgbError, match=r"joint_map=\{'mcp2_flexion': \('mcp2_abduction', 1.0, 0.0\)\}"):
         session_from_arrays(**arrays(joint_map={"mcp2_flexion": ("mcp2_abd", 1.0, 0.0)}))
-    with pytest.raises(NgbError, match="of planar_arm; .*`ngb bodies planar_arm`"):
+    with pytest.raises(NgbError, match=r"of planar_arm: .*`ngb bodies planar_arm`"):
         session_from_arrays(**arrays(body="planar_arm"))
 
 
