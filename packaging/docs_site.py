@@ -1,8 +1,8 @@
 """Pages of the documentation that follow from the code, made when mkdocs builds the site (`make docs`).
 
 The command line, the Python API, metrics, hooks and the record are described from their definitions;
-README.md and CONTRIBUTING.md appear as pages; the code of ``first_session.md`` is run, and its output is shown
-below each block.
+README.md and CONTRIBUTING.md appear as pages; the code of ``first_session.md`` is run, and its output is
+shown below each block.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Let links to files beside docs/ point to their pages."""
     return re.sub(r"\]\(\.\./([A-Z]+\.md)", lambda link: f"]({PLACES[link[1]]}", markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Show roles of reStructuredText in docstrings as code."""
+    return re.sub(r":(?:class|func|meth|mod|data|attr):<code>~?([^<]*)</code>", r"<code>\1</code>", html)
 
 
 # -- files beside docs/ -----------------------------------------------------------------------------------
@@ -117,9 +122,10 @@ def _page(title: str, introduction: str, sections: Mapping[str, Iterable[Any]]) 
 
 
 def _public(package: ModuleType) -> list[Any]:
-    """Return the functions and classes that a package offers."""
+    """Return the functions and then the classes that a package offers."""
     offered = [getattr(package, name) for name in package.__all__]
-    return [x for x in offered if hasattr(x, "__qualname__") and x.__module__.startswith("neurobench_grasp")]
+    ours = [x for x in offered if getattr(x, "__module__", "").startswith(package.__name__.split(".")[0])]
+    return sorted((x for x in ours if hasattr(x, "__qualname__")), key=inspect.isclass)
 
 
 def _own(module: ModuleType) -> list[Any]:
