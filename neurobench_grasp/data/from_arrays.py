@@ -237,7 +237,7 @@ def _check_joints(joint_map: Mapping[str, tuple[str, float, float]], name: str) 
     if near:
         example = ", ".join(f"{column!r}: ({joint!r}, 1.0, 0.0)" for column, joint in near.items())
         raise NgbError(
-            f"{len(near)} of {len(joint_map)} columns of the joint angles are no joint of {name}: name "
+            f"{len(near)} of {len(joint_map)} columns of the joint angles are no joints of {name}: name "
             f"each column's joint, sign and offset, which `ngb bodies {name}` explains; by name alone the "
             f"nearest joints are joint_map={{{example}}}, to be checked; a column left out of joint_map is a "
             "recorded signal and moves no joint."

@@ -137,6 +137,4 @@ def test_the_session_was_scored_and_is_a_notebook(built):
     rows = re.findall(r"linear_kinematic +([\d.]+) +([\d.]+)", shown[0]["text/plain"])
     assert len(rows) == 2 and all(float(ev) > 0.05 for row in rows for ev in row)  # M1 and S1, test and ood
     assert shown[1]["image/png"].startswith("iVBOR")
-    assert (built / "images/first_session-12.png").is_file() or [
-        *(built / "images").glob("first_session-*.png")
-    ]
+    assert [*(built / "images").glob("first_session-*.png")]
