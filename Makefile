@@ -5,6 +5,7 @@
 # make test-slow: the slow tests, and the property-based ones again with ten times the examples.
 # make test-all: both.
 # make release: build wheels and source distributions, check them, and score with them in a new environment offline.
+# make docs: build the documentation as a web site, build/site; a warning or a broken link is an error.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +14,7 @@ PLUGINS := $(wildcard plugins/*)
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install score test test-slow test-all lint release clean
+.PHONY: install score test test-slow test-all lint docs release clean
 
 # Everything but torch by uv where it is at hand, which is several times faster; torch by pip, whose index here may
 # have the build for CPUs alone.
@@ -37,8 +38,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyprojec
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed
-	@echo "packages for tests, clusters and devices (0.4 GB)"
-	$(FAST) --editable ".[control,dandi,dask,dev,gpu,stream,video]"
+	@echo "packages for tests, clusters, devices and documentation (0.5 GB)"
+	$(FAST) --editable ".[control,dandi,dask,dev,docs,gpu,stream,video]"
 	@touch $@
 
 score: install
@@ -61,6 +62,9 @@ lint: $(VENV)/.tools
 release: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling twine
 	VENV=$(VENV) packaging/release.sh
+
+docs: $(VENV)/.tools
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV)

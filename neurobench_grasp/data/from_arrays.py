@@ -6,12 +6,14 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from neurobench_grasp.bodies import find_body
 from neurobench_grasp.contract import DEFAULT_BODY, Floats, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data.digest import session_digest
 from neurobench_grasp.data.labels import label_of, text_label
@@ -64,7 +66,7 @@ def session_from_arrays(
         ``rad`` or ``deg``.
     joint_map : mapping of str to tuple, optional
         Column of the joint angles → (joint of the body, sign, offset in rad); by default each column is
-        named after its joint.
+        named after its joint. Columns that a given map leaves out are recorded signals and move no joint.
     body : str
         Name of the body of these joints.
     window : Window, optional
@@ -78,7 +80,8 @@ def session_from_arrays(
     Raises
     ------
     NgbError
-        Naming the column that is missing or wrong.
+        Naming the column that is missing or wrong; for one that is named after no joint of the body, with
+        the joint of the nearest name.
     """
     window = window or load_layout(CANONICAL).window
     absent = [repr(column) for column in joint_map or () if column not in (joint_angles or ())]
@@ -87,6 +90,8 @@ def session_from_arrays(
             f"joint_map names the columns {', '.join(absent)}, which joint_angles does not have; it has "
             f"{', '.join(map(repr, joint_angles or ())) or 'none'}."
         )
+    joint_map = {c: (c, 1.0, 0.0) for c in joint_angles or ()} if joint_map is None else joint_map
+    _check_joints(joint_map, body)
     report = Report()
     signals = {}
     if joint_angles is not None:
@@ -106,7 +111,7 @@ def session_from_arrays(
         trials=table,
         signals=signals,
         window=window,
-        joint_map={c: (c, 1.0, 0.0) for c in joint_angles or ()} if joint_map is None else joint_map,
+        joint_map=joint_map,
         body=body,
     )
     checks.check_names(units, table, report)
@@ -215,6 +220,28 @@ def _trials(columns: Mapping[str, Sequence[Any]], window: Window) -> TrialTable:
         condition=tuple(map(label_of, columns["condition"])),
         events={e: _vector(columns[e], f"the trial column {e!r}") for e in events},
     )
+
+
+def _check_joints(joint_map: Mapping[str, tuple[str, float, float]], name: str) -> None:
+    """Refuse columns of joints that the body does not have."""
+    if not joint_map:
+        return
+    body = find_body(name)
+    alike = {joint: joint for joint in body.joints}
+    alike |= {f"{part.name}_{joint}": joint for part in body.parts for joint in part.joints}
+    near = {
+        column: alike[get_close_matches(joint.lower(), alike, n=1, cutoff=0.0)[0]]
+        for column, (joint, *_) in joint_map.items()
+        if joint not in body.joints
+    }
+    if near:
+        example = ", ".join(f"{column!r}: ({joint!r}, 1.0, 0.0)" for column, joint in near.items())
+        raise NgbError(
+            f"{len(near)} of {len(joint_map)} columns of the joint angles are no joints of {name}: name "
+            f"each column's joint, sign and offset, which `ngb bodies {name}` explains; by name alone the "
+            f"nearest joints are joint_map={{{example}}}, to be checked; a column left out of joint_map is a "
+            "recorded signal and moves no joint."
+        )
 
 
 def _angles(angles: Mapping[str, ArrayLike], times: ArrayLike | None, unit: str) -> Signal:

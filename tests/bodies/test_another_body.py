@@ -20,7 +20,7 @@ from neurobench_grasp.checks import run_checks
 from neurobench_grasp.checks.replay_controller import ReplayController, context_of
 from neurobench_grasp.checks.sample_session import sample_trials, write_sample
 from neurobench_grasp.cli import app
-from neurobench_grasp.data import load_layout, load_session, session_from_arrays
+from neurobench_grasp.data import load_layout, load_session, session_digest, session_from_arrays
 from neurobench_grasp.errors import UnknownNameError, UnsupportedError
 from neurobench_grasp.plots.trajectory import Trajectory
 from neurobench_grasp.plots.trial_figure import figure_png
@@ -46,7 +46,7 @@ def arm(monkeypatch):
     load_registry.cache_clear()
 
 
-def reaching(body=NAME):
+def reaching():
     """A session in which the elbow turns to five angles, and two units follow it."""
     n, rng = N_CONDITIONS * N_REPEATS, np.random.default_rng(0)
     onset = 1.0 + 2.0 * np.arange(n)
@@ -72,7 +72,7 @@ def reaching(body=NAME):
         angle_unit="deg",
         angle_times=times,
         joint_map={"elbow_deg": ("elbow", 1.0, 0.0)},
-        body=body,
+        body=NAME,
     )
 
 
@@ -220,7 +220,8 @@ def test_a_layout_names_the_body(tmp_path):
 def test_digests_name_another_body_and_not_the_default_one(arm):
     trials = align(reaching()).trials
     assert replace(trials, body="other").sha256 != trials.sha256
-    assert reaching("other").sha256 != reaching().sha256
+    elsewhere = replace(reaching(), body="other")  # a file from a machine with another plugin
+    assert session_digest(elsewhere) != reaching().sha256
     hand = grasp_trials(2)
     assert hand.body == "myohand" and replace(hand, body=None).sha256 == hand.sha256
     with pytest.raises(NgbError, match="different bodies"):
@@ -228,7 +229,7 @@ def test_digests_name_another_body_and_not_the_default_one(arm):
     with pytest.raises(
         UnknownNameError, match=r"needs the body 'other', .*There is no body 'other'\. Installed: "
     ):
-        align(reaching("other"))
+        align(elsewhere)
 
 
 def test_tracking_and_brain_control_score_it(arm):

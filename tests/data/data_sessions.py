@@ -14,6 +14,9 @@ ABOUT = {
 }
 
 
+JOINTS = ("mcp2_flexion", "mcp3_flexion", "mcp4_flexion")
+
+
 def small_session(*, n_units=6, n_trials=12, seconds=60.0, seed=0):
     """Spikes on 30 kHz ticks, three joint angles on a 1e-4 rad grid, object labels, one missing event."""
     rng = np.random.default_rng(seed)
@@ -30,7 +33,7 @@ def small_session(*, n_units=6, n_trials=12, seconds=60.0, seed=0):
         subject="Ada",
         spike_times=spikes,
         areas={name: "M1" if i % 2 else "S1" for i, name in enumerate(spikes)},
-        joint_angles={j: np.rint(9000 * np.sin(times * (k + 1))) * 1e-4 for k, j in enumerate("abc")},
+        joint_angles={j: np.rint(9000 * np.sin(times * (k + 1))) * 1e-4 for k, j in enumerate(JOINTS)},
         angle_times=times,
         trials={
             "start": start,

@@ -154,6 +154,31 @@ def test_what_is_wrong_with_arrays_is_named(changes, message):
         session_from_arrays(**arrays(**changes))
 
 
+LABORATORY = {"thumb_CMC_flex": "cmc_flexion", "ring_MCP_abd": "mcp4_abduction", "wrist_flexion": "flexion"}
+"""Names of a laboratory → the joint that the message must suggest: the finger decides, not the joint alone."""
+
+
+def test_columns_that_are_no_joints_are_refused_with_the_nearest_joint():
+    angles = dict.fromkeys(["mcp2_flexion", *LABORATORY], np.zeros(200))
+    with pytest.raises(NgbError, match=r"3 of 4 columns .* of myohand") as refused:
+        session_from_arrays(**arrays(joint_angles=angles))
+    suggested = {column: (joint, 1.0, 0.0) for column, joint in LABORATORY.items()}
+    assert f"joint_map={suggested}" in str(refused.value)  # can be pasted
+    session_from_arrays(**arrays(joint_angles=angles, joint_map=suggested))
+
+
+def test_a_map_to_a_joint_that_does_not_exist_is_refused():
+    with pytest.raises(NgbError, match=r"joint_map=\{'mcp2_flexion': \('mcp2_abduction', 1.0, 0.0\)\}"):
+        session_from_arrays(**arrays(joint_map={"mcp2_flexion": ("mcp2_abd", 1.0, 0.0)}))
+    with pytest.raises(NgbError, match=r"of planar_arm: .*`ngb bodies planar_arm`"):
+        session_from_arrays(**arrays(body="planar_arm"))
+
+
+def test_columns_left_out_of_the_map_are_signals():
+    session = session_from_arrays(**arrays(joint_angles={"camera": np.zeros(200)}, joint_map={}))
+    assert session.joint_map == {} and session.signals["joint_angles"].columns == ("camera",)
+
+
 # -- CSV --------------------------------------------------------------------------------------------------
 
 UNITS = "unit,area,time\n10,M1,1.0\n2,S1,0.5\n10,M1,0.25\n"
