@@ -109,7 +109,7 @@ class Picture:
                 box.set_points(box.get_points().round(_DIGITS))
             for axes in figure.axes:
                 place = axes.get_position(original=True)
-                axes.set_position([round(float(x), _DIGITS) for x in place.bounds])
+                axes.set_position(tuple(round(float(x), _DIGITS) for x in place.bounds))  # type: ignore[arg-type]
             file = BytesIO()
             figure.savefig(file, format=kind, metadata=_NO_METADATA[kind])
         return file.getvalue()
