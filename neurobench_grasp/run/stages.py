@@ -146,8 +146,8 @@ class Kept:
         UnsupportedError
             If none of the folders has it.
         """
-        for folder in self.folders if inputs is not None else ():
-            if (found := _read(folder / _place(name, inputs), inputs)) is not None:
+        for folder in self.folders:
+            if inputs and (found := _read(folder / _place(name, inputs), inputs)) is not None:
                 return found
         where = ", ".join(map(str, self.folders))
         raise UnsupportedError(f"no stage {name} of this network and code in {where or 'a run folder'}")
