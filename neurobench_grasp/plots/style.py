@@ -91,6 +91,7 @@ class Picture:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
         from matplotlib.style import context
+        from matplotlib.transforms import Bbox
 
         lines = wrapped(self.note)
         heights = (self.height + _TITLE, LINE * (len(lines) + 1))
@@ -109,7 +110,7 @@ class Picture:
                 box.set_points(box.get_points().round(_DIGITS))
             for axes in figure.axes:
                 place = axes.get_position(original=True)
-                axes.set_position(tuple(round(float(x), _DIGITS) for x in place.bounds))  # type: ignore[arg-type]
+                axes.set_position(Bbox.from_bounds(*(round(float(x), _DIGITS) for x in place.bounds)))
             file = BytesIO()
             figure.savefig(file, format=kind, metadata=_NO_METADATA[kind])
         return file.getvalue()

@@ -144,10 +144,10 @@ def make_report(
     models = models or Models()
     workspace = Workspace(load_registry(), progress=progress)
     known = {provided.spec.name for provided in workspace.registry.datasets()}
-    found, problems = read_scored(runs, _of_report)
+    scored, problems = read_scored(runs, _of_report)
     options = Options(layout=layout)
-    scored = _scored_on(found, dataset, lambda: workspace.find(models.muscle, str(dataset), options).data)
-    at_hand = _one(evidence(scored, known, _run_folder(runs)), models)
+    chosen = _scored_on(scored, dataset, lambda: workspace.find(models.muscle, str(dataset), options).data)
+    at_hand = _one(evidence(chosen, known, _run_folder(runs)), models)
     name = str(at_hand.dataset["dataset"])
     place = dataset if dataset is not None else name if name in known else None
     sources = _Sources(at_hand, models, workspace, runs, place, options)

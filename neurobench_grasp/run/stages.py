@@ -147,7 +147,7 @@ class Kept:
             If none of the folders has it.
         """
         for folder in self.folders:
-            if inputs is not None and (found := _read(folder / _place(name, inputs), inputs)) is not None:
+            if inputs and (found := _read(folder / _place(name, inputs), inputs)) is not None:
                 return found
         where = ", ".join(map(str, self.folders))
         raise UnsupportedError(f"no stage {name} of this network and code in {where or 'a run folder'}")

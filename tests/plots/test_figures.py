@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from neurobench_grasp.alignment.splits import make_splits
 from neurobench_grasp.cli import app
-from neurobench_grasp.contract import Activations, ModelSpec, Ragged
+from neurobench_grasp.contract import Activations, DatasetSpec, ModelSpec, Ragged
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.plots.units import PERCENTILES, choose_examples
 from neurobench_grasp.plugins import CORE, Provided, load_registry
@@ -118,6 +118,7 @@ def run():
         protocol=known.protocol,
         decoder=known.decoder,
         models=lambda: (),
+        dataset=lambda name: Provided(DatasetSpec(name, list, ""), CORE, "1.0"),
         datasets=lambda: (),
     )
     with pytest.MonkeyPatch.context() as patch:

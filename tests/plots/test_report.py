@@ -461,6 +461,21 @@ def test_without_records_the_first_command_is_named(registry, tmp_path):
         make_report([tmp_path], to=tmp_path / "report")
 
 
+def test_the_recovery_of_the_run_folder_is_drawn(runs, registry, tmp_path, pages):
+    cells = product(("muscle_ppo", "torque_ppo"), (100, 101), ("muscle_ppo", "torque_ppo"))
+    table = pd.DataFrame(
+        {"teacher": teacher, "teacher_seed": seed, "recovered": True, "quantity": "ev", "candidate": candidate,
+         "untrained": False, "own": teacher == candidate, "value": 0.2 + k / 1000, "ci_low": 0.1, "ci_high": 0.3}
+        for k, (teacher, seed, candidate) in enumerate(cells)
+    )  # fmt: skip
+    (runs / "recovery").mkdir()
+    table.to_csv(runs / "recovery" / "recovery.csv", index=False)
+    made = make_report([runs], to=tmp_path / "report")
+    pd.testing.assert_frame_equal(pd.read_csv(made.tables["5B_recovery"]), table)
+    written = "\n".join(text for text, *_ in pages[-1].texts)
+    assert all(f"{value:.3f}\n[0.100, 0.300]" in written for value in table.value)
+
+
 def test_a_table_that_is_no_recovery_is_a_missing_panel(runs, registry, tmp_path):
     (runs / "recovery.csv").write_text("a,b\n1,2\n")
     made = make_report([runs], to=tmp_path / "report")
