@@ -257,6 +257,9 @@ def draw(result: dict, path: Path) -> None:
         memory_panel.loglog(sizes, [p["peak_gib"] for p in points], "o-", label="process")
         memory_panel.loglog(sizes, [p["quarantine_peak_gib"] for p in points], "s-", label="quarantine")
         memory_panel.set_xlabel(axis)
+        for panel in (time_panel, memory_panel):
+            panel.minorticks_off()
+            panel.set_xticks(sizes, [f"{size:,g}" for size in sizes], fontsize=8)
     panels[0, 0].set_ylabel("processor time (s)")
     panels[1, 0].set_ylabel("peak memory (GiB)")
     for row in panels:
