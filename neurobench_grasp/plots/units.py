@@ -34,7 +34,7 @@ REFERENCE = "linear_kinematic"
 PERCENTILES = (90, 75, 50)
 N_TRIALS, N_CONDITIONS = 2, 4
 RULE = (
-    "Units: of each area those at the 90th, 75th and 50th percentile of cross-validated EV on train. "
+    "Units: of each area those at the named percentiles of cross-validated EV on train. "
     "Single trials: the first ones of the first held-out conditions in alphabetical order. "
     f"Means: the first {N_CONDITIONS} held-out conditions with {ENCODING.min_repeats} trials or more. "
     "A flat prediction: nothing was learned on train that holds there, so the unit is predicted by its mean."

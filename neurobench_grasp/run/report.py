@@ -63,8 +63,6 @@ from neurobench_grasp.run.task import Task
 from neurobench_grasp.run.workspace import Workspace
 from neurobench_grasp.text import csv_of
 
-REPORT = Path("ngb-report")
-"""Default folder of a report."""
 FORMATS = ("pdf", "svg", "png")
 AVERAGED = "condition_averaged_ev"
 PERCENTILES = (90, 50)
@@ -113,7 +111,7 @@ def make_report(
     dataset: str | None = None,
     layout: str | None = None,
     models: Models | None = None,
-    to: Path = REPORT,
+    to: Path,
     progress: Progress = lambda text: None,
 ) -> Report:
     """Write the report of one dataset: a page, and figures with their numbers.

@@ -60,7 +60,7 @@ def page(
     claims : sequence of mapping
         Rows of :func:`neurobench_grasp.leaderboard.claims.judged`.
     records : sequence of mapping
-        What was scored: ``model, protocol, version, seeds, ngb, weights``.
+        What was scored: ``model, protocol, version, seeds, ngb``.
     problems : sequence of str
         What could not be read.
     """

@@ -67,7 +67,7 @@ def _parts(panel: Panel) -> Iterator[_Part]:
 
 def _head(panel: Panel, row: SubFigure) -> None:
     row.text(0.01, 0.5, panel.letter[1:], fontsize=11, fontweight="bold", va="center")
-    row.text(0.06, 0.5, panel.sentence, fontsize=9, va="center")
+    row.text(0.07, 0.5, panel.sentence, fontsize=9, va="center")
 
 
 def _small_print(lines: Sequence[str], row: SubFigure) -> None:
