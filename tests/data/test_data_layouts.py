@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from data_sessions import put, write_foreign, write_small
+from data_sessions import JOINTS, put, write_foreign, write_small
 
 from neurobench_grasp.data import inspect_file, layouts, load_layout, load_session
 from neurobench_grasp.data.nwb.layout import _shipped
@@ -146,7 +146,8 @@ def test_a_layout_whose_joint_map_names_other_columns_does_not_fit(tmp_path):
     missing = {fit.layout: fit.missing for fit in inspect_file(path).fits}
     assert missing["ngb-grasp-1"] == ()
     assert missing["hand-reach-to-grasp"] == (
-        "the column 'thumb_rotation' of joint_angles (looked for at processing/behavior/joint_angles; there is a, b, c)",
+        "the column 'thumb_rotation' of joint_angles (looked for at processing/behavior/joint_angles; "
+        f"there is {', '.join(JOINTS)})",
     )
     with h5py.File(path, "r+") as file:
         file["intervals/trials"].move("move_onset_time", "movement_on")
