@@ -129,7 +129,7 @@ def caveats(rows: list[dict[str, Any]]) -> Iterator[str]:
     """List why something is missing, and what intervals do not contain; each reason once."""
     for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
         yield f"{', '.join(row['model'] for row in rows if row.get('reason') == reason)}: {reason}"
-    if alone := [row["model"] for row in rows if row["n_networks"] == 1]:
+    if alone := [row["model"] for row in rows if row["n_networks"] == 1 and row["has_networks"]]:
         yield f"{', '.join(alone)}: one network, so intervals do not contain how networks differ"
 
 

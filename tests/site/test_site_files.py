@@ -13,7 +13,7 @@ import pytest
 from compared import scored, steady, write
 from hypothesis import given
 from hypothesis import strategies as st
-from planted_board import BAD, FACTS, whole
+from planted_board import BAD, FACTS, hand, whole
 from typer.testing import CliRunner
 
 from neurobench_grasp.cli import app
@@ -22,7 +22,7 @@ from neurobench_grasp.leaderboard import RANK_RULE, rank_models, unit_scores_of
 from neurobench_grasp.leaderboard.site import build_site
 from neurobench_grasp.leaderboard.site.build import _commands, letters
 from neurobench_grasp.leaderboard.site.entries import read_entries
-from neurobench_grasp.leaderboard.site.format import slug
+from neurobench_grasp.leaderboard.site.format import networks, slug
 from neurobench_grasp.records import read_scored
 from neurobench_grasp.text import cell, clean
 
@@ -105,6 +105,40 @@ def test_gains_are_paired_and_contamination_and_verification_are_told(board):
     assert (
         board["hand", "", "data"]["muscle"]["rank"] == 1 and board["hand", "", "data"]["torque"]["rank"] == 2
     )
+
+
+def test_a_mean_over_other_networks_than_those_of_its_row_is_marked(tmp_path):
+    entries = [*(whole("m", 0.4, seed=k) for k in (0, 1, 2, 7)), whole("n", 0.3), hand("n", 5.0)]
+    entries += [hand("m", 4.0, seed=k) for k in (0, 1)]
+    write(tmp_path / "x", *entries)
+    site = build_site([tmp_path / "x"], tmp_path / "site", FACTS).index.parent
+    boards = json.loads((site / "board.json").read_text())["boards"]
+    scores = {(b["kind"], m["model"]): m["scores"] for b in boards for m in b["models"]}
+    marked = {key: [k for k, score in found.items() if "seeds" in score] for key, found in scores.items()}
+    errors = ["brain_control_error_ood", "tracking_error_ood"]
+    assert marked == {("encoding", "m"): errors, ("encoding", "n"): [], ("hand", "m"): [], ("hand", "n"): []}
+    assert scores["encoding", "m"]["tracking_error_ood"]["seeds"] == [0, 1]
+    (line,) = [r for r in table((site / "board.csv").read_bytes()) if r["model"] == "m" and r["area"]]
+    assert json.loads(line["other_networks"]) == {key: [0, 1] for key in errors}
+    page = (site / "index.html").read_text()
+    assert page.count('<small class="other">networks 0–1</small>') == 2 and page.count("<li>† ") == 1
+
+
+def test_only_a_model_that_has_networks_is_said_to_have_one(tmp_path):
+    unseeded = {**CARD_OF, "parameters": 0}
+    write(tmp_path / "x", whole("fixed", 0.4, card=unseeded), whole("net", 0.3, card=CARD_OF))
+    page = build_site([tmp_path / "x"], tmp_path / "site", FACTS).index.read_text()
+    assert "<li>net: one network, so intervals" in page
+    shown = CliRunner().invoke(app, ["leaderboard", str(tmp_path / "x")])
+    assert "\nnet: one network, so intervals" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("seeds", "name"),
+    [([3], "network 3"), ([2, 0, 1, 5], "networks 0–2, 5"), ([0, 2, 4, 6], "4 networks")],
+)
+def test_networks_are_named_by_runs_of_seeds_and_counted_if_there_are_many(seeds, name):
+    assert networks(seeds) == name
 
 
 def test_self_tests_are_on_a_page_of_their_own(site):

@@ -31,6 +31,8 @@ from neurobench_grasp.records.names import lower_is_better
 from neurobench_grasp.records.table import Score
 
 Place = tuple[Any, ...]
+Number = tuple[Score, Sequence[int]]
+"""A score, and the seeds of the networks that it is a mean over."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ class BoardRow:
         By key of the column.
     seeds : list of int
         Networks behind the number that ranks.
+    other_networks : mapping of str to list of int
+        Networks behind those cells that are means over others; of a gain over another model, its networks.
+    has_networks : bool
+        False if the model does not depend on a seed.
     level : str
         How it was verified at least.
     contaminated : bool
@@ -90,6 +96,8 @@ class BoardRow:
     ties: str
     cells: Mapping[str, Score]
     seeds: list[int]
+    other_networks: Mapping[str, list[int]]
+    has_networks: bool
     level: str
     contaminated: bool
     reason: str
@@ -304,14 +312,14 @@ class _Found:
         for board, candidates in self.of(METRIC, SPLIT).values():
             rows = []
             for candidate, row in self._standing(candidates, lower=False):
-                cells = {c.key: self._number(c.key, board, candidate.model) for c in _ENCODING[1:4]}
-                cells[_ENCODING[0].key] = _cell(row)
+                found = {c.key: self._number(c.key, board, candidate.model) for c in _ENCODING[1:4]}
                 for reference in (BEST_KINEMATIC, LINEAR, TWIN):
-                    cells[f"gain_over_{reference}"] = Score.of(gain_over(candidate, reference))
-                cells[f"gain_over_{PERMUTED}"] = _over(candidate, candidates.get(PERMUTED))
+                    gain = Score.of(gain_over(candidate, reference))
+                    found[f"gain_over_{reference}"] = gain, candidate.seeds
+                found[f"gain_over_{PERMUTED}"] = _over(candidate, candidates.get(PERMUTED))
                 for metric in ("tracking_error", "brain_control_error"):
-                    cells[f"{metric}_{SPLIT}"] = self._of_hand(metric, board, candidate.model)
-                rows.append(self._row(board, candidate, row, cells))
+                    found[f"{metric}_{SPLIT}"] = self._of_hand(metric, board, candidate.model)
+                rows.append(self._row(board, candidate, row, _ENCODING[0].key, found))
             yield _table(board, "encoding", _ENCODING, rows, _how_much(candidates.values()))
 
     def hand(self) -> Iterable[BoardTable]:
@@ -328,12 +336,11 @@ class _Found:
             columns = [*_HAND, *map(_driven_by, areas)]
             rows = []
             for candidate, row in self._standing(candidates, lower=True):
-                cells = {c.key: self._number(c.key, board, candidate.model) for c in _HAND[1:]}
-                cells[_HAND[0].key] = _cell(row)
+                found = {c.key: self._number(c.key, board, candidate.model) for c in _HAND[1:]}
                 for area in areas:
                     where = {**board, "area": area}
-                    cells[_driven_by(area).key] = self._of_hand("brain_control_error", where, candidate.model)
-                rows.append(self._row(board, candidate, row, cells))
+                    found[_driven_by(area).key] = self._of_hand("brain_control_error", where, candidate.model)
+                rows.append(self._row(board, candidate, row, _HAND[0].key, found))
             yield _table(board, "hand", columns, rows, "")
 
     def of(self, metric: str, split: str) -> Mapping[Place, tuple[Board, dict[str, Candidate]]]:
@@ -351,13 +358,13 @@ class _Found:
         ordered = best_first(candidates.values(), lower=lower)
         return zip(ordered, standing(ordered, differences(ordered), lower=lower), strict=True)
 
-    def _number(self, key: str, board: Board, model: str) -> Score:
+    def _number(self, key: str, board: Board, model: str) -> Number:
         """Return the number of the same board in another metric or split."""
         metric, _, split = key.rpartition("_")
         _, candidates = self.of(metric, split).get(tuple(board.values()), ({}, {}))
-        return _cell(candidates[model].row()) if model in candidates else Score()
+        return _number_of(candidates.get(model))
 
-    def _of_hand(self, metric: str, board: Board, model: str) -> Score:
+    def _of_hand(self, metric: str, board: Board, model: str) -> Number:
         """Return the error of a model's body on the same data; of several settings those of most models."""
         data, area = _place(board, IDENTITY), board["area"] if metric.startswith("brain") else ""
         found = [
@@ -366,23 +373,32 @@ class _Found:
             if _place(other, IDENTITY) == data and other["area"] == area
         ]
         candidates = max(found, key=lambda one: one[:3])[3] if found else {}
-        return _cell(candidates[model].row()) if model in candidates else Score()
+        return _number_of(candidates.get(model))
 
     def _of(self, board: Board, model: str) -> list[Entry]:
         return self._entries[(*_place(board, IDENTITY), board["protocol"], board["version"]), model]
 
     def _row(
-        self, board: Board, candidate: Candidate, row: Mapping[str, Any], cells: Mapping[str, Score]
+        self,
+        board: Board,
+        candidate: Candidate,
+        row: Mapping[str, Any],
+        ranks: str,
+        found: Mapping[str, Number],
     ) -> BoardRow:
-        model, seeds = candidate.model, candidate.rows
+        """Make a row of the number that ranks and of the others that were found for the model."""
+        model, networks = candidate.model, sorted(candidate.seeds)
         mine = self._of(board, model)
+        averaged = {key: sorted(seeds) for key, (score, seeds) in found.items() if score.value is not None}
         return BoardRow(
             model,
             row["rank"],
             row["rank_worst"],
             row["ties"] or "",
-            cells,
-            sorted(seeds),
+            {ranks: _cell(row)} | {key: score for key, (score, _) in found.items()},
+            networks,
+            {key: seeds for key, seeds in averaged.items() if seeds != networks},
+            candidate.has_networks,
             lowest_level(mine),
             any(entry.contaminated for entry in mine),
             row.get("reason", ""),
@@ -400,11 +416,15 @@ def _how_much(candidates: Iterable[Candidate]) -> str:
     return ", ".join(f"{n} {what}" for what, n in counts.items() if n)
 
 
-def _over(candidate: Candidate, other: Candidate | None) -> Score:
+def _over(candidate: Candidate, other: Candidate | None) -> Number:
     """Difference from another model of the board, unit by unit; none from itself."""
     if other is None or other.model == candidate.model:
-        return Score()
-    return Score.of(differences([candidate, other]).get((0, 1)))
+        return Score(), ()
+    return Score.of(differences([candidate, other]).get((0, 1))), other.seeds
+
+
+def _number_of(candidate: Candidate | None) -> Number:
+    return (_cell(candidate.row()), candidate.seeds) if candidate else (Score(), ())
 
 
 def _cell(row: Mapping[str, Any]) -> Score:

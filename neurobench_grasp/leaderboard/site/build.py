@@ -283,7 +283,7 @@ def _environment() -> Environment:
     environment.filters.update(
         slug=text.slug, num=text.number, ends=text.ends, spread=text.spread, shown=text.shown, short=_short,
         rank=rank, letters=letters, kind=_kind, metric=metric_name, linked=_linked, sort=_sort,
-        sentence=_sentence, breakable=_breakable, few=_few, left_out=_left_out,
+        sentence=_sentence, breakable=_breakable, few=_few, left_out=_left_out, networks=text.networks,
     )  # fmt: skip
     environment.tests["alone"] = lambda seeds: len(seeds) == 1
     environment.globals.update(
