@@ -42,6 +42,7 @@ def whole(model, value, *, seed=0, noise=0.0, card=None, verification=None, more
     area = changes.get("area", "M1")
     rows, parts = list(entry.record.scores), dict(entry.units.scores)
     parts[Labels(area, "ood", "single_trial_ev", "linear_kinematic")] = (of_means(steady(0.2)),)
+    parts[Labels(area, "ood", "single_trial_ev", "ceiling")] = (of_means(steady(0.6)),)
     for metric, split in (("single_trial_ev", "test"), ("condition_averaged_ev", "ood")):
         part = of_means(data + 0.02)
         parts[Labels(area, split, metric, "")] = (part,)

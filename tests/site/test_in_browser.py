@@ -281,7 +281,8 @@ def test_links_within_the_site_lead_somewhere(opened, site):
     for path in sorted(site.rglob("*.html")):
         page = it.go(path.relative_to(site).as_posix())
         for address in page.evaluate(
-            "[...document.querySelectorAll('a[href], [src]')].map(a => a.href || a.src)"
+            "[...document.querySelectorAll('a[href], [src]')]"
+            ".map(a => new URL(a.getAttribute('href') ?? a.getAttribute('src'), location).href)"
         ):
             if address.startswith("file:"):
                 place, fragment = unquote(urlsplit(address).path), urlsplit(address).fragment

@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from neurobench_grasp.leaderboard.site.entries import LINEAR, Entry, lowest_level
+from neurobench_grasp.leaderboard.site.format import slug
 from neurobench_grasp.leaderboard.standings import (
     BEST_KINEMATIC,
     IDENTITY,
@@ -27,8 +28,10 @@ from neurobench_grasp.leaderboard.standings import (
     identity,
     standing,
 )
-from neurobench_grasp.records.names import lower_is_better
+from neurobench_grasp.records.names import REFERENCES, lower_is_better
 from neurobench_grasp.records.table import Score
+from neurobench_grasp.records.units import CEILING
+from neurobench_grasp.scoring.networks import average
 
 Place = tuple[Any, ...]
 Number = tuple[Score, Sequence[int]]
@@ -119,6 +122,8 @@ class BoardTable:
         Best first.
     about : str
         Number of units and conditions, as text.
+    lines : mapping of str to float
+        Noise ceiling and scores of references in new conditions, as far as they are known.
     """
 
     labels: Board
@@ -126,6 +131,7 @@ class BoardTable:
     columns: Sequence[Column]
     rows: Sequence[BoardRow]
     about: str = ""
+    lines: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -133,6 +139,10 @@ class BoardTable:
         return (
             "board-" + hashlib.sha256(json.dumps(dict(self.labels), sort_keys=True).encode()).hexdigest()[:10]
         )
+
+    def anchor(self, model: str) -> str:
+        """Anchor of the row of a model."""
+        return f"{self.id}-{slug(model)}"
 
     @property
     def name(self) -> str:
@@ -167,6 +177,14 @@ class Group:
         return sorted({row.model for table in self.tables for row in table.rows})
 
 
+LINES = {
+    CEILING: "noise ceiling",
+    BEST_KINEMATIC: REFERENCES[BEST_KINEMATIC],
+    "phase_mean": REFERENCES["phase_mean"],
+}
+"""Scores that scatter plots draw as lines, and their names."""
+ERRORS = {"tracking_error_ood": "tracking error, mm", "brain_control_error_ood": "brain-control error, mm"}
+"""Columns that scatter plots draw the explained variance against, and the names of their axes."""
 _ENCODING = (
     Column(
         "single_trial_ev_ood",
@@ -320,7 +338,8 @@ class _Found:
                 for metric in ("tracking_error", "brain_control_error"):
                     found[f"{metric}_{SPLIT}"] = self._of_hand(metric, board, candidate.model)
                 rows.append(self._row(board, candidate, row, _ENCODING[0].key, found))
-            yield _table(board, "encoding", _ENCODING, rows, _how_much(candidates.values()))
+            about, lines = _how_much(candidates.values()), _lines(candidates.values())
+            yield _table(board, "encoding", _ENCODING, rows, about, lines)
 
     def hand(self) -> Iterable[BoardTable]:
         """Boards of tracking, with the errors of brain control beside them."""
@@ -341,7 +360,7 @@ class _Found:
                     where = {**board, "area": area}
                     found[_driven_by(area).key] = self._of_hand("brain_control_error", where, candidate.model)
                 rows.append(self._row(board, candidate, row, _HAND[0].key, found))
-            yield _table(board, "hand", columns, rows, "")
+            yield _table(board, "hand", columns, rows)
 
     def of(self, metric: str, split: str) -> Mapping[Place, tuple[Board, dict[str, Candidate]]]:
         """Boards of a metric by all their labels: labels, and models by name."""
@@ -442,11 +461,23 @@ def _driven_by(area: str) -> Column:
     )
 
 
+def _lines(candidates: Iterable[Candidate]) -> dict[str, float]:
+    """Ceiling and references as scored beside the model of most networks: they depend on the data alone."""
+    most = max(candidates, key=lambda c: (len(c.networks), c.model))
+    found = {name: average(most.beside[name]) for name in LINES if name in most.beside}
+    return {name: total.value for name, total in found.items() if total is not None}
+
+
 def _table(
-    board: Board, kind: str, columns: Iterable[Column], rows: Sequence[BoardRow], about: str
+    board: Board,
+    kind: str,
+    columns: Iterable[Column],
+    rows: Sequence[BoardRow],
+    about: str = "",
+    lines: Mapping[str, float] | None = None,
 ) -> BoardTable:
     kept = [c for c in columns if c.drawn or any(row.cells[c.key].value is not None for row in rows)]
-    return BoardTable(board, kind, kept, rows, about)
+    return BoardTable(board, kind, kept, rows, about, lines or {})
 
 
 def _place(labels: Board, keys: Iterable[str]) -> Place:

@@ -21,7 +21,7 @@ from neurobench_grasp.errors import NgbError
 from neurobench_grasp.formats import read_plain
 from neurobench_grasp.leaderboard.site import draw, export, glossary
 from neurobench_grasp.leaderboard.site import format as text
-from neurobench_grasp.leaderboard.site.boards import BoardTable, groups
+from neurobench_grasp.leaderboard.site.boards import ERRORS, LINES, BoardTable, groups
 from neurobench_grasp.leaderboard.site.entries import (
     Entry,
     as_mapping,
@@ -292,6 +292,8 @@ def _environment() -> Environment:
         axis=draw.axis,
         glossary=glossary,
         header_groups=_header_groups,
+        scatter=_scatter,
+        errors=ERRORS,
     )
     return environment
 
@@ -318,6 +320,26 @@ def _scale(table: BoardTable) -> draw.Scale:
     (column,) = [column for column in table.columns if column.drawn]
     cells = [row.cells[column.key] for row in table.rows]
     return draw.interval_scale([(c.value, c.ci) for c in cells if c.value is not None], lower=column.lower)
+
+
+def _scatter(table: BoardTable, key: str) -> Markup:
+    """Draw the scores of a board against an error; empty if no model has both."""
+    ranks = next(column.key for column in table.columns if column.drawn)
+    dots = []
+    for row in table.rows:
+        score, error = row.cells[ranks], row.cells[key]
+        if score.value is not None and error.value is not None:
+            about = f"{row.model}: EV {text.spread(score)}, {ERRORS[key]} {text.spread(error, 2)}"
+            page = f"models/{text.slug(row.model)}.html"
+            anchor = f"#{table.anchor(row.model)}"
+            dots.append(
+                draw.Dot(row.model, error.value, score.value, error.ci, score.ci, anchor, page, about)
+            )
+    if not dots:
+        return Markup()
+    about = f"Single-trial EV in new conditions against {ERRORS[key]}, {table.name}, of {len(dots)} models"
+    levels = {LINES[name]: value for name, value in table.lines.items()}
+    return draw.scatter(about, dots, levels, f"{ERRORS[key]} (lower is better)", "single-trial EV")
 
 
 def _header_groups(table: BoardTable) -> list[tuple[str, int]]:
