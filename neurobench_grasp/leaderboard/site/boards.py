@@ -34,6 +34,8 @@ from neurobench_grasp.records.units import CEILING
 from neurobench_grasp.scoring.networks import average
 
 Place = tuple[Any, ...]
+MOST_ACTION = 60
+"""Characters of an action space in a filter."""
 Number = tuple[Score, Sequence[int]]
 """A score, and the seeds of the networks that it is a mean over."""
 
@@ -89,6 +91,8 @@ class BoardRow:
     level : str
         How it was verified at least.
     contaminated : bool
+    action : str
+        What the model moves its body with, as its newest card says; empty without a card.
     reason : str
         Why something is missing, or what the interval does not cover.
     """
@@ -103,6 +107,7 @@ class BoardRow:
     has_networks: bool
     level: str
     contaminated: bool
+    action: str
     reason: str
 
 
@@ -420,8 +425,14 @@ class _Found:
             candidate.has_networks,
             lowest_level(mine),
             any(entry.contaminated for entry in mine),
+            _action(mine),
             row.get("reason", ""),
         )
+
+
+def _action(mine: Iterable[Entry]) -> str:
+    cards = [(entry.date, entry.file, entry.record.card) for entry in mine if entry.record.card]
+    return str(max(cards, key=lambda one: one[:2])[2].get("action_space", ""))[:MOST_ACTION] if cards else ""
 
 
 def _how_much(candidates: Iterable[Candidate]) -> str:

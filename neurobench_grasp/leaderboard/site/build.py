@@ -21,7 +21,7 @@ from neurobench_grasp.errors import NgbError
 from neurobench_grasp.formats import read_plain
 from neurobench_grasp.leaderboard.site import draw, export, glossary
 from neurobench_grasp.leaderboard.site import format as text
-from neurobench_grasp.leaderboard.site.boards import ERRORS, LINES, BoardTable, groups
+from neurobench_grasp.leaderboard.site.boards import ERRORS, LINES, BoardTable, Group, groups
 from neurobench_grasp.leaderboard.site.entries import (
     Entry,
     as_mapping,
@@ -50,12 +50,15 @@ class Facts:
     ----------
     datasets : mapping of str to DatasetSpec
     protocols : mapping of str to ProtocolSpec
+    bodies : mapping of str to str
+        Dataset → the body that its movements are replayed with.
     curves : mapping of str to sequence of mapping
         Digest of a network, as records have it → its errors during training.
     """
 
     datasets: Mapping[str, DatasetSpec] = field(default_factory=dict)
     protocols: Mapping[str, ProtocolSpec] = field(default_factory=dict)
+    bodies: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
 
 
@@ -179,6 +182,7 @@ class _Pages:
             shown = kinds[synthetic]
             yield name, self._page(
                 "boards.html", root="", page=name, groups=shown, synthetic=synthetic,
+                filters=list(_filters(shown, self.facts.bodies)), bodies=self.facts.bodies,
                 n_models=len({m for g in shown for m in g.models}), **shared,
             )  # fmt: skip
 
@@ -340,6 +344,21 @@ def _scatter(table: BoardTable, key: str) -> Markup:
     about = f"Single-trial EV in new conditions against {ERRORS[key]}, {table.name}, of {len(dots)} models"
     levels = {LINES[name]: value for name, value in table.lines.items()}
     return draw.scatter(about, dots, levels, f"{ERRORS[key]} (lower is better)", "single-trial EV")
+
+
+def _filters(shown: Iterable[Group], bodies: Mapping[str, str]) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the name, label and values of each filter that has a choice."""
+    tables = [table for group in shown for table in group.tables]
+    found = {
+        "dataset": {table.labels["dataset"] for table in tables},
+        "area": {table.labels["area"] for table in tables},
+        "body": {bodies.get(table.labels["dataset"], "") for table in tables},
+        "action": {row.action for table in tables for row in table.rows},
+        "protocol": {table.labels["protocol"] for table in tables},
+    }
+    for name, values in found.items():
+        if len(values) > 1:
+            yield name, name.capitalize(), sorted(values - {""})
 
 
 def _header_groups(table: BoardTable) -> list[tuple[str, int]]:
