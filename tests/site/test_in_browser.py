@@ -135,7 +135,7 @@ def test_an_address_that_is_not_a_view_shows_everything(opened):
 
 
 def test_points_link_to_rows_and_names_to_pages_and_both_are_marked_and_filtered_together(opened):
-    it = opened()
+    it = opened(reduced_motion="reduce")  # the pointer stays where it is
     page = it.go("index.html")
     plot = page.locator("figure.scatter").first
     points = plot.locator("a:has(circle)")
