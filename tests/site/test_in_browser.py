@@ -13,7 +13,7 @@ from neurobench_grasp.leaderboard.site.format import slug
 BAD_DATASET = 'z<script>window.hurt=1;alert("x")</script>/../../x'
 KINDS = (
     "index.html", "self-tests.html", "models/muscle.html", f"models/{slug('evil..-model')}.html",
-    "datasets/data.html", f"datasets/{slug(BAD_DATASET)}.html", "protocols/encoding.html",
+    "pairs/muscle--torque.html", "datasets/data.html", f"datasets/{slug(BAD_DATASET)}.html", "protocols/encoding.html",
 )  # fmt: skip
 
 

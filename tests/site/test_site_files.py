@@ -19,11 +19,13 @@ from typer.testing import CliRunner
 from neurobench_grasp.cli import app
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard import RANK_RULE, rank_models, unit_scores_of
+from neurobench_grasp.leaderboard.ranking import difference
 from neurobench_grasp.leaderboard.site import build_site
 from neurobench_grasp.leaderboard.site.build import _commands, letters
 from neurobench_grasp.leaderboard.site.entries import read_entries
 from neurobench_grasp.leaderboard.site.format import networks, slug
 from neurobench_grasp.records import read_scored
+from neurobench_grasp.records.units import Labels
 from neurobench_grasp.text import cell, clean
 
 
@@ -139,6 +141,40 @@ def test_only_a_model_that_has_networks_is_said_to_have_one(tmp_path):
 )
 def test_networks_are_named_by_runs_of_seeds_and_counted_if_there_are_many(seeds, name):
     assert networks(seeds) == name
+
+
+def test_two_models_are_side_by_side_with_their_paired_difference(site, runs):
+    page = (site / "pairs/linear_kinematic--muscle.html").read_text()
+    scored = {(s.record.model, s.record.seed): s for s in read_scored([runs], unit_scores_of())[0]
+              if s.record.protocol["name"] == "encoding" and s.record.dataset["id"] == "data"}  # fmt: skip
+    labels = Labels("M1", "ood", "single_trial_ev", "")
+    muscle, linear = (
+        [s.units.scores[labels] for (name, _), s in scored.items() if name == model]
+        for model in ("muscle", "linear_kinematic")
+    )
+    found = difference(muscle, linear)
+    assert (
+        f"muscle minus linear_kinematic, paired: {found.value:.3f} [{found.ci[0]:.3f}, {found.ci[1]:.3f}]"
+        in page
+    )
+    assert "muscle is better" in page and page.count("<h2 ") == 3  # data, other, cards
+    tie = (site / "pairs/muscle--torque.html").read_text()
+    assert "They tie." in tie and "muscle is better. Tracking error" in tie
+    assert "4.20 [4.19, 4.21] (network 0)" in tie  # its row is of two networks
+    assert "no interval, so they are not compared" in (site / "pairs/few--muscle.html").read_text()
+
+
+def test_pages_of_pairs_are_those_of_the_first_models_and_no_more(tmp_path, monkeypatch):
+    write(tmp_path / "x", *(whole(f"m{k}", 0.1 * k) for k in range(1, 6)))
+    found = []
+    for most, pages in ((3, 20), (9, 4)):
+        monkeypatch.setattr("neurobench_grasp.leaderboard.site.boards.MOST_COMPARED", most)
+        monkeypatch.setattr("neurobench_grasp.leaderboard.site.pair_page.MOST_PAIRS", pages)
+        site = build_site([tmp_path / "x"], tmp_path / "site", FACTS).index.parent
+        found.append([path.stem for path in sorted((site / "pairs").iterdir())])
+    assert found[0] == ["m3--m4", "m3--m5", "m4--m5"] and len(found[1]) == 4
+    page = (site / "models/m5.html").read_text()
+    assert page.count('href="../pairs/') == sum("m5" in name for name in found[1])
 
 
 def test_self_tests_are_on_a_page_of_their_own(site):

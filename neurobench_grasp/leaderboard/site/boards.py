@@ -31,9 +31,13 @@ from neurobench_grasp.leaderboard.standings import (
 from neurobench_grasp.records.names import REFERENCES, lower_is_better
 from neurobench_grasp.records.table import Score
 from neurobench_grasp.records.units import CEILING
+from neurobench_grasp.scoring.intervals import Summary
 from neurobench_grasp.scoring.networks import average
 
 Place = tuple[Any, ...]
+Pairs = Mapping[tuple[str, str], Summary | None]
+MOST_COMPARED = 20
+"""Models of a board, from the best, that are compared side by side: pairs grow as the square of models."""
 MOST_ACTION = 60
 """Characters of an action space in a filter."""
 Number = tuple[Score, Sequence[int]]
@@ -129,6 +133,9 @@ class BoardTable:
         Number of units and conditions, as text.
     lines : mapping of str to float
         Noise ceiling and scores of references in new conditions, as far as they are known.
+    pairs : mapping of (str, str) to Summary
+        Difference of the number that ranks, first model minus second, the better placed first; of the first
+        :data:`MOST_COMPARED` models.
     """
 
     labels: Board
@@ -137,6 +144,7 @@ class BoardTable:
     rows: Sequence[BoardRow]
     about: str = ""
     lines: Mapping[str, float] = field(default_factory=dict)
+    pairs: Pairs = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -334,7 +342,8 @@ class _Found:
         """Boards of the headline."""
         for board, candidates in self.of(METRIC, SPLIT).values():
             rows = []
-            for candidate, row in self._standing(candidates, lower=False):
+            standings, pairs = self._standing(candidates, lower=False)
+            for candidate, row in standings:
                 found = {c.key: self._number(c.key, board, candidate.model) for c in _ENCODING[1:4]}
                 for reference in (BEST_KINEMATIC, LINEAR, TWIN):
                     gain = Score.of(gain_over(candidate, reference))
@@ -344,7 +353,7 @@ class _Found:
                     found[f"{metric}_{SPLIT}"] = self._of_hand(metric, board, candidate.model)
                 rows.append(self._row(board, candidate, row, _ENCODING[0].key, found))
             about, lines = _how_much(candidates.values()), _lines(candidates.values())
-            yield _table(board, "encoding", _ENCODING, rows, about, lines)
+            yield _table(board, "encoding", _ENCODING, rows, pairs, about, lines)
 
     def hand(self) -> Iterable[BoardTable]:
         """Boards of tracking, with the errors of brain control beside them."""
@@ -359,13 +368,14 @@ class _Found:
             )
             columns = [*_HAND, *map(_driven_by, areas)]
             rows = []
-            for candidate, row in self._standing(candidates, lower=True):
+            standings, pairs = self._standing(candidates, lower=True)
+            for candidate, row in standings:
                 found = {c.key: self._number(c.key, board, candidate.model) for c in _HAND[1:]}
                 for area in areas:
                     where = {**board, "area": area}
                     found[_driven_by(area).key] = self._of_hand("brain_control_error", where, candidate.model)
                 rows.append(self._row(board, candidate, row, _HAND[0].key, found))
-            yield _table(board, "hand", columns, rows)
+            yield _table(board, "hand", columns, rows, pairs)
 
     def of(self, metric: str, split: str) -> Mapping[Place, tuple[Board, dict[str, Candidate]]]:
         """Boards of a metric by all their labels: labels, and models by name."""
@@ -378,9 +388,16 @@ class _Found:
 
     def _standing(
         self, candidates: Mapping[str, Candidate], *, lower: bool
-    ) -> Iterable[tuple[Candidate, Any]]:
+    ) -> tuple[Iterable[tuple[Candidate, Any]], Pairs]:
+        """Candidates with their rows, best first, and the differences of the first of them."""
         ordered = best_first(candidates.values(), lower=lower)
-        return zip(ordered, standing(ordered, differences(ordered), lower=lower), strict=True)
+        found = differences(ordered)
+        pairs = {
+            (ordered[i].model, ordered[j].model): total
+            for (i, j), total in found.items()
+            if j < MOST_COMPARED
+        }
+        return zip(ordered, standing(ordered, found, lower=lower), strict=True), pairs
 
     def _number(self, key: str, board: Board, model: str) -> Number:
         """Return the number of the same board in another metric or split."""
@@ -484,11 +501,12 @@ def _table(
     kind: str,
     columns: Iterable[Column],
     rows: Sequence[BoardRow],
+    pairs: Pairs,
     about: str = "",
     lines: Mapping[str, float] | None = None,
 ) -> BoardTable:
     kept = [c for c in columns if c.drawn or any(row.cells[c.key].value is not None for row in rows)]
-    return BoardTable(board, kind, kept, rows, about, lines or {})
+    return BoardTable(board, kind, kept, rows, about, lines or {}, pairs)
 
 
 def _place(labels: Board, keys: Iterable[str]) -> Place:

@@ -21,7 +21,7 @@ from neurobench_grasp.errors import NgbError
 from neurobench_grasp.formats import read_plain
 from neurobench_grasp.leaderboard.site import draw, export, glossary
 from neurobench_grasp.leaderboard.site import format as text
-from neurobench_grasp.leaderboard.site.boards import ERRORS, LINES, BoardTable, Group, groups
+from neurobench_grasp.leaderboard.site.boards import ERRORS, LINES, MOST_COMPARED, BoardTable, Group, groups
 from neurobench_grasp.leaderboard.site.entries import (
     Entry,
     as_mapping,
@@ -30,6 +30,7 @@ from neurobench_grasp.leaderboard.site.entries import (
 )
 from neurobench_grasp.leaderboard.site.folder import check_folder, write_folder
 from neurobench_grasp.leaderboard.site.model_page import Part, learning_curve, parts_of
+from neurobench_grasp.leaderboard.site.pair_page import card_grid, meetings, pair_path, pairs_of
 from neurobench_grasp.leaderboard.standings import IDENTITY, RANK_RULE, identity, settings_digest
 from neurobench_grasp.records.names import METRICS, metric_name
 from neurobench_grasp.records.table import Score
@@ -134,6 +135,7 @@ class _Pages:
         self.entries, self.facts = entries, facts
         self.groups = groups(entries)
         self.models = by_model(entries)
+        self.pairs = pairs_of(self.groups)
         self._tables: dict[tuple[Any, ...], list[BoardTable]] = defaultdict(list)
         for group in self.groups:
             for table in group.tables:
@@ -163,6 +165,8 @@ class _Pages:
         yield from self._boards(has_units=bool(units))
         for model in self.models:
             yield f"models/{text.slug(model)}.html", self._model(model)
+        for first, second in self.pairs:
+            yield pair_path(first, second), self._pair(first, second)
         for dataset in sorted({str(entry.record.dataset["id"]) for entry in self.entries}):
             yield f"datasets/{text.slug(dataset)}.html", self._dataset(dataset)
         for protocol in sorted({str(entry.record.protocol["name"]) for entry in self.entries}):
@@ -186,12 +190,21 @@ class _Pages:
                 n_models=len({m for g in shown for m in g.models}), **shared,
             )  # fmt: skip
 
+    def _card(self, model: str) -> Mapping[str, Any] | None:
+        """Newest card of a model."""
+        newest_first = sorted(self.models[model], key=lambda entry: entry.date, reverse=True)
+        return next((entry.record.card for entry in newest_first if entry.record.card), None)
+
+    def _pair(self, first: str, second: str) -> bytes:
+        cards = {model: self._card(model) for model in (first, second)}
+        return self._page(
+            "pair.html", root="../", page="pair", first=first, second=second, rule=RANK_RULE,
+            meetings=list(meetings(self.groups, first, second)), cards=card_grid(first, second, cards),
+        )  # fmt: skip
+
     def _model(self, model: str) -> bytes:
         mine = self.models[model]
         newest = max(mine, key=lambda entry: (entry.date, entry.file))
-        card = next(
-            (e.record.card for e in sorted(mine, key=lambda e: e.date, reverse=True) if e.record.card), None
-        )
         standings = [
             (group, table, row)
             for group in self.groups
@@ -200,10 +213,11 @@ class _Pages:
             if row.model == model
         ]
         return self._page(
-            "model.html", root="../", page="model", model=model, card=card, standings=standings,
+            "model.html", root="../", page="model", model=model, card=self._card(model), standings=standings,
             sections=list(self._sections(mine)), entries=mine, films=self.films.get(model, []),
             provenance=_provenance(newest), training=self._training(mine),
-            commands=list(_commands(mine, self.facts)),
+            commands=list(_commands(mine, self.facts)), n_compared=MOST_COMPARED,
+            beside=[(pair[pair[0] == model], pair_path(*pair)) for pair in self.pairs if model in pair],
         )  # fmt: skip
 
     def _sections(self, mine: Sequence[Entry]) -> Iterator[tuple[Mapping[str, Any], list[Part]]]:
