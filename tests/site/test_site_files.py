@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import io
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -162,6 +163,48 @@ def test_two_models_are_side_by_side_with_their_paired_difference(site, runs):
     assert "They tie." in tie and "muscle is better. Tracking error" in tie
     assert "4.20 [4.19, 4.21] (network 0)" in tie  # its row is of two networks
     assert "no interval, so they are not compared" in (site / "pairs/few--muscle.html").read_text()
+
+
+def test_the_page_of_a_session_has_the_scores_of_its_units_model_by_model(site):
+    (path,) = [
+        p
+        for p in (site / "sessions").iterdir()
+        if '>M1</a> on <a href="../datasets/data.html' in p.read_text()
+    ]
+    page = path.read_text()
+    head, body = page.split("<thead>")[1].split("</thead>")
+    names = re.findall(r'<th scope="col">(.*?)</th>', head)
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in body.split("<tr>")[1:]]
+    assert names == ["unit", "muscle", "torque", "greedy", "linear_kinematic", "few"] and len(rows) == 10
+    units = [
+        u for u in table((site / "units.csv").read_bytes()) if (u["dataset"], u["area"]) == ("data", "M1")
+    ]
+    known = {(u["unit"], u["model"]): float(u["single_trial_ev_ood"]) for u in units}
+    for unit, *cells in rows:
+        for model, shown in zip(names[1:], cells, strict=True):
+            value = known.get((unit, model))
+            assert shown == ("–" if value is None else f"{value:.3f}")
+    assert [float(row[1]) for row in rows] == sorted((float(row[1]) for row in rows), reverse=True)
+    assert f'href="sessions/{path.name}"' in (site / "index.html").read_text()
+
+
+def test_pages_of_sessions_are_bounded_in_number_units_and_models(tmp_path, monkeypatch):
+    entries = [whole(f"m{k}", 0.1 * k) for k in range(1, 4)]
+    for entry in entries:
+        entry.units.scores.update(
+            {key: tuple(dataclasses.replace(p, session=f"s{k}") for p in parts for k in range(3))
+             for key, parts in entry.units.scores.items()}
+        )  # fmt: skip
+    write(tmp_path / "x", *entries)
+    monkeypatch.setattr("neurobench_grasp.leaderboard.site.boards.MOST_UNITWISE", 2)
+    monkeypatch.setattr("neurobench_grasp.leaderboard.site.session_page.MOST_SESSIONS", 2)
+    monkeypatch.setattr("neurobench_grasp.leaderboard.site.session_page.MOST_ROWS", 4)
+    site = build_site([tmp_path / "x"], tmp_path / "site", FACTS).index.parent
+    pages = [path.read_text() for path in sorted((site / "sessions").iterdir())]
+    assert len(pages) == 2
+    for page in pages:
+        assert "the first 4 of 10" in page and page.count('<th scope="row">') == 4
+        assert "of 3 on the board" in page and "m1" not in page.split("<thead>")[1]
 
 
 def test_pages_of_pairs_are_those_of_the_first_models_and_no_more(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -31,13 +31,15 @@ from neurobench_grasp.leaderboard.standings import (
 from neurobench_grasp.records.names import REFERENCES, lower_is_better
 from neurobench_grasp.records.table import Score
 from neurobench_grasp.records.units import CEILING
-from neurobench_grasp.scoring.intervals import Summary
-from neurobench_grasp.scoring.networks import average
+from neurobench_grasp.scoring.intervals import Summary, UnitScores
+from neurobench_grasp.scoring.networks import average, mean_of_networks
 
 Place = tuple[Any, ...]
 Pairs = Mapping[tuple[str, str], Summary | None]
 MOST_COMPARED = 20
 """Models of a board, from the best, that are compared side by side: pairs grow as the square of models."""
+MOST_UNITWISE = 8
+"""Models of a board, from the best, whose single units are on pages of sessions."""
 MOST_ACTION = 60
 """Characters of an action space in a filter."""
 Number = tuple[Score, Sequence[int]]
@@ -136,6 +138,9 @@ class BoardTable:
     pairs : mapping of (str, str) to Summary
         Difference of the number that ranks, first model minus second, the better placed first; of the first
         :data:`MOST_COMPARED` models.
+    units : mapping of str to sequence of UnitScores
+        Model → scores of its units, mean over networks, session by session; of the first
+        :data:`MOST_UNITWISE` models.
     """
 
     labels: Board
@@ -145,6 +150,7 @@ class BoardTable:
     about: str = ""
     lines: Mapping[str, float] = field(default_factory=dict)
     pairs: Pairs = field(default_factory=dict)
+    units: Mapping[str, Sequence[UnitScores]] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -352,8 +358,11 @@ class _Found:
                 for metric in ("tracking_error", "brain_control_error"):
                     found[f"{metric}_{SPLIT}"] = self._of_hand(metric, board, candidate.model)
                 rows.append(self._row(board, candidate, row, _ENCODING[0].key, found))
+            table = _table(board, "encoding", _ENCODING, rows, pairs)
+            shown = [candidates[row.model] for row in rows if candidates[row.model].networks]
+            units = {c.model: mean_of_networks(c.scores) for c in shown[:MOST_UNITWISE]}
             about, lines = _how_much(candidates.values()), _lines(candidates.values())
-            yield _table(board, "encoding", _ENCODING, rows, pairs, about, lines)
+            yield replace(table, about=about, lines=lines, units=units)
 
     def hand(self) -> Iterable[BoardTable]:
         """Boards of tracking, with the errors of brain control beside them."""
@@ -502,11 +511,9 @@ def _table(
     columns: Iterable[Column],
     rows: Sequence[BoardRow],
     pairs: Pairs,
-    about: str = "",
-    lines: Mapping[str, float] | None = None,
 ) -> BoardTable:
     kept = [c for c in columns if c.drawn or any(row.cells[c.key].value is not None for row in rows)]
-    return BoardTable(board, kind, kept, rows, about, lines or {}, pairs)
+    return BoardTable(board, kind, kept, rows, pairs=pairs)
 
 
 def _place(labels: Board, keys: Iterable[str]) -> Place:

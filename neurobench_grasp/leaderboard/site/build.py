@@ -31,6 +31,7 @@ from neurobench_grasp.leaderboard.site.entries import (
 from neurobench_grasp.leaderboard.site.folder import check_folder, write_folder
 from neurobench_grasp.leaderboard.site.model_page import Part, learning_curve, parts_of
 from neurobench_grasp.leaderboard.site.pair_page import card_grid, meetings, pair_path, pairs_of
+from neurobench_grasp.leaderboard.site.session_page import parts_of_session, session_paths
 from neurobench_grasp.leaderboard.standings import IDENTITY, RANK_RULE, identity, settings_digest
 from neurobench_grasp.records.names import METRICS, metric_name
 from neurobench_grasp.records.table import Score
@@ -167,6 +168,21 @@ class _Pages:
             yield f"models/{text.slug(model)}.html", self._model(model)
         for first, second in self.pairs:
             yield pair_path(first, second), self._pair(first, second)
+        for group in self.groups:
+            for table in group.tables:
+                for session, path in session_paths(table).items():
+                    parts = list(parts_of_session(table, session))
+                    yield (
+                        path,
+                        self._page(
+                            "session.html",
+                            root="../",
+                            page="session",
+                            session=session,
+                            table=table,
+                            parts=parts,
+                        ),
+                    )
         for dataset in sorted({str(entry.record.dataset["id"]) for entry in self.entries}):
             yield f"datasets/{text.slug(dataset)}.html", self._dataset(dataset)
         for protocol in sorted({str(entry.record.protocol["name"]) for entry in self.entries}):
@@ -311,6 +327,7 @@ def _environment() -> Environment:
         glossary=glossary,
         header_groups=_header_groups,
         scatter=_scatter,
+        session_paths=session_paths,
         errors=ERRORS,
     )
     return environment
