@@ -88,6 +88,7 @@ def _facts() -> Facts:
     """Collect what the package itself provides, so that the same records give the same site everywhere."""
     from neurobench_grasp.builtin import ngb_datasets, ngb_protocols
     from neurobench_grasp.controllers.checkpoints import CHECKPOINTS, NetworkCard
+    from neurobench_grasp.data.nwb.layout import load_layout
     from neurobench_grasp.leaderboard.site import Facts
     from neurobench_grasp.resources import resource
 
@@ -96,9 +97,11 @@ def _facts() -> Facts:
     except NgbError:  # an installation without networks
         paths = []
     cards = map(NetworkCard.read, paths)
+    datasets = {spec.name: spec for spec in ngb_datasets()}
     return Facts(
-        {spec.name: spec for spec in ngb_datasets()},
+        datasets,
         {spec.name: spec for spec in ngb_protocols()},
+        {name: load_layout(spec.layout).body for name, spec in datasets.items() if spec.layout},
         {card.sha256: card.curve for card in cards},
     )
 
@@ -129,7 +132,7 @@ def caveats(rows: list[dict[str, Any]]) -> Iterator[str]:
     """List why something is missing, and what intervals do not contain; each reason once."""
     for reason in dict.fromkeys(row["reason"] for row in rows if row.get("reason")):
         yield f"{', '.join(row['model'] for row in rows if row.get('reason') == reason)}: {reason}"
-    if alone := [row["model"] for row in rows if row["n_networks"] == 1]:
+    if alone := [row["model"] for row in rows if row["n_networks"] == 1 and row["has_networks"]]:
         yield f"{', '.join(alone)}: one network, so intervals do not contain how networks differ"
 
 

@@ -62,9 +62,9 @@ def rank_models(scored: Iterable[Scored]) -> list[dict[str, Any]]:
     -------
     list of dict
         Tidy rows, board after board (:data:`BOARD`) and best first, with ``rank, rank_worst, ties, model,
-        value, ci, data_se, network_se, n_units, n_groups, n_networks, seeds, contaminated`` and, where
-        something is missing or contaminated, ``reason``. ``rank`` is ``None`` without scores of single units
-        or interval, because such a row cannot be compared with others.
+        value, ci, data_se, network_se, n_units, n_groups, n_networks, seeds, has_networks, contaminated``
+        and, where something is missing or contaminated, ``reason``. ``rank`` is ``None`` without scores of
+        single units or interval, because such a row cannot be compared with others.
     """
     rows = []
     for board, found in boards(scored):
@@ -94,6 +94,8 @@ class Candidate:
         Why its scores are contaminated; empty if they are not.
     open_folds : str
         Which folds are not scored; empty if all are.
+    has_networks : bool
+        False if its card states no trainable weights, so that seeds do not make it differ.
     """
 
     model: str
@@ -104,6 +106,7 @@ class Candidate:
     total: Summary | None
     contamination: str = ""
     open_folds: str = ""
+    has_networks: bool = True
 
     @classmethod
     def of(cls, model: str, found: Mapping[int, tuple[StoredRow, Scored]], labels: Labels) -> Candidate:
@@ -125,7 +128,15 @@ class Candidate:
             with_interval(average(list(networks.values())), unscored) if networks else None,
             next(filter(None, map(contamination, records)), ""),
             unscored,
+            any((record.card or {}).get("parameters") != 0 for record in records),
         )
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the networks that its number is a mean over; all that were scored if it has no number."""
+        if self.total is not None:
+            return list(self.networks)
+        return [seed for seed, row in self.rows.items() if row["value"] is not None] or list(self.rows)
 
     @property
     def untrained(self) -> Networks:
@@ -142,7 +153,7 @@ class Candidate:
         score = Score.over(list(self.rows.values()), self.total)
         out = numbers(self.total, len(self.networks)) | {"value": score.value, "n_units": score.n_units}
         out |= {"n_networks": len(self.networks), "seeds": list(self.networks)}
-        out["contaminated"] = bool(self.contamination)
+        out |= {"has_networks": self.has_networks, "contaminated": bool(self.contamination)}
         reasons = [text for text in (self.contamination, self.open_folds or score.reason) if text]
         if missing := [seed for seed in self.rows if seed not in self.networks]:
             reasons.append(f"no scores of single units for seed {', '.join(map(str, missing))}")

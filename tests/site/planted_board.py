@@ -28,6 +28,7 @@ FACTS = Facts(
         )
     },
     {"encoding": ProtocolSpec("encoding", 1, list, "explained variance of single units")},
+    {"data": "myohand", "other": "planar_arm"},
     {"net": [{"steps": 0.0, "train": 30.0, "ood": 31.0}, {"steps": 1e6, "train": 4.0, "ood": 4.5}]},
 )
 
@@ -42,6 +43,7 @@ def whole(model, value, *, seed=0, noise=0.0, card=None, verification=None, more
     area = changes.get("area", "M1")
     rows, parts = list(entry.record.scores), dict(entry.units.scores)
     parts[Labels(area, "ood", "single_trial_ev", "linear_kinematic")] = (of_means(steady(0.2)),)
+    parts[Labels(area, "ood", "single_trial_ev", "ceiling")] = (of_means(steady(0.6)),)
     for metric, split in (("single_trial_ev", "test"), ("condition_averaged_ev", "ood")):
         part = of_means(data + 0.02)
         parts[Labels(area, split, metric, "")] = (part,)

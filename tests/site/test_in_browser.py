@@ -13,7 +13,7 @@ from neurobench_grasp.leaderboard.site.format import slug
 BAD_DATASET = 'z<script>window.hurt=1;alert("x")</script>/../../x'
 KINDS = (
     "index.html", "self-tests.html", "models/muscle.html", f"models/{slug('evil..-model')}.html",
-    "datasets/data.html", f"datasets/{slug(BAD_DATASET)}.html", "protocols/encoding.html",
+    "pairs/muscle--torque.html", "datasets/data.html", f"datasets/{slug(BAD_DATASET)}.html", "protocols/encoding.html",
 )  # fmt: skip
 
 
@@ -77,6 +77,85 @@ def test_filters_hide_models_and_tell_how_many_are_left(opened):
     assert not it.messages
 
 
+def boards(page):
+    """Names of the boards that are shown, from above."""
+    return page.locator("table.board:visible caption strong").all_inner_texts()
+
+
+def test_boards_are_filtered_by_dataset_area_body_and_protocol_and_models_by_action(opened):
+    it = opened()
+    page = it.go("index.html")
+    every = boards(page)
+    assert {"M1", "S1", "Movement"} <= set(every)
+    for label, value, left in (
+        ("area", "S1", ["S1"]),
+        ("dataset", "data", ["M1", "Movement"]),
+        ("body", "planar_arm", ["S1"]),
+        ("protocol", "tracking", ["Movement"]),
+    ):
+        page.locator(f"select[name={label}]").select_option(value)
+        assert boards(page) == left, label
+        headings = page.locator("main > section:visible h2").all_inner_texts()
+        assert len(headings) == 2 and headings[1] == "Data"  # the dataset, and the downloads
+        page.locator(f"select[name={label}]").select_option("any")
+        assert boards(page) == every
+    page.locator("select[name=action]").select_option("39 muscles")
+    assert set(models(page)) == {"muscle", "greedy"} and not it.messages
+
+
+def test_the_view_is_in_the_address_and_a_link_shows_it_again(opened, base):
+    it = opened(base)
+    page = it.go("index.html")
+    assert urlsplit(page.url).query == ""
+    page.get_by_label("Model", exact=True).fill("u")
+    page.locator("select[name=dataset]").select_option("data")
+    page.get_by_label("hide contaminated").check()
+    header(page, 1).locator("button").click()
+    header(page, 1).locator("button").click()
+    shown, address = models(page), page.url
+    assert shown == ["torque", "muscle"] and "sort=board-" in address
+    again = opened(base).page
+    again.goto(address)
+    assert models(again) == shown and boards(again) == ["M1", "Movement"]
+    assert again.get_by_label("Model", exact=True).input_value() == "u"
+    assert header(again, 1).get_attribute("aria-sort") == "descending"
+    again.get_by_label("Model", exact=True).fill("")
+    assert "q=" not in again.url and "dataset=data" in again.url
+
+
+def test_an_address_that_is_not_a_view_shows_everything(opened):
+    it = opened()
+    every = boards(it.go("index.html"))
+    page = it.go("index.html?dataset=nowhere&area=%3Cscript%3E&level=9&clean=2&sort=..&sort=x.y.z&q=")
+    assert boards(page) == every and not it.messages
+    assert (
+        page.locator("[role=status]").inner_text().split()[0]
+        == page.locator("[role=status]").inner_text().split()[2]
+    )
+
+
+def test_points_link_to_rows_and_names_to_pages_and_both_are_marked_and_filtered_together(opened):
+    it = opened(reduced_motion="reduce")  # the pointer stays where it is
+    page = it.go("index.html")
+    plot = page.locator("figure.scatter").first
+    points = plot.locator("a:has(circle)")
+    assert points.count() == 2
+    page.locator("table.board").first.locator("tbody th", has_text="muscle").hover()
+    near = plot.locator("a.near").evaluate_all("found => [...new Set(found.map(a => a.dataset.row))]")
+    assert len(near) == 1 and near[0].endswith("-muscle")
+    points.nth(1).locator("circle").hover()
+    assert page.wait_for_selector("tr.near").get_attribute("id") == points.nth(1).get_attribute("data-row")
+    page.get_by_label("Model", exact=True).fill("torque")
+    assert plot.locator("a:visible:has(circle)").evaluate_all(
+        "p => p.map(a => a.dataset.row.split('-').pop())"
+    ) == ["torque"]
+    page.get_by_label("Model", exact=True).fill("")
+    points.nth(1).locator("circle").click()
+    assert page.evaluate("document.querySelector('tr:target').id") == points.nth(1).get_attribute("data-row")
+    plot.locator("a:has(text)", has_text="muscle").click()
+    assert page.locator("h1").inner_text() == "muscle" and not it.messages
+
+
 def test_all_can_be_done_with_the_keyboard_and_focus_is_seen(opened):
     it = opened()
     page = it.go("index.html")
@@ -86,7 +165,7 @@ def test_all_can_be_done_with_the_keyboard_and_focus_is_seen(opened):
     assert page.evaluate(f"{focused}.getBoundingClientRect().left") >= 0
     page.keyboard.press("Enter")
     assert page.evaluate(f"{focused}.id") == "main"
-    for _ in range(30):
+    for _ in range(40):
         page.keyboard.press("Tab")
         style = page.evaluate(f"(s => [s.outlineStyle, s.outlineWidth])(getComputedStyle({focused}))")
         assert style[0] != "none" and style[1] != "0px", page.evaluate(f"{focused}.outerHTML")
@@ -281,7 +360,8 @@ def test_links_within_the_site_lead_somewhere(opened, site):
     for path in sorted(site.rglob("*.html")):
         page = it.go(path.relative_to(site).as_posix())
         for address in page.evaluate(
-            "[...document.querySelectorAll('a[href], [src]')].map(a => a.href || a.src)"
+            "[...document.querySelectorAll('a[href], [src]')]"
+            ".map(a => new URL(a.getAttribute('href') ?? a.getAttribute('src'), location).href)"
         ):
             if address.startswith("file:"):
                 place, fragment = unquote(urlsplit(address).path), urlsplit(address).fragment

@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import io
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -13,17 +14,19 @@ import pytest
 from compared import scored, steady, write
 from hypothesis import given
 from hypothesis import strategies as st
-from planted_board import BAD, FACTS, whole
+from planted_board import BAD, FACTS, hand, whole
 from typer.testing import CliRunner
 
 from neurobench_grasp.cli import app
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard import RANK_RULE, rank_models, unit_scores_of
+from neurobench_grasp.leaderboard.ranking import difference
 from neurobench_grasp.leaderboard.site import build_site
 from neurobench_grasp.leaderboard.site.build import _commands, letters
 from neurobench_grasp.leaderboard.site.entries import read_entries
-from neurobench_grasp.leaderboard.site.format import slug
+from neurobench_grasp.leaderboard.site.format import networks, slug
 from neurobench_grasp.records import read_scored
+from neurobench_grasp.records.units import Labels
 from neurobench_grasp.text import cell, clean
 
 
@@ -105,6 +108,116 @@ def test_gains_are_paired_and_contamination_and_verification_are_told(board):
     assert (
         board["hand", "", "data"]["muscle"]["rank"] == 1 and board["hand", "", "data"]["torque"]["rank"] == 2
     )
+
+
+def test_a_mean_over_other_networks_than_those_of_its_row_is_marked(tmp_path):
+    entries = [*(whole("m", 0.4, seed=k) for k in (0, 1, 2, 7)), whole("n", 0.3), hand("n", 5.0)]
+    entries += [hand("m", 4.0, seed=k) for k in (0, 1)]
+    write(tmp_path / "x", *entries)
+    site = build_site([tmp_path / "x"], tmp_path / "site", FACTS).index.parent
+    boards = json.loads((site / "board.json").read_text())["boards"]
+    scores = {(b["kind"], m["model"]): m["scores"] for b in boards for m in b["models"]}
+    marked = {key: [k for k, score in found.items() if "seeds" in score] for key, found in scores.items()}
+    errors = ["brain_control_error_ood", "tracking_error_ood"]
+    assert marked == {("encoding", "m"): errors, ("encoding", "n"): [], ("hand", "m"): [], ("hand", "n"): []}
+    assert scores["encoding", "m"]["tracking_error_ood"]["seeds"] == [0, 1]
+    (line,) = [r for r in table((site / "board.csv").read_bytes()) if r["model"] == "m" and r["area"]]
+    assert json.loads(line["other_networks"]) == {key: [0, 1] for key in errors}
+    page = (site / "index.html").read_text()
+    assert page.count('<small class="other">networks 0–1</small>') == 2 and page.count("<li>† ") == 1
+
+
+def test_only_a_model_that_has_networks_is_said_to_have_one(tmp_path):
+    unseeded = {**CARD_OF, "parameters": 0}
+    write(tmp_path / "x", whole("fixed", 0.4, card=unseeded), whole("net", 0.3, card=CARD_OF))
+    page = build_site([tmp_path / "x"], tmp_path / "site", FACTS).index.read_text()
+    assert "<li>net: one network, so intervals" in page
+    shown = CliRunner().invoke(app, ["leaderboard", str(tmp_path / "x")])
+    assert "\nnet: one network, so intervals" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("seeds", "name"),
+    [([3], "network 3"), ([2, 0, 1, 5], "networks 0–2, 5"), ([0, 2, 4, 6], "4 networks")],
+)
+def test_networks_are_named_by_runs_of_seeds_and_counted_if_there_are_many(seeds, name):
+    assert networks(seeds) == name
+
+
+def test_two_models_are_side_by_side_with_their_paired_difference(site, runs):
+    page = (site / "pairs/linear_kinematic--muscle.html").read_text()
+    scored = {(s.record.model, s.record.seed): s for s in read_scored([runs], unit_scores_of())[0]
+              if s.record.protocol["name"] == "encoding" and s.record.dataset["id"] == "data"}  # fmt: skip
+    labels = Labels("M1", "ood", "single_trial_ev", "")
+    muscle, linear = (
+        [s.units.scores[labels] for (name, _), s in scored.items() if name == model]
+        for model in ("muscle", "linear_kinematic")
+    )
+    found = difference(muscle, linear)
+    assert (
+        f"muscle minus linear_kinematic, paired: {found.value:.3f} [{found.ci[0]:.3f}, {found.ci[1]:.3f}]"
+        in page
+    )
+    assert "muscle is better" in page and page.count("<h2 ") == 3  # data, other, cards
+    tie = (site / "pairs/muscle--torque.html").read_text()
+    assert "They tie." in tie and "muscle is better. Tracking error" in tie
+    assert "4.20 [4.19, 4.21] (network 0)" in tie  # its row is of two networks
+    assert "no interval, so they are not compared" in (site / "pairs/few--muscle.html").read_text()
+
+
+def test_the_page_of_a_session_has_the_scores_of_its_units_model_by_model(site):
+    (path,) = [
+        p
+        for p in (site / "sessions").iterdir()
+        if '>M1</a> on <a href="../datasets/data.html' in p.read_text()
+    ]
+    page = path.read_text()
+    head, body = page.split("<thead>")[1].split("</thead>")
+    names = re.findall(r'<th scope="col">(.*?)</th>', head)
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in body.split("<tr>")[1:]]
+    assert names == ["unit", "muscle", "torque", "greedy", "linear_kinematic", "few"] and len(rows) == 10
+    units = [
+        u for u in table((site / "units.csv").read_bytes()) if (u["dataset"], u["area"]) == ("data", "M1")
+    ]
+    known = {(u["unit"], u["model"]): float(u["single_trial_ev_ood"]) for u in units}
+    for unit, *cells in rows:
+        for model, shown in zip(names[1:], cells, strict=True):
+            value = known.get((unit, model))
+            assert shown == ("–" if value is None else f"{value:.3f}")
+    assert [float(row[1]) for row in rows] == sorted((float(row[1]) for row in rows), reverse=True)
+    assert f'href="sessions/{path.name}"' in (site / "index.html").read_text()
+
+
+def test_pages_of_sessions_are_bounded_in_number_units_and_models(tmp_path, monkeypatch):
+    entries = [whole(f"m{k}", 0.1 * k) for k in range(1, 4)]
+    for entry in entries:
+        entry.units.scores.update(
+            {key: tuple(dataclasses.replace(p, session=f"s{k}") for p in parts for k in range(3))
+             for key, parts in entry.units.scores.items()}
+        )  # fmt: skip
+    write(tmp_path / "x", *entries)
+    monkeypatch.setattr("neurobench_grasp.leaderboard.site.boards.MOST_UNITWISE", 2)
+    monkeypatch.setattr("neurobench_grasp.leaderboard.site.session_page.MOST_SESSIONS", 2)
+    monkeypatch.setattr("neurobench_grasp.leaderboard.site.session_page.MOST_ROWS", 4)
+    site = build_site([tmp_path / "x"], tmp_path / "site", FACTS).index.parent
+    pages = [path.read_text() for path in sorted((site / "sessions").iterdir())]
+    assert len(pages) == 2
+    for page in pages:
+        assert "the first 4 of 10" in page and page.count('<th scope="row">') == 4
+        assert "of 3 on the board" in page and "m1" not in page.split("<thead>")[1]
+
+
+def test_pages_of_pairs_are_those_of_the_first_models_and_no_more(tmp_path, monkeypatch):
+    write(tmp_path / "x", *(whole(f"m{k}", 0.1 * k) for k in range(1, 6)))
+    found = []
+    for most, pages in ((3, 20), (9, 4)):
+        monkeypatch.setattr("neurobench_grasp.leaderboard.site.boards.MOST_COMPARED", most)
+        monkeypatch.setattr("neurobench_grasp.leaderboard.site.pair_page.MOST_PAIRS", pages)
+        site = build_site([tmp_path / "x"], tmp_path / "site", FACTS).index.parent
+        found.append([path.stem for path in sorted((site / "pairs").iterdir())])
+    assert found[0] == ["m3--m4", "m3--m5", "m4--m5"] and len(found[1]) == 4
+    page = (site / "models/m5.html").read_text()
+    assert page.count('href="../pairs/') == sum("m5" in name for name in found[1])
 
 
 def test_self_tests_are_on_a_page_of_their_own(site):

@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
 from neurobench_grasp.leaderboard.site.entries import LINEAR, Entry, lowest_level
+from neurobench_grasp.leaderboard.site.format import slug
 from neurobench_grasp.leaderboard.standings import (
     BEST_KINEMATIC,
     IDENTITY,
@@ -27,10 +28,22 @@ from neurobench_grasp.leaderboard.standings import (
     identity,
     standing,
 )
-from neurobench_grasp.records.names import lower_is_better
+from neurobench_grasp.records.names import REFERENCES, lower_is_better
 from neurobench_grasp.records.table import Score
+from neurobench_grasp.records.units import CEILING
+from neurobench_grasp.scoring.intervals import Summary, UnitScores
+from neurobench_grasp.scoring.networks import average, mean_of_networks
 
 Place = tuple[Any, ...]
+Pairs = Mapping[tuple[str, str], Summary | None]
+MOST_COMPARED = 20
+"""Models of a board, from the best, that are compared side by side: pairs grow as the square of models."""
+MOST_UNITWISE = 8
+"""Models of a board, from the best, whose single units are on pages of sessions."""
+MOST_ACTION = 60
+"""Characters of an action space in a filter."""
+Number = tuple[Score, Sequence[int]]
+"""A score, and the seeds of the networks that it is a mean over."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +90,15 @@ class BoardRow:
         By key of the column.
     seeds : list of int
         Networks behind the number that ranks.
+    other_networks : mapping of str to list of int
+        Networks behind those cells that are means over others; of a gain over another model, its networks.
+    has_networks : bool
+        False if the model does not depend on a seed.
     level : str
         How it was verified at least.
     contaminated : bool
+    action : str
+        What the model moves its body with, as its newest card says; empty without a card.
     reason : str
         Why something is missing, or what the interval does not cover.
     """
@@ -90,8 +109,11 @@ class BoardRow:
     ties: str
     cells: Mapping[str, Score]
     seeds: list[int]
+    other_networks: Mapping[str, list[int]]
+    has_networks: bool
     level: str
     contaminated: bool
+    action: str
     reason: str
 
 
@@ -111,6 +133,14 @@ class BoardTable:
         Best first.
     about : str
         Number of units and conditions, as text.
+    lines : mapping of str to float
+        Noise ceiling and scores of references in new conditions, as far as they are known.
+    pairs : mapping of (str, str) to Summary
+        Difference of the number that ranks, first model minus second, the better placed first; of the first
+        :data:`MOST_COMPARED` models.
+    units : mapping of str to sequence of UnitScores
+        Model → scores of its units, mean over networks, session by session; of the first
+        :data:`MOST_UNITWISE` models.
     """
 
     labels: Board
@@ -118,6 +148,9 @@ class BoardTable:
     columns: Sequence[Column]
     rows: Sequence[BoardRow]
     about: str = ""
+    lines: Mapping[str, float] = field(default_factory=dict)
+    pairs: Pairs = field(default_factory=dict)
+    units: Mapping[str, Sequence[UnitScores]] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -125,6 +158,10 @@ class BoardTable:
         return (
             "board-" + hashlib.sha256(json.dumps(dict(self.labels), sort_keys=True).encode()).hexdigest()[:10]
         )
+
+    def anchor(self, model: str) -> str:
+        """Anchor of the row of a model."""
+        return f"{self.id}-{slug(model)}"
 
     @property
     def name(self) -> str:
@@ -159,6 +196,14 @@ class Group:
         return sorted({row.model for table in self.tables for row in table.rows})
 
 
+LINES = {
+    CEILING: "noise ceiling",
+    BEST_KINEMATIC: REFERENCES[BEST_KINEMATIC],
+    "phase_mean": REFERENCES["phase_mean"],
+}
+"""Scores that scatter plots draw as lines, and their names."""
+ERRORS = {"tracking_error_ood": "tracking error, mm", "brain_control_error_ood": "brain-control error, mm"}
+"""Columns that scatter plots draw the explained variance against, and the names of their axes."""
 _ENCODING = (
     Column(
         "single_trial_ev_ood",
@@ -303,16 +348,21 @@ class _Found:
         """Boards of the headline."""
         for board, candidates in self.of(METRIC, SPLIT).values():
             rows = []
-            for candidate, row in self._standing(candidates, lower=False):
-                cells = {c.key: self._number(c.key, board, candidate.model) for c in _ENCODING[1:4]}
-                cells[_ENCODING[0].key] = _cell(row)
+            standings, pairs = self._standing(candidates, lower=False)
+            for candidate, row in standings:
+                found = {c.key: self._number(c.key, board, candidate.model) for c in _ENCODING[1:4]}
                 for reference in (BEST_KINEMATIC, LINEAR, TWIN):
-                    cells[f"gain_over_{reference}"] = Score.of(gain_over(candidate, reference))
-                cells[f"gain_over_{PERMUTED}"] = _over(candidate, candidates.get(PERMUTED))
+                    gain = Score.of(gain_over(candidate, reference))
+                    found[f"gain_over_{reference}"] = gain, candidate.seeds
+                found[f"gain_over_{PERMUTED}"] = _over(candidate, candidates.get(PERMUTED))
                 for metric in ("tracking_error", "brain_control_error"):
-                    cells[f"{metric}_{SPLIT}"] = self._of_hand(metric, board, candidate.model)
-                rows.append(self._row(board, candidate, row, cells))
-            yield _table(board, "encoding", _ENCODING, rows, _how_much(candidates.values()))
+                    found[f"{metric}_{SPLIT}"] = self._of_hand(metric, board, candidate.model)
+                rows.append(self._row(board, candidate, row, _ENCODING[0].key, found))
+            table = _table(board, "encoding", _ENCODING, rows, pairs)
+            shown = [candidates[row.model] for row in rows if candidates[row.model].networks]
+            units = {c.model: mean_of_networks(c.scores) for c in shown[:MOST_UNITWISE]}
+            about, lines = _how_much(candidates.values()), _lines(candidates.values())
+            yield replace(table, about=about, lines=lines, units=units)
 
     def hand(self) -> Iterable[BoardTable]:
         """Boards of tracking, with the errors of brain control beside them."""
@@ -327,14 +377,14 @@ class _Found:
             )
             columns = [*_HAND, *map(_driven_by, areas)]
             rows = []
-            for candidate, row in self._standing(candidates, lower=True):
-                cells = {c.key: self._number(c.key, board, candidate.model) for c in _HAND[1:]}
-                cells[_HAND[0].key] = _cell(row)
+            standings, pairs = self._standing(candidates, lower=True)
+            for candidate, row in standings:
+                found = {c.key: self._number(c.key, board, candidate.model) for c in _HAND[1:]}
                 for area in areas:
                     where = {**board, "area": area}
-                    cells[_driven_by(area).key] = self._of_hand("brain_control_error", where, candidate.model)
-                rows.append(self._row(board, candidate, row, cells))
-            yield _table(board, "hand", columns, rows, "")
+                    found[_driven_by(area).key] = self._of_hand("brain_control_error", where, candidate.model)
+                rows.append(self._row(board, candidate, row, _HAND[0].key, found))
+            yield _table(board, "hand", columns, rows, pairs)
 
     def of(self, metric: str, split: str) -> Mapping[Place, tuple[Board, dict[str, Candidate]]]:
         """Boards of a metric by all their labels: labels, and models by name."""
@@ -347,17 +397,24 @@ class _Found:
 
     def _standing(
         self, candidates: Mapping[str, Candidate], *, lower: bool
-    ) -> Iterable[tuple[Candidate, Any]]:
+    ) -> tuple[Iterable[tuple[Candidate, Any]], Pairs]:
+        """Candidates with their rows, best first, and the differences of the first of them."""
         ordered = best_first(candidates.values(), lower=lower)
-        return zip(ordered, standing(ordered, differences(ordered), lower=lower), strict=True)
+        found = differences(ordered)
+        pairs = {
+            (ordered[i].model, ordered[j].model): total
+            for (i, j), total in found.items()
+            if j < MOST_COMPARED
+        }
+        return zip(ordered, standing(ordered, found, lower=lower), strict=True), pairs
 
-    def _number(self, key: str, board: Board, model: str) -> Score:
+    def _number(self, key: str, board: Board, model: str) -> Number:
         """Return the number of the same board in another metric or split."""
         metric, _, split = key.rpartition("_")
         _, candidates = self.of(metric, split).get(tuple(board.values()), ({}, {}))
-        return _cell(candidates[model].row()) if model in candidates else Score()
+        return _number_of(candidates.get(model))
 
-    def _of_hand(self, metric: str, board: Board, model: str) -> Score:
+    def _of_hand(self, metric: str, board: Board, model: str) -> Number:
         """Return the error of a model's body on the same data; of several settings those of most models."""
         data, area = _place(board, IDENTITY), board["area"] if metric.startswith("brain") else ""
         found = [
@@ -366,27 +423,42 @@ class _Found:
             if _place(other, IDENTITY) == data and other["area"] == area
         ]
         candidates = max(found, key=lambda one: one[:3])[3] if found else {}
-        return _cell(candidates[model].row()) if model in candidates else Score()
+        return _number_of(candidates.get(model))
 
     def _of(self, board: Board, model: str) -> list[Entry]:
         return self._entries[(*_place(board, IDENTITY), board["protocol"], board["version"]), model]
 
     def _row(
-        self, board: Board, candidate: Candidate, row: Mapping[str, Any], cells: Mapping[str, Score]
+        self,
+        board: Board,
+        candidate: Candidate,
+        row: Mapping[str, Any],
+        ranks: str,
+        found: Mapping[str, Number],
     ) -> BoardRow:
-        model, seeds = candidate.model, candidate.rows
+        """Make a row of the number that ranks and of the others that were found for the model."""
+        model, networks = candidate.model, sorted(candidate.seeds)
         mine = self._of(board, model)
+        averaged = {key: sorted(seeds) for key, (score, seeds) in found.items() if score.value is not None}
         return BoardRow(
             model,
             row["rank"],
             row["rank_worst"],
             row["ties"] or "",
-            cells,
-            sorted(seeds),
+            {ranks: _cell(row)} | {key: score for key, (score, _) in found.items()},
+            networks,
+            {key: seeds for key, seeds in averaged.items() if seeds != networks},
+            candidate.has_networks,
             lowest_level(mine),
             any(entry.contaminated for entry in mine),
+            _action(mine),
             row.get("reason", ""),
         )
+
+
+def _action(mine: Iterable[Entry]) -> str:
+    cards = [(entry.date, entry.file, entry.record.card) for entry in mine if entry.record.card]
+    return str(max(cards, key=lambda one: one[:2])[2].get("action_space", ""))[:MOST_ACTION] if cards else ""
 
 
 def _how_much(candidates: Iterable[Candidate]) -> str:
@@ -400,11 +472,15 @@ def _how_much(candidates: Iterable[Candidate]) -> str:
     return ", ".join(f"{n} {what}" for what, n in counts.items() if n)
 
 
-def _over(candidate: Candidate, other: Candidate | None) -> Score:
+def _over(candidate: Candidate, other: Candidate | None) -> Number:
     """Difference from another model of the board, unit by unit; none from itself."""
     if other is None or other.model == candidate.model:
-        return Score()
-    return Score.of(differences([candidate, other]).get((0, 1)))
+        return Score(), ()
+    return Score.of(differences([candidate, other]).get((0, 1))), other.seeds
+
+
+def _number_of(candidate: Candidate | None) -> Number:
+    return (_cell(candidate.row()), candidate.seeds) if candidate else (Score(), ())
 
 
 def _cell(row: Mapping[str, Any]) -> Score:
@@ -422,11 +498,22 @@ def _driven_by(area: str) -> Column:
     )
 
 
+def _lines(candidates: Iterable[Candidate]) -> dict[str, float]:
+    """Ceiling and references as scored beside the model of most networks: they depend on the data alone."""
+    most = max(candidates, key=lambda c: (len(c.networks), c.model))
+    found = {name: average(most.beside[name]) for name in LINES if name in most.beside}
+    return {name: total.value for name, total in found.items() if total is not None}
+
+
 def _table(
-    board: Board, kind: str, columns: Iterable[Column], rows: Sequence[BoardRow], about: str
+    board: Board,
+    kind: str,
+    columns: Iterable[Column],
+    rows: Sequence[BoardRow],
+    pairs: Pairs,
 ) -> BoardTable:
     kept = [c for c in columns if c.drawn or any(row.cells[c.key].value is not None for row in rows)]
-    return BoardTable(board, kind, kept, rows, about)
+    return BoardTable(board, kind, kept, rows, pairs=pairs)
 
 
 def _place(labels: Board, keys: Iterable[str]) -> Place:

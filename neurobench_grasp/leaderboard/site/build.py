@@ -21,7 +21,7 @@ from neurobench_grasp.errors import NgbError
 from neurobench_grasp.formats import read_plain
 from neurobench_grasp.leaderboard.site import draw, export, glossary
 from neurobench_grasp.leaderboard.site import format as text
-from neurobench_grasp.leaderboard.site.boards import BoardTable, groups
+from neurobench_grasp.leaderboard.site.boards import ERRORS, LINES, MOST_COMPARED, BoardTable, Group, groups
 from neurobench_grasp.leaderboard.site.entries import (
     Entry,
     as_mapping,
@@ -30,6 +30,8 @@ from neurobench_grasp.leaderboard.site.entries import (
 )
 from neurobench_grasp.leaderboard.site.folder import check_folder, write_folder
 from neurobench_grasp.leaderboard.site.model_page import Part, learning_curve, parts_of
+from neurobench_grasp.leaderboard.site.pair_page import card_grid, meetings, pair_path, pairs_of
+from neurobench_grasp.leaderboard.site.session_page import parts_of_session, session_paths
 from neurobench_grasp.leaderboard.standings import IDENTITY, RANK_RULE, identity, settings_digest
 from neurobench_grasp.records.names import METRICS, metric_name
 from neurobench_grasp.records.table import Score
@@ -50,12 +52,15 @@ class Facts:
     ----------
     datasets : mapping of str to DatasetSpec
     protocols : mapping of str to ProtocolSpec
+    bodies : mapping of str to str
+        Dataset → the body that its movements are replayed with.
     curves : mapping of str to sequence of mapping
         Digest of a network, as records have it → its errors during training.
     """
 
     datasets: Mapping[str, DatasetSpec] = field(default_factory=dict)
     protocols: Mapping[str, ProtocolSpec] = field(default_factory=dict)
+    bodies: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
 
 
@@ -131,6 +136,7 @@ class _Pages:
         self.entries, self.facts = entries, facts
         self.groups = groups(entries)
         self.models = by_model(entries)
+        self.pairs = pairs_of(self.groups)
         self._tables: dict[tuple[Any, ...], list[BoardTable]] = defaultdict(list)
         for group in self.groups:
             for table in group.tables:
@@ -160,6 +166,23 @@ class _Pages:
         yield from self._boards(has_units=bool(units))
         for model in self.models:
             yield f"models/{text.slug(model)}.html", self._model(model)
+        for first, second in self.pairs:
+            yield pair_path(first, second), self._pair(first, second)
+        for group in self.groups:
+            for table in group.tables:
+                for session, path in session_paths(table).items():
+                    parts = list(parts_of_session(table, session))
+                    yield (
+                        path,
+                        self._page(
+                            "session.html",
+                            root="../",
+                            page="session",
+                            session=session,
+                            table=table,
+                            parts=parts,
+                        ),
+                    )
         for dataset in sorted({str(entry.record.dataset["id"]) for entry in self.entries}):
             yield f"datasets/{text.slug(dataset)}.html", self._dataset(dataset)
         for protocol in sorted({str(entry.record.protocol["name"]) for entry in self.entries}):
@@ -179,15 +202,25 @@ class _Pages:
             shown = kinds[synthetic]
             yield name, self._page(
                 "boards.html", root="", page=name, groups=shown, synthetic=synthetic,
+                filters=list(_filters(shown, self.facts.bodies)), bodies=self.facts.bodies,
                 n_models=len({m for g in shown for m in g.models}), **shared,
             )  # fmt: skip
+
+    def _card(self, model: str) -> Mapping[str, Any] | None:
+        """Newest card of a model."""
+        newest_first = sorted(self.models[model], key=lambda entry: entry.date, reverse=True)
+        return next((entry.record.card for entry in newest_first if entry.record.card), None)
+
+    def _pair(self, first: str, second: str) -> bytes:
+        cards = {model: self._card(model) for model in (first, second)}
+        return self._page(
+            "pair.html", root="../", page="pair", first=first, second=second, rule=RANK_RULE,
+            meetings=list(meetings(self.groups, first, second)), cards=card_grid(first, second, cards),
+        )  # fmt: skip
 
     def _model(self, model: str) -> bytes:
         mine = self.models[model]
         newest = max(mine, key=lambda entry: (entry.date, entry.file))
-        card = next(
-            (e.record.card for e in sorted(mine, key=lambda e: e.date, reverse=True) if e.record.card), None
-        )
         standings = [
             (group, table, row)
             for group in self.groups
@@ -196,10 +229,11 @@ class _Pages:
             if row.model == model
         ]
         return self._page(
-            "model.html", root="../", page="model", model=model, card=card, standings=standings,
+            "model.html", root="../", page="model", model=model, card=self._card(model), standings=standings,
             sections=list(self._sections(mine)), entries=mine, films=self.films.get(model, []),
             provenance=_provenance(newest), training=self._training(mine),
-            commands=list(_commands(mine, self.facts)),
+            commands=list(_commands(mine, self.facts)), n_compared=MOST_COMPARED,
+            beside=[(pair[pair[0] == model], pair_path(*pair)) for pair in self.pairs if model in pair],
         )  # fmt: skip
 
     def _sections(self, mine: Sequence[Entry]) -> Iterator[tuple[Mapping[str, Any], list[Part]]]:
@@ -283,7 +317,7 @@ def _environment() -> Environment:
     environment.filters.update(
         slug=text.slug, num=text.number, ends=text.ends, spread=text.spread, shown=text.shown, short=_short,
         rank=rank, letters=letters, kind=_kind, metric=metric_name, linked=_linked, sort=_sort,
-        sentence=_sentence, breakable=_breakable, few=_few, left_out=_left_out,
+        sentence=_sentence, breakable=_breakable, few=_few, left_out=_left_out, networks=text.networks,
     )  # fmt: skip
     environment.tests["alone"] = lambda seeds: len(seeds) == 1
     environment.globals.update(
@@ -292,6 +326,9 @@ def _environment() -> Environment:
         axis=draw.axis,
         glossary=glossary,
         header_groups=_header_groups,
+        scatter=_scatter,
+        session_paths=session_paths,
+        errors=ERRORS,
     )
     return environment
 
@@ -318,6 +355,41 @@ def _scale(table: BoardTable) -> draw.Scale:
     (column,) = [column for column in table.columns if column.drawn]
     cells = [row.cells[column.key] for row in table.rows]
     return draw.interval_scale([(c.value, c.ci) for c in cells if c.value is not None], lower=column.lower)
+
+
+def _scatter(table: BoardTable, key: str) -> Markup:
+    """Draw the scores of a board against an error; empty if no model has both."""
+    ranks = next(column.key for column in table.columns if column.drawn)
+    dots = []
+    for row in table.rows:
+        score, error = row.cells[ranks], row.cells[key]
+        if score.value is not None and error.value is not None:
+            about = f"{row.model}: EV {text.spread(score)}, {ERRORS[key]} {text.spread(error, 2)}"
+            page = f"models/{text.slug(row.model)}.html"
+            anchor = f"#{table.anchor(row.model)}"
+            dots.append(
+                draw.Dot(row.model, error.value, score.value, error.ci, score.ci, anchor, page, about)
+            )
+    if not dots:
+        return Markup()
+    about = f"Single-trial EV in new conditions against {ERRORS[key]}, {table.name}, of {len(dots)} models"
+    levels = {LINES[name]: value for name, value in table.lines.items()}
+    return draw.scatter(about, dots, levels, f"{ERRORS[key]} (lower is better)", "single-trial EV")
+
+
+def _filters(shown: Iterable[Group], bodies: Mapping[str, str]) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the name, label and values of each filter that has a choice."""
+    tables = [table for group in shown for table in group.tables]
+    found = {
+        "dataset": {table.labels["dataset"] for table in tables},
+        "area": {table.labels["area"] for table in tables},
+        "body": {bodies.get(table.labels["dataset"], "") for table in tables},
+        "action": {row.action for table in tables for row in table.rows},
+        "protocol": {table.labels["protocol"] for table in tables},
+    }
+    for name, values in found.items():
+        if len(values) > 1:
+            yield name, name.capitalize(), sorted(values - {""})
 
 
 def _header_groups(table: BoardTable) -> list[tuple[str, int]]:

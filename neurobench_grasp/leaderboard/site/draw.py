@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -49,6 +49,21 @@ class Scale:
         return cls(ticks[0], ticks[-1], start, end, ticks)
 
     @classmethod
+    def decades(cls, numbers: Iterable[float], start: float, end: float) -> Scale:
+        """Cover some positive numbers, logarithmically, with ticks at 1, 2 and 5 of each decade.
+
+        Of more than four decades the highest; numbers that are not positive are at the start.
+        """
+        known = [number for number in numbers if number > 0] or [1.0]
+        high = max(known)
+        low = max(min(known), high / 1e4)
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = [k * 10.0**power for power in powers for k in (1, 2, 5)]
+        first = max(k for k, tick in enumerate(ticks) if k == 0 or tick <= low)
+        last = next(k for k, tick in enumerate(ticks) if tick >= high and k > first)
+        return cls.logarithmic(ticks[first : last + 1], start, end)
+
+    @classmethod
     def logarithmic(cls, ticks: Sequence[float], start: float, end: float) -> Scale:
         """Cover some positive numbers, each a tick."""
         low, high = min(ticks), max(ticks)
@@ -57,7 +72,9 @@ class Scale:
     def __call__(self, number: float) -> float:
         """Position of a number, clipped to the ends of the axis."""
         low, high, number = (
-            map(math.log, (self.low, self.high, number)) if self.log else (self.low, self.high, number)
+            map(math.log, (self.low, self.high, max(number, self.low)))
+            if self.log
+            else (self.low, self.high, number)
         )
         share = min(max((number - low) / (high - low), 0.0), 1.0)
         return round(self.start + share * (self.end - self.start), 1)
@@ -191,6 +208,94 @@ def _apart(places: Sequence[float], least: float = 14.0) -> list[float]:
     return [round(p - max(overflow, 0.0), 1) for p in out]
 
 
+@dataclass(frozen=True)
+class Dot:
+    """One model of a scatter plot.
+
+    Parameters
+    ----------
+    name : str
+    x, y : float
+    x_ci, y_ci : tuple of float, optional
+    row, page : str
+        Addresses of its row in the table and of its page.
+    about : str
+        Its numbers, as text.
+    """
+
+    name: str
+    x: float
+    y: float
+    x_ci: Interval
+    y_ci: Interval
+    row: str
+    page: str
+    about: str
+
+
+MOST_NAMES = 12
+"""Dots that are named in a scatter plot; of more, names would cover each other."""
+
+
+def scatter(about: str, dots: Sequence[Dot], levels: Mapping[str, float], x_name: str, y_name: str) -> Markup:
+    """Draw dots with intervals over a logarithmic axis of errors, and named horizontal lines.
+
+    Parameters
+    ----------
+    about : str
+        Description for screen readers.
+    dots : sequence of Dot
+        At least one. A dot links to its row, its name to its page; the first are named.
+    levels : mapping of str to float
+        Name of a line → its height.
+    x_name, y_name : str
+    """
+    x = Scale.decades((n for d in dots for n in (d.x, *(d.x_ci or ()))), LEFT, PLOT_W - RIGHT)
+    heights = [*levels.values(), *(n for d in dots for n in (d.y, *(d.y_ci or ())))]
+    floor = -max(*heights, 0.1)  # scores are unbounded below
+    y = Scale.over((max(n, floor) for n in heights), PLOT_H - BOTTOM, 26)
+    parts = [_frame(x, y, x_name, y_name, ())]
+    places = _apart([y(level) for level in levels.values()])
+    for (name, level), place in zip(levels.items(), places, strict=True):
+        parts.append(f'<path class="ref" d="M{LEFT} {y(level)}H{PLOT_W - RIGHT}"/>')
+        parts.append(f'<text class="tick" x="{PLOT_W - RIGHT + 6}" y="{place + 4}">{_text(name)}</text>')
+    for d in dots:
+        bars = [f"M{x(d.x)} {y(d.y_ci[0])}V{y(d.y_ci[1])}"] if d.y_ci else []
+        bars += [f"M{x(d.x_ci[0])} {y(d.y)}H{x(d.x_ci[1])}"] if d.x_ci else []
+        parts.append(
+            f'<a href="{d.row}" data-row="{d.row[1:]}" tabindex="-1"><title>{_text(d.about)}</title>'
+            f'<path class="s1 bar" d="{"".join(bars)}"/>'
+            f'<circle class="s1 dot" cx="{x(d.x)}" cy="{y(d.y)}" r="4"/></a>'
+        )
+    taken = [(x(d.x) - 5, y(d.y) - 5, x(d.x) + 5, y(d.y) + 5) for d in dots]
+    taken += [(LEFT, y(n) - 1, PLOT_W - RIGHT, y(n) + 1) for n in levels.values()]
+    taken += [(PLOT_W - RIGHT, place - 7, PLOT_W, place + 7) for place in places]
+    for d in dots[:MOST_NAMES]:
+        parts += _name_beside(d, x(d.x), y(d.y), taken)
+    return _svg(about, PLOT_W, PLOT_H, parts, role="group")
+
+
+def _name_beside(dot: Dot, x: float, y: float, taken: list[tuple[float, float, float, float]]) -> list[str]:
+    """Name a dot where that covers nothing else; not at all if there is no such place near."""
+    name = dot.name if len(dot.name) <= 20 else f"{dot.name[:19]}…"
+    width = 6.8 * len(name)
+    for down in (4, -8, 16, -22, 30, -36, 44, -50, 58):
+        for left, end in ((x + 9, x + 8), (x - 9 - width, x - 8)):
+            base = y + down
+            box = (left, base - 9, left + width, base + 3)
+            inside = box[0] >= LEFT and box[2] <= PLOT_W and box[1] >= 14 and box[3] <= PLOT_H - BOTTOM
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                lead = f'<path class="axis lead" d="M{x} {y}L{end:.1f} {base - 4:.1f}"/>'
+                text = f'<text class="s1 name" x="{left:.1f}" y="{base:.1f}">{_text(name)}</text>'
+                return [lead, f'<a href="{dot.page}" data-row="{dot.row[1:]}" tabindex="-1">{text}</a>']
+    return []
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
 def histogram(about: str, numbers: Sequence[float], x_name: str) -> Markup:
     """Draw the distribution of unit scores; those below −0.5 are in the first column."""
     width, floor = 0.05, -0.5
@@ -238,8 +343,8 @@ def bars(about: str, items: Sequence[tuple[str, float, Interval, str]], x_name: 
     return _svg(about, PLOT_W, height, parts)
 
 
-def _svg(about: str, width: float, height: float, parts: Iterable[str]) -> Markup:
+def _svg(about: str, width: float, height: float, parts: Iterable[str], role: str = "img") -> Markup:
     return Markup(
-        f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{_text(about)}">'
+        f'<svg class="plot" viewBox="0 0 {width} {height}" role="{role}" aria-label="{_text(about)}">'
         f"{''.join(parts)}</svg>"
     )

@@ -61,7 +61,12 @@ def _row(table: BoardTable, row: BoardRow) -> dict[str, Any]:
         "verification": row.level,
         "contaminated": row.contaminated,
         "reason": row.reason,
-        "scores": {column.key: _cell(row.cells[column.key]) for column in table.columns},
+        "has_networks": row.has_networks,
+        "scores": {
+            key: _cell(row.cells[key])
+            | ({"seeds": row.other_networks[key]} if key in row.other_networks else {})
+            for key in (column.key for column in table.columns)
+        },
     }
 
 
@@ -89,6 +94,7 @@ def board_csv(groups: Sequence[Group]) -> bytes:
         "n_networks",
         "verification",
         "contaminated",
+        "other_networks",
     )
 
     def rows() -> Iterator[list[Any]]:
@@ -98,7 +104,8 @@ def board_csv(groups: Sequence[Group]) -> bytes:
                 numbers = [_rounded(n) for s in scores for n in (s.value, *(s.ci or (None, None)))]
                 yield [
                     table.kind, *(table.labels[key] for key in BOARD), row.rank, row.rank_worst, row.ties,
-                    row.model, len(row.seeds), row.level, row.contaminated, *numbers, row.reason,
+                    row.model, len(row.seeds), row.level, row.contaminated, dict(row.other_networks) or None,
+                    *numbers, row.reason,
                 ]  # fmt: skip
 
     return _csv([*about, *head, "reason"], rows())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from neurobench_grasp.records.table import Score
@@ -13,6 +15,7 @@ from neurobench_grasp.text import clean
 NOTHING = "–"
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 _LONGEST = 60
+MOST_RUNS = 3
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -32,6 +35,18 @@ def spread(cell: Score, digits: int = 3) -> str:
     """Format a number and its interval; a star marks what the record alone states."""
     star = "*" if cell.stated and cell.value is not None else ""
     return f"{number(cell.value, digits)}{star} {ends(cell, digits)}".strip()
+
+
+def networks(seeds: Sequence[int]) -> str:
+    """Name networks by their seeds, several in a row as first and last; count them if that is long."""
+    runs = [
+        [seed for _, seed in run]
+        for _, run in groupby(enumerate(sorted(seeds)), lambda item: item[1] - item[0])
+    ]
+    if len(runs) > MOST_RUNS:
+        return f"{len(seeds)} networks"
+    names = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+    return f"network{'s' if len(seeds) != 1 else ''} {names}"
 
 
 def shown(value: Any) -> str:
