@@ -79,8 +79,9 @@ def create(path: Path, content: dict[str, Any]) -> bool:
         except OSError as error:
             if error.errno in NO_LINKS:
                 return _create_without_links(path, content)
-            # the answer of an NFS server can be lost, and the request be repeated
-            return error.errno == errno.EEXIST and new.stat().st_nlink == 2
+            if error.errno != errno.EEXIST:
+                raise
+            return new.stat().st_nlink == 2  # the answer of an NFS server was lost, and the request repeated
         return True
     finally:
         new.unlink(missing_ok=True)

@@ -125,6 +125,18 @@ def test_a_link_whose_answer_was_lost_counts(tmp_path, monkeypatch):
     assert create(tmp_path / "one", {}) and not create(tmp_path / "one", {})
 
 
+def test_an_unknown_error_is_raised_and_not_taken_for_a_claim_of_another(tmp_path, monkeypatch):
+    def refused(*paths):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", refused)
+    with pytest.raises(OSError, match="No space"):
+        create(tmp_path / "one", {})
+    with pytest.raises(NgbError, match="No space"), claimed(tmp_path / "x"):
+        pytest.fail("inside")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NgbError, match=r"Cannot write to .*file"), claimed(tmp_path / "file" / "x"):

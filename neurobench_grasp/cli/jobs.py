@@ -236,7 +236,7 @@ def refuse_given(ctx: typer.Context, option: str, why: str) -> None:
     typer.BadParameter
         If some were given on the command line.
     """
-    free = (option.removeprefix("--"), "on", "cancel", "out", "as_json")
+    free = (option.removeprefix("--"), "on", "cancel", "out", "full", "as_json")
     given = [p for p in ctx.command.params if p.name and p.name not in free]
     names = [p.opts[0] for p in given if str(ctx.get_parameter_source(p.name or "")).endswith("COMMANDLINE")]
     if names:

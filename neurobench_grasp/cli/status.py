@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,20 +18,22 @@ if TYPE_CHECKING:
 
 STATES = ("done", "running", "waiting", "failed")
 MOST_SHOWN = 20
+MOST_GRIDS = 10
+"""The newest ones of a run folder, among which one that is unfinished is sought."""
 
 
 def status(
     run: Annotated[Path, typer.Argument(help="Run folder.")] = RUNS,
     as_json: Json = False,
 ) -> Result:
-    """Show the newest grid of a run: what is done, running, waiting and failed, and the time left.
+    """Show a run: what is done, running, waiting and failed, and the time left.
 
     Only files are read, so that this works while a run goes on, wherever it runs.
     """
     from neurobench_grasp.run.how_far import summary, time_left
 
     grid = newest_grid(run)
-    grid.read_log()
+    grid.read_log(time.time())
     rows: defaultdict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
     for i, task in enumerate(grid.tasks):
         model = str(task.what.get("model", ""))
@@ -53,7 +56,7 @@ def status(
 
 
 def newest_grid(run: Path) -> Grid:
-    """Read a grid, or the newest one of a run folder.
+    """Read a grid, or of a run folder the newest one that is unfinished, else the newest.
 
     Raises
     ------
@@ -62,14 +65,17 @@ def newest_grid(run: Path) -> Grid:
     """
     from neurobench_grasp.run.grid import TASKS, Grid, grids
 
-    found = [run] if (run / TASKS).is_file() else grids(run)
+    if (run / TASKS).is_file():
+        return Grid.read(run)
+    found = [Grid.read(folder) for folder in grids(run)[-MOST_GRIDS:]]
     if not found:
         raise NgbError(f"There is no grid in {run}; name the folder that was given to `ngb score --out`.")
-    return Grid.read(found[-1])
+    now = time.time()
+    return next((grid for grid in reversed(found) if not grid.is_finished(now)), found[-1])
 
 
 def _dataset(what: Any) -> str:
-    return Path(str(what.get("dataset", what.get("path", "")))).name
+    return Path(str(what.get("dataset") or what.get("path", ""))).name
 
 
 def _details(grid: Grid) -> tuple[list[str], list[str]]:

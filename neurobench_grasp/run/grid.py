@@ -69,12 +69,13 @@ class State:
     ----------
     name : str
         ``waiting``, ``running``, ``done`` or ``failed``.
-    attempts : int
-        Those that were begun.
+    attempts, stops : int
+        Those that were begun, and those of them that were stopped from outside.
     """
 
     name: str = WAITING
     attempts: int = 0
+    stops: int = 0
 
     @property
     def ended(self) -> bool:
@@ -142,7 +143,10 @@ class Grid:
         raw = read_plain(folder / TASKS, MOST_BYTES, advice="score again")
         try:
             parts = [json.loads(line) for line in raw.decode().splitlines()]
-            tasks = [Task(kind, what, tuple(needs), tuple(after)) for kind, what, needs, after in parts]
+            tasks = [Task(kind, dict(what), tuple(needs), tuple(after)) for kind, what, needs, after in parts]
+            for i, task in enumerate(tasks):
+                if not all(0 <= k < i for k in (*task.needs, *task.after)):
+                    raise ValueError(f"task {i} comes before what it needs")
         except (ValueError, TypeError, RecursionError) as error:
             raise NgbError(
                 f"{folder / TASKS} is damaged ({error}); score again with another --out."
@@ -156,10 +160,16 @@ class Grid:
         if self._read_at is None or time.monotonic() - self._read_at > FRESH_S:
             self.read_log()
 
-    def read_log(self) -> None:
-        """Read the log; what has ended stays as it is."""
+    def read_log(self, now: float | None = None) -> None:
+        """Read the log; what has ended stays as it is.
+
+        Parameters
+        ----------
+        now : float, optional
+            Default: by the clock of the file system, which is asked by touching a file.
+        """
         log = _by_task(os.listdir(self.folder / LOG))
-        now = clock(self.folder / LOG)
+        now = clock(self.folder / LOG) if now is None else now
         known = self._states
         self._states = {
             i: known[i] if i in known and known[i].ended else self._state(i, ends, now)
@@ -183,9 +193,9 @@ class Grid:
         found[WAITING] += len(self.tasks) - len(self._states)
         return found
 
-    def is_finished(self) -> bool:
+    def is_finished(self, now: float | None = None) -> bool:
         """Read the log, and return whether nothing will be tried any more."""
-        self.read_log()
+        self.read_log(now)
         return not self._unended
 
     def unended(self) -> Iterator[int]:
@@ -197,7 +207,8 @@ class Grid:
         """Yield the tasks that can begin, in order."""
         for i in self.unended():
             task = self.tasks[i]
-            if self.state(i).name == WAITING and all(self.state(k).ended for k in (*task.needs, *task.after)):
+            made = all(self.state(k).name == DONE for k in task.needs)
+            if self.state(i).name == WAITING and made and all(self.state(k).ended for k in task.after):
                 yield i
 
     def _state(self, i: int, ends: Mapping[int, str], now: float) -> State:
@@ -209,7 +220,7 @@ class Grid:
             return State(RUNNING, attempts)
         stops = sum(end == STOPPED for end in ends.values())
         given_up = attempts - stops >= MOST_ATTEMPTS or stops >= MOST_STOPS
-        return State(FAILED if given_up else WAITING, attempts)
+        return State(FAILED if given_up else WAITING, attempts, stops)
 
     def _lost(self, i: int, attempt: int, now: float) -> bool:
         """Return whether an attempt has no owner any more; one that ended after the listing is not lost."""
@@ -276,16 +287,16 @@ class Grid:
         for k in self.tasks[i].needs:
             if self.state(k).name == FAILED:
                 return self.reason(k)
-        attempts = self.state(i).attempts
+        attempts, stops = self.state(i).attempts, self.state(i).stops
         for end in (FAILED, BROKEN):
             with suppress(NgbError):
                 reason = str(_stored(self._file(i, attempts, end), ("reason",))["reason"])
-                return reason if end == FAILED else f"{reason} (attempt {attempts} of as many)"
-        if self._file(i, attempts, STOPPED).exists():
-            return f"It was stopped {attempts} times, for instance by a time limit; allow more minutes."
+                return reason if end == FAILED else f"{reason} (tried {attempts - stops} times)"
+        if stops >= MOST_STOPS:
+            return f"It was stopped {stops} times, for instance by a time limit; allow more minutes."
         return (
-            f"Its process was lost {attempts} times (killed, or out of memory); give it more memory, then "
-            "run the same command again."
+            f"Its process was lost {attempts - stops} times (killed, or out of memory); give it more "
+            "memory, then run the same command again."
         )
 
     def _file(self, i: int, attempt: int, end: str) -> Path:
@@ -342,13 +353,16 @@ def grids(run: Path) -> list[Path]:
 
 
 def _new_folder(parent: Path, number: int, digest: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
     while True:
         folder = parent / f"{number:04d}-{digest}"
         try:
-            (folder / LOG).mkdir(parents=True)
-            return folder
+            folder.mkdir()
         except FileExistsError:
             number += 1
+            continue
+        (folder / LOG).mkdir()
+        return folder
 
 
 def _by_task(names: Iterable[str]) -> dict[int, dict[int, str]]:

@@ -43,6 +43,10 @@ KINDS: Mapping[str, Resources] = {
 }  # fmt: skip
 
 
+MOST = 1_000_000
+"""Of any number."""
+
+
 @dataclass(frozen=True)
 class Site:
     """Settings of a SLURM site, from ``slurm.yaml`` in the user's configuration folder.
@@ -93,6 +97,7 @@ def read_site() -> Site:
         given = parse_yaml(read_plain(path, MB, advice="make it readable"))
     except ValueError as error:
         raise NgbError(f"{path} is not a YAML file ({error}); docs/clusters.md has an example.") from error
+    given = {} if given is None else given
     if not isinstance(given, dict) or (unknown := [k for k in given if k not in _names(Site)]):
         wrong = "is not a mapping" if not isinstance(given, dict) else f"has an unknown field {unknown[0]!r}"
         raise NgbError(f"{path} {wrong}; known are {', '.join(_names(Site))}.")
@@ -103,12 +108,13 @@ def read_site() -> Site:
         numbers = _mapping(path, f"resources.{kind}", changed)
         for name, value in numbers.items():
             least = 0 if name == "gpus" else 1
-            right = isinstance(value, int | float) and not isinstance(value, bool) and value >= least
-            if name not in _names(Resources) or not right or (name != "memory_gb" and value != int(value)):
+            kinds = (int, float) if name == "memory_gb" else (int,)
+            right = isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= MOST
+            if name not in _names(Resources) or not right:
                 known = ", ".join(_names(Resources))
                 raise NgbError(
                     f"{path}: resources.{kind}.{name} is {value!r}; known are {known}, each a number from "
-                    f"{least}."
+                    f"{least} to {MOST}."
                 )
         resources[kind] = replace(resources[kind], **numbers)
     return Site(**{name: _checked(path, name, value) for name, value in given.items()}, resources=resources)

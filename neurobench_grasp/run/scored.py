@@ -32,7 +32,12 @@ class Scored:
 def score_jobs(jobs: Sequence[Job], workspace: Workspace, executor: Executor) -> Scored:
     """Score jobs wherever the executor performs them; a failure does not stop other jobs."""
     registry = workspace.registry
-    places = [p for j in jobs for p in (j.dataset, j.options.trained_on, j.options.activations) if p]
+    places = [
+        p
+        for j in jobs
+        for p in (j.dataset, j.options.trained_on, j.options.activations, j.options.layout)
+        if p
+    ]
     versions = code_versions([job.model for job in jobs], places, registry)
     outcome = run_tasks(tasks_of(jobs, registry), workspace, executor, versions)
     records = {

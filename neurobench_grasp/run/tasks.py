@@ -61,22 +61,28 @@ def label(task: Task) -> str:
     """Return what a task is about, for people."""
     what = task.what
     model = f"{what['model']} (seed {what['seed']})" if "model" in what else task.kind
-    place = os.path.basename(str(what.get("dataset", what.get("path", ""))).rstrip("/"))
+    place = os.path.basename(str(what.get("dataset") or what.get("path", "")).rstrip("/"))
     return " ".join(
         filter(None, (model, f"by {what['protocol']}" if task.kind == SCORE else "", f"on {place}"))
     )
 
 
 def code_versions(models: Sequence[str], places: Sequence[str], registry: Registry) -> list[str | None]:
-    """Return what identifies the code of the package and of models, and files; ``None`` for unknown code."""
+    """Return what identifies code and files that results depend on; ``None`` for code that is unknown.
+
+    The code is that of the package, of the models, and of all plugins with protocols, decoders and datasets.
+    """
     known = {provided.spec.name: provided for provided in registry.models()}
     digests = [known[name].code_digest for name in dict.fromkeys(models) if name in known]
+    others = [provided.distribution for provided in registry.protocols()]
+    others += [provided.distribution for provided in registry.decoders()]
+    others += [provided.distribution for provided in registry.datasets()]
+    digests += [code_digest(name) for name in dict.fromkeys(others)]
     files = [_version(Path(place)) for place in dict.fromkeys(places) if Path(place).exists()]
     return [code_digest(CORE), *digests, *files]
 
 
 def _version(path: Path) -> str:
     """Return what changes when a file, or a file of a folder, is edited."""
-    found = path.stat()
-    inside = sorted(os.listdir(path)) if path.is_dir() else []
-    return f"{found.st_mtime_ns} {found.st_size} {inside}"
+    files = [path, *sorted(path.iterdir())] if path.is_dir() else [path]
+    return " ".join(f"{file.name} {(s := file.stat()).st_mtime_ns} {s.st_size}" for file in files)

@@ -9,7 +9,7 @@ from typing import Any
 from neurobench_grasp.run.dataset import is_path
 from neurobench_grasp.run.executors import Executor, run_tasks
 from neurobench_grasp.run.grid import Task
-from neurobench_grasp.run.tasks import TRAIN, code_versions, label
+from neurobench_grasp.run.tasks import FETCH, TRAIN, code_versions, label
 from neurobench_grasp.run.workspace import Workspace
 
 
@@ -51,22 +51,31 @@ def train_networks(
     for model in models:  # unknown names are reported before anything is trained
         workspace.registry.model(model)
     places = [str(Path(d).resolve()) if is_path(workspace.registry, d) else d for d in datasets]
+    files = [str(Path(layout).resolve())] if layout is not None and Path(layout).exists() else []
+    if sources := isolation.get("isolated"):
+        isolation["isolated"] = [str(Path(s).resolve()) if Path(s).exists() else s for s in sources]
     shared = {
         "steps": steps,
-        "layout": layout,
+        "layout": files[0] if files else layout,
         "threads": threads,
         "device": device,
         "bodies": bodies,
         "to": None if to is None else str(to.resolve()),
         "options": isolation if isolation.get("isolated") else {},
     }
-    tasks = [
-        Task(TRAIN, {"model": model, "dataset": place, "seed": seed, **shared})
+    fetched = [place for place in places if not is_path(workspace.registry, place)]
+    tasks = [Task(FETCH, {"dataset": place}) for place in fetched]
+    tasks += [
+        Task(
+            TRAIN,
+            {"model": model, "dataset": place, "seed": seed, **shared},
+            needs=(fetched.index(place),) if place in fetched else (),
+        )
         for place in places
         for model in models
         for seed in seeds
     ]
-    versions = code_versions(models, places, workspace.registry)
+    versions = code_versions(models, [*places, *files], workspace.registry)
     outcome = run_tasks(tasks, workspace, executor, versions)
     cards = [Path(result["card"]) for _, result in outcome.results]
     return cards, [(label(task), error) for task, error in outcome.failures]

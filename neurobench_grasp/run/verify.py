@@ -36,6 +36,7 @@ from neurobench_grasp.records.submission import (
     checkpoint_name,
 )
 from neurobench_grasp.records.table import LABELS, RowKey, pair_rows, row_name
+from neurobench_grasp.run.dataset import is_path
 from neurobench_grasp.run.executors import Executor, run_tasks
 from neurobench_grasp.run.executors.local import IN_PROCESS
 from neurobench_grasp.run.fitted import make_context
@@ -45,7 +46,7 @@ from neurobench_grasp.run.record import keep_record
 from neurobench_grasp.run.scores import run_protocol
 from neurobench_grasp.run.submit import fitted_state
 from neurobench_grasp.run.task import Task as Scored
-from neurobench_grasp.run.tasks import VERIFY
+from neurobench_grasp.run.tasks import FETCH, VERIFY, code_versions
 from neurobench_grasp.run.train import some_of
 from neurobench_grasp.run.workspace import Workspace
 
@@ -196,14 +197,16 @@ def _by_tasks(
     for filed in records:
         record = filed.record
         groups.setdefault((record.model, record.seed, record.dataset["id"]), []).append(filed)
-    tasks = [
-        Task(VERIFY, {
-            "model": model, "seed": seed, "path": str(folder.resolve()),
-            "files": [str(filed.path.resolve()) for filed in group], **what,
-        })
-        for (model, seed, _), group in groups.items()
-    ]  # fmt: skip
-    outcome = run_tasks(tasks, workspace, executor, [None])  # never a verification of yesterday
+    registry = workspace.registry
+    names = [str(what["dataset"] or name) for _, _, name in groups]
+    fetched = [name for name in dict.fromkeys(names) if not is_path(registry, name)]
+    tasks = [Task(FETCH, {"dataset": name}) for name in fetched]
+    for name, ((model, seed, _), group) in zip(names, groups.items(), strict=True):
+        files = [str(filed.path.resolve()) for filed in group]
+        own = {"model": model, "seed": seed, "path": str(folder.resolve()), "files": files}
+        tasks.append(Task(VERIFY, {**own, **what}, (fetched.index(name),) if name in fetched else ()))
+    versions = code_versions([model for model, *_ in groups], [str(f.path) for f in records], registry)
+    outcome = run_tasks(tasks, workspace, executor, versions)
     for _, failure in outcome.failures:
         raise failure
     found = {path: one for _, result in outcome.results for path, one in result["verified"].items()}

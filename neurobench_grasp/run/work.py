@@ -69,6 +69,8 @@ def work(
             if len(grid.tasks) > 1:
                 benches.progress(f"{label(last)}: begins; {summary(grid)}")
             error = perform(attempt, benches, alone=alone)
+            if error is not None:
+                benches.progress(f"{label(last)}: {sentence(error)}")
             if error is not None and failures is not None:
                 failures[chosen] = error
             if error is not None and not alone and is_transient(error):

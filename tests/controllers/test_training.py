@@ -15,6 +15,7 @@ import pytest
 from lazy import Lazy
 from movements import HAND, grasp_trials
 
+from neurobench_grasp.controllers import training
 from neurobench_grasp.controllers.files import read_arrays, write_arrays
 from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.controllers.settings import ControllerSettings
@@ -319,3 +320,10 @@ def test_only_training_trials_reach_the_network(demo_like, tmp_path, small_defau
 def test_a_model_without_training_says_so(demo_like):
     with pytest.raises(UnsupportedError, match="fits it when it scores"):
         train_network("linear_kinematic", demo_like)
+
+
+def test_an_interrupted_training_resumes_with_its_number_of_threads(tmp_path):
+    """Another worker may have other cores; the number is part of what a network depends on."""
+    assert training._threads_of(tmp_path) is None
+    write_arrays(tmp_path / training.CHECKPOINT, {"x": np.zeros(1)}, {"identity": json.dumps({"threads": 3})})
+    assert training._threads_of(tmp_path) == 3

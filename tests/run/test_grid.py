@@ -26,7 +26,7 @@ from neurobench_grasp.run.grid import (
     grids,
 )
 from neurobench_grasp.run.job import Job, Options
-from neurobench_grasp.run.tasks import job_of, label, tasks_of
+from neurobench_grasp.run.tasks import code_versions, job_of, label, tasks_of
 
 ADD = Task("add", {"x": 1})
 DEAD = {"started": "1"}
@@ -174,6 +174,47 @@ def test_a_run_folder_that_cannot_be_written_to_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NgbError, match="choose another with --out"):
         grid_of(tmp_path / "file")
+
+
+def test_a_run_folder_that_is_a_link_to_nothing_is_one_sentence(tmp_path):
+    (tmp_path / "run").symlink_to(tmp_path / "purged")
+    with pytest.raises(NgbError, match="choose another with --out"):
+        grid_of(tmp_path / "run")
+
+
+@pytest.mark.parametrize("needs", [[1], [-1], ["x"]])
+def test_a_task_that_needs_a_later_one_is_damage(tmp_path, needs):
+    grid = grid_of(tmp_path)
+    (grid.folder / "tasks").write_text(json.dumps(["add", {}, needs, []]) + "\n")
+    with pytest.raises(NgbError, match="is damaged"):
+        Grid.read(grid.folder)
+
+
+def test_what_needs_a_task_that_just_failed_does_not_begin(tmp_path):
+    grid = grid_of(tmp_path, ADD, Task("add", {}, needs=(0,)))
+    attempt = grid.begin(0)
+    grid.refresh()
+    attempt.end(FAILED, reason="no")
+    assert list(grid.ready()) == []
+
+
+def test_stops_are_not_counted_as_losses(tmp_path):
+    grid = grid_of(tmp_path)
+    for _ in range(4):
+        grid.begin(0).end(STOPPED)
+    for _ in range(MOST_ATTEMPTS):
+        grid.begin(0).path.write_text(json.dumps(owner() | DEAD))
+        grid.read_log()
+    assert "was lost 3 times" in grid.reason(0)
+
+
+def test_an_edited_file_of_a_folder_or_layout_begins_a_new_grid(tmp_path):
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / "a.nwb"
+    file.write_text("one")
+    before = code_versions([], [str(tmp_path / "data")], load_registry())
+    file.write_text("another")
+    assert code_versions([], [str(tmp_path / "data")], load_registry()) != before
 
 
 # --- tasks of jobs ----------------------------------------------------------------------------------

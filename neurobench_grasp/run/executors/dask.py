@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -61,7 +60,7 @@ class Dask:
                     busy = client.processing()  # type: ignore[no-untyped-call]
                     client.restart_workers([worker for worker, keys in busy.items() if keys])
                     raise
-                raise Left(f"tasks that run on {self.address} go on, and none is begun") from error
+                raise Left(f"what has begun on {self.address} goes on") from error
         return failures
 
     @contextmanager
@@ -191,7 +190,15 @@ def attempt(folder: str, out: str, i: int, attempts: int) -> tuple[str, int]:
         return state.name, state.attempts
 
 
-@cache
+_open: dict[str, tuple[Grid, Benches]] = {}
+"""The last grid of this process of a worker."""
+
+
 def _opened(folder: str, out: str) -> tuple[Grid, Benches]:
-    """Return a grid, read once by each process of a worker, and where its tasks are performed."""
-    return Grid.read(Path(folder)), Benches(Path(out))
+    """Return a grid, and where its tasks are performed; that of another run is closed."""
+    if folder not in _open:
+        for _, benches in _open.values():
+            benches.close()
+        _open.clear()
+        _open[folder] = Grid.read(Path(folder)), Benches(Path(out))
+    return _open[folder]

@@ -23,7 +23,7 @@ COMMAND = (sys.executable, "-m", "neurobench_grasp", "work")
 PARENT = "NGB_WORKER_OF"
 """Environment variable with the process that a worker ends with."""
 PATIENT_S = 5.0
-"""Seconds for which the last messages of a worker that has ended are awaited."""
+"""Seconds for which a worker's end, and then its last messages, are awaited."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Workers:
             if all(problems):
                 raise NgbError(f"No worker process can work: {problems[0]}")
             stop.clear()
+            time.sleep(POLL_S)  # what is left is done by other processes
         return failures
 
 
@@ -109,7 +110,7 @@ def _worker(grid: Grid, workspace: Workspace, stop: Event) -> tuple[int, str]:
                 lines[0] = line
                 workspace.progress(line)
 
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [*COMMAND, str(grid.folder)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -117,13 +118,17 @@ def _worker(grid: Grid, workspace: Workspace, stop: Event) -> tuple[int, str]:
         env={**os.environ, PARENT: str(os.getpid())},
         encoding="utf-8",
         errors="replace",
-    ) as process:
-        listener = Thread(target=forward, args=(process.stderr,), daemon=True)
-        listener.start()
-        while process.poll() is None:
-            if stop.wait(POLL_S):
+    )
+    listener = Thread(target=forward, args=(process.stderr,), daemon=True)
+    listener.start()
+    while process.poll() is None:
+        if stop.wait(POLL_S):
+            process.terminate()  # it stores that it was stopped, and a training what it has
+            try:
+                process.wait(PATIENT_S)
+            except subprocess.TimeoutExpired:
                 process.kill()
-        listener.join(PATIENT_S)  # what a plugin has left running may hold the pipe open
+    listener.join(PATIENT_S)  # what a plugin has left running may hold the pipe open
     return process.returncode, lines[0]
 
 

@@ -27,6 +27,8 @@ POLL_S = 2.0
 """Seconds between checks of the grid."""
 ASK_S = 10.0
 """Seconds between questions to the scheduler."""
+TRIES = 6
+"""Of a submission, while the scheduler does not answer."""
 ROUNDS = 3
 """Of submissions without any attempt at a task, after which nothing is submitted again."""
 WARNING_S = 60
@@ -34,6 +36,7 @@ WARNING_S = 60
 SITE_VARIABLES = (
     "SLURM_CONF", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "VIRTUAL_ENV", "CONDA_PREFIX",
     "CONDA_DEFAULT_ENV", "MODULEPATH", "MODULESHOME", "LMOD_CMD", "LMOD_DIR", "BASH_ENV", "XDG_CONFIG_HOME",
+    "NGB_DANDI_INSTANCE",
 )  # fmt: skip
 """Beside those that subprocesses receive; no token or key is among them."""
 THREADS = CORES, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
@@ -68,14 +71,14 @@ class Slurm:
         try:
             _until_finished(grid, workspace, site, arrays)
         except KeyboardInterrupt as error:
-            if not arrays:
+            if not (submitted := known_arrays(grid)):
                 raise
-            if self.cancel:
-                subprocess.run(["scancel", *arrays], check=False)
+            named = f"the SLURM jobs {', '.join(submitted)}"
+            if self.cancel and subprocess.run(["scancel", *submitted], check=False).returncode == 0:
                 raise KeyboardInterrupt(
-                    f"Stopped, and cancelled the SLURM jobs {', '.join(arrays)}; the same command continues."
+                    f"Stopped, and cancelled {named}; the same command continues."
                 ) from error
-            raise Left(f"the SLURM jobs {', '.join(arrays)} go on") from error
+            raise Left(f"{named} go on") from error
         return failures
 
 
@@ -91,7 +94,8 @@ def _until_finished(grid: Grid, workspace: Workspace, site: Site, arrays: list[s
     while not grid.is_finished():
         if time.monotonic() - asked >= ASK_S:
             asked = time.monotonic()
-            if _alive(arrays) is False:
+            ready = next(grid.ready(), None) is not None  # else a claim of a lost job has not expired yet
+            if ready and _alive(arrays) is False:
                 attempts = sum(grid.state(i).attempts for i in range(len(grid.tasks)))
                 rounds = rounds + 1 if attempts == tried else 1
                 if rounds > ROUNDS:
@@ -122,22 +126,32 @@ def submit(grid: Grid, site: Site) -> list[str]:
         script = folder / f"{kind}.sh"
         write_atomically(script, _script(grid, kind, min(left[kind], site.workers), resources, site).encode())
         after = [f"--dependency=afterany:{':'.join(arrays)}"] if arrays else []
+        log = str(folder.resolve()).replace("%", "%%") + "/%A_%a.log"
+        arrays.append(_sbatch([*after, f"--output={log}", str(script)]))
+        script.with_suffix(f".sh.{arrays[-1]}").touch()
+    return arrays
+
+
+def _sbatch(arguments: Sequence[str]) -> str:
+    """Submit a script, and return the id of its array; a scheduler that is busy is asked again."""
+    for attempt in range(1, TRIES + 1):
         done = subprocess.run(
-            ["sbatch", "--parsable", *after, str(script)],
+            ["sbatch", "--parsable", *arguments],
             env=child_environment(*SITE_VARIABLES),
             capture_output=True,
             text=True,
             check=False,
         )
         found = re.match(r"(\d+)(;|\s|$)", done.stdout)
-        if done.returncode or found is None:
-            reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-            raise NgbError(
-                f"sbatch refused {script} ({reason}); see docs/clusters.md for the site's settings."
-            )
-        arrays.append(found[1])
-        script.with_suffix(f".sh.{found[1]}").touch()
-    return arrays
+        if done.returncode == 0 and found:
+            return found[1]
+        reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        if attempt == TRIES or not re.search("timed out|[Uu]nable to contact|temporarily", reason):
+            break
+        time.sleep(ASK_S)
+    raise NgbError(
+        f"sbatch refused {arguments[-1]} ({reason}); see docs/clusters.md for the site's settings."
+    )
 
 
 def _needed(grid: Grid) -> set[str]:
@@ -156,7 +170,6 @@ def _script(grid: Grid, kind: str, n: int, resources: Resources, site: Site) -> 
         "mem": f"{round(resources.memory_gb * 1024)}M",
         "time": str(resources.minutes),
         "signal": f"B:TERM@{min(WARNING_S, 15 * resources.minutes)}",
-        "output": str(folder / "slurm" / "%A_%a.log").replace(" ", "\\ "),
         "open-mode": "append",
         **({"gres": f"gpu:{resources.gpus}"} if resources.gpus else {}),
         **({"partition": site.partition} if site.partition else {}),
