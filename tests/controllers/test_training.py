@@ -15,7 +15,6 @@ import pytest
 from lazy import Lazy
 from movements import HAND, grasp_trials
 
-from neurobench_grasp.controllers import training
 from neurobench_grasp.controllers.files import read_arrays, write_arrays
 from neurobench_grasp.controllers.reference import Reference
 from neurobench_grasp.controllers.settings import ControllerSettings
