@@ -238,7 +238,7 @@ def train(
     NgbError
         If there is no such device, or the extra ``gpu`` is not installed.
     """
-    threads = threads or _threads_of(folder) or usable_cores()
+    threads = threads or threads_of(folder) or usable_cores()
     torch.set_num_threads(threads)
     reference = Reference.of(
         trials, settings.margin_steps, at_least=settings.least_movements, seed=seed, body=body
@@ -282,7 +282,7 @@ def train(
     }
 
 
-def _threads_of(folder: Path) -> int | None:
+def threads_of(folder: Path) -> int | None:
     """Return the threads of an interrupted training, which resumes with as many, wherever it does."""
     path = folder / CHECKPOINT
     return int(json.loads(read_arrays(path)[1]["identity"])["threads"]) if path.exists() else None

@@ -323,6 +323,6 @@ def test_a_model_without_training_says_so(demo_like):
 
 def test_an_interrupted_training_resumes_with_its_number_of_threads(tmp_path):
     """Another worker may have other cores; the number is part of what a network depends on."""
-    assert training._threads_of(tmp_path) is None
+    assert training.threads_of(tmp_path) is None
     write_arrays(tmp_path / training.CHECKPOINT, {"x": np.zeros(1)}, {"identity": json.dumps({"threads": 3})})
-    assert training._threads_of(tmp_path) == 3
+    assert training.threads_of(tmp_path) == 3
