@@ -47,7 +47,7 @@ AXES = {
     "units": [replace(BASE, units=n) for n in (10, 30, 100, 300, 1000, 3000)],
     "trials": [replace(BASE, trials=n, hours=1.0, window_s=1.0) for n in (200, 400, 800, 1600, 3200)],
     "layers": [replace(BASE, layers=n) for n in (1, 2, 4, 8, 16)],
-    "networks": [replace(BASE, networks=n) for n in (5, 10, 20)],
+    "networks": [replace(BASE, layers=1, networks=n) for n in (5, 10, 20)],
     "hours": [replace(LONG, trials=round(720 * h), hours=h) for h in (0.25, 0.5, 1.0, 2.0, 4.0)],
     "largest": [replace(LONG, units=1000)],
 }
@@ -141,7 +141,7 @@ def measure(path: Path, point: Point, out: Path) -> dict[str, float]:
     from neurobench_grasp.run.workspace import Workspace
 
     registry, model = load_registry(), "linear_kinematic"
-    if point.layers or point.networks > 1:
+    if point.layers:
         model = "layers"
         spec = ModelSpec(model, build=lambda seed: Layers(point.layers, seed), summary="random layers")
         registry = registry.with_isolated([Provided(spec, CORE, "0")])
