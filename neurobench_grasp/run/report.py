@@ -9,6 +9,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.cache import cache_folder
 from neurobench_grasp.contract import Progress
@@ -308,8 +310,9 @@ def _decoded_by_session(sources: _Sources, seed: int) -> dict[tuple[str, str, st
         for area in dict.fromkeys(session.units.areas):
             for kind in DECODED:
                 if (table := arrays.get(f"ev {DECODED_ON} {area} {kind} by conditions")) is not None:
-                    whole = table[0, [bool(x) for x in (table == table).all(0)]]
-                    found[session.id, area, kind] = float(whole.mean())
+                    varies = np.isfinite(table).all(0)  # the others have no explained variance
+                    if varies.any():
+                        found[session.id, area, kind] = float(table[0, varies].mean())
     return found
 
 
