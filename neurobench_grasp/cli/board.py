@@ -13,7 +13,6 @@ import typer
 from neurobench_grasp.cli.terminal import Json, Result, note, number, table
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.formats import parse_yaml
-from neurobench_grasp.resources import resource
 from neurobench_grasp.run.job import RUNS
 from neurobench_grasp.text import is_line
 
@@ -71,6 +70,8 @@ def leaderboard(
 
 def default_folders() -> list[Path]:
     """Folders that are read by default: local runs and the reviewed submissions, as far as there are any."""
+    from neurobench_grasp.resources import resource
+
     runs = [RUNS] if (RUNS / "records").is_dir() else []
     try:
         reviewed = resource("registry/results")
@@ -109,6 +110,7 @@ def _facts() -> Facts:
     from neurobench_grasp.controllers.checkpoints import CHECKPOINTS, NetworkCard
     from neurobench_grasp.data.nwb.layout import load_layout
     from neurobench_grasp.leaderboard.site import Facts
+    from neurobench_grasp.resources import resource
 
     try:
         paths = sorted(resource(CHECKPOINTS).glob("*/*.json"))
@@ -127,6 +129,8 @@ def _facts() -> Facts:
 
 def _citation() -> Mapping[str, Any]:
     """Fields of ``CITATION.cff``; empty in an installation without it."""
+    from neurobench_grasp.resources import resource
+
     try:
         found = parse_yaml(resource("CITATION.cff").read_bytes())
     except NgbError:
