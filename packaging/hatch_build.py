@@ -6,6 +6,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SHIPPED = (
+    "CITATION.cff",
     "nwb_schemas",
     "registry/README.md",
     "registry/datasets",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,12 @@ import typer
 
 from neurobench_grasp.cli.terminal import Json, Result, note, number, table
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.formats import parse_yaml
 from neurobench_grasp.run.job import RUNS
+from neurobench_grasp.text import is_line
+
+LONGEST_TITLE = 100
+"""Characters of the title of a site."""
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,11 +38,20 @@ def leaderboard(
         Path | None,
         typer.Option(metavar="DIR", help="Build the board as a web site in this folder.", show_default=False),
     ] = None,
+    title: Annotated[
+        str, typer.Option(metavar="TEXT", help="Title of the web site, such as the name of a laboratory.")
+    ] = "neurobench_grasp",
+    logo: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Logo of the web site, a small PNG image.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> Result:
     """Rank models by single-trial explained variance on held-out objects."""
     if html is not None:
-        return _site(folders or default_folders(), html)
+        return _site(folders or default_folders(), html, title, logo)
+    if logo is not None:
+        raise NgbError("A logo is shown on the web site only; add --html DIR.")
     from neurobench_grasp.leaderboard import BOARD, RANK_RULE, rank_models, unit_scores_of
     from neurobench_grasp.records import read_scored
 
@@ -65,11 +80,16 @@ def default_folders() -> list[Path]:
     return [*runs, reviewed] if any(reviewed.iterdir()) else runs
 
 
-def _site(folders: list[Path], to: Path) -> Result:
+def _site(folders: list[Path], to: Path, title: str, logo: Path | None) -> Result:
     """Build the web site and report where it is."""
-    from neurobench_grasp.leaderboard.site import build_site
+    from neurobench_grasp.leaderboard.site import build_site, read_logo
 
-    site = build_site(folders, to, _facts())
+    if not (0 < len(title) <= LONGEST_TITLE and is_line(title)):
+        raise NgbError(
+            f"The title of the site must be one line of 1 to {LONGEST_TITLE} characters; change --title."
+        )
+    image = b"" if logo is None else read_logo(logo)
+    site = build_site(folders, to, replace(_facts(), title=title, logo=image))
     for problem in site.problems:
         note(f"left out: {problem}")
     if not site.n_records:
@@ -103,7 +123,19 @@ def _facts() -> Facts:
         {spec.name: spec for spec in ngb_protocols()},
         {name: load_layout(spec.layout).body for name, spec in datasets.items() if spec.layout},
         {card.sha256: card.curve for card in cards},
+        citation=_citation(),
     )
+
+
+def _citation() -> Mapping[str, Any]:
+    """Fields of ``CITATION.cff``; empty in an installation without it."""
+    from neurobench_grasp.resources import resource
+
+    try:
+        found = parse_yaml(resource("CITATION.cff").read_bytes())
+    except NgbError:
+        return {}
+    return dict(found)
 
 
 def _count(n: int, what: str) -> str:

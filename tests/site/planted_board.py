@@ -30,6 +30,7 @@ FACTS = Facts(
     {"encoding": ProtocolSpec("encoding", 1, list, "explained variance of single units")},
     {"data": "myohand", "other": "planar_arm"},
     {"net": [{"steps": 0.0, "train": 30.0, "ood": 31.0}, {"steps": 1e6, "train": 4.0, "ood": 4.5}]},
+    citation={"authors": [{"name": "The makers"}], "title": BAD, "version": "1.2.3", "license": "MIT"},
 )
 
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import errno
+import functools
 import io
 import json
 import re
@@ -14,6 +15,8 @@ import pytest
 from compared import scored, steady, write
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from planted_board import BAD, FACTS, hand, whole
 from typer.testing import CliRunner
 
@@ -21,7 +24,7 @@ from neurobench_grasp.cli import app
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.leaderboard import RANK_RULE, rank_models, unit_scores_of
 from neurobench_grasp.leaderboard.ranking import difference
-from neurobench_grasp.leaderboard.site import build_site
+from neurobench_grasp.leaderboard.site import Facts, build_site
 from neurobench_grasp.leaderboard.site.build import _commands, letters
 from neurobench_grasp.leaderboard.site.entries import read_entries
 from neurobench_grasp.leaderboard.site.format import networks, slug
@@ -418,6 +421,81 @@ def test_what_a_link_in_a_run_folder_leads_to_is_not_published_and_the_link_is_n
         f"{name} is a link, folder or device, so it was not read." for name in ("linked.json", "bare-x.mp4")
     ]
     assert all(b"the secret" not in p.read_bytes() for p in (tmp_path / "site").rglob("*") if p.is_file())
+
+
+def test_each_table_can_be_downloaded_alone(site, board):
+    index, tests = ((site / name).read_text() for name in ("index.html", "self-tests.html"))
+    whole_file = table((site / "board.csv").read_bytes())
+    files = sorted((site / "boards").iterdir())
+    assert len(files) == len(board)
+    for path in files:
+        lines = table(path.read_bytes())
+        own = {k: v for k, v in lines[0].items() if k in ("kind", "area", "dataset", "settings_sha256")}
+        same = [line for line in whole_file if line.items() >= own.items()]
+        assert [{k: line[k] for k in lines[0]} for line in same] == lines
+        assert f'href="boards/{path.name}" download' in (tests if lines[0]["synthetic"] == "true" else index)
+
+
+def test_pages_have_the_date_of_the_newest_record_and_how_to_cite(site, tmp_path):
+    page = (site / "index.html").read_text()
+    assert "The newest record is of 2026-01-01." in page and "The makers. &lt;script&gt;" in page
+    assert "Newest record of 2026-01-01" in (site / "models/muscle.html").read_text()
+    write(tmp_path / "x", whole("a", 0.1, date="2025-07-01T23:00:00+00:00"), whole("b", 0.1, date="soon"))
+    build_site([tmp_path / "x"], tmp_path / "site", Facts())
+    assert "Newest record of 2025-07-01." in (tmp_path / "site/index.html").read_text()
+
+
+def test_a_laboratory_gives_the_site_its_title_and_logo(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    extra = PngInfo()
+    extra.add_text("Comment", "<script>")
+    Image.new("P", (20, 10), 7).save("logo.png", pnginfo=extra)
+    ngb = functools.partial(CliRunner().invoke, app)
+    given = ["leaderboard", str(runs), "--html", "web", "--title", "Lab <b>"]
+    built = ngb([*given, "--logo", "logo.png"])
+    assert built.exit_code == 0, built.stderr
+    page = (tmp_path / "web/models/muscle.html").read_text()
+    assert (
+        '<img src="../assets/logo.png" alt=""> Lab &lt;b&gt;</a>' in page
+        and "· Lab &lt;b&gt;</title>" in page
+    )
+    assert "The neurobench_grasp contributors" in (tmp_path / "web/index.html").read_text()
+    drawn = (tmp_path / "web/assets/logo.png").read_bytes()
+    assert Image.open(io.BytesIO(drawn)).size == (20, 10) and b"script" not in drawn
+    assert ngb(given).exit_code == 0 and not (tmp_path / "web/assets/logo.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_text("<svg onload='alert(1)'/>"), "is not a PNG image"),
+        (lambda path: Image.new("RGB", (4, 4)).save(path, "GIF"), "is not a PNG image"),
+        (lambda path: path.write_bytes(png(4, 4)[:40]), "is not a PNG image"),
+        (lambda path: path.write_bytes(png(2000, 1)), "2000 × 1 pixels"),
+        (lambda path: path.write_bytes(png(4, 4) + bytes(300_000)), "bytes, and at most"),
+        (lambda path: None, "logo.png"),
+    ],
+)
+def test_a_logo_that_is_no_small_png_is_refused(runs, tmp_path, make, message):
+    make(tmp_path / "logo.png")
+    given = ["leaderboard", str(runs), "--html", str(tmp_path / "web"), "--logo", str(tmp_path / "logo.png")]
+    found = CliRunner().invoke(app, given)
+    assert found.exit_code == 1 and message in found.stderr and not (tmp_path / "web").exists()
+
+
+@pytest.mark.parametrize(
+    "more", [["--html", "web", "--title", "a\nb"], ["--html", "web", "--title", ""], ["--logo", "x.png"]]
+)
+def test_a_title_is_one_line_and_a_logo_needs_a_site(runs, tmp_path, monkeypatch, more):
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(app, ["leaderboard", str(runs), *more])
+    assert found.exit_code == 1 and ("--title" in found.stderr or "add --html" in found.stderr)
+
+
+def png(width, height):
+    out = io.BytesIO()
+    Image.new("RGB", (width, height)).save(out, "PNG")
+    return out.getvalue()
 
 
 def test_the_command_builds_the_site_and_tells_where_it_is(runs, tmp_path, monkeypatch):

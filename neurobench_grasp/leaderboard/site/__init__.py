@@ -2,5 +2,6 @@
 
 from neurobench_grasp.leaderboard.site.build import Facts, Site, build_site
 from neurobench_grasp.leaderboard.site.folder import check_folder
+from neurobench_grasp.leaderboard.site.logo import read_logo
 
-__all__ = ["Facts", "Site", "build_site", "check_folder"]
+__all__ = ["Facts", "Site", "build_site", "check_folder", "read_logo"]

@@ -40,7 +40,7 @@ MOST_COMPARED = 20
 """Models of a board, from the best, that are compared side by side: pairs grow as the square of models."""
 MOST_UNITWISE = 8
 """Models of a board, from the best, whose single units are on pages of sessions."""
-MOST_ACTION = 60
+MOST_ACTION = 80
 """Characters of an action space in a filter."""
 Number = tuple[Score, Sequence[int]]
 """A score, and the seeds of the networks that it is a mean over."""

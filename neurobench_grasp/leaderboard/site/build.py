@@ -8,6 +8,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -39,6 +40,7 @@ from neurobench_grasp.text import clean
 
 ASSETS = ("board.js", "icon.svg", "style.css", "theme.js")
 FILMS = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
+LOGO = "assets/logo.png"
 MOST_NAMED, MOST_LEFT_OUT = 6, 200
 LARGEST_FILM = 30 << 20
 """Bytes of a video that is copied."""
@@ -56,12 +58,21 @@ class Facts:
         Dataset → the body that its movements are replayed with.
     curves : mapping of str to sequence of mapping
         Digest of a network, as records have it → its errors during training.
+    title : str
+        Name of the site.
+    logo : bytes
+        A PNG, see :func:`~neurobench_grasp.leaderboard.site.logo.read_logo`; empty if there is none.
+    citation : mapping of str to object
+        Fields of ``CITATION.cff``: how to cite the benchmark; empty if that is not known.
     """
 
     datasets: Mapping[str, DatasetSpec] = field(default_factory=dict)
     protocols: Mapping[str, ProtocolSpec] = field(default_factory=dict)
     bodies: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+    title: str = "neurobench_grasp"
+    logo: bytes = b""
+    citation: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,6 +148,7 @@ class _Pages:
         self.groups = groups(entries)
         self.models = by_model(entries)
         self.pairs = pairs_of(self.groups)
+        self.newest = max(filter(None, (_day(entry.date) for entry in entries)), default="")
         self._tables: dict[tuple[Any, ...], list[BoardTable]] = defaultdict(list)
         for group in self.groups:
             for table in group.tables:
@@ -152,8 +164,13 @@ class _Pages:
         assets = files("neurobench_grasp.leaderboard.site") / "assets"
         for name in ASSETS:
             yield f"assets/{name}", (assets / name).read_bytes()
+        if self.facts.logo:
+            yield LOGO, self.facts.logo
         yield "board.json", export.board_json(self.groups)
         yield "board.csv", export.board_csv(self.groups)
+        for group in self.groups:
+            for table in group.tables:
+                yield f"boards/{table.id}.csv", export.board_csv([Group(group.labels, [table])])
         yield "scores.csv", export.scores_csv(self.entries)
         units = export.units_csv(self.entries)
         if units:
@@ -203,6 +220,7 @@ class _Pages:
             yield name, self._page(
                 "boards.html", root="", page=name, groups=shown, synthetic=synthetic,
                 filters=list(_filters(shown, self.facts.bodies)), bodies=self.facts.bodies,
+                citation=self.facts.citation,
                 n_models=len({m for g in shown for m in g.models}), **shared,
             )  # fmt: skip
 
@@ -296,8 +314,17 @@ class _Pages:
         )  # fmt: skip
 
     def _page(self, template: str, **content: Any) -> bytes:
-        html = self._environment.get_template(template).render(**content)
+        about = {"title": self.facts.title, "logo": LOGO if self.facts.logo else "", "newest": self.newest}
+        html = self._environment.get_template(template).render(**about, **content)
         return html.encode("utf-8", "replace")
+
+
+def _day(date: str) -> str:
+    """Day of a record's date; empty if it is none."""
+    try:
+        return datetime.fromisoformat(date).date().isoformat()
+    except ValueError:
+        return ""
 
 
 def _what(data: tuple[Any, ...], protocol: Mapping[str, Any], settings: str) -> tuple[Any, ...]:
