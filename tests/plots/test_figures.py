@@ -120,6 +120,8 @@ def run():
         models=lambda: (),
         dataset=lambda name: Provided(DatasetSpec(name, list, ""), CORE, "1.0"),
         datasets=lambda: (),
+        protocols=lambda: (),
+        decoders=lambda: (),
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("neurobench_grasp.run.evaluate.load_registry", lambda: registry)
