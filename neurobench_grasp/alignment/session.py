@@ -21,7 +21,7 @@ class AlignedUnits:
     Parameters
     ----------
     ids, areas : tuple of str, length n_units
-    rates : Rates or Ragged
+    rates : Rates
         (trial, window step, n_units), smoothed, spikes/s.
     counts : Ragged
         (trial, bin, n_units), raw counts from :func:`bins_before` bins before the window to its end, as small
@@ -37,7 +37,7 @@ class AlignedUnits:
 
     ids: tuple[str, ...]
     areas: tuple[str, ...]
-    rates: Rates | Ragged
+    rates: Rates
     counts: Ragged
     recorded: Bools
     observed: Bools

@@ -14,12 +14,15 @@ SHAPE = re.compile(r"\((?:[^()\n]*[ ,])?(23|39|60|78|115|184),?\)")
 
 ALLOWED = {
     # seconds per minute, minutes per hour
-    ("neurobench_grasp/cli/isolated.py", 60),
     ("neurobench_grasp/cli/plan.py", 60),
     ("neurobench_grasp/cli/score.py", 60),
     ("neurobench_grasp/cli/train.py", 60),
     ("neurobench_grasp/controllers/training.py", 60),
     ("neurobench_grasp/isolation/process.py", 60),
+    ("neurobench_grasp/run/how_far.py", 60),
+    ("neurobench_grasp/run/isolated.py", 60),
+    # seconds before a time limit, and of waiting for an answer
+    ("neurobench_grasp/run/executors/slurm.py", 60),
     # seconds of processor time
     ("neurobench_grasp/data/remote_inspection.py", 60),
     # characters that are shown

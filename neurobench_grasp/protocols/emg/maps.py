@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -111,7 +112,8 @@ def _as_units(m: Muscles) -> AlignedUnits:
     activity, n_channels = m.recorded.activity, len(m.recorded.channels)
     seen = np.ones((len(activity), n_channels), bool)
     counts = Ragged(np.full(activity.values.shape, EMG.min_spikes, np.int32), activity.offsets)
-    return AlignedUnits(m.recorded.channels, (AREA,) * n_channels, activity, counts, seen, seen)
+    rates: Any = activity  # which are no whole numbers of spikes
+    return AlignedUnits(m.recorded.channels, (AREA,) * n_channels, rates, counts, seen, seen)
 
 
 def _quadratic(context: Context, session: AlignedSession) -> Ragged:
