@@ -17,7 +17,10 @@ def test_one_process_scores_the_grid(serial):
     assert status["counts"] == {"done": N_JOBS, "running": 0, "waiting": 0, "failed": 0}
 
 
-@pytest.mark.parametrize("on", ["local:2", "dask:local"])
+ENGINES = ["local:2", pytest.param("dask:local", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("on", ENGINES)
 def test_an_engine_gives_the_records_of_one_process_and_computes_nothing_twice(serial, place, on):
     done = place.run(place.score("--on", on))
     assert done.returncode == 0, done.stderr
@@ -26,6 +29,7 @@ def test_an_engine_gives_the_records_of_one_process_and_computes_nothing_twice(s
     assert place.records() == serial.records()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ["local:2", "dask:local"])
 def test_a_killed_worker_is_replaced_and_its_task_tried_again(serial, place, on):
     """One real kill -9 in mid-fit."""
@@ -41,6 +45,7 @@ def test_a_killed_worker_is_replaced_and_its_task_tried_again(serial, place, on)
     assert again == {"fit grid_one 0": 1}
 
 
+@pytest.mark.slow
 def test_a_task_whose_workers_are_killed_every_time_is_given_up_and_reported(place):
     hold = place.hold("grid_one-0")
     command = place.score("--on", "local:2", models=["grid_one"], datasets=place.datasets[:1], seeds=2)
@@ -60,6 +65,7 @@ def test_a_task_whose_workers_are_killed_every_time_is_given_up_and_reported(pla
     assert place.status()["counts"] == {"done": 3, "running": 0, "waiting": 0, "failed": 1}
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_tried_again_by_another_worker(serial, place):
     (place.plugin / "full-grid_three-1").touch()
     done = place.run(place.score("--on", "local:2"))
@@ -68,6 +74,7 @@ def test_a_full_disk_is_tried_again_by_another_worker(serial, place):
     assert Counter(place.computed()) - Counter(FITS) == {"fit grid_three 1": 1}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_continues_with_what_is_left(serial, place):
     """Ctrl-C: workers end, nothing is begun again that was done."""
     place.hold("grid_three-2")
@@ -84,6 +91,7 @@ def test_an_interrupted_run_continues_with_what_is_left(serial, place):
     assert 0 < done < N_JOBS and len(list(place.out.glob("grids/*"))) == 1
 
 
+@pytest.mark.slow
 def test_workers_may_be_started_by_anything(serial, place):
     """`ngb work` beside a run: both share the tasks."""
     hold = place.hold("grid_one-0")
