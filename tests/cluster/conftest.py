@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -66,8 +67,10 @@ class Place:
         options = {"capture_output": True, "text": True, "timeout": 300} | options
         return subprocess.run(command, env=self.environment, **options)
 
+    @contextmanager
     def start(self, command):
-        return subprocess.Popen(
+        """Yield a running command, which does not outlive the block."""
+        process = subprocess.Popen(
             command,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -75,6 +78,11 @@ class Place:
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
         )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def status(self):
         done = self.run(self.command("status", self.out, "--json"))
