@@ -101,7 +101,9 @@ class DecodingTrials:
             "embedding": context.model.controller.embed(whole),
             "joint_angles": postures_ahead(whole.joint_angles, SETTINGS.look_ahead(whole.dt)),
         }
-        counts = session.units.counts.select(index).astype(np.int32)
+        counts = session.units.counts.select(index)
+        if counts.values.dtype.kind == "u":  # which would wrap around when subtracted
+            counts = counts.astype(np.int32)
         skipped = bins_before(dt) + first_bin - lead
         bins = [np.arange(a, n - bins_before(dt)) for a, n in zip(first_bin, counts.lengths, strict=True)]
         return cls(
