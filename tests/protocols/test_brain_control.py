@@ -2,6 +2,7 @@
 
 import dataclasses
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ from neurobench_grasp.protocols.brain_control.trials import DecodingTrials, post
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
 from neurobench_grasp.protocols.tracking import in_windows
 from neurobench_grasp.records import read_scored
+from neurobench_grasp.records.table import ScoreTable
+from neurobench_grasp.run import report
 from neurobench_grasp.run.evaluate import evaluate
 
 N_TRIALS, N_OBJECTS, OFFSET = 90, 10, 0.03
@@ -127,6 +130,35 @@ def test_noiseless_units_that_are_linear_in_the_goal_drive_the_hand_as_the_goal_
     for baseline in BASELINES:
         assert pick(rows, split=split, reference=baseline)["value"] > intact + 2
     assert pick(rows, split=split, reference="decoded_posture")["value"] < 0.5  # this hand alone is off
+
+
+def test_the_sessions_of_a_report_are_the_parts_of_the_decoding_ev_in_the_record():
+    animals = {"one": "anna", "two": "anna", "three": "bert"}  # not as many sessions each
+    sessions = [
+        dataclasses.replace(session_of(linear(12, 1.0, k), ["M1"] * 12), id=name, subject=animal)
+        for k, (name, animal) in enumerate(animals.items())
+    ]
+    kept = {}
+
+    def stages(stage, session, make, **inputs):
+        key = stage.name, session.id, *inputs.values()
+        if key not in kept:
+            kept[key] = make()
+        return kept[key]
+
+    scored = context(*sessions, stages=stages)
+    (made,) = records("muscle_ppo", "brain-control", rows=[brain_control.run(scored).rows], n_networks=1)
+    known = {"sessions": [{"id": name, "subject": animal} for name, animal in animals.items()]}
+    record = dataclasses.replace(made.record, dataset={**made.record.dataset, **known})
+    networks = ScoreTable((dataclasses.replace(made, record=record),))
+    parts = report._decoded_by_session(SimpleNamespace(context=lambda seed: scored), 0)
+    assert set(parts) == {(name, "M1", kind) for name in animals for kind in KINDS}
+    assert len(set(parts.values())) == len(parts)
+    by_session = {(0, *labels): ev for labels, ev in parts.items()}
+    report._compare(networks, by_session)
+    by_session[0, "three", "M1", "embedding"] += 1e-4
+    with pytest.raises(NgbError, match="score again"):
+        report._compare(networks, by_session)
 
 
 @pytest.mark.parametrize("kind", KINDS)
