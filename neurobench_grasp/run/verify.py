@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import neurobench_grasp
 from neurobench_grasp.contract import Model, ModelSpec, Progress, ScoreRecord, StoredRow, Trainable, Trials
+from neurobench_grasp.data.dandi import is_address
 from neurobench_grasp.errors import NgbError, UnsupportedError
 from neurobench_grasp.plugins import Provided, load_registry
 from neurobench_grasp.records.record import (
@@ -36,7 +37,6 @@ from neurobench_grasp.records.submission import (
     checkpoint_name,
 )
 from neurobench_grasp.records.table import LABELS, RowKey, pair_rows, row_name
-from neurobench_grasp.run.dataset import is_path
 from neurobench_grasp.run.executors import Executor, run_tasks
 from neurobench_grasp.run.executors.local import IN_PROCESS
 from neurobench_grasp.run.fitted import make_context
@@ -199,7 +199,8 @@ def _by_tasks(
         groups.setdefault((record.model, record.seed, record.dataset["id"]), []).append(filed)
     registry = workspace.registry
     names = [str(what["dataset"] or name) for _, _, name in groups]
-    fetched = [name for name in dict.fromkeys(names) if not is_path(registry, name)]
+    registered = {provided.spec.name for provided in registry.datasets()}
+    fetched = [name for name in dict.fromkeys(names) if is_address(name) or name in registered]
     tasks = [Task(FETCH, {"dataset": name}) for name in fetched]
     for name, ((model, seed, _), group) in zip(names, groups.items(), strict=True):
         files = [str(filed.path.resolve()) for filed in group]

@@ -99,7 +99,9 @@ def test_workers_may_be_started_by_anything(serial, place):
     with place.start(place.score("--on", "local:1", **of_one)) as running:
         wait(lambda: "fit grid_one 0" in place.computed())
         with place.start(place.command("work", place.out)) as helper:
-            wait(lambda: len(place.computed()) == len(FITS) // 2 - 1)  # but one, whose fold the held one leads
+            wait(
+                lambda: len(place.computed()) == len(FITS) // 2 - 1
+            )  # but one, whose fold the held one leads
             hold.unlink()
             helped, _ = helper.communicate(timeout=240)
         output, _ = running.communicate(timeout=240)
