@@ -105,7 +105,7 @@ def _worker(grid: Grid, workspace: Workspace, stop: Event) -> tuple[int, str]:
     lines = [""]
 
     def forward(stream: IO[str]) -> None:
-        with contextlib.suppress(ValueError, OSError):  # the stream was closed meanwhile
+        with contextlib.suppress(ValueError, OSError), stream:
             for line in filter(None, map(str.strip, stream)):
                 lines[0] = line
                 workspace.progress(line)
