@@ -1,8 +1,8 @@
 """Encoding: explained variance of each unit's activity by a model's activations (protocol section 3).
 
 Reads top to bottom: component scores of each session (`reduction.py`), the map to units (`predictions.py`),
-the references through the same map (`references.py`), then scores and gains as tidy rows (`table.py`). Units of
-long sessions are scored in blocks (`blocks.py`).
+the references through the same map (`references.py`), then scores and gains as tidy rows (`table.py`).
+Units of long sessions are scored in blocks (`blocks.py`).
 """
 
 from __future__ import annotations
