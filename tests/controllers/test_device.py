@@ -358,7 +358,7 @@ def test_a_training_killed_by_the_system_continues(reaches, tmp_path):
 
     with pytest.raises(Dead):
         trained(arm_trials(tmp_path), tmp_path / "killed", steps=10**7, progress=stop)
-    done = int(reports[1].split(": ")[1].split(" of ")[0].replace(",", ""))
+    done = int(reports[1].split(" of ")[0].replace(",", ""))
     assert done == steps + 16 * 8, (steps, reports)
 
 
