@@ -193,6 +193,10 @@ class Grid:
         found[WAITING] += len(self.tasks) - len(self._states)
         return found
 
+    def attempts(self) -> int:
+        """Count the attempts that were begun, as it was last read."""
+        return sum(state.attempts for state in self._states.values())
+
     def is_finished(self, now: float | None = None) -> bool:
         """Read the log, and return whether nothing will be tried any more."""
         self.read_log(now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from neurobench_grasp.plugins import CORE, Registry, code_digest
@@ -22,19 +22,15 @@ def tasks_of(jobs: Sequence[Job], registry: Registry) -> list[Task]:
     of a dataset keeps what does not depend on the model, such as references. Other jobs come after these two,
     since they would have to wait for them.
     """
-    tasks: list[Task] = []
-    fetched: dict[str, int] = {}
+    named = [name for job in jobs for name in (job.dataset, job.options.trained_on) if name is not None]
+    tasks, fetched = fetches(name for name in named if not is_path(registry, name))
     firsts: dict[tuple[object, ...], int] = {}
 
-    def add(kind: str, what: Job | str, needs: Sequence[int] = (), after: Sequence[int] = ()) -> int:
-        described = {"dataset": what} if isinstance(what, str) else json.loads(what.to_line())
-        tasks.append(Task(kind, described, tuple(dict.fromkeys(needs)), tuple(dict.fromkeys(after))))
+    def add(kind: str, job: Job, needs: Sequence[int], after: Sequence[int] = ()) -> int:
+        what = json.loads(job.to_line())
+        tasks.append(Task(kind, what, tuple(dict.fromkeys(needs)), tuple(dict.fromkeys(after))))
         return len(tasks) - 1
 
-    for job in jobs:
-        for name in (job.dataset, job.options.trained_on):
-            if name is not None and name not in fetched and not is_path(registry, name):
-                fetched[name] = add(FETCH, name)
     for group in networks(jobs):
         job = group[0]
         needs = [fetched[name] for name in (job.dataset, job.options.trained_on) if name in fetched]
@@ -50,6 +46,12 @@ def tasks_of(jobs: Sequence[Job], registry: Registry) -> list[Task]:
             for key in shared:
                 firsts.setdefault(key, i)
     return tasks
+
+
+def fetches(names: Iterable[str]) -> tuple[list[Task], dict[str, int]]:
+    """Return the first tasks of a grid, which fetch datasets, each once, and their numbers by name."""
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return [Task(FETCH, {"dataset": name}) for name in numbers], numbers
 
 
 def job_of(task: Task) -> Job:

@@ -9,7 +9,7 @@ from typing import Any
 from neurobench_grasp.run.dataset import is_path
 from neurobench_grasp.run.executors import Executor, run_tasks
 from neurobench_grasp.run.grid import Task
-from neurobench_grasp.run.tasks import FETCH, TRAIN, code_versions, label
+from neurobench_grasp.run.tasks import TRAIN, code_versions, fetches, label
 from neurobench_grasp.run.workspace import Workspace
 
 
@@ -63,13 +63,12 @@ def train_networks(
         "to": None if to is None else str(to.resolve()),
         "options": isolation if isolation.get("isolated") else {},
     }
-    fetched = [place for place in places if not is_path(workspace.registry, place)]
-    tasks = [Task(FETCH, {"dataset": place}) for place in fetched]
+    tasks, fetched = fetches(place for place in places if not is_path(workspace.registry, place))
     tasks += [
         Task(
             TRAIN,
             {"model": model, "dataset": place, "seed": seed, **shared},
-            needs=(fetched.index(place),) if place in fetched else (),
+            needs=(fetched[place],) if place in fetched else (),
         )
         for place in places
         for model in models

@@ -46,7 +46,7 @@ from neurobench_grasp.run.record import keep_record
 from neurobench_grasp.run.scores import run_protocol
 from neurobench_grasp.run.submit import fitted_state
 from neurobench_grasp.run.task import Task as Scored
-from neurobench_grasp.run.tasks import FETCH, VERIFY, code_versions
+from neurobench_grasp.run.tasks import VERIFY, code_versions, fetches
 from neurobench_grasp.run.train import some_of
 from neurobench_grasp.run.workspace import Workspace
 
@@ -200,12 +200,11 @@ def _by_tasks(
     registry = workspace.registry
     names = [str(what["dataset"] or name) for _, _, name in groups]
     registered = {provided.spec.name for provided in registry.datasets()}
-    fetched = [name for name in dict.fromkeys(names) if is_address(name) or name in registered]
-    tasks = [Task(FETCH, {"dataset": name}) for name in fetched]
+    tasks, fetched = fetches(name for name in names if is_address(name) or name in registered)
     for name, ((model, seed, _), group) in zip(names, groups.items(), strict=True):
         files = [str(filed.path.resolve()) for filed in group]
         own = {"model": model, "seed": seed, "path": str(folder.resolve()), "files": files}
-        tasks.append(Task(VERIFY, {**own, **what}, (fetched.index(name),) if name in fetched else ()))
+        tasks.append(Task(VERIFY, {**own, **what}, (fetched[name],) if name in fetched else ()))
     versions = code_versions([model for model, *_ in groups], [str(f.path) for f in records], registry)
     outcome = run_tasks(tasks, workspace, executor, versions)
     for _, failure in outcome.failures:

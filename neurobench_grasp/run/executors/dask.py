@@ -16,7 +16,7 @@ from neurobench_grasp.contract import Progress
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.run.executors.local import fetch_here
 from neurobench_grasp.run.executors.watch import Left, Watch
-from neurobench_grasp.run.grid import DONE, FAILED, Grid, State
+from neurobench_grasp.run.grid import DONE, FAILED, WAITING, Grid, State
 from neurobench_grasp.run.work import POLL_S, Benches, perform
 from neurobench_grasp.run.workspace import Workspace
 from neurobench_grasp.threads import CORES, usable_cores
@@ -183,7 +183,7 @@ def attempt(folder: str, out: str, i: int, attempts: int) -> tuple[str, int]:
         os.environ[CORES] = str(get_worker().state.nthreads)
         grid, benches = _opened(folder, out)
         grid.note(i, State(attempts=attempts))
-        begun = grid.begin(i) or (grid.begin(i) if grid.state(i).name == "waiting" else None)
+        begun = grid.begin(i) or (grid.begin(i) if grid.state(i).name == WAITING else None)
         if begun is not None:
             perform(begun, benches)
         state = grid.state(i)

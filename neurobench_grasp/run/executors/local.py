@@ -34,11 +34,11 @@ class InProcess:
         """Perform all tasks; those that another process has begun are awaited."""
         failures: dict[int, BaseException] = {}
         benches = Benches(workspace.folder, workspace.progress, given=workspace)
-        while not grid.is_finished():
+        while True:
             work(grid, benches, alone=True, failures=failures)
-            if not grid.is_finished():
-                time.sleep(POLL_S)
-        return failures
+            if grid.is_finished():
+                return failures
+            time.sleep(POLL_S)
 
 
 IN_PROCESS = InProcess()
@@ -90,12 +90,12 @@ def _supervise(slot: int, n: int, grid: Grid, workspace: Workspace, stop: Event)
     own = Grid(grid.folder, grid.tasks)
     _take_cores(slot, n)
     while not own.is_finished():
-        before = _attempts(own)
+        before = own.attempts()
         code, last = _worker(own, workspace, stop)
         if code == 0 or stop.is_set():
             return ""
         own.read_log()
-        if _attempts(own) == before:
+        if own.attempts() == before:
             return last or f"it ended with exit code {code}."
     return ""
 
@@ -130,10 +130,6 @@ def _worker(grid: Grid, workspace: Workspace, stop: Event) -> tuple[int, str]:
                 process.kill()
     listener.join(PATIENT_S)  # what a plugin has left running may hold the pipe open
     return process.returncode, lines[0]
-
-
-def _attempts(grid: Grid) -> int:
-    return sum(grid.state(i).attempts for i in range(len(grid.tasks)))
 
 
 def _take_cores(slot: int, n: int) -> None:

@@ -96,7 +96,7 @@ def _until_finished(grid: Grid, workspace: Workspace, site: Site, arrays: list[s
             asked = time.monotonic()
             ready = next(grid.ready(), None) is not None  # else a claim of a lost job has not expired yet
             if ready and _alive(arrays) is False:
-                attempts = sum(grid.state(i).attempts for i in range(len(grid.tasks)))
+                attempts = grid.attempts()
                 rounds = rounds + 1 if attempts == tried else 1
                 if rounds > ROUNDS:
                     raise NgbError(
