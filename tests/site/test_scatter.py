@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from planted_board import BAD
 
@@ -48,6 +48,7 @@ def test_better_models_are_further_up_and_to_the_left_and_lines_are_at_their_sco
 
 
 @given(st.dictionaries(POSITIVE, st.floats(-1e9, 1), min_size=1, max_size=20), st.floats(0, 1))
+@example({1.0: 3e-111}, 0.0)
 def test_every_model_is_drawn_within_the_frame_whatever_its_numbers(models, ceiling):
     svg = scatter("all", [dot("m", e, s) for e, s in models.items()], {"ceiling": ceiling}, "error", "EV")
     found = circles(svg)

@@ -41,7 +41,7 @@ class Scale:
         """Cover some numbers and ``floor``, with about ``n`` ticks at round numbers."""
         known = [*numbers, floor]
         low, high = min(known), max(known)
-        if high == low:
+        if high - low < 1e-8:  # ticks are written to ten decimals
             high = low + 1.0
         step = _round_step((high - low) / n)
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
