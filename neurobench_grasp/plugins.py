@@ -16,7 +16,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -50,6 +50,9 @@ KINDS: Mapping[type[Any], str] = {
 CORE = "neurobench-grasp"
 """The distribution of this package."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # names become file names
+
+CodeDigest = Callable[[str], str | None]
+"""From the name of a distribution to the digest of its code."""
 
 Spec = TypeVar("Spec")
 
@@ -93,10 +96,15 @@ class Provided(Generic[Spec]):
         """Distribution and version as text."""
         return f"{self.distribution} {self.version}"
 
-    @property
-    def code_digest(self) -> str | None:
-        """Digest of the distribution's code; see :func:`code_digest`."""
-        return self.isolated.code if self.isolated else code_digest(self.distribution)
+    def code_digest(self, digest: CodeDigest | None = None) -> str | None:
+        """Return the digest of the distribution's code.
+
+        Parameters
+        ----------
+        digest : callable, optional
+            Default: :func:`code_digest`.
+        """
+        return self.isolated.code if self.isolated else (digest or code_digest)(self.distribution)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 RULE = "ngb-split-1"
 HELD_OUT_CONDITIONS = 0.2
@@ -73,7 +74,7 @@ class Splits:
         body = {"rule": RULE, "held_out": self.held_out, "train": self.train, "test": self.test}
         return json.dumps({**body, "ood": self.ood}, sort_keys=True, indent=0)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Digest of the split."""
         return hashlib.sha256(self.as_json().encode()).hexdigest()

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -485,7 +486,7 @@ class Trials:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Digest of all that a model is given, the same on every machine.
 

@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def provenance(
     }
 
 
+@cache
 def _versions() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
@@ -99,8 +101,9 @@ def _git(checkout: Path) -> dict[str, Any] | None:
     if not (checkout / ".git").exists():  # a wheel inside some other project's checkout is not that project
         return None
     try:
-        commit = _run_git(checkout, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_run_git(checkout, "status", "--porcelain", "--", *CODE))}
+        head, *changes = _run_git(checkout, "status", "--porcelain=2", "--branch", "--", *CODE).splitlines()
+        changed = any(not line.startswith("#") for line in changes)
+        return {"commit": head.removeprefix("# branch.oid "), "dirty": changed}
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -129,6 +132,7 @@ def _cpu() -> dict[str, Any]:
     }
 
 
+@cache
 def _cpuinfo() -> dict[str, str]:
     """First processor of Linux's list; empty on other systems."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from neurobench_grasp.alignment.align import align
 from neurobench_grasp.alignment.clock import clock_of
 from neurobench_grasp.alignment.overlap import refuse_repeats
 from neurobench_grasp.alignment.session import AlignedSession
-from neurobench_grasp.alignment.splits import Splits, make_splits
+from neurobench_grasp.alignment.splits import MAX_FOLDS, Splits, make_splits
 from neurobench_grasp.alignment.turn import aligned_by_muscles
 from neurobench_grasp.contract import Progress, Trials
 from neurobench_grasp.data import load_session
@@ -22,6 +22,9 @@ from neurobench_grasp.data.nwb.validate import check_areas, check_conditions
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.plugins import Registry
 from neurobench_grasp.text import is_line
+
+MOST_KEPT = 1 << 26
+"""Bytes of behaviour that is kept for the next network of a fold; more is collected again."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Dataset:
     trained_on: str | None = None
     trained_on_sha256: str | None = None
     source: tuple[Mapping[str, Any], ...] = ()
+    _of_networks: dict[object, Dataset] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _behaviour: dict[object, Trials] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
     def sha256(self) -> str:
@@ -79,10 +84,14 @@ class Dataset:
         tendons : str, optional
             Of the body that the network moves, see :class:`~neurobench_grasp.contract.ModelSpec`.
         """
-        fold = seed % len(self.folds)
-        named, train = tendons and tendons.format(seed=seed), self.folds[fold].train
-        sessions = tuple(aligned_by_muscles(s, train[s.id], named) for s in self.sessions)
-        return replace(self, sessions=sessions, fold=fold)
+        fold, named = seed % len(self.folds), tendons and tendons.format(seed=seed)
+        if (fold, named) not in self._of_networks:
+            train = self.folds[fold].train
+            sessions = tuple(aligned_by_muscles(s, train[s.id], named) for s in self.sessions)
+            if len(self._of_networks) >= MAX_FOLDS:
+                self._of_networks.clear()
+            self._of_networks[fold, named] = replace(self, sessions=sessions, fold=fold)
+        return self._of_networks[fold, named]
 
     @property
     def has_joint_angles(self) -> bool:
@@ -96,6 +105,14 @@ class Dataset:
 
     def behaviour(self, split: str, step_s: float | None = None) -> Trials:
         """Trials of a split in all sessions, on steps of a model; it is fitted on those of ``train``."""
+        if (split, step_s) not in self._behaviour:
+            trials = self._selected(split, step_s)
+            if sum(values.values.nbytes for values in trials.signals.values()) > MOST_KEPT:
+                return trials
+            self._behaviour[split, step_s] = trials
+        return self._behaviour[split, step_s]
+
+    def _selected(self, split: str, step_s: float | None) -> Trials:
         parts = []
         for session in self.sessions:
             wanted = set(getattr(self.splits, split)[session.id])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from neurobench_grasp.contract import Controller, DecoderSpec, Model, Progress
+from neurobench_grasp.contract import Controller, Model, Progress
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.plugins import CORE, Provided, code_digest
+from neurobench_grasp.plugins import CORE
 from neurobench_grasp.protocols.context import Context, LazyModel
 from neurobench_grasp.run.stages import Inputs, Keeper, Stages
 from neurobench_grasp.run.task import Task
@@ -26,12 +26,12 @@ def make_context(
         Where stages are kept: those that depend on the model, and the others.
     progress : callable
     """
-    core, model = code_digest(CORE), model_inputs(task, seed)
+    core, model = task.code_digest(CORE), model_inputs(task, seed)
     if model is None or core is None:
         progress(
             f"the code of {task.candidate.provider} cannot be identified, so nothing is kept for the next run"
         )
-    stages = Stages(own, shared, task.data.splits.sha256, core, model, _decoder_inputs(task.decoder))
+    stages = Stages(own, shared, task.data.splits.sha256, core, model, _decoder_inputs(task))
     return Context(
         sessions=task.data.sessions,
         splits=task.data.splits,
@@ -52,7 +52,7 @@ def make_context(
 def model_inputs(task: Task, seed: int) -> dict[str, Any] | None:
     """Return what identifies a fitted model; ``None`` if its code cannot be identified."""
     candidate = task.candidate
-    code = candidate.code_digest
+    code = candidate.code_digest(task.code_digest)
     if code is None:
         return None
     inputs: dict[str, Any] = {
@@ -103,7 +103,7 @@ def fitted_model(task: Task, seed: int, stages: Stages, progress: Progress) -> M
     return model
 
 
-def _decoder_inputs(decoder: Provided[DecoderSpec]) -> Mapping[str, str] | None:
+def _decoder_inputs(task: Task) -> Mapping[str, str] | None:
     """Return what identifies a decoder; ``None`` if its code cannot be identified."""
-    code = code_digest(decoder.distribution)
-    return None if code is None else {"decoder": decoder.spec.name, "code": code}
+    code = task.decoder.code_digest(task.code_digest)
+    return None if code is None else {"decoder": task.decoder.spec.name, "code": code}

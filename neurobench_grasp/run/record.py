@@ -9,7 +9,7 @@ from typing import Any
 
 from neurobench_grasp.atomic import write_atomically
 from neurobench_grasp.contract import ProtocolSpec, ScoreRecord, Scores
-from neurobench_grasp.plugins import CORE, code_digest
+from neurobench_grasp.plugins import CORE
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.records.provenance import provenance
 from neurobench_grasp.records.record import pack_units, write_record
@@ -35,6 +35,7 @@ def keep_record(
         Seconds that the scores took.
     """
     candidate, units = task.candidate, pack_units(scores.units)
+    code = {CORE: task.code_digest(CORE), candidate.distribution: candidate.code_digest(task.code_digest)}
     record = ScoreRecord(
         model=candidate.spec.name,
         seed=context.seed,
@@ -44,7 +45,7 @@ def keep_record(
         dropped=_dropped(task.data),
         provenance=provenance(
             wall_time_s=wall_time_s,
-            code={CORE: code_digest(CORE), candidate.distribution: candidate.code_digest},
+            code=code,
             weights=weights_digest(task, context.seed),
             train=task.train.sha256,
             units=units,

@@ -9,7 +9,7 @@ import numpy as np
 
 from neurobench_grasp.contract import ProtocolSpec, Scores
 from neurobench_grasp.errors import NgbError
-from neurobench_grasp.plugins import CORE, Provided, code_digest
+from neurobench_grasp.plugins import CORE, Provided
 from neurobench_grasp.protocols.context import Arrays, Context
 from neurobench_grasp.run.record import described
 from neurobench_grasp.run.stages import Stages
@@ -27,7 +27,7 @@ def run_protocol(protocol: Provided[ProtocolSpec], context: Context, task: Task)
     stages = context.stages
     assert isinstance(stages, Stages)
     if protocol.distribution != CORE:  # its stages depend on its code, too
-        stages = replace(stages, protocol=code_digest(protocol.distribution))
+        stages = replace(stages, protocol=protocol.code_digest(task.code_digest))
 
     def make() -> Arrays:
         scores = protocol.spec.run(replace(context, stages=stages))

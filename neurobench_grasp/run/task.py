@@ -8,7 +8,7 @@ import neurobench_grasp
 from neurobench_grasp.alignment.overlap import refuse_repeats
 from neurobench_grasp.contract import DecoderSpec, ModelSpec, Trials
 from neurobench_grasp.errors import NgbError, UnsupportedError
-from neurobench_grasp.plugins import CORE, Provided, Registry
+from neurobench_grasp.plugins import CORE, CodeDigest, Provided, Registry, code_digest
 from neurobench_grasp.run.dataset import Dataset
 from neurobench_grasp.run.stored_activations import StoredActivations
 
@@ -26,6 +26,8 @@ class Task:
     decoder : Provided of DecoderSpec
     learned : Dataset
         That of ``train``.
+    code_digest : callable
+        Identifies the code that the process has loaded.
     """
 
     candidate: Provided[ModelSpec]
@@ -33,6 +35,7 @@ class Task:
     train: Trials
     decoder: Provided[DecoderSpec]
     learned: Dataset
+    code_digest: CodeDigest = code_digest
 
     @classmethod
     def of(
@@ -43,6 +46,8 @@ class Task:
         learned: Dataset,
         decoder: str,
         stored: StoredActivations | None = None,
+        *,
+        digest: CodeDigest = code_digest,
     ) -> Task:
         """Find model and decoder by name, and what the model is fitted on.
 
@@ -56,6 +61,7 @@ class Task:
         decoder : str
         stored : StoredActivations, optional
             What is scored instead of a model.
+        digest : callable
 
         Raises
         ------
@@ -76,7 +82,7 @@ class Task:
             data = data.with_notes(stored.notes)
         train = learned.behaviour("train", candidate.spec.step_s)
         refuse_other_bodies(candidate.spec, train, data, learned)
-        return cls(candidate, data, train, registry.decoder(decoder), learned)
+        return cls(candidate, data, train, registry.decoder(decoder), learned, digest)
 
 
 def refuse_other_bodies(spec: ModelSpec, train: Trials, *datasets: Dataset) -> None:

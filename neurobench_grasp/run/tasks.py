@@ -75,7 +75,7 @@ def code_versions(models: Sequence[str], places: Sequence[str], registry: Regist
     The code is that of the package, of the models, and of all plugins with protocols, decoders and datasets.
     """
     known = {provided.spec.name: provided for provided in registry.models()}
-    digests = [known[name].code_digest for name in dict.fromkeys(models) if name in known]
+    digests = [known[name].code_digest() for name in dict.fromkeys(models) if name in known]
     others = [provided.distribution for provided in registry.protocols()]
     others += [provided.distribution for provided in registry.decoders()]
     others += [provided.distribution for provided in registry.datasets()]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from neurobench_grasp.contract import Progress
-from neurobench_grasp.plugins import Registry
+from neurobench_grasp.plugins import CodeDigest, Registry, code_digest
 from neurobench_grasp.protocols.context import Context
 from neurobench_grasp.run.dataset import Dataset, load_dataset
 from neurobench_grasp.run.fitted import make_context
@@ -39,6 +40,7 @@ class Workspace:
     progress: Progress = lambda text: None
     _datasets: dict[tuple[str | Path, str | None, bool], Dataset] = field(default_factory=dict)
     _activations: dict[tuple[object, ...], StoredActivations] = field(default_factory=dict)
+    _digest: CodeDigest = field(default_factory=lambda: cache(code_digest))  # the code is loaded once, too
     _task: tuple[tuple[object, ...], Task] | None = None
     _context: tuple[tuple[object, ...], Context] | None = None
 
@@ -84,7 +86,8 @@ class Workspace:
                 read = self._dataset(options.trained_on, None, options.quarantine)
                 learned = read.for_network(seed, tendons)
             stored = self._stored(dataset, data, options)
-            self._task = key, Task.of(self.registry, model, data, learned, options.decoder, stored)
+            task = Task.of(self.registry, model, data, learned, options.decoder, stored, digest=self._digest)
+            self._task = key, task
         return self._task[1]
 
     def context(self, job: Job) -> Context:
