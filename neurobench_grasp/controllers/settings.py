@@ -157,7 +157,7 @@ class ControllerSettings:
             raise ValueError("warm_start_steps is for networks without memory; set it to 0")
 
 
-WARM_START = ControllerSettings(warm_start_steps=100_000, n_steps=16, default_steps=300_000)
+WARM_START = ControllerSettings(warm_start_steps=200_000, n_steps=16, default_steps=400_000)
 """A shorter training of controllers with muscles, not by PPO alone; see docs/controllers.md."""
 
 
