@@ -98,9 +98,10 @@ def overhead(
 ) -> list[dict[str, float]]:
     """Wall time per simulated job that is not sleeping, by number of jobs."""
     workers = int(on.split(":")[1]) if on.startswith("local:") else usable_cores()
+    session = str(demo_files()[0])
     rows, walls = [], {}
     for n in options.jobs:
-        lines = [Job(f"idle_{k % MODELS}", "demo", "sleep", k // MODELS).to_line() for k in range(n)]
+        lines = [Job(f"idle_{k % MODELS}", session, "sleep", k // MODELS).to_line() for k in range(n)]
         jobs = place / f"jobs-{n}"
         jobs.write_text("\n".join(lines))
         out = place / f"run-{on.replace(':', '-')}-{n}"
@@ -128,7 +129,7 @@ def planning(place: Path, environment: dict[str, str]) -> dict[str, float]:
 
 
 def speedup(place: Path, pairs: int, environment: dict[str, str]) -> dict[str, object]:
-    """Wall time of eight encoding jobs, four networks on two sessions of `demo`, on one core over that on two."""
+    """Wall time of eight encoding jobs on one core over that on two."""
     sessions = demo_files()[:2]
     arguments = ["score", "-m", "linear_kinematic", "-p", "encoding", "--seeds", 4, "-d", sessions[0], "-d"]
     ratios = []
