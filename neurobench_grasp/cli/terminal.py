@@ -91,13 +91,21 @@ def progress() -> Iterator[Progress]:
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column
 
+    from neurobench_grasp.run.how_far import HowFar
+
     text = TextColumn(
         "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
     )
-    columns = SpinnerColumn(), TimeElapsedColumn(), text
+    columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.fields[how_far]}"), text
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting")
-        yield lambda text: bar.update(task, description=clean(text))
+        task = bar.add_task("starting", how_far="")
+
+        def show(text: str) -> None:
+            if isinstance(text, HowFar):
+                bar.update(task, how_far=text.brief)
+            bar.update(task, description=clean(text))
+
+        yield show
 
 
 def note(text: str) -> None:

@@ -10,13 +10,35 @@ SAMPLE = 20
 """Finished tasks of a kind whose mean time is used."""
 
 
-def summary(grid: Grid) -> str:
-    """Return how far a grid is, as one line."""
+class HowFar(str):
+    """A message on how far a grid is.
+
+    Parameters
+    ----------
+    text : str
+    brief : str
+        Percentage, and the time left where it is known; a terminal goes on showing it beside later messages.
+    """
+
+    brief: str
+
+    def __new__(cls, text: str, brief: str) -> HowFar:
+        """Make the message."""
+        message = super().__new__(cls, text)
+        message.brief = brief
+        return message
+
+
+def summary(grid: Grid, before: str = "") -> HowFar:
+    """Return how far a grid is, as one line, which begins with ``before``."""
     counts = grid.counts()
     parts = [f"{counts[DONE]} of {len(grid.tasks)} tasks done"]
     parts += [f"{counts[name]} {name}" for name in (RUNNING, WAITING, FAILED) if counts[name]]
-    left = time_left(grid)
-    return ", ".join(parts) + (f"; about {duration(left)} left" if left else "")
+    seconds = time_left(grid)
+    left = f"about {duration(seconds)} left" if seconds else ""
+    share = f"{counts[DONE] / max(len(grid.tasks), 1):.0%}"
+    text = "; ".join(filter(None, (", ".join(parts), left)))
+    return HowFar(before + text, ", ".join(filter(None, (share, left))))
 
 
 def time_left(grid: Grid) -> float | None:

@@ -67,7 +67,7 @@ def work(
         if attempt is not None:
             last = attempt.task
             if len(grid.tasks) > 1:
-                benches.progress(f"{label(last)}: begins; {summary(grid)}")
+                benches.progress(summary(grid, f"{label(last)}: begins; "))
             error = perform(attempt, benches, alone=alone)
             if error is not None:
                 benches.progress(f"{label(last)}: {sentence(error)}")

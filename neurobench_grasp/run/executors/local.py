@@ -15,6 +15,7 @@ from typing import IO
 
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.run.grid import Grid
+from neurobench_grasp.run.how_far import HowFar, summary
 from neurobench_grasp.run.tasks import FETCH
 from neurobench_grasp.run.work import POLL_S, Benches, work
 from neurobench_grasp.run.workspace import Workspace
@@ -108,7 +109,8 @@ def _worker(grid: Grid, workspace: Workspace, stop: Event) -> tuple[int, str]:
         with contextlib.suppress(ValueError, OSError), stream:
             for line in filter(None, map(str.strip, stream)):
                 lines[0] = line
-                workspace.progress(line)
+                grid.refresh()
+                workspace.progress(HowFar(line, summary(grid).brief))
 
     process = subprocess.Popen(
         [*COMMAND, str(grid.folder)],

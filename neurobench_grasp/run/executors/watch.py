@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from neurobench_grasp.contract import Progress
 from neurobench_grasp.run.grid import Grid
@@ -25,7 +26,7 @@ class Left(KeyboardInterrupt):
 
 @dataclass
 class Watch:
-    """Reports how far a grid is.
+    """Reports how far a grid is, when that has changed.
 
     Parameters
     ----------
@@ -36,11 +37,15 @@ class Watch:
     grid: Grid
     progress: Progress
     _next: float = 0.0
+    _counts: Mapping[str, int] = field(default_factory=dict)
 
     def report(self) -> bool:
-        """Report, and return True, unless that was done a moment ago."""
+        """Look, and return True, unless that was done a moment ago."""
         if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + EVERY_S
-        self.progress(summary(self.grid))
+        counts = self.grid.counts()
+        if counts != self._counts:
+            self._counts = counts
+            self.progress(summary(self.grid))
         return True
