@@ -17,7 +17,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 settings.register_profile("fast", max_examples=10, deadline=None)
-settings.register_profile(FULL, max_examples=100, deadline=None)
+settings.register_profile(FULL, max_examples=50, deadline=None)
 settings.load_profile("fast")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

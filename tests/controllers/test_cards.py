@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from lazy import Lazy
 from movements import grasp_trials
 from safetensors.numpy import load, save
 
-from neurobench_grasp.contract import Trials
 from neurobench_grasp.controllers import NetworkCard, find_network, trained_digest
 from neurobench_grasp.controllers import checkpoints as cards
 from neurobench_grasp.controllers.checkpoints import save_network
@@ -82,7 +82,7 @@ def test_a_network_of_other_data_or_seed_is_not_used(kept):
 
 def test_without_joint_angles_it_says_why(kept):
     _, train = kept
-    blind = Trials(**{**vars(train), "joint_angles": None})
+    blind = replace(train, joint_angles=None)
     with pytest.raises(UnsupportedError, match="no joint angles"):
         trained_digest("planted", 4, blind)
 
