@@ -75,7 +75,7 @@ def provenance(
         "weights": weights,
         "train_sha256": train,
         "units_sha256": hashlib.sha256(units).hexdigest() if units else None,
-        "git": _git(Path(neurobench_grasp.__file__).parents[1]),
+        "git": _own_checkout(),
         "packages": _versions(),
         **({} if isolated is None else {"isolated": {"packages": dict(isolated)}}),
         "python": platform.python_version(),
@@ -94,6 +94,12 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def _own_checkout() -> dict[str, Any] | None:
+    """State of the package's checkout when the process first asks; its code was loaded before that."""
+    return _git(Path(neurobench_grasp.__file__).parents[1])
 
 
 def _git(checkout: Path) -> dict[str, Any] | None:

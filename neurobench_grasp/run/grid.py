@@ -97,6 +97,7 @@ class Grid:
     tasks: Sequence[Task]
     _states: dict[int, State] = field(default_factory=dict)
     _unended: list[int] = field(default_factory=list)
+    _seconds: dict[int, float] = field(default_factory=dict)  # of tasks that are done
     _read_at: float | None = None
 
     @classmethod
@@ -271,7 +272,10 @@ class Grid:
         state = self.state(i)
         with suppress(NgbError, OSError):
             if state.name == DONE:
-                return float(_stored(self._file(i, state.attempts, DONE), ("seconds",))["seconds"])
+                if i not in self._seconds:
+                    path = self._file(i, state.attempts, DONE)
+                    self._seconds[i] = float(_stored(path, ("seconds",))["seconds"])
+                return self._seconds[i]
             if state.name == RUNNING:
                 return time.time() - float(self.claim(i)["time"])
         return 0.0
