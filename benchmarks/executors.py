@@ -5,8 +5,8 @@
 Prints JSON. All in one run on an idle machine:
 
     overhead_s        wall time per simulated job (each sleeps) that workers did not sleep, by executor and
-                      number of jobs: with start-up, and from 100 jobs on also without (the difference to a
-                      grid of a tenth of the jobs)
+                      number of jobs, on a small synthetic session: with start-up, and from 100 jobs on also
+                      without (the difference to a grid of a tenth of the jobs)
     planning_s        of 10,000 jobs by names, and writing their grid
     status_s          `ngb status --json` of that grid
     speedup_local_2   wall time of eight encoding jobs in one worker (`local:1`) over that in two, one thread
@@ -24,6 +24,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from scaling import Point, write
 
 from neurobench_grasp.demo import demo_files
 from neurobench_grasp.plugins import load_registry
@@ -98,10 +100,11 @@ def overhead(
 ) -> list[dict[str, float]]:
     """Wall time per simulated job that is not sleeping, by number of jobs."""
     workers = int(on.split(":")[1]) if on.startswith("local:") else usable_cores()
-    session = str(demo_files()[0])
+    session = place / "session.nwb"
+    write(session, Point(units=2, trials=40, hours=0.05))
     rows, walls = [], {}
     for n in options.jobs:
-        lines = [Job(f"idle_{k % MODELS}", session, "sleep", k // MODELS).to_line() for k in range(n)]
+        lines = [Job(f"idle_{k % MODELS}", str(session), "sleep", k // MODELS).to_line() for k in range(n)]
         jobs = place / f"jobs-{n}"
         jobs.write_text("\n".join(lines))
         out = place / f"run-{on.replace(':', '-')}-{n}"
