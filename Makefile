@@ -12,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*)
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder -n
 
 .PHONY: install score test test-slow test-all lint docs release clean
 
@@ -46,10 +46,10 @@ score: install
 	$(BIN)/ngb score --model muscle_ppo --no-train
 
 test: $(VENV)/.tools lint
-	$(PYTEST) -m "not slow"
+	$(PYTEST) 2 -m "not slow"
 
 test-slow: $(VENV)/.tools
-	$(PYTEST) -m "slow or hypothesis" --hypothesis-profile full
+	$(PYTEST) 3 -m "slow or hypothesis" --hypothesis-profile full
 
 test-all: test test-slow
 
