@@ -93,11 +93,10 @@ def progress() -> Iterator[Progress]:
 
     from neurobench_grasp.run.how_far import HowFar
 
-    text = TextColumn(
-        "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
-    )
+    rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)  # of the line: a long text is cut at its end
+    text = TextColumn("{task.description}", markup=False, table_column=rest)
     columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.fields[how_far]}"), text
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
         task = bar.add_task("starting", how_far="")
 
         def show(text: str) -> None:
