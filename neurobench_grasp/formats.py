@@ -49,7 +49,7 @@ def read_plain(path: Path, most: int, *, advice: str = "put it back, or score ag
     try:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode):
-            raise UnsafeFileError(f"{path.name} is a link, folder or device, so it was not read.")
+            raise UnsafeFileError(f"{path.name or path} is a link, folder or device, so it was not read.")
         if found.st_size > most:
             raise UnsafeFileError(f"{path.name} has {found.st_size} bytes, and at most {most} are read.")
         return path.read_bytes()

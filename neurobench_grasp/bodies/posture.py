@@ -82,7 +82,7 @@ def _sources(
     for joint, n in Counter(joint for joint, _, _ in full_map.values()).items():
         if n > 1:
             rivals = " and ".join(repr(column) for column, (to, _, _) in full_map.items() if to == joint)
-            raise NgbError(f"Columns {rivals} all map to the joint {joint!r}; map only one of them.")
+            raise NgbError(f"Columns {rivals} map to one joint, {joint!r}; map only one of them.")
     if not full_map:
         raise NgbError(
             f"None of the columns ({', '.join(columns)}) is a joint of the body {body.name}; use joint_map "

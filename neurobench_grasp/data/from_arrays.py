@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -223,25 +224,44 @@ def _trials(columns: Mapping[str, Sequence[Any]], window: Window) -> TrialTable:
 
 
 def _check_joints(joint_map: Mapping[str, tuple[str, float, float]], name: str) -> None:
-    """Refuse columns of joints that the body does not have."""
+    """Refuse entries that are malformed, joints that the body does not have, and two columns for one."""
     if not joint_map:
         return
+    for column, entry in joint_map.items():
+        _check_entry(column, entry)
     body = find_body(name)
     alike = {joint: joint for joint in body.joints}
     alike |= {f"{part.name}_{joint}": joint for part in body.parts for joint in part.joints}
     near = {
-        column: alike[get_close_matches(joint.lower(), alike, n=1, cutoff=0.0)[0]]
-        for column, (joint, *_) in joint_map.items()
+        column: (alike[get_close_matches(joint.lower(), alike, n=1, cutoff=0.0)[0]], *numbers)
+        for column, (joint, *numbers) in joint_map.items()
         if joint not in body.joints
     }
     if near:
-        example = ", ".join(f"{column!r}: ({joint!r}, 1.0, 0.0)" for column, joint in near.items())
+        example = ", ".join(f"{column!r}: {entry!r}" for column, entry in near.items())
+        others = [f"{c!r} is mapped to {joint_map[c][0]!r}" for c in near if joint_map[c][0] != c]
         raise NgbError(
-            f"{len(near)} of {len(joint_map)} columns of the joint angles are no joints of {name}: name "
+            f"{len(near)} of {len(joint_map)} columns of the joint angles are no joints of {name}"
+            f"{' (' * bool(others)}{', '.join(others)}{')' * bool(others)}: name "
             f"each column's joint, sign and offset, which `ngb bodies {name}` explains; by name alone the "
             f"nearest joints are joint_map={{{example}}}, to be checked; a column left out of joint_map is a "
             "recorded signal and moves no joint."
         )
+    joints = [joint for joint, _, _ in joint_map.values()]
+    for joint in joints:
+        rivals = " and ".join(repr(column) for column, entry in joint_map.items() if entry[0] == joint)
+        if joints.count(joint) > 1:
+            raise NgbError(f"Columns {rivals} map to one joint, {joint!r}; map only one of them.")
+
+
+def _check_entry(column: str, entry: Any) -> None:
+    match entry:
+        case [str(), Real() as sign, Real() as offset] if sign and np.isfinite(float(sign) + float(offset)):
+            return
+    raise NgbError(
+        f"joint_map has {entry!r} for the column {column!r}; write (joint, sign, offset in rad), such as "
+        "('mcp2_flexion', -1.0, 0.2), with a sign (or another factor) that is not 0."
+    )
 
 
 def _angles(angles: Mapping[str, ArrayLike], times: ArrayLike | None, unit: str) -> Signal:

@@ -145,9 +145,11 @@ def make_report(
     workspace = Workspace(load_registry(), progress=progress)
     known = {provided.spec.name for provided in workspace.registry.datasets()}
     scored, problems = read_scored(runs, _of_report)
+    if not scored and problems:
+        raise NgbError(problems[0])
     options = Options(layout=layout)
     chosen = _scored_on(scored, dataset, lambda: workspace.find(models.muscle, str(dataset), options).data)
-    at_hand = _one(evidence(chosen, known, _run_folder(runs)), models)
+    at_hand = _one(evidence(chosen, known, _run_folder(runs)), models, scored, runs)
     name = str(at_hand.dataset["dataset"])
     place = dataset if dataset is not None else name if name in known else None
     sources = _Sources(at_hand, models, workspace, runs, place, options)
@@ -172,14 +174,18 @@ def _scored_on(
     return [s for s in scored if s.record.dataset["sha256"] == content]
 
 
-def _one(found: Sequence[Evidence], models: Models) -> Evidence:
+def _one(
+    found: Sequence[Evidence], models: Models, scored: Sequence[Scored], runs: Sequence[Path]
+) -> Evidence:
     """Return the evidence on the one dataset, scored by models that were trained on it if there are any."""
     found = [one for one in found if one.has(models)]
     found = [one for one in found if not one.dataset["trained_on"]] or found
     if not found:
+        there = ", ".join(sorted({one.record.model for one in scored})) or "no model"
         raise NgbError(
-            f"There is no record of {models.muscle} or another model of the claims here; score first: "
-            f"`ngb score --model {models.muscle} --seeds 5`."
+            f"{' and '.join(map(str, runs))}: there are records of {there}, and none of the controllers that "
+            f"a report compares; score them: `ngb score -m {models.muscle} -m {models.torque} --seeds 5 "
+            f"--out {runs[0]}`."
         )
     if len(found) > 1:
         names = (f"{one.dataset['dataset']} (data {one.dataset['dataset_sha256'][:8]})" for one in found)

@@ -174,6 +174,37 @@ def test_a_map_to_a_joint_that_does_not_exist_is_refused():
         session_from_arrays(**arrays(body="planar_arm"))
 
 
+def test_a_misspelt_joint_is_quoted_and_keeps_sign_and_offset():
+    with pytest.raises(NgbError, match=r"'mcp2_flexion' is mapped to 'mcp3_flexoin'") as refused:
+        session_from_arrays(**arrays(joint_map={"mcp2_flexion": ("mcp3_flexoin", -1.0, 0.3)}))
+    assert "joint_map={'mcp2_flexion': ('mcp3_flexion', -1.0, 0.3)}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ("mcp2_flexion", 1.0, float("nan")),
+        ("mcp2_flexion", 0.0, 0.0),
+        ("mcp2_flexion", 1.0),
+        ("mcp2_flexion", "minus", 0.0),
+        "mcp2_flexion",
+        None,
+    ],
+)
+def test_a_malformed_entry_of_the_map_is_refused(entry):
+    with pytest.raises(
+        NgbError, match=r"for the column 'mcp2_flexion'; write \(joint, sign, offset in rad\)"
+    ):
+        session_from_arrays(**arrays(joint_map={"mcp2_flexion": entry}))
+
+
+def test_two_columns_of_one_joint_are_refused():
+    angles = {"a": np.zeros(200), "b": np.zeros(200)}
+    both = {column: ("mcp2_flexion", 1.0, 0.0) for column in angles}
+    with pytest.raises(NgbError, match="Columns 'a' and 'b' map to one joint, 'mcp2_flexion'"):
+        session_from_arrays(**arrays(joint_angles=angles, joint_map=both))
+
+
 def test_columns_left_out_of_the_map_are_signals():
     session = session_from_arrays(**arrays(joint_angles={"camera": np.zeros(200)}, joint_map={}))
     assert session.joint_map == {} and session.signals["joint_angles"].columns == ("camera",)

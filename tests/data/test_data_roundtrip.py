@@ -282,8 +282,10 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path):
-    with pytest.raises(NgbError, match="cannot be written"):
+    with pytest.raises(NgbError, match=r"The folder .*nowhere does not exist; create it first"):
         write_small(tmp_path / "nowhere" / "a.nwb")
+    with pytest.raises(NgbError, match=r"is a folder; name a file in it, such as .*monday\.nwb"):
+        write_small(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -419,6 +419,10 @@ def _save(nwb: NWBFile, path: Path) -> None:
     """Write to a temporary file, sync, then rename it."""
     from pynwb import NWBHDF5IO
 
+    if path.is_dir():
+        raise NgbError(f"{path} is a folder; name a file in it, such as {path / 'monday.nwb'}.")
+    if not path.parent.is_dir():
+        raise NgbError(f"The folder {path.parent} does not exist; create it first, or choose another.")
     try:
         with (
             new_file(path) as part,
