@@ -45,6 +45,8 @@ def status(
     for title, each in (("running", running), ("failed", failed)):
         view += ["", *(f"{title}: {line}" for line in each[:MOST_SHOWN])] if each else []
         view += [f"{title}: {len(each) - MOST_SHOWN} more, see --json"] if len(each) > MOST_SHOWN else []
+    if not running and grid.counts()["waiting"]:
+        view += ["", f"nothing runs now; unless jobs are queued, repeat the command or use `ngb work {run}`"]
     data = {
         "grid": str(grid.folder),
         "counts": {state: grid.counts()[state] for state in STATES},

@@ -39,6 +39,10 @@ def work(
     benches = worker.Benches(grid.folder.parent.parent, note)
     try:
         worker.work(grid, benches, kind or ())
+    except KeyboardInterrupt:
+        if PARENT in os.environ:  # which says that it was stopped
+            raise typer.Exit(130) from None
+        raise
     finally:
         benches.close()
     counts = dict(grid.counts())

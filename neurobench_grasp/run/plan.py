@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from neurobench_grasp.data.dandi import is_address
 from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.plugins import Registry
 from neurobench_grasp.run.dataset import is_path
@@ -58,6 +59,8 @@ def plan(
     for protocol in protocols:
         registry.protocol(protocol)
     registry.decoder(options.decoder)
+    if not is_path(registry, dataset) and not is_address(dataset):
+        registry.dataset(str(dataset))
     if not is_trained(registry, model, options):
         if options.steps is not None:
             raise UnsupportedError(

@@ -41,6 +41,14 @@ def test_status_counts_and_names_what_runs_and_what_failed(tmp_path):
     assert data["seconds_left"] == pytest.approx(120)
 
 
+def test_status_says_when_nothing_runs_and_what_to_do(tmp_path):
+    grid = Grid.open(tmp_path, [score_task(seed) for seed in range(2)], ["code"])
+    idle = f"nothing runs now; unless jobs are queued, repeat the command or use `ngb work {tmp_path}`"
+    assert idle in ngb("status", tmp_path).stdout.replace("\n", " ")
+    grid.begin(0)
+    assert "nothing runs now" not in ngb("status", tmp_path).stdout
+
+
 def test_a_folder_without_a_grid_is_one_sentence(tmp_path):
     shown = ngb("status", tmp_path)
     assert shown.exit_code == 1 and "There is no grid in" in shown.stderr
@@ -72,3 +80,12 @@ def test_a_grid_file_states_everything(tmp_path):
     (tmp_path / "grid.yaml").write_text("models: [linear_kinematic]")
     refused = ngb("score", "--grid", tmp_path / "grid.yaml", "--model", "muscle_ppo")
     assert refused.exit_code == 2 and "leave out --model" in refused.stderr
+
+
+def test_a_dataset_of_a_grid_that_does_not_exist_is_refused_before_anything_runs(tmp_path):
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("{models: [linear_kinematic], datasets: [demoo], protocols: [encoding], seeds: 1}")
+    for command in ("plan", "score"):
+        refused = ngb(command, "--grid", grid, *(("--out", tmp_path / "run") if command == "score" else ()))
+        assert refused.exit_code == 1 and "Did you mean 'demo'" in refused.stderr
+    assert not (tmp_path / "run" / "grids").exists()

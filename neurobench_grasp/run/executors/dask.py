@@ -48,9 +48,9 @@ class Dask:
 
     def run(self, grid: Grid, workspace: Workspace) -> Mapping[int, BaseException]:
         """Perform all tasks."""
-        failures = fetch_here(grid, workspace)
         out = str(workspace.folder.resolve())
         with self._client() as client:
+            failures = fetch_here(grid, workspace)
             try:
                 _submit_all(client, grid, out, workspace)
             except KeyboardInterrupt as error:
