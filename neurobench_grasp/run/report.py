@@ -181,11 +181,11 @@ def _one(
     found = [one for one in found if one.has(models)]
     found = [one for one in found if not one.dataset["trained_on"]] or found
     if not found:
-        there = ", ".join(sorted({one.record.model for one in scored})) or "no model"
+        others = ", ".join(sorted({one.record.model for one in scored}))
+        there = f"records of {others}, and none of the controllers that a report compares" * bool(others)
         raise NgbError(
-            f"{' and '.join(map(str, runs))}: there are records of {there}, and none of the controllers that "
-            f"a report compares; score them: `ngb score -m {models.muscle} -m {models.torque} --seeds 5 "
-            f"--out {runs[0]}`."
+            f"{' and '.join(map(str, runs))} has {there or 'no records'}; score them first: "
+            f"`ngb score -m {models.muscle} -m {models.torque} --seeds 5 --out {runs[0]}`."
         )
     if len(found) > 1:
         names = (f"{one.dataset['dataset']} (data {one.dataset['dataset_sha256'][:8]})" for one in found)

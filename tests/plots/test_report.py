@@ -457,8 +457,11 @@ def test_records_on_several_datasets_need_a_choice(runs, registry, tmp_path):
 
 def test_without_records_the_first_command_is_named(registry, tmp_path):
     (tmp_path / "records").mkdir()
-    with pytest.raises(NgbError, match=r"There is no record .* `ngb score --model muscle_ppo --seeds 5`"):
+    command = rf"`ngb score -m muscle_ppo -m torque_ppo --seeds 5 --out {tmp_path}`"
+    with pytest.raises(NgbError, match=rf"{tmp_path} has no records; score them first: {command}"):
         make_report([tmp_path], to=tmp_path / "report")
+    with pytest.raises(NgbError, match="there is no folder"):
+        make_report([tmp_path / "nowhere"], to=tmp_path / "report")
 
 
 def test_the_recovery_of_the_run_folder_is_drawn(runs, registry, tmp_path, pages):
