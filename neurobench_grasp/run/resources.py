@@ -29,7 +29,7 @@ class Resources:
     """
 
     cores: int = 1
-    memory_gb: float = 4.0
+    memory_gb: float = 6.0
     minutes: int = 120
     gpus: int = 0
 
