@@ -79,16 +79,21 @@ def _sources(
             raise NgbError(f"The joint map names a column {column!r}{_near(column, columns)}")
         if joint not in body.joints:
             raise NgbError(f"Column {column!r} is mapped to a joint {joint!r}{_near(joint, body.joints)}")
-    for joint, n in Counter(joint for joint, _, _ in full_map.values()).items():
-        if n > 1:
-            rivals = " and ".join(repr(column) for column, (to, _, _) in full_map.items() if to == joint)
-            raise NgbError(f"Columns {rivals} map to one joint, {joint!r}; map only one of them.")
+    refuse_rivals(full_map)
     if not full_map:
         raise NgbError(
             f"None of the columns ({', '.join(columns)}) is a joint of the body {body.name}; use joint_map "
             f"to map them to some of: {', '.join(body.joints)}."
         )
     return {joint: (list(columns).index(c), sign, offset) for c, (joint, sign, offset) in full_map.items()}
+
+
+def refuse_rivals(joint_map: JointMap) -> None:
+    """Raise if two columns map to one joint."""
+    for joint, n in Counter(joint for joint, _, _ in joint_map.values()).items():
+        if n > 1:
+            rivals = " and ".join(repr(column) for column, (to, _, _) in joint_map.items() if to == joint)
+            raise NgbError(f"Columns {rivals} map to one joint, {joint!r}; map only one of them.")
 
 
 def _near(name: str, known: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from neurobench_grasp.bodies import find_body
+from neurobench_grasp.bodies.posture import refuse_rivals
 from neurobench_grasp.contract import DEFAULT_BODY, Floats, Session, Signal, TrialTable, Units, Window
 from neurobench_grasp.data.digest import session_digest
 from neurobench_grasp.data.labels import label_of, text_label
@@ -247,11 +248,7 @@ def _check_joints(joint_map: Mapping[str, tuple[str, float, float]], name: str) 
             f"nearest joints are joint_map={{{example}}}, to be checked; a column left out of joint_map is a "
             "recorded signal and moves no joint."
         )
-    joints = [joint for joint, _, _ in joint_map.values()]
-    for joint in joints:
-        rivals = " and ".join(repr(column) for column, entry in joint_map.items() if entry[0] == joint)
-        if joints.count(joint) > 1:
-            raise NgbError(f"Columns {rivals} map to one joint, {joint!r}; map only one of them.")
+    refuse_rivals(joint_map)
 
 
 def _check_entry(column: str, entry: Any) -> None:
