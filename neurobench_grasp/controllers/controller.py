@@ -345,6 +345,10 @@ class UntrainedController(NetworkController):
         """
         raise UnsupportedError("This is the network before training; train its trained twin instead.")
 
+    def untrained(self, *, seed: int) -> NetworkController:
+        """Return the trained network before training, which is what this controller is with the same seed."""
+        return self._trained.untrained(seed=seed)
+
     def observe(self, trials: Trials) -> Ragged:
         """Return the observations of the trained network in its closed loop."""
         return self._trained.observe(trials)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,30 +46,45 @@ def circular_shift(offsets: Ints, rng: np.random.Generator) -> Ints:
     return (np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))) % n
 
 
-def condition_locked_noise(conditions: Sequence[str], lengths: Sequence[int], label: str) -> Ragged:
+@dataclass(frozen=True)
+class ConditionLockedNoise:
     """Random features that know only the object: a random smooth time course over the trial for each object.
+
+    They are equal for trials of one object up to their duration, and are made when some are asked for.
 
     Parameters
     ----------
+    offsets : ndarray of int64, shape (n_trials + 1,)
+        First row of each trial, and the number of rows.
     conditions : sequence of str, length n_trials
-    lengths : sequence of int, length n_trials
     label : str
         Names the draw.
-
-    Returns
-    -------
-    Ragged
-        (trial, step, 60), equal for trials of one object up to their duration.
     """
-    weights = {
-        c: generator("condition_locked_noise", label, c).standard_normal((NOISE_TERMS, NOISE_FEATURES))
-        for c in sorted(set(conditions))
-    }
-    trials = []
-    for condition, length in zip(conditions, lengths, strict=True):
-        phase = np.linspace(0, 1, length)[:, None]
-        trials.append(np.cos(np.pi * phase * np.arange(NOISE_TERMS)) @ weights[condition])
-    return Ragged.of(trials)
+
+    offsets: Ints
+    conditions: Sequence[str]
+    label: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and of features."""
+        return int(self.offsets[-1]), NOISE_FEATURES
+
+    def __getitem__(self, rows: Ints) -> Floats:
+        trial = np.searchsorted(self.offsets, rows, side="right") - 1
+        first, last = self.offsets[trial], self.offsets[trial + 1] - 1
+        phase = (rows - first) / np.maximum(last - first, 1)
+        courses = np.cos(np.pi * phase[:, None] * np.arange(NOISE_TERMS))
+        names, objects = np.unique(self.conditions, return_inverse=True)
+        found = np.empty((len(rows), NOISE_FEATURES))
+        for number in np.unique(objects[trial]):
+            mine = objects[trial] == number
+            found[mine] = courses[mine] @ self._weights(str(names[number]))
+        return found
+
+    def _weights(self, condition: str) -> Floats:
+        rng = generator("condition_locked_noise", self.label, condition)
+        return rng.standard_normal((NOISE_TERMS, NOISE_FEATURES))
 
 
 def phase_mean(train: Ragged, conditions: Sequence[str]) -> Floats:

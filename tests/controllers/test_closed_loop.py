@@ -151,6 +151,8 @@ def test_the_untrained_twin_sees_what_the_trained_network_saw(trials):
         np.testing.assert_array_equal(twin.activations(trials).layers[name].values, layer.values)
     own, others = twin.track(trials).keypoints.values, trained.track(trials).keypoints.values
     assert not np.array_equal(own, others)
+    for name, weights in trained.untrained(seed=9).state().items():  # before training it is what it is
+        np.testing.assert_array_equal(twin.untrained(seed=9).state()[name], weights)
 
 
 def test_a_controller_knows_its_network_before_training(trials):

@@ -68,6 +68,21 @@ def test_a_shipped_network_tracks_as_well_as_its_card_says(path, demo):
     )
 
 
+CONTROLLERS = sorted({p.stem.removesuffix("-0") for p in CARDS if p.match("demo/*-0.json")})
+
+
+@pytest.mark.parametrize("name", [*CONTROLLERS, "untrained"])
+def test_every_controller_knows_its_network_before_training(name, demo):
+    """It stands beside each of them as a reference."""
+    model = load_registry().model(name).spec.build(0)
+    model.fit(demo.behaviour("train"), seed=0)
+    seen = model.observe(demo.behaviour("ood").select([0]))
+    own, before = model.activations_of(seen).layers, model.untrained(seed=0).activations_of(seen).layers
+    assert own.keys() == before.keys()
+    same = [np.array_equal(own[layer].values, before[layer].values) for layer in own]
+    assert all(same) if name == "untrained" else not any(same)
+
+
 def test_torques_track_better_than_muscles_and_both_better_than_the_network_before_training():
     pairs = [
         p

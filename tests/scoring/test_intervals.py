@@ -2,9 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neurobench_grasp.scoring.intervals import UnitScores, summarise
-from neurobench_grasp.scoring.references import circular_shift, condition_locked_noise, generator
+from neurobench_grasp.scoring.references import ConditionLockedNoise, circular_shift, generator
 from neurobench_grasp.scoring.reliability import split_half_reliability
 
 
@@ -142,9 +144,23 @@ def test_the_null_keeps_neither_trial_nor_phase():
 
 
 def test_condition_noise_is_equal_for_trials_of_one_object_and_unrelated_for_others():
-    noise = condition_locked_noise(["a", "b", "a"], [20, 20, 20], "s")
+    noise = ConditionLockedNoise(np.arange(0, 61, 20), ["a", "b", "a"], "s")[np.arange(60)].reshape(3, 20, 60)
     np.testing.assert_array_equal(noise[0], noise[2])
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=6), st.randoms())
+def test_condition_noise_is_cosines_over_the_trial_whichever_rows_are_asked_for(lengths, chance):
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    conditions = [chance.choice("abc") for _ in lengths]
+    noise = ConditionLockedNoise(offsets, conditions, "s")
+    expected = np.empty(noise.shape)
+    for i, (condition, length) in enumerate(zip(conditions, lengths, strict=True)):
+        weights = generator("condition_locked_noise", "s", condition).standard_normal((4, 60))
+        courses = np.cos(np.pi * np.outer(np.linspace(0, 1, length), range(4)))
+        expected[offsets[i] : offsets[i + 1]] = courses @ weights
+    rows = np.array([row for row in range(len(expected)) if chance.random() < 0.5], np.int64)
+    np.testing.assert_allclose(noise[rows], expected[rows], atol=1e-12)
 
 
 def test_split_half_reliability_recovers_the_planted_one():

@@ -26,9 +26,9 @@ from neurobench_grasp.protocols.encoding.predictions import (
 from neurobench_grasp.protocols.encoding.reduction import LagWindow, LayerScores, check_layer
 from neurobench_grasp.protocols.settings import ENCODING as SETTINGS
 from neurobench_grasp.scoring.references import (
+    ConditionLockedNoise,
     at_phase,
     circular_shift,
-    condition_locked_noise,
     condition_mean,
     generator,
     shrunk_phase_mean,
@@ -197,9 +197,8 @@ def _noise(context: Context, lagged: LagWindow, keep: Keep) -> Sequence[Predicti
     trials, at_zero = lagged.trials, _lag_zero(lagged)
 
     def noise(draw: int) -> Predictions:
-        lengths = np.diff(trials.offsets).tolist()
-        layer = condition_locked_noise(trials.condition, lengths, f"{lagged.session.id}|{draw}")
-        reduced = {"noise": Ragged(lagged.components(layer.values)[0], trials.offsets)}
+        features = ConditionLockedNoise(trials.offsets, trials.condition, f"{lagged.session.id}|{draw}")
+        reduced = {"noise": Ragged(lagged.components(features)[0], trials.offsets)}
         fitted = fit_units(context, lagged, reduced, lags=at_zero, fallback=False)
         return keep(_single_precision(fitted, {}))
 
