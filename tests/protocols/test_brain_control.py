@@ -256,7 +256,7 @@ def test_the_error_falls_with_units_and_rises_with_noise():
     session = session_of(linear(30, noise=0.5), ["M1"] * 30)
     rows = brain_curves.run(context(session)).rows
     for suffix in ("", "_joint_angles"):
-        mine = [r for r in rows if r["metric"] == f"brain_control_error{suffix}"]
+        mine = [r for r in rows if (r["split"], r["metric"]) == ("test", f"brain_control_error{suffix}")]
         units = [r for r in mine if not r["noise"]]
         assert [r["n_decoded_units"] for r in units] == ["1", "2", "5", "10", "20", "all"]
         assert [r["noise"] for r in mine if r["noise"]] == list(CURVES.noise)
@@ -270,10 +270,10 @@ def test_the_error_falls_with_units_and_rises_with_noise():
 
 def test_the_curve_of_all_units_ends_where_brain_control_stands():
     session = session_of(linear(8, noise=1.0), ["M1"] * 8)
-    everything = pick(brain_control.run(context(session)).rows, split="test")
-    rows = brain_curves.run(context(session)).rows
-    same = pick(rows, split="test", decoded="embedding", n_decoded_units="all", noise=0.0)
-    assert same["value"] == pytest.approx(everything["value"], abs=1e-9)
+    whole, rows = brain_control.run(context(session)).rows, brain_curves.run(context(session)).rows
+    for split in ("test", "ood"):
+        same = pick(rows, split=split, decoded="embedding", n_decoded_units="all", noise=0.0)
+        assert same["value"] == pytest.approx(pick(whole, split=split)["value"], abs=1e-9)
 
 
 def test_claims_read_the_curves_from_records(tmp_path):

@@ -73,11 +73,12 @@ def test_the_motor_cortex_is_better_than_the_somatosensory(run):
     assert difference.ci[0] > 0
 
 
-def test_the_error_falls_with_units_and_rises_with_noise(run):
+@pytest.mark.parametrize("split", ["test", "ood"])
+def test_the_error_falls_with_units_and_rises_with_noise(run, split):
     _, rows, _ = run
     for area in ("M1", "S1"):
         for kind in ("embedding", "joint_angles"):
-            mine = [r for r in rows if (r["area"], r["decoded"]) == (area, kind)]
+            mine = [r for r in rows if (r["split"], r["area"], r["decoded"]) == (split, area, kind)]
             units = [r for r in mine if not r["noise"]]
             assert [r["n_decoded_units"] for r in units] == ["1", "5", "20", "all"]
             for fewer, more in pairwise(units):

@@ -16,8 +16,10 @@ from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.brain_control.decoders import check_decoder
 from neurobench_grasp.protocols.brain_control.protocol import (
     ERROR,
+    SPLITS,
     check_moves,
     driven_errors,
+    driven_trials,
     fitted,
     metric_of,
     no_units,
@@ -30,7 +32,6 @@ from neurobench_grasp.scoring.intervals import UnitScores
 from neurobench_grasp.scoring.references import generator
 from neurobench_grasp.threads import on_all_cores
 
-SPLIT = "test"
 ERRORS = Stage("curves", {**asdict(BRAIN_CONTROL), **asdict(CURVES)}, decoder=True)
 
 
@@ -67,7 +68,7 @@ def points_of(n_units: int) -> list[Point]:
 
 
 def run(context: Context) -> Scores:
-    """Score one controller under poorer and poorer commands, on new trials.
+    """Score one controller under poorer and poorer commands, on new trials and new objects.
 
     Returns
     -------
@@ -81,7 +82,8 @@ def run(context: Context) -> Scores:
     """
     check_moves(context)
     found = [(session, _measured(context, session)) for session in context.sessions]
-    rows = [row for area in areas_of(context.sessions) for row in _rows(area, found)]
+    areas = areas_of(context.sessions)
+    rows = [row for split in SPLITS for area in areas for row in _rows(area, split, found)]
     return Scores(rows or [no_units(context)])
 
 
@@ -91,7 +93,8 @@ def _measured(context: Context, session: AlignedSession) -> Mapping[str, NDArray
         moves = DecodingTrials.of(context, session)
     except UnsupportedError as reason:
         return {f"reason {area}": np.array(str(reason)) for area in areas_of([session])}
-    out: dict[str, NDArray[Any]] = {"driven": moves.index[moves.driven[SPLIT]]}
+    out: dict[str, NDArray[Any]] = {f"driven {split}": moves.index[moves.driven[split]] for split in SPLITS}
+    out["driven"] = moves.index[driven_trials(moves)]
     for area in areas_of([session]):
         try:
             units = moves.units_of(area)
@@ -99,7 +102,7 @@ def _measured(context: Context, session: AlignedSession) -> Mapping[str, NDArray
             out[f"reason {area}"] = np.array(str(reason))
             continue
         out[f"n_units {area}"] = np.array(len(units))
-        for kind in KINDS:
+        for kind in KINDS if len(out["driven"]) else ():
             out[f"{area} {kind}"] = _errors(context, moves, area, kind, units)
     return out
 
@@ -110,7 +113,7 @@ def _errors(context: Context, moves: DecodingTrials, area: str, kind: str, units
     def make() -> Arrays:
         context.progress(f"curves {moves.session.id}: {area}, {kind}")
         commands = _commands(context, moves, area, kind, units)
-        errors = driven_errors(context, moves, moves.driven[SPLIT], kind, commands)
+        errors = driven_errors(context, moves, driven_trials(moves), kind, commands)
         return {"errors": errors["tracking_error"]}
 
     errors: Floats = context.stages(ERRORS, moves.session, make, area=area, kind=kind)["errors"]
@@ -130,7 +133,7 @@ def _commands(context: Context, moves: DecodingTrials, area: str, kind: str, uni
         decoder = fitted(context, moves, kind, subset)
         if len(subset) == len(units):
             check_decoder(decoder, moves.training(kind, subset))
-        driven = moves.driven[SPLIT]
+        driven = driven_trials(moves)
         return moves.decoded(kind, decoder, moves.spikes(subset, driven), driven)
 
     with threadpool_limits(limits=1):
@@ -149,15 +152,15 @@ def _commands(context: Context, moves: DecodingTrials, area: str, kind: str, uni
 
 
 def _rows(
-    area: str, found: Sequence[tuple[AlignedSession, Mapping[str, NDArray[Any]]]]
+    area: str, split: str, found: Sequence[tuple[AlignedSession, Mapping[str, NDArray[Any]]]]
 ) -> Iterator[ScoreRow]:
-    """Rows of one area: a curve over units and one over noise for each kind of command."""
+    """Rows of one area on one split: a curve over units and one over noise for each kind of command."""
     mine = [(session, values) for session, values in found if area in session.units.areas]
-    usable = [(s, v) for s, v in mine if f"n_units {area}" in v and len(v["driven"])]
-    labels: ScoreRow = {"split": SPLIT, "area": area}
+    usable = [(s, v) for s, v in mine if f"n_units {area}" in v and len(v[f"driven {split}"])]
+    labels: ScoreRow = {"split": split, "area": area}
     if not usable:
         absent = "; ".join(f"{s.id}: {v[f'reason {area}']}" for s, v in mine if f"reason {area}" in v)
-        reason = absent or f"the split {SPLIT} has no trials"
+        reason = absent or f"the split {split} has no trials"
         for kind in KINDS:
             yield {
                 "metric": metric_of(ERROR, kind),
@@ -167,23 +170,30 @@ def _rows(
                 "reason": reason,
             }
         return
-    parts = [(TrialScores(s, {}), v["driven"].tolist()) for s, v in usable]
-    few = over_trials(parts, SPLIT)
+    parts = [(TrialScores(s, {}), v[f"driven {split}"].tolist()) for s, v in usable]
+    few = over_trials(parts, split)
     for kind in KINDS:
-        curves = [_curve(s, v, area, kind, by_trial=few) for s, v in usable]
+        curves = [_curve(s, v, area, split, kind, by_trial=few) for s, v in usable]
         for key in dict.fromkeys(key for curve in curves for key in curve):
             n_units, noise = key
             same = [(part, curve[key]) for part, curve in zip(parts, curves, strict=True) if key in curve]
             row: ScoreRow = {"metric": metric_of(ERROR, kind), **labels, "decoded": kind, "unit": "mm"}
             row |= {"n_decoded_units": n_units, "noise": noise}
-            yield row | row_of([scores for _, scores in same], [part for part, _ in same], SPLIT)
+            yield row | row_of([scores for _, scores in same], [part for part, _ in same], split)
 
 
 def _curve(
-    session: AlignedSession, values: Mapping[str, NDArray[Any]], area: str, kind: str, *, by_trial: bool
+    session: AlignedSession,
+    values: Mapping[str, NDArray[Any]],
+    area: str,
+    split: str,
+    kind: str,
+    *,
+    by_trial: bool,
 ) -> dict[tuple[str, float], UnitScores]:
     """Mean errors over the draws of every point, by number of units (or ``all``) and noise."""
     errors: Floats = values[f"{area} {kind}"]
+    trials = values[f"driven {split}"].tolist()
     out, first = {}, 0
     for point in points_of(int(values[f"n_units {area}"])):
         draws = []
@@ -191,8 +201,7 @@ def _curve(
             by_place = np.full(len(session.trials), np.nan)
             by_place[values["driven"]] = mine
             part = TrialScores(session, {"error": by_place})
-            trials = values["driven"].tolist()
-            draws.append(unit_scores(part, trials, "error", SPLIT, by_trial=by_trial))
+            draws.append(unit_scores(part, trials, "error", split, by_trial=by_trial))
         first += point.n_draws
         name = "all" if point.all_units else str(point.n_units)
         out[name, point.noise] = UnitScores.mean_of(draws)

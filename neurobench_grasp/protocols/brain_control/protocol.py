@@ -146,7 +146,7 @@ def _measure(context: Context, session: AlignedSession) -> Arrays:
     for parts, goals in found:
         out |= parts
         commands |= goals
-    context.progress(f"brain control {session.id}: closed loop of {len(_driven(moves))} trials")
+    context.progress(f"brain control {session.id}: closed loop of {len(driven_trials(moves))} trials")
     return out | _drive(context, moves, populations, commands)
 
 
@@ -177,7 +177,7 @@ def _decode(
     commands = {name: Ragged.join(list(driven.values()))}
     if kind == KINDS[0]:
         shifted = _shifted(context, moves, units)
-        commands[f"{name} shifted"] = moves.decoded(kind, decoder, shifted, _driven(moves))
+        commands[f"{name} shifted"] = moves.decoded(kind, decoder, shifted, driven_trials(moves))
     return out, commands
 
 
@@ -188,7 +188,7 @@ def fitted(context: Context, moves: DecodingTrials, kind: str, units: Ints) -> D
     return decoder
 
 
-def _driven(moves: DecodingTrials) -> Ints:
+def driven_trials(moves: DecodingTrials) -> Ints:
     """Trials that are driven, split after split."""
     return np.concatenate([moves.driven[split] for split in SPLITS])
 
@@ -217,14 +217,14 @@ def _shifted(context: Context, moves: DecodingTrials, units: Ints) -> Ragged:
     """Take the spikes of driven trials from random places of the session: the null."""
     every = moves.spikes(units, np.arange(len(moves.trials)))
     place = circular_shift(every.offsets, generator("shifted_spikes", context.seed, moves.session.id))
-    return Ragged(every.values[place], every.offsets).select(_driven(moves))
+    return Ragged(every.values[place], every.offsets).select(driven_trials(moves))
 
 
 def _drive(
     context: Context, moves: DecodingTrials, populations: Mapping[str, Ints], commands: Mapping[str, Ragged]
 ) -> Arrays:
     """Errors of the body under each command, by trial of the session."""
-    which = _driven(moves)
+    which = driven_trials(moves)
     found: dict[str, Mapping[str, Floats]] = {}
     for kind in KINDS:
         wanted = [name for area in populations for name in (f"{area} {kind}", f"{area} {kind} shifted")]
