@@ -2,7 +2,7 @@
 # every other model as a reference; nothing needs the network afterwards.
 # make score: install if needed, then score the default model on the built-in dataset.
 # make test: the same installation, then style, types, import contracts and all tests but the slow ones.
-# make test-slow: the slow tests, and the property-based ones again with five times the examples.
+# make test-slow: the slow tests, and the property-based ones again with three times the examples.
 # make test-all: both.
 # make release: build wheels and source distributions, check them, and score with them in a new environment offline.
 # make docs: build the documentation as a web site, build/site; a warning or a broken link is an error.
@@ -46,7 +46,7 @@ score: install
 	$(BIN)/ngb score --model muscle_ppo --no-train
 
 test: $(VENV)/.tools lint
-	$(PYTEST) 2 -m "not slow"
+	$(PYTEST) 3 -m "not slow"
 
 test-slow: $(VENV)/.tools
 	$(PYTEST) 3 -m "slow or hypothesis" --hypothesis-profile full

@@ -8,6 +8,8 @@ formulas of a spreadsheet. Whatever is shown passes through :func:`clean`, :func
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,13 @@ def plain(text: object, longest: int = 500) -> str:
     """Return untrusted text as one line without control characters."""
     line = " ".join(text.split()) if isinstance(text, str) else ""
     return "".join(c for c in line if c.isprintable())[:longest]
+
+
+def among(name: object, known: Collection[str]) -> str:
+    """Return a wrong name, the nearest of the known ones, and all of them, as the end of a sentence."""
+    near = get_close_matches(str(name), known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{name!r}{hint}; known are {', '.join(known)}."
 
 
 @lru_cache(4096)

@@ -7,5 +7,5 @@ FULL = "full"
 
 
 def examples(n: int) -> int:
-    """Return a number of examples: half of ``n`` in the slow tests, a tenth otherwise, at least 5."""
-    return max(n // 2 if settings.get_current_profile_name() == FULL else n // 10, 5)
+    """Return a number of examples: three tenths of ``n`` in the slow tests, one otherwise, at least 5."""
+    return max(3 * n // 10 if settings.get_current_profile_name() == FULL else n // 10, 5)

@@ -10,6 +10,7 @@ from typing import Any
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.formats import MB, parse_yaml, read_plain
 from neurobench_grasp.run.job import DEFAULTS, MOST, Options, checked
+from neurobench_grasp.text import among
 
 LISTS = ("models", "datasets", "protocols")
 MOST_NETWORKS = 100_000
@@ -82,9 +83,7 @@ def _choice(block: Any, where: str) -> Choice:
     seeds, curves = given.pop("seeds", None), given.pop("curves", False)
     known = {f.name for f in fields(Options)}
     if unknown := [name for name in given if name not in known]:
-        raise NgbError(
-            f"{where} has an unknown field {unknown[0]!r}; known are {', '.join([*own, *sorted(known)])}."
-        )
+        raise NgbError(f"{where} has an unknown field {among(unknown[0], [*own, *sorted(known)])}")
     for name, values in lists.items():
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise NgbError(f"{where} has {values!r} in the field {name!r}; it must be a list of text.")

@@ -12,6 +12,7 @@ from typing import Any
 
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.formats import parse_json
+from neurobench_grasp.text import among
 
 RUNS = Path("ngb-runs")
 """Run folder, unless another one is named."""
@@ -179,7 +180,7 @@ def checked(data: Any, kind: type, where: str) -> dict[str, Any]:
     known = {f.name: str(f.type) for f in fields(kind)}
     for name, value in data.items():
         if name not in known:
-            raise NgbError(f"{where} has an unknown field {name!r}; known are {', '.join(known)}.")
+            raise NgbError(f"{where} has an unknown field {among(name, known)}")
         types, called = KINDS[known[name]]
         wrong = not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
         if wrong or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):

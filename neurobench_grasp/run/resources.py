@@ -11,7 +11,7 @@ from typing import Any
 from neurobench_grasp.errors import NgbError
 from neurobench_grasp.formats import MB, parse_yaml, read_plain
 from neurobench_grasp.run.tasks import NETWORK, SCORE, TRAIN, VERIFY
-from neurobench_grasp.text import is_line
+from neurobench_grasp.text import among, is_line
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,14 @@ def read_site() -> Site:
     except ValueError as error:
         raise NgbError(f"{path} is not a YAML file ({error}); docs/clusters.md has an example.") from error
     given = {} if given is None else given
-    if not isinstance(given, dict) or (unknown := [k for k in given if k not in _names(Site)]):
-        wrong = "is not a mapping" if not isinstance(given, dict) else f"has an unknown field {unknown[0]!r}"
-        raise NgbError(f"{path} {wrong}; known are {', '.join(_names(Site))}.")
+    if not isinstance(given, dict):
+        raise NgbError(f"{path} is not a mapping of fields; known are {', '.join(_names(Site))}.")
+    if unknown := [name for name in given if name not in _names(Site)]:
+        raise NgbError(f"{path} has an unknown field {among(unknown[0], _names(Site))}")
     resources = {kind: KINDS[kind] for kind in KINDS}
     for kind, changed in _mapping(path, "resources", given.pop("resources", {})).items():
         if kind not in resources:
-            raise NgbError(f"{path}: resources has an unknown kind {kind!r}; known are {', '.join(KINDS)}.")
+            raise NgbError(f"{path}: resources has an unknown kind {among(kind, KINDS)}")
         numbers = _mapping(path, f"resources.{kind}", changed)
         for name, value in numbers.items():
             least = 0 if name == "gpus" else 1

@@ -166,3 +166,4 @@ def test_without_slurm_the_sentence_says_where_to_go(place):
         place.more["PATH"] = str(place.folder)
     done = place.run(place.score("--on", "slurm"))
     assert done.returncode == 1 and "login node" in done.stderr
+    assert not place.out.exists()

@@ -42,7 +42,7 @@ def measured(seed, effect, size, n_folds, sd):
     return effect_of((a, ""), (b, ""))[0]
 
 
-def found(effect, size, n_folds, sd, n=400):
+def found(effect, size, n_folds, sd, n=250):
     """Share of simulated designs whose interval lies above 0."""
     totals = (measured(10**6 + k, effect, size, n_folds, tuple(sd.items())) for k in range(n))
     return np.mean([total.ci[0] > 0 for total in totals])
@@ -73,7 +73,7 @@ CHANGES = (
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DESIGNS)
 def test_the_power_that_pilots_predict_is_found(name):
-    """To 10 points: the mean over 60 pilots, as their variances are estimates, against 400 designs of each size."""
+    """To 10 points: the mean over 60 pilots, as their variances are estimates, against 250 designs of each size."""
     effect, size, n_folds, sd = DESIGNS[name]
     designs = pilots(effect, size, n_folds, sd)
     for change in CHANGES:
@@ -124,7 +124,7 @@ def test_with_the_numbers_that_are_needed_the_power_is_as_wanted(name, effect, w
 @pytest.mark.parametrize("change", FEW_CHANGES)
 @pytest.mark.parametrize("name", DESIGNS)
 def test_the_interval_of_a_predicted_power_covers_what_is_found(name, change):
-    """Of 60 pilots, against 400 designs: nominal are 95 %; it is more where folds and conditions vary alike."""
+    """Of 60 pilots, against 250 designs: nominal are 95 %; it is more where folds and conditions vary alike."""
     effect, size, n_folds, sd = DESIGNS[name]
     new = tuple(change.get(key, n) for key, n in zip(SIZES, size, strict=True))
     power = found(effect, new, n_folds, sd)

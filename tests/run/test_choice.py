@@ -54,6 +54,7 @@ def test_a_grid_file_combines_what_it_names(written):
         ("models: [a]\nseeds: 10000000", "'seeds'"),
         ("models: [a]\ncurves: 1", "'curves'"),
         ("models: [a]\nqueue: long", "unknown field 'queue'"),
+        ("models: [a]\ndataset: demo", "did you mean 'datasets'"),
         ("models: [a]\nquarantine: 1", "'quarantine'"),
         ("models: [a]\nmodels: [b]", "not a YAML file"),
         ("models: [a", "not a YAML file"),

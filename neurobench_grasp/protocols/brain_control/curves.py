@@ -16,7 +16,6 @@ from neurobench_grasp.errors import UnsupportedError
 from neurobench_grasp.protocols.brain_control.decoders import check_decoder
 from neurobench_grasp.protocols.brain_control.protocol import (
     ERROR,
-    SPLITS,
     check_moves,
     driven_errors,
     driven_trials,
@@ -24,7 +23,7 @@ from neurobench_grasp.protocols.brain_control.protocol import (
     metric_of,
     no_units,
 )
-from neurobench_grasp.protocols.brain_control.trials import KINDS, DecodingTrials, areas_of
+from neurobench_grasp.protocols.brain_control.trials import KINDS, SPLITS, DecodingTrials, areas_of
 from neurobench_grasp.protocols.context import Arrays, Context, Stage
 from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
 from neurobench_grasp.protocols.trial_scores import TrialScores, over_trials, row_of, unit_scores

@@ -87,6 +87,8 @@ def executor_of(name: str, *, cancel: bool = False) -> Executor:
     ------
     UnknownNameError
         If there is none of that name.
+    NgbError
+        If this machine has no SLURM, or the settings of the site are wrong.
     """
     from neurobench_grasp.run.executors.local import IN_PROCESS, Workers
 
@@ -101,7 +103,7 @@ def executor_of(name: str, *, cancel: bool = False) -> Executor:
     if name == "slurm":
         from neurobench_grasp.run.executors.slurm import Slurm
 
-        return Slurm(cancel=cancel)
+        return Slurm.here(cancel=cancel)
     raise UnknownNameError(
         f"There is no executor {name!r}; give `local`, `local:N` for N worker processes, `dask:local` or "
         "`dask:ADDRESS` for a Dask cluster, or `slurm`."

@@ -53,23 +53,35 @@ class Slurm:
 
     Parameters
     ----------
+    site : Site
     cancel : bool
         When interrupted, cancel the jobs instead of leaving them.
     """
 
+    site: Site
     cancel: bool = False
 
-    def run(self, grid: Grid, workspace: Workspace) -> Mapping[int, BaseException]:
-        """Perform all tasks."""
+    @classmethod
+    def here(cls, *, cancel: bool) -> Slurm:
+        """Return the executor of this machine's cluster.
+
+        Raises
+        ------
+        NgbError
+            If it has none, or the settings of the site are wrong.
+        """
         if shutil.which("sbatch") is None:
             raise NgbError(
                 "There is no `sbatch` on this machine; use --on slurm on a login node of a cluster."
             )
-        site = read_site()
+        return cls(read_site(), cancel)
+
+    def run(self, grid: Grid, workspace: Workspace) -> Mapping[int, BaseException]:
+        """Perform all tasks."""
         failures = fetch_here(grid, workspace)
         arrays = known_arrays(grid)
         try:
-            _until_finished(grid, workspace, site, arrays)
+            _until_finished(grid, workspace, self.site, arrays)
         except KeyboardInterrupt as error:
             if not (submitted := known_arrays(grid)):
                 raise
