@@ -86,6 +86,8 @@ def _details(grid: Grid) -> tuple[list[str], list[str]]:
     from neurobench_grasp.run.tasks import label
 
     running, failed = [], []
+    lost = {i for i in range(len(grid.tasks)) if grid.state(i).name == "failed"}
+    lacking = Counter(k for i in lost for k in grid.tasks[i].needs)
     for i, task in enumerate(grid.tasks):
         state = grid.state(i)
         if state.name == "running":
@@ -93,6 +95,7 @@ def _details(grid: Grid) -> tuple[list[str], list[str]]:
             where = f"{claim['host']}, process {claim['pid']}"
             again = f", attempt {state.attempts}" if state.attempts > 1 else ""
             running.append(f"{label(task)} for {duration(grid.seconds(i))} on {where}{again}")
-        elif state.name == "failed":
-            failed.append(f"{label(task)}: {grid.reason(i)}")
+        elif i in lost and lost.isdisjoint(task.needs):
+            others = f" ({lacking[i]} more need it)" if lacking[i] else ""
+            failed.append(f"{label(task)}: {grid.reason(i)}{others}")
     return running, failed

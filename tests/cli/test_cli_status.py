@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from recorded import write_planted
@@ -39,6 +40,16 @@ def test_status_counts_and_names_what_runs_and_what_failed(tmp_path):
     data = json.loads(ngb("status", tmp_path, "--json").stdout)
     assert data["counts"] == {"done": 1, "running": 1, "waiting": 1, "failed": 1}
     assert data["seconds_left"] == pytest.approx(120)
+
+
+def test_status_names_what_others_needed_once(tmp_path):
+    fetch = Task("fetch", {"dataset": "/data/x.nwb"})
+    scores = [replace(score_task(seed), needs=(0,)) for seed in range(3)]
+    grid = Grid.open(tmp_path, [fetch, *scores], ["code"] * 4)
+    grid.begin(0).end("failed", reason="No layout fits.")
+    shown = json.loads(ngb("status", tmp_path, "--json").stdout)
+    assert shown["counts"]["failed"] == 4
+    assert shown["failed"] == ["fetch on x.nwb: No layout fits. (3 more need it)"]
 
 
 def test_status_says_when_nothing_runs_and_what_to_do(tmp_path):

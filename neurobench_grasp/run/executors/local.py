@@ -14,6 +14,7 @@ from threading import Event, Thread
 from typing import IO
 
 from neurobench_grasp.errors import NgbError
+from neurobench_grasp.run.executors.watch import Watch
 from neurobench_grasp.run.grid import Grid
 from neurobench_grasp.run.how_far import HowFar, summary
 from neurobench_grasp.run.tasks import FETCH
@@ -35,10 +36,12 @@ class InProcess:
         """Perform all tasks; those that another process has begun are awaited."""
         failures: dict[int, BaseException] = {}
         benches = Benches(workspace.folder, workspace.progress, given=workspace)
+        watch = Watch(grid, workspace.progress)
         while True:
             work(grid, benches, alone=True, failures=failures)
             if grid.is_finished():
                 return failures
+            watch.report()
             time.sleep(POLL_S)
 
 
@@ -62,7 +65,7 @@ class Workers:
     def run(self, grid: Grid, workspace: Workspace) -> Mapping[int, BaseException]:
         """Perform all tasks."""
         failures = fetch_here(grid, workspace)
-        stop = Event()
+        stop, watch = Event(), Watch(grid, workspace.progress)
         while not grid.is_finished():
             n = min(self.n, sum(1 for _ in grid.unended()))
             with ThreadPoolExecutor(n) as pool:
@@ -74,6 +77,7 @@ class Workers:
             if all(problems):
                 raise NgbError(f"No worker process can work: {problems[0]}")
             stop.clear()
+            watch.report()
             time.sleep(POLL_S)  # what is left is done by other processes
         return failures
 
