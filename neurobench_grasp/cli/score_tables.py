@@ -147,13 +147,13 @@ def _compared(row: StoredRow) -> str:
 
 
 def _curve_tables(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
-    """Error by number of units and by noise, area by area, if the record has them."""
+    """Error by number of units and by noise, area by area and split by split, if the record has them."""
     rows = [row for row in rows if "noise" in row]
-    for area in dict.fromkeys(row["area"] for row in rows):
+    for area, split in dict.fromkeys((row["area"], row["split"]) for row in rows):
         mine = {
             (r["decoded"], r["n_decoded_units"], r["noise"]): with_interval(r)
             for r in rows
-            if r["area"] == area
+            if (r["area"], r["split"]) == (area, split)
         }
         kinds = list(dict.fromkeys(kind for kind, _, _ in mine))
         points = dict.fromkeys((n, noise) for _, n, noise in mine)
@@ -161,8 +161,9 @@ def _curve_tables(rows: Sequence[StoredRow]) -> Iterator[RenderableType]:
             (_many(n) + (f", noise {noise:g} SD" if noise else ""), *(mine[k, n, noise] for k in kinds))
             for n, noise in points
         ]
+        heads = (f"{area}, error on {split} (mm), decoded:", *(DECODED.get(k, k) for k in kinds))
         yield ""
-        yield table(f"{area}, error on test (mm), decoded:", *(DECODED.get(k, k) for k in kinds), rows=cells)
+        yield table(*heads, rows=cells)
 
 
 def _many(n_units: str) -> str:

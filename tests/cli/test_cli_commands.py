@@ -224,6 +224,24 @@ def test_errors_of_single_keypoints_are_shown_and_those_of_single_joints_are_not
     assert not any("0.771" in line for line in printed)
 
 
+def test_curves_of_both_splits_are_shown(ngb, monkeypatch):
+    row = {"metric": "brain_control_error", "area": "M1", "decoded": "embedding", "unit": "mm", "noise": 0.0}
+    scores = [
+        {**row, "split": split, "n_decoded_units": n, "value": value}
+        for split, n, value in (
+            ("test", "1", 9.1),
+            ("test", "all", 7.1),
+            ("ood", "1", 9.2),
+            ("ood", "all", 7.2),
+        )
+    ]
+    scored_as(monkeypatch, record(scores=scores))
+    printed = " ".join(ngb("score", "--model", "x", "--full").stdout.split())
+    for split, one, every in (("test", "9.10", "7.10"), ("ood", "9.20", "7.20")):
+        expected = rf"M1, error on {split} \(mm\), decoded: embedding ─+ 1 unit {one} all units {every}"
+        assert re.search(expected, printed)
+
+
 def test_score_json_is_the_list_of_records(ngb, evaluated):
     result = ngb("score", "--model", "fake_model", "--seeds", "2", "--json")
     assert result.exit_code == 0

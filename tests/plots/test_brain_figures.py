@@ -103,12 +103,13 @@ def brain_rows(seed, areas=("M1", "S1"), splits=("test", "ood")):
     return rows
 
 
-def curve_rows(seed, areas=("M1", "S1")):
+def curve_rows(seed, areas=("M1", "S1"), splits=("test",)):
     """Rows as the protocol ``brain-control-curves`` gives them."""
     rng = np.random.default_rng(seed)
     return [
-        number(rng, 6, 14, split="test", area=area, decoded=kind, metric=f"brain_control_error{suffix}",
+        number(rng, 6, 14, split=split, area=area, decoded=kind, metric=f"brain_control_error{suffix}",
                n_decoded_units=n, noise=noise)
+        for split in splits
         for area in areas
         for kind, suffix in KINDS.items()
         for n, noise in POINTS
@@ -148,7 +149,8 @@ def both(data, seeds=(0,)):
     """Records of some networks by both protocols."""
     for seed in seeds:
         yield record(data, brain_rows(seed), seed=seed, units=hand_scores(seed))
-        yield record(data, curve_rows(seed), "brain-control-curves", seed=seed)
+        curves = curve_rows(seed, splits=("test", "ood"))
+        yield record(data, curves, "brain-control-curves", seed=seed)
 
 
 def draw(folder, *records, **options):
@@ -187,14 +189,14 @@ def test_numbers_drawn_are_those_of_the_records(data, pages, tmp_path, monkeypat
         mine = (reference == row.get("reference", "")) & (session == row.get("session", ""))
         assert_row(the(control[mine], **where), row, "error_mm")
     assert len(control) == len(errors) == 2 * 2 * (7 + 2 * len(SESSIONS))
-    points = curve_rows(0)
+    points = curve_rows(0, splits=("test", "ood"))
     for row in points:
-        assert_row(the(curves, **{k: row[k] for k in ("area", "decoded", "n_decoded_units", "noise")}), row,
-                   "error_mm")  # fmt: skip
+        where = {k: row[k] for k in ("area", "split", "decoded", "n_decoded_units", "noise")}
+        assert_row(the(curves, **where), row, "error_mm")
     for name in ("intact", "average_trajectory", "average_posture"):
         expected = row_of(rows, "brain_control_error", "test", area="S1", reference=name)
-        assert_row(the(curves, area="S1", reference=name), expected, "error_mm")
-    assert len(curves) == len(points) + 2 * 3
+        assert_row(the(curves, area="S1", split="test", reference=name), expected, "error_mm")
+    assert len(curves) == len(points) + 2 * 2 * 3
     # all units stand at their number: 6 and 12 of M1, 12 and 12 of S1
     places = curves.groupby(["area", "n_decoded_units"]).mean_n_units.unique()
     assert (places["M1", "all"], places["S1", "all"], places["M1", "10"]) == ([9.0], [12.0], [10.0])
@@ -238,7 +240,7 @@ def test_several_networks_are_means_and_dots(data, pages, tmp_path):
     ]
     assert shifted[shifted.kind == "network"].error_mm.tolist() == pytest.approx(single)
     assert the(shifted, kind="reference")["error_mm"] == pytest.approx(np.mean(single))
-    point = pick(curves, area="S1", decoded="embedding", n_decoded_units="2")
+    point = pick(curves, area="S1", split="test", decoded="embedding", n_decoded_units="2")
     assert sorted(point.kind) == ["mean", "network", "network", "network"]
     assert the(point, kind="mean")["error_mm"] == pytest.approx(
         point[point.kind == "network"].error_mm.mean()

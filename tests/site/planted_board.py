@@ -97,12 +97,13 @@ def hand(model, mm, **changes):
     curve = [
         {
             **row,
-            "split": "test",
+            "split": split,
             "noise": noise,
             "n_decoded_units": "all",
             "value": mm * (2 + noise),
             "unit": "mm",
         }
+        for split in ("test", "ood")
         for noise in (0.0, 1.0, 2.0)
     ]
     return dataclasses.replace(

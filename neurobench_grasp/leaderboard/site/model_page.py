@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from markupsafe import Markup
 
@@ -115,8 +116,8 @@ def parts_of(entries: Sequence[Entry], known: Mapping[tuple[str, str], Score]) -
         yield from _components(numbers, area)
     yield from _hand(numbers)
     yield from _driven(numbers, areas)
-    for area in areas:
-        yield from _curves(numbers, area)
+    for area, split in product(areas, SPLITS):
+        yield from _curves(numbers, area, split)
 
 
 def _encoding(numbers: Numbers, areas: Sequence[str]) -> Iterator[Part]:
@@ -308,7 +309,7 @@ def _driven(numbers: Numbers, areas: Sequence[str]) -> Iterator[Part]:
         yield Part("Brain control", "Lower is better.", grid=_full(caption, head, rows))
 
 
-def _curves(numbers: Numbers, area: str) -> Iterator[Part]:
+def _curves(numbers: Numbers, area: str, split: str) -> Iterator[Part]:
     counts, noises = numbers.numbers_of("n_decoded_units"), numbers.numbers_of("noise")
     for title, name, values, fixed, axis in (
         ("Fewer units", "n_decoded_units", counts, {"noise": "0.0"}, "decoded units"),
@@ -316,7 +317,7 @@ def _curves(numbers: Numbers, area: str) -> Iterator[Part]:
     ):
         series, rows = [], []
         for k, (metric, decoded) in enumerate(DRIVEN.items()):
-            where = {"split": "test", "area": area, "decoded": decoded, **fixed}
+            where = {"split": split, "area": area, "decoded": decoded, **fixed}
             cells = [(float(v), numbers.score(metric, **where, **{name: v})) for v in values]
             points = [(at, c.value, c.ci) for at, c in cells if c.value is not None]
             if len(points) > 1:
@@ -330,14 +331,15 @@ def _curves(numbers: Numbers, area: str) -> Iterator[Part]:
             places = sorted({at for line in series for at, _, _ in line.points})
             ends = draw.LEFT, draw.PLOT_W - draw.RIGHT
             x = draw.Scale.logarithmic(places, *ends) if places[0] > 0 else draw.Scale.over(places, *ends)
+            what = f"{area}, {split_name(split)}"
             yield Part(
-                f"{title}, {area}",
-                "Brain control on new trials; lower is better.",
+                f"{title}, {what}",
+                "Lower is better.",
                 draw.lines(
-                    f"Error of the brain-driven body by {axis}, {area}", series, axis, "error, mm", x=x
+                    f"Error of the brain-driven body by {axis}, {what}", series, axis, "error, mm", x=x
                 ),
                 Grid(
-                    f"Brain-control error by {axis}, {area}", [f"decoded signal, {axis}", "error, mm"], rows
+                    f"Brain-control error by {axis}, {what}", [f"decoded signal, {axis}", "error, mm"], rows
                 ),
             )
 
