@@ -23,7 +23,8 @@ _NOTE = (
     "interval, and by how much the candidate of the teacher's kind (framed) is above it, paired by unit. "
     "Recovered: the interval of that margin lies above 0 for every other kind of input or action; untrained "
     "networks do not enter the verdict. Shades go from the lowest to the highest score of a row.\n"
-    "Below: what a comparison of policies reports for units of each teacher, with 95 % intervals.\n"
+    "Below: what a comparison of policies reports for units of each teacher, with 95 % intervals if there "
+    "are enough networks.\n"
     "Synthetic sessions: a self-test of the benchmark, no evidence about brains."
 )
 PANELS = (
@@ -127,6 +128,7 @@ def _panel(axes: Axes, teachers: Sequence[pd.DataFrame], quantity: str, title: s
     axes.axvline(0, color=GREY, linewidth=0.6)
     axes.set_yticks(range(len(teachers)), [f"{g.iloc[0].teacher} {g.iloc[0].teacher_seed}" for g in teachers])
     axes.set_ylim(len(teachers) - 0.5, -0.5)
+    axes.locator_params(axis="x", nbins=4)
     axes.set_title(title)
     axes.set_xlabel("EV")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), handletextpad=0.2)

@@ -68,16 +68,18 @@ def fit_components(train: Features, *, n_components: int, winsorise_sd: float) -
         Scores are cut at this many standard deviations of train.
     """
     mean = _sum_over(train, lambda x: x.sum(0)) / train.shape[0]
-    scale = np.sqrt(_sum_over(train, lambda x: ((x - mean) ** 2).sum(0)) / train.shape[0])
-    varies = scale > 1e-9 * np.maximum(np.abs(mean), scale.max(initial=0.0)) + 1e-300
-    scale = np.where(varies, scale, 1.0)
 
     def products(x: Floats) -> Floats:
-        z = np.where(varies, (x - mean) / scale, 0.0)
-        found: Floats = z.T @ z
+        centred = x - mean
+        found: Floats = centred.T @ centred
         return found
 
-    covariance = _sum_over(train, products) / max(train.shape[0], 1)
+    covariance = _sum_over(train, products) / train.shape[0]
+    scale = np.sqrt(covariance.diagonal())
+    varies = scale > 1e-9 * np.maximum(np.abs(mean), scale.max(initial=0.0)) + 1e-300
+    scale = np.where(varies, scale, 1.0)
+    covariance /= scale[:, None] * scale
+    covariance[~varies] = covariance[:, ~varies] = 0.0
     eigenvalues, vectors = _largest(covariance, n_components)
     order = np.argsort(eigenvalues)[::-1]
     order = order[eigenvalues[order] > SMALLEST_VARIANCE * max(eigenvalues.max(initial=0.0), 1e-300)]

@@ -465,18 +465,28 @@ def test_without_records_the_first_command_is_named(registry, tmp_path):
 
 
 def test_the_recovery_of_the_run_folder_is_drawn(runs, registry, tmp_path, pages):
-    cells = product(("muscle_ppo", "torque_ppo"), (100, 101), ("muscle_ppo", "torque_ppo"))
-    table = pd.DataFrame(
-        {"teacher": teacher, "teacher_seed": seed, "recovered": True, "quantity": "ev", "candidate": candidate,
-         "untrained": False, "own": teacher == candidate, "value": 0.2 + k / 1000, "ci_low": 0.1, "ci_high": 0.3}
-        for k, (teacher, seed, candidate) in enumerate(cells)
-    )  # fmt: skip
+    names, seeds = ("muscle_ppo", "torque_ppo"), (100, 101)
+    alike = {"recovered": True, "untrained": False, "ci_low": 0.1, "ci_high": 0.3}
+    cells = [
+        {"teacher": teacher, "teacher_seed": seed, "quantity": "ev", "candidate": candidate,
+         "own": teacher == candidate, "value": 0.2 + k / 1000, **alike}
+        for k, (teacher, seed, candidate) in enumerate(product(names, seeds, names))
+    ]  # fmt: skip
+    gained = {"muscle_ppo": 0.0125, "torque_ppo": 0.0013}  # numbers with many digits
+    compared = [
+        {"teacher": teacher, "teacher_seed": seed, "quantity": quantity, "candidate": candidate,
+         "other": "torque_ppo", "own": False, "value": gained[candidate], **alike, "ci_low": None, "ci_high": None}
+        for quantity, candidates in (("raw", names[:1]), ("gain", names), ("contrast", names[:1]))
+        for teacher, seed, candidate in product(names, seeds, candidates)
+    ]  # fmt: skip
+    table = pd.DataFrame([*cells, *compared])
     (runs / "recovery").mkdir()
     table.to_csv(runs / "recovery" / "recovery.csv", index=False)
     made = make_report([runs], to=tmp_path / "report")
     pd.testing.assert_frame_equal(pd.read_csv(made.tables["5B_recovery"]), table)
+    assert_legible(pages[-1:])
     written = "\n".join(text for text, *_ in pages[-1].texts)
-    assert all(f"{value:.3f}\n[0.100, 0.300]" in written for value in table.value)
+    assert all(f"{cell['value']:.3f}\n[0.100, 0.300]" in written for cell in cells)
 
 
 def test_a_table_that_is_no_recovery_is_a_missing_panel(runs, registry, tmp_path):

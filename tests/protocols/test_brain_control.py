@@ -23,7 +23,7 @@ from neurobench_grasp.protocols.brain_control import protocol as brain_control
 from neurobench_grasp.protocols.brain_control.decoders import RidgeDecoder, decode
 from neurobench_grasp.protocols.brain_control.protocol import BASELINES, KINDS
 from neurobench_grasp.protocols.brain_control.trials import DecodingTrials, postures_ahead
-from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES
+from neurobench_grasp.protocols.settings import BRAIN_CONTROL, CURVES, CurvesSettings
 from neurobench_grasp.protocols.tracking import in_windows
 from neurobench_grasp.records import read_scored
 from neurobench_grasp.records.table import ScoreTable
@@ -251,6 +251,12 @@ def test_areas_are_decoded_apart_and_the_better_population_drives_better():
 # --- curves -----------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def few_points(monkeypatch):
+    few = CurvesSettings(n_units=(1, 5), n_subsets=3, noise=(1.0,), n_noises=2)
+    monkeypatch.setattr(brain_curves, "CURVES", few)
+
+
 @pytest.mark.slow
 def test_the_error_falls_with_units_and_rises_with_noise():
     session = session_of(linear(30, noise=0.5), ["M1"] * 30)
@@ -268,7 +274,7 @@ def test_the_error_falls_with_units_and_rises_with_noise():
         assert rising == sorted(rising) and rising[-1] > rising[0] + 2
 
 
-def test_the_curve_of_all_units_ends_where_brain_control_stands():
+def test_the_curve_of_all_units_ends_where_brain_control_stands(few_points):
     session = session_of(linear(8, noise=1.0), ["M1"] * 8)
     whole, rows = brain_control.run(context(session)).rows, brain_curves.run(context(session)).rows
     for split in ("test", "ood"):
@@ -276,7 +282,7 @@ def test_the_curve_of_all_units_ends_where_brain_control_stands():
         assert same["value"] == pytest.approx(pick(whole, split=split)["value"], abs=1e-9)
 
 
-def test_claims_read_the_curves_from_records(tmp_path):
+def test_claims_read_the_curves_from_records(tmp_path, few_points):
     """Three networks, by 5 of 8 units and all, without noise and with noise of one standard deviation."""
     session = session_of(linear(8, noise=1.0), ["M1"] * 8)
     rows = [brain_curves.run(context(session, seed=seed)).rows for seed in range(3)]

@@ -26,6 +26,7 @@ from neurobench_grasp.protocols.brain_control.command_clock import CommandClock
 from neurobench_grasp.protocols.brain_control.decoders import decode
 from neurobench_grasp.protocols.brain_control.trial import drive_trial
 from neurobench_grasp.protocols.brain_control.trials import KINDS, DecodingTrials, postures_ahead
+from neurobench_grasp.protocols.settings import CurvesSettings
 
 STEP = 0.02
 ARM = find_body("planar_arm")
@@ -306,7 +307,9 @@ def test_steps_of_bins_whose_behaviour_is_not_known_have_the_reason():
         drive_trial(context(unknown), unknown, 0, "M1", "embedding")
 
 
-def test_curves_end_where_brain_control_stands():
+def test_curves_end_where_brain_control_stands(monkeypatch):
+    few = CurvesSettings(n_units=(2,), n_subsets=2, noise=(1.0,), n_noises=2)
+    monkeypatch.setattr(brain_curves, "CURVES", few)
     session = binned(0.05)
     rows = brain_curves.run(context(session)).rows
     whole = [r for r in rows if r["n_decoded_units"] == "all" and r["noise"] == 0.0]
