@@ -54,6 +54,18 @@ def sandbox(request, monkeypatch):
         monkeypatch.setattr(quarantine, "_read", here)
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take minutes, so that no process is left alone with one at the end."""
+    longest = (
+        "test_evening.py",
+        "test_slurm.py",
+        "test_claims_nulls.py",
+        "test_power.py",
+        "test_claims_effects.py",
+    )
+    items.sort(key=lambda item: item.path.name not in longest)
+
+
 def pytest_sessionfinish(session):
     """Hand what a worker tested to the process that prints the summary."""
     if hasattr(session.config, "workeroutput"):
