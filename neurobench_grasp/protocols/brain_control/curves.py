@@ -138,7 +138,8 @@ def _commands(context: Context, moves: DecodingTrials, area: str, kind: str, uni
     with threadpool_limits(limits=1):
         commands = on_all_cores(decoded, subsets)
     clean = commands[-1]  # of all units
-    scale = clean.values.std(0)
+    on_new_trials = clean.values[: clean.offsets[len(moves.driven[SPLITS[0]])]]
+    scale = (on_new_trials if len(on_new_trials) else clean.values).std(0)  # the same noise on both splits
     for point in (p for p in points_of(len(units)) if p.noise):
         for draw in range(point.n_draws):
             rng = generator("noise", *label, kind, point.noise, draw)
