@@ -224,7 +224,7 @@ class WithProducts(OnDemand):
         n_rows, n = linear.shape
         found = np.empty((n_rows, n + n * (n + 1) // 2))
         found[:, :n], place = linear, n
-        for k in range(n):  # each with itself and those that follow; a gather of pairs takes thrice the time
+        for k in range(n):  # with itself and those that follow; a gather of pairs takes ten times as long
             np.multiply(linear[:, k : k + 1], linear[:, k:], out=found[:, place : place + n - k])
             place += n - k
         return found

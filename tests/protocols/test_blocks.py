@@ -79,9 +79,9 @@ def assert_same(found, expected):
 
 @given(
     n_objects=st.sampled_from([6, 15]),
-    block=st.sampled_from([1, 2_000, 3_500, 15_000]),  # single units, two and three together, all
-    piece=st.integers(50, 2_000),
-    features=st.integers(50, 20_000),
+    block=st.integers(1, 15_000),
+    piece=st.integers(1, 2_000),
+    features=st.integers(1, 20_000),
 )
 @settings(deadline=None, max_examples=examples(16))
 def test_scores_do_not_depend_on_the_size_of_blocks(n_objects, block, piece, features):
